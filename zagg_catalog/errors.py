@@ -1,0 +1,61 @@
+"""The errors of zagg-catalog: one base, and one subclass for each thing that can be wrong."""
+
+
+class ZaggCatalogError(Exception):
+    """Base of every error that zagg-catalog raises on purpose."""
+
+
+class InvalidQuery(ZaggCatalogError, ValueError):
+    """Raised when a query, cycle, date or region cannot be understood."""
+
+
+class InvalidRegion(InvalidQuery):
+    """Raised when a region file or box is not a usable area on the Earth."""
+
+
+class InvalidConfig(ZaggCatalogError, ValueError):
+    """Raised when a pipeline config does not define a spatial grid."""
+
+
+class InvalidGrid(ZaggCatalogError, ValueError):
+    """Raised when grid parameters or shard keys are outside what the grid allows."""
+
+
+class InvalidCatalog(ZaggCatalogError, ValueError):
+    """Raised when a file or table is not a usable granule catalog."""
+
+
+class InvalidShardMap(ZaggCatalogError, ValueError):
+    """Raised when a manifest is malformed or a build option is not allowed."""
+
+
+class SignatureMismatch(ZaggCatalogError, ValueError):
+    """Raised when a shard map was built for another grid than the one it is used with."""
+
+
+class MissingBackend(ZaggCatalogError, ImportError):
+    """Raised when a geometry backend was asked for that is not installed."""
+
+
+class FetchError(ZaggCatalogError):
+    """Raised when a STAC API cannot be read; the message names the request."""
+
+
+class RequestFailed(FetchError):
+    """Raised when one request still fails after its retry budget is spent."""
+
+
+class BadResponse(FetchError):
+    """Raised when an API answers with something that is not the expected JSON."""
+
+
+class PagingError(FetchError):
+    """Raised when a next link has no href, loops, or leads to another origin."""
+
+
+class IncompleteHarvest(FetchError):
+    """Raised when fewer or more granules were harvested than the server declares."""
+
+
+class EmptyHarvest(FetchError):
+    """Raised when a query matches no granule at all."""
