@@ -153,8 +153,6 @@ def granule_name_columns(names: pa.Array | pa.ChunkedArray) -> pa.Table:
     )
 
 
-
-
 def check_cycle(cycle: int) -> int:
     """Return ``cycle`` if it can be a mission cycle.
 
@@ -168,9 +166,7 @@ def check_cycle(cycle: int) -> int:
     return cycle
 
 
-def cycle_to_dates(
-    cycle: int, *, convention: Convention = "mission"
-) -> tuple[datetime, datetime]:
+def cycle_to_dates(cycle: int, *, convention: Convention = "mission") -> tuple[datetime, datetime]:
     """Convert a repeat cycle number to its time range.
 
     Parameters

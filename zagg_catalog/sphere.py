@@ -69,7 +69,10 @@ def densify_edges(start: Floats, end: Floats, max_step: float) -> tuple[Floats, 
         weight_a = np.sin((1.0 - fraction) * omega) / np.sin(omega)
         weight_b = np.sin(fraction * omega) / np.sin(omega)
     tiny = np.sin(omega) < 1e-12
-    weight_a, weight_b = np.where(tiny, 1.0 - fraction, weight_a), np.where(tiny, fraction, weight_b)
+    weight_a, weight_b = (
+        np.where(tiny, 1.0 - fraction, weight_a),
+        np.where(tiny, fraction, weight_b),
+    )
     points = weight_a[:, None] * start[edge] + weight_b[:, None] * end[edge]
     return points / np.linalg.norm(points, axis=-1, keepdims=True), counts
 

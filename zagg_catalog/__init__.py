@@ -1,0 +1,1 @@
+"""ICESat-2 granule catalogs and shard maps for the zagg aggregator."""

@@ -1,0 +1,439 @@
+"""Regions of the Earth: boxes and GeoJSON polygons, with holes, poles and the antimeridian.
+
+Edges are great circles, as in every geometry backend, with one exception: an edge of a box or
+of a GeoJSON polygon along a parallel follows that parallel, because that is what was drawn.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from zagg_catalog.errors import InvalidRegion
+from zagg_catalog.sphere import Floats, lat_extremes
+
+Ring = tuple[Floats, Floats]
+Bbox = tuple[float, float, float, float]
+
+# A parallel is drawn with chords of this length; the sagitta is 8 m at most.
+PARALLEL_STEP = 0.25
+# Below this length a parallel edge stays one great circle; they differ by 121 m at most.
+PARALLEL_MIN = 1.0
+# Boxes are cut into wedges no wider than this, so that each is its own smaller side.
+WEDGE = 90.0
+
+
+class Region(list[Ring]):
+    """Rings of a region; a list of ``(lats, lons)`` that knows which rings are holes.
+
+    Parameters
+    ----------
+    rings : sequence of (lats, lons)
+        One pair of float64 coordinate arrays per ring, degrees, WGS84, not closed.
+    shells : sequence of int, optional
+        For each ring the index of the ring it is a hole of, or its own index where it is an
+        exterior. By default every ring is an exterior: rings unite, also where they overlap.
+    bbox : tuple of float, optional
+        Box that the region was made from, ``(west, south, east, north)``; west > east where
+        it crosses the antimeridian.
+    """
+
+    def __init__(
+        self,
+        rings: Iterable[Ring] = (),
+        shells: Sequence[int] | None = None,
+        bbox: Bbox | None = None,
+    ) -> None:
+        super().__init__(rings)
+        self.shells = tuple(shells) if shells is not None else tuple(range(len(self)))
+        self.bbox = bbox
+
+    def polygons(self) -> list[list[Ring]]:
+        """Return one list of rings per polygon: its exterior, then its holes."""
+        shells = sorted(set(self.shells))
+        return [
+            [self[shell]]
+            + [self[i] for i, of in enumerate(self.shells) if of == shell and i != shell]
+            for shell in shells
+        ]
+
+
+def as_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:
+    """Return checked, tidied rings.
+
+    Parameters
+    ----------
+    parts : Region or iterable of (lats, lons)
+        Coordinates in degrees. In a plain list every ring is a polygon of its own.
+
+    Returns
+    -------
+    Region
+        Closing and repeated vertices removed, edges that go right round a parallel drawn out.
+
+    Raises
+    ------
+    InvalidRegion
+        If there is no ring, or one has fewer than three distinct vertices, coordinates that
+        are not finite, latitudes beyond 90° or longitudes beyond 360°.
+    """
+    rings = [_tidy_ring(lats, lons, number) for number, (lats, lons) in enumerate(parts)]
+    if not rings:
+        raise InvalidRegion("A region needs at least one ring of (lats, lons); this one has none.")
+    if isinstance(parts, Region):
+        return Region(rings, parts.shells, parts.bbox)
+    return Region(rings)
+
+
+def check_bbox(bbox: Sequence[float]) -> Bbox:
+    """Return ``(west, south, east, north)`` as floats.
+
+    Raises
+    ------
+    InvalidRegion
+        If these are not four finite numbers in range, or the box has no area.
+    """
+    try:
+        west, south, east, north = (float(value) for value in bbox)
+    except (TypeError, ValueError):
+        raise InvalidRegion(
+            f"A box is four numbers, lon_min,lat_min,lon_max,lat_max; got {bbox!r}."
+        ) from None
+    if not np.isfinite([west, south, east, north]).all():
+        raise InvalidRegion(f"A box needs finite numbers; got {list(bbox)}.")
+    if not (-90 <= south <= 90 and -90 <= north <= 90 and -180 <= west <= 180):
+        raise InvalidRegion(
+            f"A box has longitudes in [-180, 180] and latitudes in [-90, 90]; got {list(bbox)}."
+        )
+    if not -180 <= east <= 180:
+        raise InvalidRegion(f"The east side of a box is in [-180, 180], not {east}.")
+    if south >= north or west == east:
+        raise InvalidRegion(
+            f"The box {list(bbox)} has no area: the south side must be below the north side "
+            "and the west and east sides must differ."
+        )
+    return west, south, east, north
+
+
+def split_bbox(bbox: Sequence[float]) -> list[Bbox]:
+    """Return the box, or its two halves where it crosses the antimeridian (west > east)."""
+    west, south, east, north = check_bbox(bbox)
+    if west < east:
+        return [(west, south, east, north)]
+    halves = [(west, south, 180.0, north), (-180.0, south, east, north)]
+    return [half for half in halves if half[0] < half[2]]
+
+
+def bbox_region(bbox: Sequence[float]) -> Region:
+    """Return the area of a box as wedges that any spherical kernel reads rightly.
+
+    Parameters
+    ----------
+    bbox : sequence of float
+        ``(west, south, east, north)``, degrees; west > east crosses the antimeridian.
+
+    Returns
+    -------
+    Region
+        Wedges of at most 90° of longitude. Parallels are drawn with chords of 0.25°, moved
+        outwards where they would cut into the box, so that it is covered whole and exceeded by
+        8 m at most.
+    """
+    west, south, east, north = check_bbox(bbox)
+    width = east - west if west < east else east - west + 360.0
+    count = int(np.ceil(width / WEDGE))
+    sides = west + width * np.arange(count + 1) / count
+    pairs = itertools.pairwise(sides.tolist())
+    rings = [_wedge(start, south, end, north) for start, end in pairs]
+    return Region(rings, bbox=(west, south, east, north))
+
+
+def load_polygon(geojson_path: str | Path) -> Region:
+    """Load the polygons of a GeoJSON file.
+
+    Parameters
+    ----------
+    geojson_path : str or Path
+        A Feature, FeatureCollection, Polygon, MultiPolygon or GeometryCollection.
+
+    Returns
+    -------
+    Region
+        A list of ``(lats, lons)``, one pair of float64 arrays per ring, WGS84 degrees; holes
+        are known as such to ``coverage``, polygons that overlap unite.
+
+    Raises
+    ------
+    InvalidRegion
+        If the file cannot be read, is not GeoJSON, or holds no polygon.
+    """
+    path = Path(geojson_path)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InvalidRegion(f"Cannot read the region file {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise InvalidRegion(f"The region file {path} is not JSON: {error}.") from error
+    try:
+        return region_from_geojson(document)
+    except InvalidRegion as error:
+        raise InvalidRegion(f"In the region file {path}: {error}") from error
+
+
+def region_from_geojson(document: Any) -> Region:
+    """Read the polygons of a GeoJSON object.
+
+    Parameters
+    ----------
+    document : dict
+        The parsed GeoJSON.
+
+    Returns
+    -------
+    Region
+        See `load_polygon`.
+
+    Raises
+    ------
+    InvalidRegion
+        If it holds no polygon, or a ring is not usable.
+    """
+    polygons = _polygons(document)
+    boxes = [_as_box(polygon) for polygon in polygons]
+    if len(boxes) == 1 and boxes[0] is not None:
+        return bbox_region(boxes[0])
+    rings: list[Ring] = []
+    shells: list[int] = []
+    for polygon, box in zip(polygons, boxes, strict=True):
+        if box is not None:
+            wedges = bbox_region(box)
+            shells.extend(len(rings) + i for i in range(len(wedges)))
+            rings.extend(wedges)
+            continue
+        shell = len(rings)
+        for coordinates in polygon:
+            lons, lats = coordinates[:, 0], coordinates[:, 1]
+            rings.append(_tidy_ring(*_follow_parallels(lats, lons), len(rings)))
+            shells.append(shell)
+    if not rings:
+        raise InvalidRegion("there is no Polygon or MultiPolygon; draw the area as one.")
+    return Region(rings, shells)
+
+
+def polygon_to_bbox(parts: Iterable[tuple[ArrayLike, ArrayLike]]) -> Bbox:
+    """Compute the smallest box around polygon parts.
+
+    Parameters
+    ----------
+    parts : Region or iterable of (lats, lons)
+        Rings in degrees.
+
+    Returns
+    -------
+    tuple of float
+        ``(lon_min, lat_min, lon_max, lat_max)``; lon_min > lon_max where the shortest box
+        crosses the antimeridian, longitudes -180 to 180 where a ring goes around a pole.
+
+    Raises
+    ------
+    InvalidRegion
+        If a ring is not usable.
+    """
+    region = as_region(parts)
+    if region.bbox is not None:
+        return region.bbox
+    south, north = 90.0, -90.0
+    arcs: list[tuple[float, float]] = []
+    for lats, lons in region:
+        low, high = lat_extremes(lats, lons)
+        path = _unwrap(lons)
+        turn = path[-1] - path[0]
+        if abs(turn) > 180.0:
+            # Once around: the nearer pole is inside.
+            low, high = (low, 90.0) if np.mean(lats) > 0 else (-90.0, high)
+            arcs.append((-180.0, 180.0))
+        else:
+            arcs.append((float(path.min()), float(path.max())))
+        south, north = min(south, low), max(north, high)
+    if south == -90.0 or north == 90.0:
+        return (-180.0, south, 180.0, north)
+    west, east = _smallest_arc(arcs)
+    return (west, south, east, north)
+
+
+def _tidy_ring(lats: ArrayLike, lons: ArrayLike, number: int) -> Ring:
+    lat = np.atleast_1d(np.asarray(lats, dtype=np.float64))
+    lon = np.atleast_1d(np.asarray(lons, dtype=np.float64))
+    if lat.shape != lon.shape or lat.ndim != 1:
+        raise InvalidRegion(
+            f"Ring {number} needs as many latitudes as longitudes; got {lat.size} and {lon.size}."
+        )
+    if not (np.isfinite(lat).all() and np.isfinite(lon).all()):
+        raise InvalidRegion(f"Ring {number} has coordinates that are not finite numbers.")
+    if (np.abs(lat) > 90).any() or (np.abs(lon) > 360).any():
+        raise InvalidRegion(
+            f"Ring {number} leaves latitudes [-90, 90] or longitudes [-360, 360]; "
+            "coordinates are degrees, latitude and longitude of WGS84."
+        )
+    lat, lon = _draw_full_turns(lat, lon)
+    lat, lon = _drop_repeats(lat, lon)
+    if lat.size < 3:
+        raise InvalidRegion(f"Ring {number} has fewer than three distinct vertices.")
+    return lat, lon
+
+
+def _drop_repeats(lat: Floats, lon: Floats) -> Ring:
+    """Drop the closing vertex, repeats, and poles reached and left along the antimeridian."""
+    turned = np.where(np.abs(lat) == 90.0, 0.0, lon % 360.0)
+    keep = (lat != np.roll(lat, 1)) | (turned != np.roll(turned, 1))
+    lat, lon, turned = lat[keep], lon[keep], turned[keep]
+    at_cut = turned == 180.0
+    spike = (np.abs(lat) == 90.0) & np.roll(at_cut, 1) & np.roll(at_cut, -1)
+    if spike.any():
+        return _drop_repeats(lat[~spike], lon[~spike])
+    return lat, lon
+
+
+def _draw_full_turns(lat: Floats, lon: Floats) -> Ring:
+    """Draw out an edge of 360°, as planar files close a polygon around a pole."""
+    step = np.roll(lon, -1) - lon
+    turns = np.flatnonzero((np.abs(step) >= 360.0) & (np.abs(lat) < 90.0))
+    turns = turns[lat[turns] == np.roll(lat, -1)[turns]]
+    for i in turns[::-1]:
+        count = int(360.0 / PARALLEL_STEP)
+        around = lon[i] + step[i] * np.arange(1, count) / count
+        lat = np.insert(lat, i + 1, np.full(count - 1, lat[i]))
+        lon = np.insert(lon, i + 1, around)
+    return lat, lon
+
+
+def _follow_parallels(lats: Floats, lons: Floats) -> Ring:
+    """Draw edges along a parallel with short chords."""
+    out_lat: list[Floats] = []
+    out_lon: list[Floats] = []
+    for i in range(len(lats) - 1):
+        step = lons[i + 1] - lons[i]
+        if 180.0 < abs(step) < 360.0:
+            step -= np.copysign(360.0, step)
+        along = lats[i] == lats[i + 1] and abs(lats[i]) < 90.0 and abs(step) > PARALLEL_MIN
+        count = int(np.ceil(abs(step) / PARALLEL_STEP)) if along else 1
+        out_lat.append(np.full(count, lats[i]))
+        out_lon.append(lons[i] + step * np.arange(count) / count)
+    out_lat.append(lats[-1:])
+    out_lon.append(lons[-1:])
+    return np.concatenate(out_lat), (np.concatenate(out_lon) + 540.0) % 360.0 - 180.0
+
+
+def _polygons(document: Any) -> list[list[Floats]]:
+    """Return each polygon's rings as arrays of shape (n, 2), lon and lat."""
+    kind = document.get("type") if isinstance(document, dict) else None
+    if kind == "FeatureCollection":
+        return [p for feature in document.get("features") or [] for p in _polygons(feature)]
+    if kind == "Feature":
+        return _polygons(document["geometry"]) if document.get("geometry") else []
+    if kind == "GeometryCollection":
+        return [p for geometry in document.get("geometries") or [] for p in _polygons(geometry)]
+    if kind == "Polygon":
+        return [_rings(document.get("coordinates"))]
+    if kind == "MultiPolygon":
+        return [_rings(polygon) for polygon in document.get("coordinates") or []]
+    if kind in {"Point", "MultiPoint", "LineString", "MultiLineString"}:
+        return []
+    raise InvalidRegion(f"expected a GeoJSON object, got one of type {kind!r}.")
+
+
+def _rings(coordinates: Any) -> list[Floats]:
+    try:
+        rings = [
+            np.array([position[:2] for position in ring], dtype=np.float64) for ring in coordinates
+        ]
+    except (TypeError, ValueError, IndexError) as error:
+        raise InvalidRegion(
+            "a polygon's coordinates are rings of [lon, lat] positions; these are not."
+        ) from error
+    if not rings or any(ring.ndim != 2 or len(ring) < 4 for ring in rings):
+        raise InvalidRegion("a ring needs at least four positions, the last equal to the first.")
+    return [ring if (ring[0] == ring[-1]).all() else np.vstack([ring, ring[:1]]) for ring in rings]
+
+
+def _as_box(polygon: list[Floats]) -> Bbox | None:
+    """Return the box that a polygon of four corners draws, where it is wider than 180°.
+
+    A step between 180° and 360° could also mean the short way over the antimeridian; the
+    right-hand rule of RFC 7946 decides, since the two readings differ in orientation.
+    """
+    if len(polygon) != 1 or len(polygon[0]) != 5:
+        return None
+    lon, lat = polygon[0][:, 0], polygon[0][:, 1]
+    steps_lon, steps_lat = np.diff(lon), np.diff(lat)
+    if not ((steps_lon == 0) ^ (steps_lat == 0)).all() or np.abs(steps_lon).max() <= 180.0:
+        return None
+    area = 0.5 * float(np.sum(lon[:-1] * lat[1:] - lon[1:] * lat[:-1]))
+    if area < 0 and np.abs(steps_lon).max() < 360.0:
+        return None
+    return check_bbox((lon.min(), lat.min(), lon.max(), lat.max()))
+
+
+def _wedge(west: float, south: float, east: float, north: float) -> Ring:
+    bottom = _parallel(south, west, east, outwards=south > 0)
+    top = _parallel(north, west, east, outwards=north < 0)
+    # Vertices on the meridians keep their edges under 90°: antipodal ends have no short way.
+    between = np.linspace(south, north, int(np.ceil((north - south) / 89.0)) + 1)[1:-1]
+    lats = np.concatenate([bottom[0], between, top[0][::-1], between[::-1]])
+    lons = np.concatenate(
+        [bottom[1], np.full(between.size, east), top[1][::-1], np.full(between.size, west)]
+    )
+    return lats, (lons + 540.0) % 360.0 - 180.0
+
+
+def _parallel(lat: float, west: float, east: float, *, outwards: bool) -> Ring:
+    """Draw a parallel; ``outwards`` where its chords would bulge into the box."""
+    if abs(lat) == 90.0:
+        return np.array([lat]), np.array([west])
+    count = max(1, int(np.ceil((east - west) / PARALLEL_STEP)))
+    lons = west + (east - west) * np.arange(count + 1) / count
+    if outwards:
+        # A chord's apex is poleward: tan(apex) = tan(lat) / cos(half a step).
+        half = np.radians((east - west) / count / 2.0)
+        lat = float(np.degrees(np.arctan(np.tan(np.radians(lat)) * np.cos(half))))
+    return np.full(lons.size, lat), lons
+
+
+def _unwrap(lons: Floats) -> Floats:
+    closed = np.append(lons, lons[0])
+    steps = (np.diff(closed) + 180.0) % 360.0 - 180.0
+    result: Floats = np.concatenate([closed[:1], closed[0] + np.cumsum(steps)])
+    return result
+
+
+def _smallest_arc(arcs: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return west and east of the shortest arc of longitude that holds all arcs."""
+    if any(east - west >= 360.0 for west, east in arcs):
+        return -180.0, 180.0
+    turned = sorted(((west + 180.0) % 360.0 - 180.0, east - west) for west, east in arcs)
+    merged: list[list[float]] = []
+    for west, width in turned:
+        if merged and west <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], west + width)
+        else:
+            merged.append([west, west + width])
+    # An arc that runs past 180° may reach the first ones again.
+    while len(merged) > 1 and merged[-1][1] - 360.0 >= merged[0][0]:
+        first = merged.pop(0)
+        merged[-1][1] = max(merged[-1][1], first[1] + 360.0)
+    if merged[-1][1] - merged[-1][0] >= 360.0:
+        return -180.0, 180.0
+    gaps = [
+        (merged[(i + 1) % len(merged)][0] + (360.0 if i + 1 == len(merged) else 0.0)) - end
+        for i, (_, end) in enumerate(merged)
+    ]
+    widest = int(np.argmax(gaps))
+    west = merged[(widest + 1) % len(merged)][0]
+    east = merged[widest][1]
+    return west, east if east <= 180.0 else east - 360.0
