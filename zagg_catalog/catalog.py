@@ -1,0 +1,284 @@
+"""The Catalog: a table of granule metadata, one row per granule, and its stac-geoparquet file."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import shapely
+
+from zagg_catalog.errors import InvalidCatalog
+
+META_KEY = b"zagg:catalog_meta"
+STAC_GEOPARQUET_VERSION = "1.0.0"
+
+ASSET = pa.struct(
+    {"href": pa.string(), "type": pa.string(), "title": pa.string(), "roles": pa.list_(pa.string())}
+)
+DATA_ASSETS = ("data", "data_s3", "metadata")
+_LINK = pa.struct({"href": pa.string(), "rel": pa.string()})
+_BBOX = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
+_TIME = pa.timestamp("us", tz="UTC")
+
+
+class GranulesSkipped(UserWarning):
+    """Warns that rows without a usable footprint were left out, and names them."""
+
+
+def catalog_schema(assets: Iterable[str] = DATA_ASSETS) -> pa.Schema:
+    """Return the columns of a fetched catalog.
+
+    Parameters
+    ----------
+    assets : iterable of str
+        Asset names; each becomes a field of the ``assets`` struct.
+
+    Returns
+    -------
+    pyarrow.Schema
+        stac-geoparquet 1.0.0 columns; ``geometry`` is WKB, longitude before latitude; times
+        are UTC in microseconds.
+    """
+    wkb = {b"ARROW:extension:name": b"geoarrow.wkb", b"ARROW:extension:metadata": b"{}"}
+    return pa.schema(
+        [
+            ("type", pa.string()),
+            ("stac_version", pa.string()),
+            ("stac_extensions", pa.list_(pa.string())),
+            ("id", pa.string()),
+            ("collection", pa.string()),
+            pa.field("geometry", pa.binary(), metadata=wkb),
+            ("bbox", _BBOX),
+            ("links", pa.list_(_LINK)),
+            ("assets", pa.struct([(name, ASSET) for name in assets])),
+            ("datetime", _TIME),
+            ("start_datetime", _TIME),
+            ("end_datetime", _TIME),
+        ]
+    )
+
+
+@dataclass(eq=False)
+class Catalog:
+    """Granule metadata and where it came from; good for any number of shard maps.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        stac-geoparquet table, one row per granule; needs the columns ``id``, ``geometry`` and
+        ``assets``. Each granule carries its S3 and its HTTPS href.
+    metadata : dict
+        Provenance: product, version, dates, box, and the harvest report.
+
+    Raises
+    ------
+    InvalidCatalog
+        If a needed column is missing or has another type.
+    """
+
+    table: pa.Table
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_columns(self.table.schema)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __repr__(self) -> str:
+        name = self.metadata.get("collection", "catalog")
+        state = "" if self.complete else ", incomplete"
+        return f"<Catalog {name}: {len(self):,} granules{state}>"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the harvest got everything that the server declared."""
+        return bool(self.metadata.get("complete", True))
+
+    @classmethod
+    def from_geoparquet(cls, path: str | Path) -> Catalog:
+        """Load a catalog from a stac-geoparquet file, ours, zagg's or somebody else's.
+
+        Raises
+        ------
+        InvalidCatalog
+            If the file cannot be read or is not a granule catalog.
+        """
+        try:
+            table = pq.read_table(os.fspath(path))
+        except FileNotFoundError:
+            raise InvalidCatalog(f"There is no catalog file {path}.") from None
+        except (pa.ArrowException, OSError) as error:
+            raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
+        text = (table.schema.metadata or {}).get(META_KEY, b"{}")
+        try:
+            metadata = json.loads(text)
+        except ValueError as error:
+            raise InvalidCatalog(f"The catalog metadata in {path} is not JSON: {error}") from error
+        try:
+            return cls(table, metadata if isinstance(metadata, dict) else {})
+        except InvalidCatalog as error:
+            raise InvalidCatalog(f"{path}: {error}") from error
+
+    def to_geoparquet(self, path: str | Path) -> None:
+        """Write a stac-geoparquet 1.0.0 file with GeoParquet 1.1.0 metadata.
+
+        The file appears whole or not at all: it is written beside its place and moved.
+        """
+        schema_metadata = {
+            b"geo": json.dumps(_geo_metadata(self.table), sort_keys=True).encode(),
+            b"stac-geoparquet": json.dumps({"version": STAC_GEOPARQUET_VERSION}).encode(),
+            META_KEY: json.dumps(self.metadata, sort_keys=True, default=str).encode(),
+        }
+        table = self.table.replace_schema_metadata(schema_metadata)
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd", row_group_size=20_000)
+
+    def granule_records(self) -> list[dict[str, Any]]:
+        """Decode the table into one dict per granule.
+
+        Returns
+        -------
+        list of dict
+            ``{"id", "s3", "https", "lats", "lons"}`` in table order, with ``time_start`` and
+            ``time_end`` (ISO 8601) where known. ``lats`` and ``lons`` are the closed exterior
+            ring, float64 degrees, WGS84; of several parts the largest one's. ``s3`` and
+            ``https`` are the data hrefs, either may be None.
+
+        Warns
+        -----
+        GranulesSkipped
+            Naming the rows that have no ring and are therefore left out.
+        """
+        geometries = shapely.from_wkb(column_values(self.table, "geometry"), on_invalid="ignore")
+        entries = granule_entries(self.table)
+        records, skipped = [], []
+        for entry, geometry in zip(entries.to_pylist(), geometries, strict=True):
+            ring = _largest_ring(geometry)
+            if ring is None:
+                skipped.append(entry["id"])
+                continue
+            record = {key: value for key, value in entry.items() if value is not None}
+            record |= {"s3": entry["s3"], "https": entry["https"]}
+            record |= {"lats": ring[:, 1].copy(), "lons": ring[:, 0].copy()}
+            records.append(record)
+        if skipped:
+            names = ", ".join(map(str, skipped[:5])) + (" …" if len(skipped) > 5 else "")
+            warnings.warn(
+                GranulesSkipped(f"{len(skipped)} granules without a footprint left out: {names}"),
+                stacklevel=2,
+            )
+        return records
+
+
+def granule_entries(table: pa.Table) -> pa.Table:
+    """Return what a shard map says of each granule, row by row.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        A catalog's table.
+
+    Returns
+    -------
+    pyarrow.Table
+        String columns ``id``, ``s3``, ``https``, ``time_start``, ``time_end`` (ISO 8601, or null).
+    """
+    return pa.table(
+        {
+            "id": pc.cast(table["id"], pa.string()),
+            "s3": _asset_href(table, "data_s3"),
+            "https": _asset_href(table, "data"),
+            "time_start": _iso_times(table, "start_datetime"),
+            "time_end": _iso_times(table, "end_datetime"),
+        }
+    )
+
+
+def column_values(table: pa.Table, name: str) -> np.ndarray[Any, np.dtype[np.object_]]:
+    """Return a column as a numpy array of objects; storage values for extension types."""
+    column = table[name].combine_chunks()
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[str]:
+    """Yield a temporary path beside ``path``; move it there when the block succeeds."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    try:
+        yield temporary
+        # mkstemp makes private files; a result is as readable as any other new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _check_columns(schema: pa.Schema) -> None:
+    missing = [name for name in ("id", "geometry", "assets") if name not in schema.names]
+    if missing:
+        raise InvalidCatalog(
+            f"a catalog needs the columns id, geometry and assets; missing: {', '.join(missing)}."
+        )
+    if not pa.types.is_struct(schema.field("assets").type):
+        raise InvalidCatalog(f"assets must be a struct column, not {schema.field('assets').type}.")
+
+
+def _geo_metadata(table: pa.Table) -> dict[str, Any]:
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": [],
+        # Great circles, which is what CMR's footprints mean; no crs entry: OGC:CRS84.
+        "edges": "spherical",
+    }
+    if "bbox" in table.schema.names and pa.types.is_struct(table.schema.field("bbox").type):
+        sides = ("xmin", "ymin", "xmax", "ymax")
+        column["covering"] = {"bbox": {side: ["bbox", side] for side in sides}}
+    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+
+
+def _largest_ring(geometry: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    polygons = [
+        p for p in shapely.get_parts(geometry) if p.geom_type == "Polygon" and not p.is_empty
+    ]
+    if not polygons:
+        return None
+    largest = max(polygons, key=lambda polygon: shapely.area(polygon))
+    return np.asarray(shapely.get_coordinates(shapely.get_exterior_ring(largest)))
+
+
+def _asset_href(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
+    assets = table["assets"]
+    if assets.type.get_field_index(name) < 0:
+        return pa.nulls(table.num_rows, pa.string())
+    return pc.struct_field(assets, [name, "href"])
+
+
+def _iso_times(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
+    """Format times as Python's isoformat does: microseconds only where there are any."""
+    if name not in table.schema.names or pa.types.is_null(table.schema.field(name).type):
+        return pa.nulls(table.num_rows, pa.string())
+    column = table[name]
+    if pa.types.is_string(column.type):
+        return column
+    utc = pc.cast(column, _TIME) if column.type.tz else pc.assume_timezone(column, "UTC")
+    text = pc.strftime(pc.cast(utc, _TIME), format="%Y-%m-%dT%H:%M:%S")
+    return pc.binary_join_element_wise(pc.replace_substring(text, ".000000", ""), "+00:00", "")

@@ -1,0 +1,125 @@
+"""Footprints: a WKB column as ragged rings, with what is wrong with each named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+
+from zagg_catalog.sphere import Floats, Ints, angle_between, to_xyz
+
+# Vertices closer than this are one vertex: 1e-9 rad is 6 mm on the ground.
+SAME_VERTEX = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Footprints:
+    """Exterior rings of many granules, ready for a geometry kernel.
+
+    Parameters
+    ----------
+    lats, lons : ndarray of float64, shape (vertices,)
+        Degrees, WGS84. Rings are not closed; repeated vertices are removed.
+    offsets : ndarray of int64, shape (rings + 1,)
+        Ring i is ``[offsets[i]:offsets[i + 1]]``.
+    granule : ndarray of int64, shape (rings,)
+        Row of the granule that each ring belongs to, ascending; several for a MultiPolygon.
+    problems : dict of int to str
+        Rows that have no usable ring, and why.
+    """
+
+    lats: Floats
+    lons: Floats
+    offsets: Ints
+    granule: Ints
+    problems: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.granule)
+
+    def take(self, rings: Ints) -> Footprints:
+        """Return some of the rings, in the order asked for."""
+        counts = np.diff(self.offsets)[rings]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        vertex = np.arange(offsets[-1]) + np.repeat(self.offsets[rings] - offsets[:-1], counts)
+        return Footprints(
+            lats=self.lats[vertex],
+            lons=self.lons[vertex],
+            offsets=offsets,
+            granule=self.granule[rings],
+            problems=self.problems,
+        )
+
+
+def read_footprints(wkb: np.ndarray[Any, np.dtype[np.object_]]) -> Footprints:
+    """Read and screen a column of WKB footprints.
+
+    Parameters
+    ----------
+    wkb : ndarray of object, shape (granules,)
+        WKB bytes or None; longitude before latitude. Holes are ignored, so that a footprint
+        is never smaller than the granule.
+
+    Returns
+    -------
+    Footprints
+        Every usable ring; a granule with a ring that is not usable is in ``problems`` whole.
+    """
+    with np.errstate(invalid="ignore"):  # NaN coordinates are reported below
+        geometries = shapely.from_wkb(wkb, on_invalid="ignore")
+    problems = _missing(wkb, geometries)
+    parts, granule = shapely.get_parts(geometries, return_index=True)
+    polygonal = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    parts, granule = parts[polygonal], granule[polygonal].astype(np.int64)
+    coordinates, ring_of_vertex = shapely.get_coordinates(
+        shapely.get_exterior_ring(parts), return_index=True
+    )
+    lons, lats = coordinates[:, 0].copy(), coordinates[:, 1].copy()
+    bad = _bad_vertices(lats, lons)
+    keep = _distinct(lats, lons, ring_of_vertex)
+    counts = np.bincount(ring_of_vertex[keep], minlength=len(parts))
+    for ring in np.unique(ring_of_vertex[bad]):
+        problems[int(granule[ring])] = "a vertex is not a finite latitude and longitude"
+    for ring in np.flatnonzero(counts < 3):
+        problems.setdefault(int(granule[ring]), "fewer than three distinct vertices")
+    good = ~np.isin(granule, np.fromiter(problems, np.int64, len(problems)))
+    keep &= good[ring_of_vertex]
+    return Footprints(
+        lats=lats[keep],
+        lons=lons[keep],
+        offsets=np.concatenate([[0], np.cumsum(counts[good])]).astype(np.int64),
+        granule=granule[good],
+        problems=problems,
+    )
+
+
+def _missing(wkb: Any, geometries: Any) -> dict[int, str]:
+    problems: dict[int, str] = {}
+    unread = shapely.is_missing(geometries)
+    for row in np.flatnonzero(unread):
+        problems[int(row)] = "no geometry" if wkb[row] is None else "the geometry is not WKB"
+    kinds = shapely.get_type_id(geometries)
+    areal = np.isin(kinds, [shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON])
+    for row in np.flatnonzero(~unread & (shapely.is_empty(geometries) | ~areal)):
+        problems[int(row)] = f"a footprint is a polygon, not {geometries[row].geom_type}, or empty"
+    return problems
+
+
+def _bad_vertices(lats: Floats, lons: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    with np.errstate(invalid="ignore"):
+        return ~((np.abs(lats) <= 90.0) & (np.abs(lons) <= 360.0))
+
+
+def _distinct(lats: Floats, lons: Floats, ring: Ints) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Mark vertices that differ from the one before in their ring, going round."""
+    if not len(lats):
+        return np.zeros(0, dtype=bool)
+    starts = np.flatnonzero(np.concatenate([[True], ring[1:] != ring[:-1]]))
+    ends = np.append(starts[1:], len(ring)) - 1
+    previous = np.arange(len(lats)) - 1
+    previous[starts] = ends
+    with np.errstate(invalid="ignore"):
+        xyz = to_xyz(lats, lons)
+        return ~(angle_between(xyz, xyz[previous]) < SAME_VERTEX)
