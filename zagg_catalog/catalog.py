@@ -162,17 +162,14 @@ class Catalog:
             Naming the rows that have no ring and are therefore left out.
         """
         geometries = shapely.from_wkb(column_values(self.table, "geometry"), on_invalid="ignore")
-        entries = granule_entries(self.table)
+        entries = entry_dicts(granule_entries(self.table, time_key=self.metadata.get("time_key")))
         records, skipped = [], []
-        for entry, geometry in zip(entries.to_pylist(), geometries, strict=True):
+        for entry, geometry in zip(entries, geometries, strict=True):
             ring = _largest_ring(geometry)
             if ring is None:
                 skipped.append(entry["id"])
                 continue
-            record = {key: value for key, value in entry.items() if value is not None}
-            record |= {"s3": entry["s3"], "https": entry["https"]}
-            record |= {"lats": ring[:, 1].copy(), "lons": ring[:, 0].copy()}
-            records.append(record)
+            records.append(entry | {"lats": ring[:, 1].copy(), "lons": ring[:, 0].copy()})
         if skipped:
             names = ", ".join(map(str, skipped[:5])) + (" …" if len(skipped) > 5 else "")
             warnings.warn(
@@ -182,28 +179,55 @@ class Catalog:
         return records
 
 
-def granule_entries(table: pa.Table) -> pa.Table:
+def granule_entries(table: pa.Table, *, time_key: str | None = None) -> pa.Table:
     """Return what a shard map says of each granule, row by row.
 
     Parameters
     ----------
     table : pyarrow.Table
         A catalog's table.
+    time_key : str, optional
+        Column whose value goes along with granules that have no data href.
 
     Returns
     -------
     pyarrow.Table
-        String columns ``id``, ``s3``, ``https``, ``time_start``, ``time_end`` (ISO 8601, or null).
+        String columns ``id``, ``s3``, ``https``, ``time_start``, ``time_end`` (ISO 8601, or
+        null) and ``extra``: for a granule with neither href, a JSON object of its ``assets``
+        (name → href), ``datetime`` and ``time_key``, which zagg reads such granules by.
     """
+    s3, https = _asset_href(table, "data_s3"), _asset_href(table, "data")
     return pa.table(
         {
             "id": pc.cast(table["id"], pa.string()),
-            "s3": _asset_href(table, "data_s3"),
-            "https": _asset_href(table, "data"),
+            "s3": s3,
+            "https": https,
             "time_start": _iso_times(table, "start_datetime"),
             "time_end": _iso_times(table, "end_datetime"),
+            "extra": _extra(table, pc.and_(pc.is_null(s3), pc.is_null(https)), time_key),
         }
     )
+
+
+def entry_dicts(entries: pa.Table) -> list[dict[str, Any]]:
+    """Return granule entries as dicts.
+
+    Parameters
+    ----------
+    entries : pyarrow.Table
+        As `granule_entries` gives it.
+
+    Returns
+    -------
+    list of dict
+        ``id``, ``s3`` and ``https`` always, the other fields where they are known.
+    """
+    dicts = []
+    for row in entries.to_pylist():
+        extra = row.pop("extra")
+        kept = {k: v for k, v in row.items() if v is not None or k in ("id", "s3", "https")}
+        dicts.append(kept | json.loads(extra) if extra else kept)
+    return dicts
 
 
 def column_values(table: pa.Table, name: str) -> np.ndarray[Any, np.dtype[np.object_]]:
@@ -270,6 +294,24 @@ def _asset_href(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
     if assets.type.get_field_index(name) < 0:
         return pa.nulls(table.num_rows, pa.string())
     return pc.struct_field(assets, [name, "href"])
+
+
+def _extra(table: pa.Table, wanted: pa.Array, time_key: str | None) -> pa.Array:
+    rows = np.flatnonzero(wanted.to_numpy(zero_copy_only=False))
+    if not len(rows):
+        return pa.nulls(table.num_rows, pa.string())
+    some = table.take(rows)
+    times = _iso_times(some, "datetime").to_pylist()
+    known = time_key is not None and time_key in table.schema.names
+    values = some[time_key].to_pylist() if known else [None] * len(rows)
+    texts: list[str | None] = [None] * table.num_rows
+    for row, assets, when, value in zip(
+        rows, some["assets"].to_pylist(), times, values, strict=True
+    ):
+        hrefs = {k: v["href"] for k, v in (assets or {}).items() if v and v.get("href")}
+        extra = {"assets": hrefs, "datetime": when, "time_key": value}
+        texts[row] = json.dumps({k: v for k, v in extra.items() if v}, sort_keys=True, default=str)
+    return pa.array(texts, pa.string())
 
 
 def _iso_times(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:

@@ -1,0 +1,49 @@
+# `make demo` and `make test` do all the set-up themselves; see README.md.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+DATA := ../shared/data
+
+# Real granules that some tests read; those tests skip, saying so, where there are none.
+ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
+export ZAGG_CATALOG_TEST_DATA ?= $(abspath $(DATA))
+endif
+
+.PHONY: help demo test lint unit integration pgstac env format constraints clean
+
+help:
+	@echo "make demo         fetch a simulated cycle and build two shard maps, offline"
+	@echo "make test         every check and test that needs no account"
+	@echo "make lint         ruff, mypy and docstrings only"
+	@echo "make pgstac       fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
+	@echo "make env          the environment in $(VENV) only"
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt tools/make-env
+	@tools/make-env $(VENV)
+
+demo: $(STAMP)
+	@$(BIN)/python -m zagg_catalog.sandbox.demo
+
+test: lint unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/interrogate --quiet zagg_catalog
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -n 2
+
+pgstac: $(STAMP)
+	ZAGG_CATALOG_TEST_PGSTAC=1 $(BIN)/python -m pytest -m pgstac
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

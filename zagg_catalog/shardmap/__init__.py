@@ -1,0 +1,6 @@
+"""Shard maps: shard of a grid → granules that touch it."""
+
+from zagg_catalog.shardmap.build import build_map
+from zagg_catalog.shardmap.model import ShardMap
+
+__all__ = ["ShardMap", "build_map"]

@@ -1,0 +1,206 @@
+"""Beam-pair corridors: ICESat-2 swaths cut down to the three strips that the lasers touch.
+
+CMR's ring of an ICESat-2 granule is a ladder: k vertices along one side of a swath 12.5 km
+wide and the k opposite ones back (2,089 of 2,089 real ATL03 rings). The beams run in three
+pairs, on the middle of the ladder and 3.3 km to both sides of it, whichever way the
+spacecraft flies; the two beams of a pair are 90 m apart (ATL03 user guide).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zagg_catalog.catalog import Catalog
+from zagg_catalog.footprints import Footprints
+from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between, to_latlon, to_xyz
+
+PRODUCTS = ("ATL03", "ATL06")
+PAIR_OFFSETS = (-3300.0, 0.0, 3300.0)  # m, across the track
+HALF_WIDTH = 500.0  # m; covers the pair's own spread, pointing and the interpolation
+STEP = 50_000.0  # m, longest edge of a corridor
+SWATH_WIDTHS = (9_000.0, 18_000.0)  # m; another width is not this instrument's swath
+WIDTH_SPREAD = 1.2  # largest over smallest rung of one ladder
+
+
+def applies(catalog: Catalog) -> bool:
+    """Return whether a catalog's product has beams that this module knows."""
+    name = catalog.metadata.get("collection") or catalog.metadata.get("short_name") or ""
+    return str(name).upper().startswith(PRODUCTS)
+
+
+def corridors(footprints: Footprints) -> Footprints:
+    """Replace each swath by the corridors of its beam pairs.
+
+    Parameters
+    ----------
+    footprints : Footprints
+        CMR's rings.
+
+    Returns
+    -------
+    Footprints
+        Three rings for each ladder; rings that are no ladder as they were. Corridors follow a
+        smooth curve through the middle of the rungs, cubic between them, in steps of 50 km at
+        most; half-width 500 m.
+    """
+    ladder = _find_ladders(footprints)
+    others = footprints.take(np.flatnonzero(~ladder.found))
+    if not ladder.found.any():
+        return footprints
+    centre, heading, offsets = _resample(ladder)
+    across = np.cross(centre, heading)
+    across /= np.linalg.norm(across, axis=-1, keepdims=True)
+    strips = [_strip(centre, across, offsets, offset) for offset in PAIR_OFFSETS]
+    granule = footprints.granule[ladder.found]
+    return _concatenate([others, *(_as_footprints(strip, granule, others) for strip in strips)])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Ladders:
+    """Rungs of the rings that are ladders: ``left[i]`` is opposite ``right[i]``."""
+
+    found: NDArray[np.bool_]
+    left: Floats
+    right: Floats
+    offsets: Ints
+
+
+def _find_ladders(footprints: Footprints) -> _Ladders:
+    """Find the two short end edges that stand half a ring apart, and pair the sides."""
+    xyz = to_xyz(footprints.lats, footprints.lons)
+    counts = np.diff(footprints.offsets)
+    start = np.repeat(footprints.offsets[:-1], counts)
+    size = np.repeat(counts, counts)
+    local = np.arange(len(xyz)) - start
+    half = size // 2
+    edge = angle_between(xyz, xyz[start + (local + 1) % size])
+    both = edge + edge[start + (local + half) % size]
+    end = _argmin_per_group(both, footprints.offsets)
+    even = (counts % 2 == 0) & (counts >= 4)
+    rungs = np.where(even, counts // 2, 1)
+    offsets = np.concatenate([[0], np.cumsum(rungs)]).astype(np.int64)
+    step = np.arange(offsets[-1]) - np.repeat(offsets[:-1], rungs)
+    first, total = np.repeat(footprints.offsets[:-1], rungs), np.repeat(counts, rungs)
+    turn = np.repeat(end, rungs)
+    left = xyz[first + (turn + 1 + step) % total]
+    right = xyz[first + (turn - step) % total]
+    width = angle_between(left, right) * EARTH_RADIUS
+    low, high = (f.reduceat(width, offsets[:-1]) for f in (np.minimum, np.maximum))
+    found = even & (low > SWATH_WIDTHS[0]) & (high < SWATH_WIDTHS[1]) & (high < WIDTH_SPREAD * low)
+    keep = np.repeat(found, rungs)
+    return _Ladders(
+        found=found,
+        left=left[keep],
+        right=right[keep],
+        offsets=np.concatenate([[0], np.cumsum(rungs[found])]).astype(np.int64),
+    )
+
+
+def _argmin_per_group(values: Floats, offsets: Ints) -> Ints:
+    group = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    order = np.lexsort((values, group))
+    result: Ints = order[offsets[:-1]] - offsets[:-1]
+    return result
+
+
+def _resample(ladder: _Ladders) -> tuple[Floats, Floats, Ints]:
+    """Return centre points, headings and offsets along each ladder, cubic between rungs."""
+    middle = ladder.left + ladder.right
+    middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
+    rungs = np.diff(ladder.offsets)
+    last = ladder.offsets[1:] - 1
+    inner = np.ones(len(middle), dtype=bool)
+    inner[last] = False
+    interval = np.flatnonzero(inner)  # from each rung to the next of its ladder
+    length = np.zeros(len(middle))
+    length[interval] = angle_between(middle[interval], middle[interval + 1])
+    slope = _slopes(middle, length, ladder.offsets)
+    pieces = np.where(inner, np.ceil(length * EARTH_RADIUS / STEP), 1).astype(np.int64)
+    pieces = np.maximum(pieces, 1)
+    at = np.repeat(np.arange(len(middle)), pieces)
+    begin = np.cumsum(pieces) - pieces
+    t = ((np.arange(pieces.sum()) - begin[at]) / pieces[at])[:, None]
+    following = np.where(inner, np.arange(len(middle)) + 1, np.arange(len(middle)))[at]
+    h = length[at][:, None]
+    point = (
+        (2 * t**3 - 3 * t**2 + 1) * middle[at]
+        + (t**3 - 2 * t**2 + t) * h * slope[at]
+        + (3 * t**2 - 2 * t**3) * middle[following]
+        + (t**3 - t**2) * h * slope[following]
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        heading = (
+            (6 * t**2 - 6 * t) * (middle[at] - middle[following]) / h
+            + (3 * t**2 - 4 * t + 1) * slope[at]
+            + (3 * t**2 - 2 * t) * slope[following]
+        )
+    heading = np.where(h > 0, heading, slope[at])
+    total = np.add.reduceat(pieces, ladder.offsets[:-1]) if len(rungs) else pieces
+    offsets = np.concatenate([[0], np.cumsum(total)]).astype(np.int64)
+    return point / np.linalg.norm(point, axis=-1, keepdims=True), heading, offsets
+
+
+def _slopes(middle: Floats, length: Floats, offsets: Ints) -> Floats:
+    """Return the track's direction at each rung, from the parabola through its neighbours."""
+    first, last = offsets[:-1], offsets[1:] - 1
+    forward = np.zeros_like(middle)
+    step = length > 0
+    here = np.flatnonzero(step)
+    forward[here] = (middle[here + 1] - middle[here]) / length[here][:, None]
+    backward = np.roll(forward, 1, axis=0)
+    h_forward, h_backward = length[:, None], np.roll(length, 1)[:, None]
+    with np.errstate(invalid="ignore"):
+        slope = (forward * h_backward + backward * h_forward) / (h_forward + h_backward)
+    # At the ends the parabola's own end slope; with two rungs it is the straight line.
+    second = np.minimum(first + 1, last)
+    before = np.maximum(last - 1, first)
+    slope[first], slope[last] = forward[first], backward[last]
+    curved = (last - first) >= 2
+    slope[first[curved]] = (2 * forward[first] - slope[second])[curved]
+    slope[last[curved]] = (2 * backward[last] - slope[before])[curved]
+    return slope
+
+
+def _strip(
+    centre: Floats, across: Floats, offsets: Ints, offset: float
+) -> tuple[Floats, Floats, Ints]:
+    """Return the closed outline of each corridor: up one side, back down the other."""
+    sides = [_shift(centre, across, offset + side) for side in (HALF_WIDTH, -HALF_WIDTH)]
+    counts = np.diff(offsets)
+    both = np.repeat(np.arange(len(counts)), 2 * counts)
+    outline = np.concatenate([[0], np.cumsum(2 * counts)]).astype(np.int64)
+    local = np.arange(outline[-1]) - outline[both]
+    up = local < counts[both]
+    source = offsets[both] + np.where(up, local, 2 * counts[both] - 1 - local)
+    xyz = np.where(up[:, None], sides[0][source], sides[1][source])
+    lats, lons = to_latlon(xyz)
+    return lats, lons, outline
+
+
+def _shift(centre: Floats, across: Floats, metres: float) -> Floats:
+    angle = metres / EARTH_RADIUS
+    shifted: Floats = centre * np.cos(angle) + across * np.sin(angle)
+    return shifted
+
+
+def _as_footprints(strip: tuple[Floats, Floats, Ints], granule: Ints, like: Any) -> Footprints:
+    lats, lons, offsets = strip
+    return Footprints(
+        lats=lats, lons=lons, offsets=offsets, granule=granule, problems=like.problems
+    )
+
+
+def _concatenate(parts: list[Footprints]) -> Footprints:
+    shifts = np.cumsum([0] + [part.offsets[-1] for part in parts[:-1]])
+    offsets = [part.offsets[1:] + shift for part, shift in zip(parts, shifts, strict=True)]
+    return Footprints(
+        lats=np.concatenate([part.lats for part in parts]),
+        lons=np.concatenate([part.lons for part in parts]),
+        offsets=np.concatenate([[0], *offsets]).astype(np.int64),
+        granule=np.concatenate([part.granule for part in parts]),
+        problems=parts[0].problems,
+    )
