@@ -1,1 +1,31 @@
 """ICESat-2 granule catalogs and shard maps for the zagg aggregator."""
+
+from zagg_catalog.catalog import Catalog
+from zagg_catalog.config import load_config
+from zagg_catalog.cycles import cycle_to_dates
+from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.grids import HealpixGrid, OutputGrid, RectilinearGrid, from_config
+from zagg_catalog.make import make_shardmap
+from zagg_catalog.regions import load_polygon, polygon_to_bbox
+from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.sources import CMRSource, Query
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CMRSource",
+    "Catalog",
+    "HealpixGrid",
+    "OutputGrid",
+    "Query",
+    "RectilinearGrid",
+    "ShardMap",
+    "ZaggCatalogError",
+    "__version__",
+    "cycle_to_dates",
+    "from_config",
+    "load_config",
+    "load_polygon",
+    "make_shardmap",
+    "polygon_to_bbox",
+]

@@ -2,11 +2,21 @@
 
 
 class ZaggCatalogError(Exception):
-    """Base of every error that zagg-catalog raises on purpose."""
+    """Base of every error that zagg-catalog raises on purpose.
+
+    Attributes
+    ----------
+    exit_code : int
+        What the command line ends with: 1 where the data is wrong, 2 where the call is.
+    """
+
+    exit_code = 1
 
 
 class InvalidQuery(ZaggCatalogError, ValueError):
     """Raised when a query, cycle, date or region cannot be understood."""
+
+    exit_code = 2
 
 
 class InvalidRegion(InvalidQuery):
@@ -16,9 +26,19 @@ class InvalidRegion(InvalidQuery):
 class InvalidConfig(ZaggCatalogError, ValueError):
     """Raised when a pipeline config does not define a spatial grid."""
 
+    exit_code = 2
+
 
 class InvalidGrid(ZaggCatalogError, ValueError):
     """Raised when grid parameters or shard keys are outside what the grid allows."""
+
+    exit_code = 2
+
+
+class InvalidOption(ZaggCatalogError, ValueError):
+    """Raised when a build option has a value that is not allowed."""
+
+    exit_code = 2
 
 
 class InvalidCatalog(ZaggCatalogError, ValueError):
@@ -26,7 +46,7 @@ class InvalidCatalog(ZaggCatalogError, ValueError):
 
 
 class InvalidShardMap(ZaggCatalogError, ValueError):
-    """Raised when a manifest is malformed or a build option is not allowed."""
+    """Raised when a manifest is malformed."""
 
 
 class SignatureMismatch(ZaggCatalogError, ValueError):
@@ -35,6 +55,8 @@ class SignatureMismatch(ZaggCatalogError, ValueError):
 
 class MissingBackend(ZaggCatalogError, ImportError):
     """Raised when a geometry backend was asked for that is not installed."""
+
+    exit_code = 2
 
 
 class FetchError(ZaggCatalogError):

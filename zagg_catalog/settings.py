@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -15,6 +17,8 @@ class Settings(BaseSettings):
     ----------
     stac_root : str
         Root of the STAC API; the provider's sub-catalog is appended. Default: NASA's CMR-STAC.
+    stac_method : {"GET", "POST"}
+        How searches are sent; a few servers page rightly by POST only.
     timeout : float
         Seconds allowed for one request.
     retries : int
@@ -28,6 +32,7 @@ class Settings(BaseSettings):
     )
 
     stac_root: str = CMR_STAC_ROOT
+    stac_method: Literal["GET", "POST"] = "GET"
     timeout: float = Field(default=60.0, gt=0)
     retries: int = Field(default=6, ge=0, le=20)
     retry_wait_max: float = Field(default=60.0, gt=0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from zagg_catalog.catalog import Catalog, column_values, granule_entries
-from zagg_catalog.errors import InvalidShardMap
+from zagg_catalog.errors import InvalidOption
 from zagg_catalog.footprints import read_footprints
 from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.regions import Region, as_region, bbox_region
@@ -65,7 +65,7 @@ def build_map(
 
     Raises
     ------
-    InvalidShardMap
+    InvalidOption
         If an option is not allowed, or there is neither a region nor a box in the catalog.
     InvalidRegion
         If the region is not usable.
@@ -74,7 +74,7 @@ def build_map(
     """
     started = time.perf_counter()
     if footprint not in FOOTPRINTS:
-        raise InvalidShardMap(f"footprint is 'swath' or 'beams', not {footprint!r}.")
+        raise InvalidOption(f"footprint is 'swath' or 'beams', not {footprint!r}.")
     join = choose_backend(backend, grid)
     order = _cover_order(grid, mortie_order, footprint)
     covered = grid.coverage(_mask(catalog, region))
@@ -99,7 +99,7 @@ def _mask(catalog: Catalog, region: Region | Iterable[tuple[Any, Any]] | None) -
         return as_region(region)
     box = catalog.metadata.get("bbox")
     if box is None:
-        raise InvalidShardMap(
+        raise InvalidOption(
             "A map needs a region: pass region=, since the catalog's metadata has no bbox."
         )
     return bbox_region(box)
@@ -113,7 +113,7 @@ def _cover_order(grid: OutputGrid, order: int | None, footprint: str) -> int | N
             return grid.parent_order
         order = min(grid.chunk_order, MAX_DEFAULT_ORDER)
     if not grid.parent_order <= order <= 29:
-        raise InvalidShardMap(
+        raise InvalidOption(
             f"mortie_order is from the grid's parent_order, {grid.parent_order}, to 29; "
             f"got {order}."
         )

@@ -142,6 +142,12 @@ def read_parquet(path: str | Path) -> ShardMap:
     raise InvalidShardMap(f"{path} is a parquet file, but not a shard map.")
 
 
+def is_manifest(schema: pa.Schema) -> bool:
+    """Return whether a parquet file with this schema is a shard map, ours or zagg's."""
+    metadata = schema.metadata or {}
+    return META_KEY in metadata or ZAGG_META_KEY in metadata
+
+
 def _from_granule_rows(table: pa.Table, head: dict[str, Any]) -> ShardMap:
     if head["format"] > FORMAT_VERSION:
         raise ValueError(f"format {head['format']} is newer than this software knows")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zagg_catalog.errors import InvalidShardMap
+from zagg_catalog.errors import InvalidOption
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.shardmap.backends import mortie, planar, spherely
 from zagg_catalog.shardmap.backends.base import Backend, Pairs
@@ -17,13 +17,13 @@ def choose_backend(name: str, grid: OutputGrid) -> Backend:
 
     Raises
     ------
-    InvalidShardMap
+    InvalidOption
         If the name is unknown.
     MissingBackend
         If spherely was asked for and is not installed.
     """
     if name not in BACKENDS:
-        raise InvalidShardMap(f"backend is one of {', '.join(BACKENDS)}, not {name!r}.")
+        raise InvalidOption(f"backend is one of {', '.join(BACKENDS)}, not {name!r}.")
     native: Backend = mortie.Mortie() if grid.kind == "healpix" else planar.Planar()
     if name == "spherely" or (name == "auto" and spherely.has_index()):
         return spherely.Spherely(candidates=native)

@@ -1,0 +1,397 @@
+"""A zagg pipeline config, validated where it defines the output grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from odc.geo.crs import CRS
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pyproj.exceptions import CRSError
+
+from zagg_catalog.errors import InvalidConfig
+
+MAX_ORDER = 29
+GRID_TYPES = ("healpix", "rectilinear")
+
+
+def _no_bool(value: Any) -> Any:
+    """Refuse true and false where a number is wanted; YAML's ``yes`` would become 1."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean is not a number")
+    return value
+
+
+def _no_text(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError("text is not a number")
+    return _no_bool(value)
+
+
+Order = Annotated[int, Field(ge=0, le=MAX_ORDER), BeforeValidator(_no_bool)]
+Cells = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]
+Finite = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_no_bool)]
+# Each field's description is the sentence's "must be …": the values that are allowed.
+_NESTED = Field(default=None, description="'nested'")
+_FULLSPHERE = Field(default=None, description="'fullsphere'")
+_RETIRED = Field(
+    default=None,
+    description="left out: it is retired, cells are stored as morton words"
+    " (use emit_cell_ids: true to write nested ids as well)",
+)
+
+
+class _GridSection(BaseModel):
+    """Keys that both kinds of grid share."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, arbitrary_types_allowed=True)
+
+    layout: Literal["fullsphere"] | None = _FULLSPHERE
+    indexing_scheme: Literal["nested"] | None = _NESTED
+    cell_ids_encoding: None = _RETIRED
+
+
+class HealpixSection(_GridSection):
+    """The section ``output.grid`` of a HEALPix grid.
+
+    Attributes
+    ----------
+    parent_order, child_order : int
+        HEALPix orders (0-29) of a shard and of a cell.
+    chunk_inner : int or None
+        Order of an inner chunk, from ``parent_order`` to ``child_order``.
+    sharded : bool
+        Whether the chunks of a shard share one object; default true.
+    emit_cell_ids : bool
+        Whether nested cell ids are written as well.
+    """
+
+    type: Literal["healpix"]
+    parent_order: Annotated[Order, BeforeValidator(_no_text)] = Field(
+        description=f"an integer from 0 to {MAX_ORDER}"
+    )
+    child_order: Order = Field(description=f"an integer from parent_order to {MAX_ORDER}")
+    chunk_inner: Order | None = Field(
+        default=None, description="an integer from parent_order to child_order"
+    )
+    sharded: StrictBool | None = Field(default=True, description="true or false")
+    emit_cell_ids: StrictBool | None = Field(default=False, description="true or false")
+
+    @field_validator("child_order")
+    @classmethod
+    def _not_coarser(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("parent_order", 0):
+            raise ValueError("coarser than parent_order")
+        return value
+
+    @field_validator("chunk_inner")
+    @classmethod
+    def _between(cls, value: int | None, info: ValidationInfo) -> int | None:
+        low, high = info.data.get("parent_order", 0), info.data.get("child_order", MAX_ORDER)
+        if value is not None and not low <= value <= high:
+            raise ValueError("outside the orders of the grid")
+        return value
+
+
+class RectilinearSection(_GridSection):
+    """The section ``output.grid`` of a rectilinear grid.
+
+    Attributes
+    ----------
+    crs : str or int
+        Coordinate reference system, as text or as an EPSG code.
+    resolution : tuple of float, (x, y)
+        Cell size, in units of the CRS.
+    bounds : tuple of float, (xmin, ymin, xmax, ymax)
+        Extent, in units of the CRS.
+    chunk_shape : tuple of int, (rows, columns)
+        Cells of one shard.
+    chunk_inner : tuple of int, (rows, columns), or None
+        Cells of an inner chunk; divides ``chunk_shape``.
+    sharded : bool
+        Whether the chunks of a shard share one object; default false.
+    """
+
+    type: Literal["rectilinear"]
+    crs: str | int = Field(description="a CRS that PROJ knows, such as EPSG:3031")
+    resolution: tuple[Finite, Finite] = Field(
+        description="a positive number, or two as [x, y], in units of the CRS"
+    )
+    bounds: tuple[Finite, Finite, Finite, Finite] = Field(
+        description="[xmin, ymin, xmax, ymax] with xmin < xmax and ymin < ymax"
+    )
+    chunk_shape: tuple[Cells, Cells] = Field(
+        default=(256, 256), description="two positive integers, [rows, columns]"
+    )
+    chunk_inner: tuple[Cells, Cells] | None = Field(
+        default=None,
+        description="two positive integers, [rows, columns], that divide chunk_shape",
+    )
+    sharded: StrictBool | None = Field(
+        default=False,
+        validate_default=True,
+        description="true or false; true needs a chunk_inner finer than chunk_shape",
+    )
+    emit_cell_ids: Literal[False] | None = Field(
+        default=False, description="false or left out: only healpix grids have cell ids"
+    )
+
+    @field_validator("emit_cell_ids", mode="before")
+    @classmethod
+    def _boolean(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, bool):
+            raise ValueError("not a boolean")
+        return value
+
+    @field_validator("crs", mode="after")
+    @classmethod
+    def _known_crs(cls, value: str | int) -> str | int:
+        try:
+            CRS(value)
+        except CRSError as error:
+            raise ValueError("unknown to PROJ") from error
+        return value
+
+    @field_validator("resolution", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:
+        return value if isinstance(value, (list, tuple)) else (value, value)
+
+    @field_validator("resolution")
+    @classmethod
+    def _positive(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if min(value) <= 0:
+            raise ValueError("not positive")
+        return value
+
+    @field_validator("bounds")
+    @classmethod
+    def _not_empty(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        xmin, ymin, xmax, ymax = value
+        if not (xmin < xmax and ymin < ymax):
+            raise ValueError("empty")
+        return value
+
+    @field_validator("chunk_inner")
+    @classmethod
+    def _divides(
+        cls, value: tuple[int, int] | None, info: ValidationInfo
+    ) -> tuple[int, int] | None:
+        shape = info.data.get("chunk_shape")
+        if value and shape and (shape[0] % value[0] or shape[1] % value[1]):
+            raise ValueError("does not divide chunk_shape")
+        return value
+
+    @field_validator("sharded")
+    @classmethod
+    def _finer(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        known = {"chunk_shape", "chunk_inner"} <= info.data.keys()
+        if value and known and info.data["chunk_inner"] in (None, info.data["chunk_shape"]):
+            raise ValueError("without a finer chunk_inner")
+        return value
+
+
+class _OutputSection(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    aoi_mask: StrictBool | None = Field(default=False, description="true or false")
+    store_layout: Literal["hive", "flat"] | None = Field(
+        default=None, description="'hive' or 'flat'"
+    )
+
+
+class PipelineConfig(BaseModel):
+    """A pipeline config: the grid validated, everything else as it came.
+
+    Attributes
+    ----------
+    data_source, aggregation, output : dict
+        The sections of the file, untouched.
+    grid : HealpixSection or RectilinearSection
+        The validated section ``output.grid``.
+    aoi_mask : bool
+        Whether shard maps carry the region as a mask of cells.
+    store_layout : {'hive', 'flat'}
+        Where zagg puts the shards; by default hive for HEALPix, flat for rectilinear.
+    raw : dict
+        The whole file.
+    source : str
+        The file's name, for messages.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    data_source: dict[str, Any]
+    aggregation: dict[str, Any]
+    output: dict[str, Any]
+    grid: HealpixSection | RectilinearSection
+    aoi_mask: bool = False
+    store_layout: Literal["hive", "flat"]
+    raw: dict[str, Any] = Field(repr=False)
+    source: str = "config"
+
+
+def load_config(path: str | Path) -> PipelineConfig:
+    """Read a zagg pipeline config (YAML).
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    PipelineConfig
+
+    Raises
+    ------
+    InvalidConfig
+        If the file cannot be read, is not YAML, or does not define a spatial grid; the message
+        names the file, the key, what came and what is allowed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidConfig(f"{path}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InvalidConfig(
+            f"{path}: is not UTF-8 text (byte {error.start}); a pipeline config is YAML."
+        ) from error
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidConfig(f"{path}: is not valid YAML, {_yaml_problem(error)}.") from error
+    return load_config_from_dict(raw, source=str(path))
+
+
+def load_config_from_dict(raw: Any, *, source: str = "config") -> PipelineConfig:
+    """Validate a pipeline config that is already a mapping.
+
+    Parameters
+    ----------
+    raw : mapping
+        What the YAML file holds.
+    source : str
+        Name to use in messages.
+
+    Returns
+    -------
+    PipelineConfig
+
+    Raises
+    ------
+    InvalidConfig
+        As `load_config`.
+    """
+    if not isinstance(raw, Mapping):
+        raise InvalidConfig(
+            f"{source}: must be a mapping with data_source, aggregation and output; "
+            f"it is {_shown(raw)}."
+        )
+    raw = dict(raw)
+    output = _section(raw, "output", source)
+    grid = _grid(raw, output, source)
+    data_source = _section(raw, "data_source", source)
+    # A raster reader has bands in the place of an aggregation.
+    optional = data_source.get("reader") == "raster" and not raw.get("aggregation")
+    beside = _validated(_OutputSection, output, "output", source)
+    return PipelineConfig(
+        data_source=data_source,
+        aggregation={} if optional else _section(raw, "aggregation", source),
+        output=output,
+        grid=grid,
+        aoi_mask=bool(beside.aoi_mask),
+        store_layout=_store_layout(beside, grid, source),
+        raw=raw,
+        source=source,
+    )
+
+
+def _section(raw: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
+    value = raw.get(name)
+    if not isinstance(value, Mapping) or not value:
+        came = f"it is {_shown(value)}" if name in raw else "it is missing"
+        raise InvalidConfig(f"{source}: {name} must be a mapping that is not empty; {came}.")
+    return dict(value)
+
+
+def _grid(
+    raw: Mapping[str, Any], output: Mapping[str, Any], source: str
+) -> HealpixSection | RectilinearSection:
+    """Validate output.grid, telling apart what is no spatial grid at all."""
+    allowed = " or ".join(GRID_TYPES)
+    section = output.get("grid")
+    if not isinstance(section, Mapping):
+        pipeline = raw.get("pipeline")
+        kind = pipeline.get("type") if isinstance(pipeline, Mapping) else None
+        came = f"it is {_shown(section)}" if "grid" in output else "it is missing"
+        why = f", as a {kind} pipeline writes no spatial grid" if kind else ""
+        raise InvalidConfig(
+            f"{source}: output.grid must be a mapping whose type is {allowed}; {came}{why}."
+        )
+    if section.get("type") == "healpix":
+        return _validated(HealpixSection, section, "output.grid", source)
+    if section.get("type") == "rectilinear":
+        return _validated(RectilinearSection, section, "output.grid", source)
+    came = f"it is {_shown(section['type'])}" if "type" in section else "it is missing"
+    raise InvalidConfig(f"{source}: output.grid.type must be {allowed}; {came}.")
+
+
+def _store_layout(
+    output: _OutputSection, grid: HealpixSection | RectilinearSection, source: str
+) -> Literal["hive", "flat"]:
+    if grid.type == "healpix":
+        return output.store_layout or "hive"
+    if output.store_layout == "hive":
+        raise InvalidConfig(
+            f"{source}: output.store_layout must be 'flat' for a rectilinear grid; it is 'hive'."
+        )
+    return "flat"
+
+
+def _validated[Model: BaseModel](
+    model: type[Model], section: Mapping[str, Any], prefix: str, source: str
+) -> Model:
+    try:
+        return model.model_validate(dict(section))
+    except ValidationError as error:
+        # One sentence for each key that is wrong; a union reports its key once for each member.
+        keys = dict.fromkeys(str(item["loc"][0]) for item in error.errors())
+        sentences = [_sentence(model, key, section, prefix) for key in keys]
+        raise InvalidConfig(f"{source}: {' '.join(sentences)}") from error
+
+
+def _sentence(model: type[BaseModel], key: str, section: Mapping[str, Any], prefix: str) -> str:
+    came = f"it is {_shown(section[key])}" if key in section else "it is missing"
+    if key not in section and not model.model_fields[key].is_required():
+        came = "it is left out"
+    return f"{prefix}.{key} must be {model.model_fields[key].description}; {came}."
+
+
+def _shown(value: Any) -> str:
+    """Return the value as a reader of the file would recognise it, cut short."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "empty" if value is None else "nan"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or "it cannot be parsed"
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{where}{problem}"

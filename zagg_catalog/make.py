@@ -1,0 +1,57 @@
+"""From a query to a shard map in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zagg_catalog.grids import OutputGrid
+from zagg_catalog.regions import Region, bbox_region
+from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.sources import CMRSource, Query
+
+
+def make_shardmap(
+    query: Query,
+    grid: OutputGrid,
+    *,
+    region: Region | Iterable[tuple[Any, Any]] | None = None,
+    backend: str = "auto",
+    catalog_out: str | Path | None = None,
+    footprint: str = "swath",
+    source: CMRSource | None = None,
+) -> ShardMap:
+    """Fetch a catalog and build its shard map.
+
+    Parameters
+    ----------
+    query : Query
+        What, when and where.
+    grid : OutputGrid
+        Usually ``from_config(config)``.
+    region : Region or list of (lats, lons), optional
+        Coverage mask, degrees. By default the query's box.
+    backend : {"auto", "spherely", "mortie"}
+        See `zagg_catalog.shardmap.build_map`.
+    catalog_out : str or Path, optional
+        Also write the fetched catalog here, before the map is built.
+    footprint : {"swath", "beams"}
+        See `zagg_catalog.shardmap.build_map`.
+    source : CMRSource, optional
+        Where to fetch from; by default CMR-STAC as the settings say.
+
+    Returns
+    -------
+    ShardMap
+
+    Raises
+    ------
+    ZaggCatalogError
+        Whatever the fetch or the build finds wrong.
+    """
+    catalog = (source or CMRSource()).fetch(query)
+    if catalog_out is not None:
+        catalog.to_geoparquet(catalog_out)
+    mask = bbox_region(query.bbox) if region is None else region
+    return ShardMap.build(catalog, grid, region=mask, backend=backend, footprint=footprint)
