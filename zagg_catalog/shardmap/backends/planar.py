@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from zagg_catalog.footprints import Footprints
 from zagg_catalog.grids import RectilinearGrid
 from zagg_catalog.grids.blocks import Block
-from zagg_catalog.grids.plane import REACH
 from zagg_catalog.shardmap.backends.base import Pairs
 from zagg_catalog.sphere import Ints
 
@@ -17,7 +16,8 @@ from zagg_catalog.sphere import Ints
 class Planar:
     """Compares tiles with densified rings in equal-area planes, so that no CRS is left.
 
-    Outlines are drawn to 5 m; a pair counts when they come within 10 m, so none is missed.
+    Outlines are drawn to the plane's tolerance, 0.5 to 5 m by the size of the grid; a pair counts
+    when they come within twice that, so none is missed.
     """
 
     name = "shapely"
@@ -44,5 +44,5 @@ def _join_block(block: Block, footprints: Footprints) -> tuple[NDArray[np.uint64
     some = footprints.take(near)
     rings = block.project_rings(some.lats, some.lons, some.offsets)
     tree = shapely.STRtree(block.tile_polygons())
-    ring, tile = tree.query(rings, predicate="dwithin", distance=REACH)
+    ring, tile = tree.query(rings, predicate="dwithin", distance=block.plane.reach)
     return block.keys[tile], near[ring]
