@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
+from numpy.typing import NDArray
 
 from zagg_catalog.errors import InvalidCatalog
 
@@ -230,7 +231,7 @@ def entry_dicts(entries: pa.Table) -> list[dict[str, Any]]:
     return dicts
 
 
-def column_values(table: pa.Table, name: str) -> np.ndarray[Any, np.dtype[np.object_]]:
+def column_values(table: pa.Table, name: str) -> NDArray[np.object_]:
     """Return a column as a numpy array of objects; storage values for extension types."""
     column = table[name].combine_chunks()
     if isinstance(column, pa.ExtensionArray):
@@ -279,7 +280,7 @@ def _geo_metadata(table: pa.Table) -> dict[str, Any]:
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
-def _largest_ring(geometry: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+def _largest_ring(geometry: Any) -> NDArray[np.float64] | None:
     polygons = [
         p for p in shapely.get_parts(geometry) if p.geom_type == "Polygon" and not p.is_empty
     ]

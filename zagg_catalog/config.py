@@ -306,10 +306,12 @@ def load_config_from_dict(raw: Any, *, source: str = "config") -> PipelineConfig
     data_source = _section(raw, "data_source", source)
     # A raster reader has bands in the place of an aggregation.
     optional = data_source.get("reader") == "raster" and not raw.get("aggregation")
+    aggregation = {} if optional else _section(raw, "aggregation", source)
+    _check_variables(aggregation, source)
     beside = _validated(_OutputSection, output, "output", source)
     return PipelineConfig(
         data_source=data_source,
-        aggregation={} if optional else _section(raw, "aggregation", source),
+        aggregation=aggregation,
         output=output,
         grid=grid,
         aoi_mask=bool(beside.aoi_mask),
@@ -325,6 +327,21 @@ def _section(raw: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
         came = f"it is {_shown(value)}" if name in raw else "it is missing"
         raise InvalidConfig(f"{source}: {name} must be a mapping that is not empty; {came}.")
     return dict(value)
+
+
+def _check_variables(aggregation: Mapping[str, Any], source: str) -> None:
+    """Refuse variables that a signature could not list."""
+    variables = aggregation.get("variables")
+    if variables is not None and not isinstance(variables, Mapping):
+        raise InvalidConfig(
+            f"{source}: aggregation.variables must be a mapping of names to mappings; "
+            f"it is {_shown(variables)}."
+        )
+    for name, meta in (variables or {}).items():
+        if not isinstance(meta, Mapping):
+            raise InvalidConfig(
+                f"{source}: aggregation.variables.{name} must be a mapping; it is {_shown(meta)}."
+            )
 
 
 def _grid(

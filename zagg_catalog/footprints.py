@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from zagg_catalog.sphere import Floats, Ints, angle_between, to_xyz
 
@@ -53,7 +54,7 @@ class Footprints:
         )
 
 
-def read_footprints(wkb: np.ndarray[Any, np.dtype[np.object_]]) -> Footprints:
+def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
     """Read and screen a column of WKB footprints.
 
     Parameters
@@ -80,9 +81,10 @@ def read_footprints(wkb: np.ndarray[Any, np.dtype[np.object_]]) -> Footprints:
     bad = _bad_vertices(lats, lons)
     keep = _distinct(lats, lons, ring_of_vertex)
     counts = np.bincount(ring_of_vertex[keep], minlength=len(parts))
+    areal = _has_third_vertex(lats[keep], lons[keep], counts)
     for ring in np.unique(ring_of_vertex[bad]):
         problems[int(granule[ring])] = "a vertex is not a finite latitude and longitude"
-    for ring in np.flatnonzero(counts < 3):
+    for ring in np.flatnonzero(~areal):
         problems.setdefault(int(granule[ring]), "fewer than three distinct vertices")
     good = ~np.isin(granule, np.fromiter(problems, np.int64, len(problems)))
     keep &= good[ring_of_vertex]
@@ -107,19 +109,30 @@ def _missing(wkb: Any, geometries: Any) -> dict[int, str]:
     return problems
 
 
-def _bad_vertices(lats: Floats, lons: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _bad_vertices(lats: Floats, lons: Floats) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
         return ~((np.abs(lats) <= 90.0) & (np.abs(lons) <= 360.0))
 
 
-def _distinct(lats: Floats, lons: Floats, ring: Ints) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Mark vertices that differ from the one before in their ring, going round."""
+def _distinct(lats: Floats, lons: Floats, ring: Ints) -> NDArray[np.bool_]:
+    """Mark vertices that differ from the next one in their ring, going round."""
     if not len(lats):
         return np.zeros(0, dtype=bool)
-    starts = np.flatnonzero(np.concatenate([[True], ring[1:] != ring[:-1]]))
-    ends = np.append(starts[1:], len(ring)) - 1
-    previous = np.arange(len(lats)) - 1
-    previous[starts] = ends
+    last = np.flatnonzero(np.concatenate([ring[1:] != ring[:-1], [True]]))
+    following = np.arange(len(lats)) + 1
+    following[last] = np.concatenate([[0], last[:-1] + 1])
+    return _differ(lats, lons, following)
+
+
+def _has_third_vertex(lats: Floats, lons: Floats, counts: Ints) -> NDArray[np.bool_]:
+    """Return which rings have a vertex that is neither their first nor their second."""
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    second = np.minimum(first + 1, len(lats) - 1)
+    third = _differ(lats, lons, first) & _differ(lats, lons, second)
+    return np.bincount(np.repeat(np.arange(len(counts)), counts)[third], minlength=len(counts)) > 0
+
+
+def _differ(lats: Floats, lons: Floats, other: Ints) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
         xyz = to_xyz(lats, lons)
-        return ~(angle_between(xyz, xyz[previous]) < SAME_VERTEX)
+        return ~(angle_between(xyz, xyz[other]) < SAME_VERTEX)

@@ -283,7 +283,7 @@ def _tidy_ring(lats: ArrayLike, lons: ArrayLike, number: int) -> Ring:
         )
     lat, lon = _draw_full_turns(lat, lon)
     lat, lon = _drop_repeats(lat, lon)
-    if lat.size < 3:
+    if np.unique(np.stack([lat, lon % 360.0]), axis=1).shape[1] < 3:
         raise InvalidRegion(f"Ring {number} has fewer than three distinct vertices.")
     return lat, lon
 
@@ -291,7 +291,7 @@ def _tidy_ring(lats: ArrayLike, lons: ArrayLike, number: int) -> Ring:
 def _drop_repeats(lat: Floats, lon: Floats) -> Ring:
     """Drop the closing vertex, repeats, and poles reached and left along the antimeridian."""
     turned = np.where(np.abs(lat) == 90.0, 0.0, lon % 360.0)
-    keep = (lat != np.roll(lat, 1)) | (turned != np.roll(turned, 1))
+    keep = (lat != np.roll(lat, -1)) | (turned != np.roll(turned, -1))
     lat, lon, turned = lat[keep], lon[keep], turned[keep]
     at_cut = turned == 180.0
     spike = (np.abs(lat) == 90.0) & np.roll(at_cut, 1) & np.roll(at_cut, -1)

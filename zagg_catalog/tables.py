@@ -14,6 +14,8 @@ from zagg_catalog.summary import Summary
 
 # A list longer than this is cut, saying so.
 SHOWN = 10
+# Nothing is folded where the output goes to a file or a pipe.
+WIDE = 10_000
 
 
 def print_build(result: BuildResult) -> None:
@@ -121,10 +123,15 @@ def _inline(value: Any) -> str:
 
 
 def _print_rows(title: str | None, rows: Iterable[tuple[str, str | None]]) -> None:
-    table = Table(show_header=False, box=None, title=title, title_justify="left", padding=(0, 2))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
         if value is not None:
             table.add_row(name, value)
-    Console(soft_wrap=False, highlight=False).print(table, markup=False)
+    if title:
+        console.print(title, style="bold underline", markup=False)
+    console.print(table, markup=False)

@@ -18,6 +18,9 @@ from zagg_catalog.sphere import Floats, Ints
 
 Geographies = NDArray[np.object_]
 
+# What spherely raises for a polygon that is not valid on the sphere.
+_REFUSED = (ValueError, RuntimeError)
+
 
 def is_installed() -> bool:
     """Return whether spherely can be imported."""
@@ -110,11 +113,11 @@ def _geographies(wkb: Geographies) -> tuple[Geographies, NDArray[np.bool_]]:
     failed = np.zeros(len(wkb), dtype=bool)
     try:
         return np.asarray(spherely.from_wkb(wkb), dtype=object), failed
-    except ValueError:
+    except _REFUSED:
         built = np.empty(len(wkb), dtype=object)
     for i, blob in enumerate(wkb):
         try:
             built[i] = spherely.from_wkb(blob)
-        except ValueError:
+        except _REFUSED:
             failed[i] = True
     return built, failed

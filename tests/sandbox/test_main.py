@@ -1,0 +1,52 @@
+"""``python -m zagg_catalog.sandbox``."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from zagg_catalog.sandbox.__main__ import main
+
+
+def test_it_serves_until_interrupted() -> None:
+    options = ["--cycle", "21,22", "--regions", "10,11", "--fault", "status=503:times=1"]
+    command = [sys.executable, "-m", "zagg_catalog.sandbox", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        match = re.match(r"export ZAGG_CATALOG_STAC_ROOT=(\S+) ", line)
+        assert match, line
+        assert "5,548 granules" in line
+        url = f"{match[1]}/NSIDC_CPRD/search"
+        assert requests.get(url, timeout=5).status_code == 503
+        assert requests.get(url, timeout=5).json()["numberMatched"] == 5548
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+
+
+def test_it_lists_faults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list-faults"]) == 0
+    assert "null-geometry" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fault", "earthquake"], "no fault 'earthquake'"),
+        (["--cycle", "0"], "from 1 to 99"),
+        (["--items", "nowhere.parquet"], "nowhere.parquet"),
+        (["--regions", "15"], "1 to 14"),
+    ],
+)
+def test_wrong_calls_exit_with_2(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(options)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err

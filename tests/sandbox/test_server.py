@@ -1,0 +1,228 @@
+"""The STAC API over HTTP: documents, search semantics, paging, quirks of CMR-STAC."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pystac_client
+import pytest
+import requests
+
+from tests.sandbox.conftest import Serve, next_link
+from zagg_catalog.sandbox import Granules, SandboxServer, simulate
+
+
+def test_documents_lead_from_the_root_to_an_item(serve: Serve, granules: Granules) -> None:
+    with serve() as client:
+        root = client.session.get(client.server.root_url, timeout=5).json()
+        assert [v["href"] for v in root["links"] if v["rel"] == "child"] == [client.url]
+        landing = client.get("").json()
+        assert landing["type"] == "Catalog"
+        assert any(c.endswith("/item-search") for c in landing["conformsTo"])
+        search = [link["method"] for link in landing["links"] if link["rel"] == "search"]
+        assert sorted(search) == ["GET", "POST"]
+        listed = client.get("/collections").json()["collections"]
+        assert [c["id"] for c in listed] == ["ATL06_007"]
+        assert client.get("/collections/ATL06_007").json() == listed[0]
+        item = client.get("/collections/ATL06_007/items").json()["features"][0]
+        assert client.get(f"/collections/ATL06_007/items/{item['id']}").json() == item
+
+
+@pytest.mark.parametrize("path", ["/collections/ATL99_007", "/nothing", "/collections/x/items/y"])
+def test_unknown_paths_are_404(serve: Serve, path: str) -> None:
+    with serve() as client:
+        assert client.get(path).status_code == 404
+        assert client.session.get(f"{client.server.root_url}/OTHER", timeout=5).status_code == 404
+
+
+def test_items_have_the_shape_of_cmr_stac(serve: Serve) -> None:
+    with serve() as client:
+        item = client.get(limit=1).json()["features"][0]
+    assert item["collection"] == "ATL06_007"
+    assert set(item["properties"]) == {"datetime", "start_datetime", "end_datetime"}
+    assert item["properties"]["datetime"] == item["properties"]["start_datetime"]
+    rels = {link["rel"] for link in item["links"]}
+    assert rels == {"self", "parent", "collection", "root", "via"}
+    assert any("/concepts/G" in link["href"] for link in item["links"])
+    stem = item["id"].split(".h5")[0]
+    own = [key for key in item["assets"] if stem in key]
+    assert len(own) == len(item["assets"]) - 1
+    data = [a["href"] for a in item["assets"].values() if a["roles"] == ["data"]]
+    assert sorted(href.split(":")[0] for href in data) == ["https", "s3"]
+    assert all(href.endswith(f"{stem}.h5") for href in data)
+
+
+@pytest.mark.parametrize("options", [{}, {"relative": True}, {"next_method": "GET"}])
+def test_get_pages_follow_next(serve: Serve, granules: Granules, options: dict[str, Any]) -> None:
+    with serve(**options) as client:
+        first = client.get().json()
+        href = next_link(first)["href"]  # type: ignore[index]
+        assert href.startswith("/stac/" if options.get("relative") else client.url)
+        if not options.get("relative"):
+            assert client.ids() == granules.table["id"].to_pylist()
+
+
+@pytest.mark.parametrize("method", ["same", "POST", "POST-merge"])
+def test_post_pages_follow_next(serve: Serve, granules: Granules, method: str) -> None:
+    with serve(next_method=method) as client:
+        body: dict[str, Any] = {"collections": ["ATL06_007"], "limit": 10}
+        ids = []
+        while True:
+            page = client.post(**body).json()
+            ids += [item["id"] for item in page["features"]]
+            if (link := next_link(page)) is None:
+                break
+            assert link["method"] == "POST"
+            body = {**body, **link["body"]} if link.get("merge") else link["body"]
+    assert ids == granules.table["id"].to_pylist()
+
+
+def test_pages_are_clamped_whatever_the_limit_says(serve: Serve) -> None:
+    with serve() as client:
+        page = client.get(limit=5000).json()
+        assert (page["numberReturned"], page["numberMatched"]) == (10, 25)
+        assert page["context"] == {"limit": 10, "matched": 25, "returned": 10}
+        assert len(client.get(limit=3).json()["features"]) == 3
+        none = client.get(limit=0).json()
+        assert (none["features"], none["numberMatched"], next_link(none)) == ([], 25, None)
+
+
+@pytest.mark.parametrize(
+    ("counts", "present"),
+    [("numberMatched", {"numberMatched"}), ("context", {"context"}), ("none", set())],
+)
+def test_counts_are_declared_where_asked(serve: Serve, counts: str, present: set[str]) -> None:
+    with serve(counts=counts) as client:
+        assert {"numberMatched", "context"} & set(client.get().json()) == present
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limit", 5001),
+        ("limit", "many"),
+        ("bbox", "170,-10,-170,10"),
+        ("bbox", "0,10,1,-10"),
+        ("bbox", "1,2,3"),
+        ("bbox", "-181,0,1,1"),
+        ("datetime", "yesterday"),
+        ("datetime", "../.."),
+        ("datetime", "2024-01-02/2024-01-01"),
+        ("intersects", '{"type": "Feature"}'),
+        ("intersects", "land"),
+        ("cursor", "mine"),
+        ("sortby", "cloud_cover"),
+    ],
+)
+def test_bad_parameters_are_refused(serve: Serve, name: str, value: Any) -> None:
+    with serve() as client:
+        reply = client.get(**{name: value})
+        assert reply.status_code == 400
+        assert reply.json()["errors"]
+
+
+def test_only_searches_take_post(serve: Serve) -> None:
+    with serve() as client:
+        assert client.session.post(f"{client.url}/collections", json={}).status_code == 405
+        assert client.session.post(f"{client.url}/search", data="no").status_code == 400
+
+
+def test_boxes_and_polygons_select(serve: Serve) -> None:
+    ring = [[-180, -66], [0, -66], [0, -65], [-180, -65], [-180, -66]]
+    with serve() as client:
+        box = client.post(bbox=[-180, -66, 0, -65]).json()
+        assert 0 < box["numberMatched"] < 25
+        assert client.get(bbox="-180,-66,0,0,-65,9000").json()["features"] == box["features"]
+        polygon = client.post(intersects={"type": "Polygon", "coordinates": [ring]}).json()
+        assert polygon["numberMatched"] >= box["numberMatched"]
+        assert client.post(bbox=[-180, 10, 180, 20]).json()["numberMatched"] == 0
+
+
+def test_times_select_what_overlaps(serve: Serve, granules: Granules) -> None:
+    records = granules.table.to_pylist()
+    third = records[2]
+    inside = f"{third['end'].isoformat()}Z"
+    with serve() as client:
+        assert client.ids(datetime=inside) == [third["id"]]
+        assert len(client.ids(datetime=f"{inside}/..")) == 23
+        assert len(client.ids(datetime=f"../{third['start'].isoformat()}Z")) == 3
+        day = f"{third['start']:%Y-%m-%d}"
+        of_day = [r["id"] for r in records if f"{r['start']:%Y-%m-%d}" == day]
+        assert client.ids(datetime=f"{day}/{day}") == of_day
+
+
+def test_ids_and_collections_select(serve: Serve, granules: Granules) -> None:
+    wanted = granules.table["id"].to_pylist()[3:5]
+    with serve() as client:
+        assert client.ids(ids=",".join(wanted)) == wanted
+        assert [i["id"] for i in client.post(ids=wanted).json()["features"]] == wanted
+        assert client.ids(collections="ATL03_007") == []
+
+
+def test_sorting_goes_both_ways(serve: Serve, granules: Granules) -> None:
+    ids = granules.table["id"].to_pylist()
+    with serve() as client:
+        assert client.ids(sortby="-properties.datetime") == ids[::-1]
+        assert client.ids(sortby="id") == sorted(ids)
+        body = {"sortby": [{"field": "id", "direction": "desc"}]}
+        assert client.post(**body).json()["features"][0]["id"] == max(ids)
+
+
+def test_every_request_is_logged(serve: Serve) -> None:
+    with serve() as client:
+        client.get(limit=5)
+        client.post(limit=6001)
+        first, second = client.server.requests
+    assert (first.method, first.query, first.status) == ("GET", {"limit": "5"}, 200)
+    assert (second.method, second.body, second.status) == ("POST", {"limit": 6001}, 400)
+    assert first.path == "/stac/NSIDC_CPRD/search"
+    assert "user-agent" in first.headers
+
+
+def test_item_dicts_are_served_as_they_are(serve: Serve) -> None:
+    item = {"type": "Feature", "id": "a", "collection": "C_001", "geometry": None, "mine": 1}
+    with serve([item, "nonsense"]) as client:
+        page = client.get(collections="C_001", bbox="0,0,1,1", datetime="2020-01-01").json()
+    assert page["features"] == [item, "nonsense"]
+
+
+def test_pystac_client_pages_it(serve: Serve, granules: Granules) -> None:
+    with serve() as client:
+        catalog = pystac_client.Client.open(client.url)
+        assert [c.id for c in catalog.get_collections()] == ["ATL06_007"]
+        for method in ("GET", "POST"):
+            search = catalog.search(collections=["ATL06_007"], method=method, limit=2000)
+            assert search.matched() == 25
+            assert [i.id for i in search.items()] == granules.table["id"].to_pylist()
+
+
+def test_many_clients_at_once(serve: Serve) -> None:
+    with serve(faults=["latency=0.02"]) as client:
+
+        def count(_: int) -> int:
+            reply = requests.get(f"{client.url}/search", timeout=10)
+            return int(reply.json()["numberMatched"])
+
+        with ThreadPoolExecutor(32) as pool:
+            assert set(pool.map(count, range(100))) == {25}
+    assert len(client.server.requests) == 100
+
+
+def test_a_full_cycle_is_searched_by_region() -> None:
+    with SandboxServer(simulate(cycle=22)) as server:
+        body = {"collections": ["ATL06_007"], "bbox": [-180, -90, 180, -60], "limit": 2000}
+        page = requests.post(f"{server.root_url}/NSIDC_CPRD/search", json=body, timeout=5).json()
+    # Regions 10, 11 and 12 of every track.
+    assert page["numberMatched"] == 3 * 1387
+    assert page["numberReturned"] == 100
+
+
+@pytest.mark.realdata
+def test_real_items_get_keys_of_their_own(serve: Serve, real_data: Path) -> None:
+    with serve(real_data / "atl03_007_neon.parquet") as client:
+        page = client.get(collections="ATL03_007").json()
+    assert page["numberMatched"] == 2089
+    keys = [key for item in page["features"] for key in item["assets"] if "thumb" not in key]
+    assert len(keys) == len(set(keys)) == 4 * 10

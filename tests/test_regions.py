@@ -1,0 +1,223 @@
+"""Boxes and polygons: holes, poles, the antimeridian, boxes wider than half the globe."""
+
+import json
+
+import mortie
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zagg_catalog.errors import InvalidQuery, InvalidRegion
+from zagg_catalog.grids import HealpixGrid
+from zagg_catalog.regions import (
+    Region,
+    as_region,
+    bbox_region,
+    check_bbox,
+    load_polygon,
+    polygon_to_bbox,
+    region_from_geojson,
+    split_bbox,
+)
+
+ORDER = 6
+GRID = HealpixGrid(ORDER, ORDER + 6)
+
+
+def coverage(region):
+    return set(GRID.coverage(region).tolist())
+
+
+def shards_of(lats, lons):
+    return set(mortie.geo2mort(np.asarray(lats), np.asarray(lons), order=ORDER).tolist())
+
+
+def polygon(*rings):
+    return region_from_geojson({"type": "Polygon", "coordinates": [list(r) for r in rings]})
+
+
+def ring(*points):
+    return [list(point) for point in (*points, points[0])]
+
+
+def box_ring(west, south, east, north):
+    return ring((west, south), (east, south), (east, north), (west, north))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.floats(-180, 179),
+    st.floats(1, 359),
+    st.floats(-90, 88),
+    st.floats(0.5, 180),
+    st.integers(0, 2**32 - 1),
+)
+def test_the_shard_of_any_point_in_a_box_is_covered(west, width, south, height, seed):
+    """Boxes up to the whole globe, over the antimeridian and both poles."""
+    east = (west + width + 180) % 360 - 180
+    north = min(90.0, south + height)
+    if east == west:
+        return
+    keys = coverage(bbox_region((west, south, east, north)))
+    span = (east - west) % 360
+    random = np.random.default_rng(seed)
+    lats = random.uniform(south, north, 300)
+    lons = (west + random.random(300) * span + 180) % 360 - 180
+    assert shards_of(lats, lons) <= keys
+
+
+@pytest.mark.parametrize(
+    "bbox",
+    [(-180, -90, 180, -60), (-180, -88, 180, -87.7), (-180, -90, 180, 90), (170, -10, -170, 10)],
+)
+def test_a_box_covers_no_shard_that_is_wholly_outside(bbox):
+    west, south, east, north = bbox
+    lats, lons = GRID.shard_rings(sorted(coverage(bbox_region(bbox))), step=4)
+    turned = (lons - west) % 360
+    width = (east - west - 1e-9) % 360
+    reaches_lat = (lats >= south - 0.01) & (lats <= north + 0.01)
+    reaches_lon = (turned <= width + 0.01) | (turned > 359.99)
+    assert reaches_lat.any(axis=1).all()
+    assert reaches_lon.any(axis=1).all()
+
+
+def test_a_box_drawn_as_a_polygon_is_that_box():
+    """Even where its corners say nothing to a great circle."""
+    for bbox in ((-180, -90, 180, -60), (-100, -10, 100, 10), (-180, -90, 180, 90)):
+        assert coverage(polygon(box_ring(*bbox))) == coverage(bbox_region(bbox))
+
+
+def test_a_box_over_the_antimeridian_may_be_drawn_three_ways():
+    wanted = coverage(bbox_region((170, -10, -170, 10)))
+    assert coverage(polygon(box_ring(170, -10, 190, 10))) == wanted
+    assert coverage(polygon(box_ring(170, -10, -170, 10))) == wanted
+    halves = region_from_geojson(
+        {
+            "type": "MultiPolygon",
+            "coordinates": [[box_ring(170, -10, 180, 10)], [box_ring(-180, -10, -170, 10)]],
+        }
+    )
+    assert coverage(halves) == wanted
+
+
+def test_a_polygon_around_a_pole_is_the_pole_cap():
+    """Drawn around the pole, or closed along the antimeridian as planar files do."""
+    edge = [(lon, -70 - 3 * (lon % 40 == 0)) for lon in range(-180, 180, 10)]
+    around = polygon(ring(*edge))
+    closed = polygon(ring(*edge, (180, edge[0][1]), (180, -90), (-180, -90)))
+    assert polygon_to_bbox(around) == (-180, -90, 180, -70)
+    assert coverage(closed) == coverage(around)
+    assert shards_of([-90, -89, -80], [0, 123, -179.9]) <= coverage(around)
+
+
+def test_a_hole_stays_a_hole():
+    outer, inner = box_ring(-10, 40, 10, 55), box_ring(-5, 45, 5, 50)[::-1]
+    keys = coverage(polygon(outer, inner))
+    full = coverage(polygon(outer))
+    in_hole = shards_of([47.5], [0.0])
+    assert keys < full
+    assert not keys & in_hole
+    # What the hole's edge runs through stays.
+    assert shards_of([45.0, 50.0, 47.0], [0.0, 0.0, 5.0]) <= keys
+
+
+def test_overlapping_parts_unite():
+    first, second = bbox_region((0, 40, 2, 42)), bbox_region((1, 40, 3, 42))
+    both = coverage(Region([*first, *second]))
+    assert both == coverage(first) | coverage(second)
+    assert coverage(Region([*first, *first])) == coverage(first)
+
+
+def test_a_plain_list_of_rings_is_a_region_of_parts():
+    parts = [([40, 40, 42, 42], [0, 2, 2, 0]), ([40, 40, 42, 42], [1, 3, 3, 1])]
+    assert [len(rings) for rings in as_region(parts).polygons()] == [1, 1]
+    with pytest.raises(InvalidRegion, match="at least one ring"):
+        as_region([])
+
+
+def test_the_file_is_read_in_every_geojson_form(tmp_path):
+    geometry = {"type": "Polygon", "coordinates": [ring((0, 0), (1, 0.5), (0, 1))]}
+    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+    forms = [
+        geometry,
+        feature,
+        {"type": "FeatureCollection", "features": [feature, {**feature, "geometry": None}]},
+        {"type": "GeometryCollection", "geometries": [geometry]},
+        {"type": "MultiPolygon", "coordinates": [geometry["coordinates"]]},
+    ]
+    for form in forms:
+        path = tmp_path / "region.geojson"
+        path.write_text(json.dumps(form))
+        lats, lons = load_polygon(path)[0]
+        assert lats.tolist() == [0, 0.5, 1]
+        assert lons.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("nonsense", "is not JSON"),
+        ("[1, 2]", "expected a GeoJSON object"),
+        ('{"type": "Point", "coordinates": [0, 0]}', "no Polygon"),
+        ('{"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 0]]]}', "four positions"),
+        ('{"type": "Polygon", "coordinates": [[[0,0],[1,1],[0,0],[0,0]]]}', "three distinct"),
+        ('{"type": "Polygon", "coordinates": [[[0,0],[1,NaN],[2,0],[0,0]]]}', "not finite"),
+        ('{"type": "Polygon", "coordinates": [[[0,0],[1,95],[2,0],[0,0]]]}', "leaves latitudes"),
+        ('{"type": "Polygon", "coordinates": [["a", "b", "c", "d"]]}', "positions"),
+    ],
+)
+def test_a_bad_region_file_gets_one_sentence_that_names_it(tmp_path, content, says):
+    path = tmp_path / "region.geojson"
+    path.write_text(content)
+    with pytest.raises(InvalidRegion, match=says) as caught:
+        load_polygon(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_region_file_is_named(tmp_path):
+    with pytest.raises(InvalidRegion, match=r"Cannot read the region file .*nowhere"):
+        load_polygon(tmp_path / "nowhere.geojson")
+
+
+@pytest.mark.parametrize(
+    "bbox",
+    [
+        (0, 0, 1),
+        "0,0,1,x",
+        (0, 1, 1, 0),
+        (0, 0, 0, 1),
+        (0, 0, 1, 91),
+        (-190, 0, 1, 1),
+        (0, 0, 200, 1),
+        (0, float("nan"), 1, 1),
+    ],
+)
+def test_a_bad_box_is_refused(bbox):
+    with pytest.raises(InvalidQuery, match=r"box"):
+        check_bbox(bbox)
+
+
+def test_a_box_over_the_antimeridian_is_split():
+    assert split_bbox((170, -10, -170, 10)) == [(170, -10, 180, 10), (-180, -10, -170, 10)]
+    assert split_bbox((170, -10, -180, 10)) == [(170, -10, 180, 10)]
+    assert split_bbox((0, 0, 1, 1)) == [(0, 0, 1, 1)]
+
+
+def test_the_box_of_a_polygon():
+    assert polygon_to_bbox([([38, 38, 39, 39], [-77, -76, -76, -77])]) == (-77, 38, -76, 39)
+    assert polygon_to_bbox([([0, 5, 0], [170, 175, -170])]) == (170, 0, -170, 5)
+    two = [([0, 1, 0], [10, 11, 12]), ([0, 1, 0], [-170, -171, -169])]
+    assert polygon_to_bbox(two) == (10, 0, -169, 1)
+    assert polygon_to_bbox(bbox_region((170, -10, -170, 10))) == (170, -10, -170, 10)
+
+
+def test_the_box_of_long_edges_holds_their_bulge():
+    north = polygon_to_bbox([([50, 50.001, 40], [-40, 40, 0])])[3]
+    assert north == pytest.approx(57.26, abs=0.01)
+
+
+def test_the_box_of_a_real_region_is_zaggs(real_data):
+    zagg = pytest.importorskip("zagg.catalog")
+    path = str(real_data / "aop_neon.geojson")
+    assert polygon_to_bbox(load_polygon(path)) == zagg.polygon_to_bbox(zagg.load_polygon(path))

@@ -1,0 +1,55 @@
+"""Output grids: HEALPix and rectilinear, read from zagg pipeline configs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zagg_catalog.config import PipelineConfig, load_config, load_config_from_dict
+from zagg_catalog.grids.base import OutputGrid
+from zagg_catalog.grids.healpix import HealpixGrid
+from zagg_catalog.grids.rectilinear import RectilinearGrid
+from zagg_catalog.grids.signature import (
+    signature_differences,
+    signature_matches,
+    spatial_subset,
+)
+
+__all__ = [
+    "HealpixGrid",
+    "OutputGrid",
+    "RectilinearGrid",
+    "from_config",
+    "signature_differences",
+    "signature_matches",
+    "spatial_subset",
+]
+
+
+def from_config(
+    config: PipelineConfig | Mapping[str, Any] | str | Path,
+) -> HealpixGrid | RectilinearGrid:
+    """Return the output grid of a pipeline config.
+
+    Parameters
+    ----------
+    config : PipelineConfig, mapping, str or Path
+        A config, what its file holds, or the path of the file.
+
+    Returns
+    -------
+    HealpixGrid or RectilinearGrid
+
+    Raises
+    ------
+    InvalidConfig
+        If the config cannot be read or does not define a spatial grid.
+    """
+    if isinstance(config, (str, Path)):
+        config = load_config(config)
+    elif isinstance(config, Mapping):
+        config = load_config_from_dict(config)
+    if config.grid.type == "healpix":
+        return HealpixGrid.from_config(config)
+    return RectilinearGrid.from_config(config)

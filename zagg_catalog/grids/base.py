@@ -1,0 +1,80 @@
+"""What every output grid offers."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from shapely.geometry.base import BaseGeometry
+
+from zagg_catalog.errors import InvalidGrid
+from zagg_catalog.regions import Region
+
+Keys = NDArray[np.uint64]
+Signature = dict[str, Any]
+
+
+@runtime_checkable
+class OutputGrid(Protocol):
+    """An output grid, divided into shards that have integer keys.
+
+    Attributes
+    ----------
+    kind : {'healpix', 'rectilinear'}
+        What the keys mean; also ``type`` in the signatures.
+    """
+
+    @property
+    def kind(self) -> Literal["healpix", "rectilinear"]:
+        """The kind of grid."""
+        ...
+
+    def coverage(self, parts: Region | list[tuple[ArrayLike, ArrayLike]]) -> Keys:
+        """Return the sorted keys (uint64) of the shards that a region touches.
+
+        Parameters
+        ----------
+        parts : Region or list of (lats, lons)
+            Rings in degrees, WGS84. In a plain list each ring is a polygon of its own;
+            polygons are united.
+        """
+        ...
+
+    def shard_footprint(self, key: int) -> BaseGeometry:
+        """Return a shard's outline as (multi)polygon in longitude, latitude (WGS84)."""
+        ...
+
+    def check_keys(self, keys: ArrayLike) -> Keys:
+        """Return shard keys as uint64; raise InvalidGrid if one is no shard of this grid."""
+        ...
+
+    def spatial_signature(self) -> Signature:
+        """Return the identity of the spatial layout, ready for JSON."""
+        ...
+
+    def signature(self) -> Signature:
+        """Return the spatial signature with the output fields of the config."""
+        ...
+
+
+def as_keys(keys: ArrayLike) -> Keys:
+    """Return shard keys as uint64, without the detour by float that loses those past 2**53.
+
+    Raises
+    ------
+    InvalidGrid
+        If one is not an integer from 0 to 2**64 - 1.
+    """
+    array = keys if isinstance(keys, np.ndarray) else np.array(keys, dtype=object)
+    array = np.atleast_1d(array)
+    if array.dtype == np.uint64:
+        return array
+    try:
+        whole = [operator.index(key) for key in array.tolist()]
+        return np.array(whole, dtype=np.uint64)
+    except (TypeError, OverflowError) as error:
+        raise InvalidGrid(
+            f"Shard keys must be integers from 0 to 2**64 - 1; got {array.dtype} ({error})."
+        ) from error

@@ -1,0 +1,306 @@
+"""Rectilinear grids: shards are equal tiles of a projected or geographic CRS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from affine import Affine
+from numpy.typing import ArrayLike
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from pydantic import ValidationError
+from shapely.geometry.base import BaseGeometry
+
+from zagg_catalog.config import PipelineConfig, RectilinearSection
+from zagg_catalog.errors import InvalidConfig, InvalidGrid
+from zagg_catalog.grids.base import Keys, Signature, as_keys
+from zagg_catalog.grids.blocks import Block, Tiling, cover, split_into_blocks
+from zagg_catalog.grids.lonlat import lonlat_polygon
+from zagg_catalog.grids.signature import output_fields
+from zagg_catalog.grids.tiles import TileSpace, outline
+from zagg_catalog.regions import Region, as_region
+from zagg_catalog.sphere import Floats
+
+# Points along the longer side of a shard's outline.
+OUTLINE_STEP = 32
+# A span this close above a whole number of cells, in cells, is that number.
+_ROUNDING = 1e-9
+
+
+class RectilinearGrid:
+    """A north-up grid of equal cells in a CRS, padded to whole shards in the south and east.
+
+    Parameters
+    ----------
+    crs : str or int
+        Coordinate reference system that PROJ knows, such as ``EPSG:3031``.
+    resolution : float or (float, float)
+        Cell size in units of the CRS, as one number or ``(x, y)``.
+    bounds : (float, float, float, float)
+        ``(xmin, ymin, xmax, ymax)`` in the CRS. Row 0 is at ymax, column 0 at xmin.
+    chunk_shape : (int, int)
+        Cells of a shard, ``(rows, columns)``.
+    config : PipelineConfig, optional
+        Gives the output fields of `signature`; by default zagg's ATL06 template.
+    chunk_inner : (int, int), optional
+        Cells of an inner chunk, ``(rows, columns)``, dividing ``chunk_shape``.
+    sharded : bool
+        Whether the chunks of a shard share one object; needs a finer ``chunk_inner``.
+
+    Attributes
+    ----------
+    geobox : odc.geo.geobox.GeoBox
+        CRS, affine and shape after padding.
+    n_row_blocks, n_col_blocks : int
+        Number of shards in a column and in a row of the grid.
+
+    Raises
+    ------
+    InvalidGrid
+        If a parameter is not allowed.
+    """
+
+    kind: Literal["rectilinear"] = "rectilinear"
+
+    def __init__(
+        self,
+        crs: str | int,
+        resolution: float | Sequence[float],
+        bounds: Sequence[float],
+        chunk_shape: Sequence[int] = (256, 256),
+        config: PipelineConfig | None = None,
+        chunk_inner: Sequence[int] | None = None,
+        sharded: bool = False,
+    ) -> None:
+        section = _checked(crs, resolution, bounds, chunk_shape, chunk_inner, sharded)
+        self.config = config
+        self.crs = str(CRS(section.crs))
+        self.res_x, self.res_y = section.resolution
+        self.xmin, ymin, xmax, self.ymax = section.bounds
+        self.chunk_shape = section.chunk_shape
+        self.chunk_inner = section.chunk_inner
+        self.sharded = bool(section.sharded)
+        chunk_h, chunk_w = self.chunk_shape
+        self.n_col_blocks = _blocks(xmax - self.xmin, self.res_x, chunk_w)
+        self.n_row_blocks = _blocks(self.ymax - ymin, self.res_y, chunk_h)
+        affine = Affine(self.res_x, 0.0, self.xmin, 0.0, -self.res_y, self.ymax)
+        shape = (self.n_row_blocks * chunk_h, self.n_col_blocks * chunk_w)
+        self.geobox = GeoBox(shape, affine, self.crs)
+
+    @classmethod
+    def from_config(cls, config: PipelineConfig) -> RectilinearGrid:
+        """Return the grid of a config.
+
+        Raises
+        ------
+        InvalidConfig
+            If the grid of the config is of another type.
+        """
+        section = config.grid
+        if not isinstance(section, RectilinearSection):
+            raise InvalidConfig(
+                f"{config.source}: output.grid.type must be rectilinear for a RectilinearGrid; "
+                f"it is {section.type!r}."
+            )
+        return cls(
+            section.crs,
+            section.resolution,
+            section.bounds,
+            section.chunk_shape,
+            config=config,
+            chunk_inner=section.chunk_inner,
+            sharded=bool(section.sharded),
+        )
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        return (
+            f"RectilinearGrid({self.crs!r}, {height} x {width} cells, "
+            f"{self.n_row_blocks} x {self.n_col_blocks} shards)"
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Cells after padding, ``(rows, columns)``."""
+        chunk_h, chunk_w = self.chunk_shape
+        return self.n_row_blocks * chunk_h, self.n_col_blocks * chunk_w
+
+    @property
+    def tiling(self) -> Tiling:
+        """The shards as tiles of the CRS."""
+        chunk_h, chunk_w = self.chunk_shape
+        return Tiling(
+            space=TileSpace(self.crs, self.xmin),
+            rows=self.n_row_blocks,
+            columns=self.n_col_blocks,
+            origin=(self.xmin, self.ymax),
+            size=(chunk_w * self.res_x, chunk_h * self.res_y),
+        )
+
+    def spatial_signature(self) -> Signature:
+        """Return the identity of the layout: CRS, affine (row-major), padded shape, shard shape."""
+        return {
+            "type": "rectilinear",
+            "crs": self.crs,
+            "affine": [float(value) for value in tuple(self.geobox.affine)[:6]],
+            "shape": list(self.shape),
+            "chunk_shape": list(self.chunk_shape),
+        }
+
+    def signature(self) -> Signature:
+        """Return the spatial signature with ``output_fields``."""
+        return self.spatial_signature() | {"output_fields": output_fields(self.config)}
+
+    def coverage(self, parts: Region | list[tuple[ArrayLike, ArrayLike]]) -> Keys:
+        """Return the keys of the shards that a region touches.
+
+        Compared in an equal-area plane, with great-circle edges, so that it holds over the
+        poles, the antimeridian and outside the CRS's own area.
+
+        Parameters
+        ----------
+        parts : Region or list of (lats, lons)
+            Rings in degrees, WGS84. In a plain list each ring is a polygon of its own. A ring
+            means the smaller side of the sphere.
+
+        Returns
+        -------
+        ndarray of uint64
+            Sorted. Shards within 1-10 m of the region, by the size of the block, are touched.
+
+        Raises
+        ------
+        InvalidRegion
+            If a ring is no usable area.
+        """
+        return cover(self.tiling, as_region(parts))
+
+    def blocks(self, keys: ArrayLike) -> list[Block]:
+        """Return the given shards in blocks that each fit a plane, to join footprints with.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,)
+            Shard keys.
+
+        Returns
+        -------
+        list of Block
+            A shard wider than a block is in several; one outside the domain of the CRS in none.
+
+        Raises
+        ------
+        InvalidGrid
+            If a key is outside the grid.
+        """
+        return split_into_blocks(self.tiling, self.check_keys(keys))
+
+    def shard_boxes(self, keys: ArrayLike | None = None) -> Floats:
+        """Return the extents of shards.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,), optional
+            Shard keys; all by default.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, 4)
+            ``xmin, ymin, xmax, ymax`` in units of the CRS.
+
+        Raises
+        ------
+        InvalidGrid
+            If a key is outside the grid.
+        """
+        tiling = self.tiling
+        if keys is None:
+            keys = np.arange(self.n_row_blocks * self.n_col_blocks, dtype=np.uint64)
+        return tiling.boxes(tiling.ranges(self.check_keys(keys)))
+
+    def shard_footprint(self, key: int) -> BaseGeometry:
+        """Return a shard's outline in longitude, latitude.
+
+        Parameters
+        ----------
+        key : int
+            Shard key.
+
+        Returns
+        -------
+        Polygon or MultiPolygon
+            Valid, longitudes in [-180, 180]: cut at the antimeridian, drawn out along the
+            parallel of the pole where the shard holds it. 32 points on the longer side.
+
+        Raises
+        ------
+        InvalidGrid
+            If the key is outside the grid, or the shard outside the domain of its CRS.
+        """
+        space = self.tiling.space
+        box = space.clip(self.shard_boxes([key]))[0]
+        width, height = box[2:] - box[:2]
+        step = max(width, height) / OUTLINE_STEP
+        if math.isnan(step):
+            raise InvalidGrid(f"Shard {key} is padding beyond the limits of {self.crs}.")
+        sides = (math.ceil(width / step - _ROUNDING), math.ceil(height / step - _ROUNDING))
+        lons, lats = space.lonlat(*outline(box, sides).T)
+        good = np.isfinite(lats)
+        if np.count_nonzero(good) < 3:
+            raise InvalidGrid(f"Shard {key} is outside the domain of {self.crs}.")
+        return lonlat_polygon(lats[good], lons[good])
+
+    def shard_label(self, key: int) -> str:
+        """Return the key as text."""
+        return str(int(self.check_keys([key])[0]))
+
+    def check_keys(self, keys: ArrayLike) -> Keys:
+        """Return shard keys as uint64.
+
+        Raises
+        ------
+        InvalidGrid
+            If one is outside the grid.
+        """
+        count = self.n_row_blocks * self.n_col_blocks
+        checked = as_keys(keys)
+        if len(checked) and int(checked.max()) >= count:
+            raise InvalidGrid(
+                f"Shard keys of this grid are integers from 0 to {count - 1}; "
+                f"{checked.max()} is not one."
+            )
+        return checked
+
+
+def _checked(
+    crs: str | int,
+    resolution: float | Sequence[float],
+    bounds: Sequence[float],
+    chunk_shape: Sequence[int],
+    chunk_inner: Sequence[int] | None,
+    sharded: bool,
+) -> RectilinearSection:
+    """Hold the parameters against the rules for the section of a config."""
+    values = {
+        "type": "rectilinear",
+        "crs": crs,
+        "resolution": resolution,
+        "bounds": bounds,
+        "chunk_shape": chunk_shape,
+        "chunk_inner": chunk_inner,
+        "sharded": sharded,
+    }
+    try:
+        return RectilinearSection.model_validate(values)
+    except ValidationError as error:
+        key = str(error.errors()[0]["loc"][0])
+        allowed = RectilinearSection.model_fields[key].description
+        raise InvalidGrid(f"{key} must be {allowed}; it is {values[key]!r}.") from error
+
+
+def _blocks(span: float, resolution: float, chunk: int) -> int:
+    """Return how many shards a span takes, the last one padded."""
+    return math.ceil(math.ceil(span / resolution - _ROUNDING) / chunk)

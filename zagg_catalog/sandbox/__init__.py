@@ -1,0 +1,8 @@
+"""An offline stand-in for NASA's CMR-STAC: simulated cycles, or any GeoParquet file, over HTTP."""
+
+from zagg_catalog.sandbox.faults import Fault
+from zagg_catalog.sandbox.granules import Granules, concat
+from zagg_catalog.sandbox.server import Request, SandboxServer
+from zagg_catalog.sandbox.simulation import simulate
+
+__all__ = ["Fault", "Granules", "Request", "SandboxServer", "concat", "simulate"]

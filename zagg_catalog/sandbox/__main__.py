@@ -1,0 +1,115 @@
+"""``python -m zagg_catalog.sandbox``: serve a simulated cycle on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.sandbox.api import NEXT_METHODS
+from zagg_catalog.sandbox.faults import Fault, describe_faults, parse_fault
+from zagg_catalog.sandbox.granules import Granules, concat
+from zagg_catalog.sandbox.loading import from_geoparquet
+from zagg_catalog.sandbox.server import SandboxServer
+from zagg_catalog.sandbox.simulation import simulate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 2 the call is wrong."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.list_faults:
+        print(describe_faults())
+        return 0
+    try:
+        server = SandboxServer(
+            _content(options),
+            page_size=options.page_size,
+            faults=_faults(options),
+            host=options.host,
+            port=options.port,
+            next_method=options.next_method,
+            relative=options.relative_next,
+        )
+    except (InvalidQuery, ValueError, OSError) as error:
+        parser.error(str(error))
+    # Shells start background jobs with the interrupt ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    print(
+        f"export ZAGG_CATALOG_STAC_ROOT={server.root_url}"
+        f"  # serving {server.api.size:,} granules until Ctrl-C",
+        flush=True,
+    )
+    try:
+        server.serve()
+    except (KeyboardInterrupt, SystemExit):
+        pass
+    finally:
+        server.stop()
+    return 0
+
+
+def _content(options: argparse.Namespace) -> Granules:
+    if options.items:
+        return concat([from_geoparquet(path) for path in options.items])
+    return concat(
+        [
+            simulate(
+                product,
+                version=options.version,
+                cycle=options.cycle,
+                regions=options.regions,
+                seed=options.seed,
+                missing=options.missing,
+            )
+            for product in options.product.split(",")
+        ]
+    )
+
+
+def _faults(options: argparse.Namespace) -> list[Fault]:
+    faults = [parse_fault(text) for text in options.fault]
+    if options.latency:
+        faults.insert(0, Fault("latency", options.latency, route="any"))
+    return faults
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m zagg_catalog.sandbox",
+        description="Serve a simulated ICESat-2 cycle as CMR-STAC would, on this machine.",
+    )
+    add = parser.add_argument
+    add("--product", default="ATL06", help="short name, or several joined by commas")
+    add("--version", default="007", help="release (default: %(default)s)")
+    add("--cycle", type=_numbers, default=[22], help="22, or several: 21,22,23")
+    add("--regions", type=_numbers, help="only these of the 14 along-track regions: 10,11,12")
+    add("--seed", type=int, default=0, help="another seed, other rings and revisions")
+    add("--missing", type=float, default=0.0, help="share of granules left out, 0 to 1")
+    add("--items", nargs="+", metavar="FILE", help="serve the items of GeoParquet files instead")
+    add("--host", default="127.0.0.1")
+    add("--port", type=int, default=0, help="0 takes a free one (default)")
+    add("--page-size", type=int, default=100, help="most items on a page (default: %(default)s)")
+    add("--next-method", choices=NEXT_METHODS, default="same", help="method of next links")
+    add("--relative-next", action="store_true", help="next links without scheme and host")
+    add("--latency", type=float, default=0.0, metavar="SECONDS", help="wait before each reply")
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE][:OPTION=VALUE]",
+        help="repeatable; options times, every, skip, page, route: status=503:times=2",
+    )
+    add("--list-faults", action="store_true", help="say what faults there are, and exit")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""Faults of content: links, counts, pages and items that are not what they should be."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from zagg_catalog.sandbox.faults import Fault, kind
+from zagg_catalog.sandbox.reply import Page, Reply
+
+
+def _next(reply: Reply) -> dict[str, Any] | None:
+    links = reply.document["links"]
+    return next((link for link in links if link["rel"] == "next"), None)
+
+
+def _replace_next(reply: Reply, link: dict[str, Any] | None) -> None:
+    """Put a next link in place of the one that is there; None takes it away."""
+    kept = [other for other in reply.document["links"] if other["rel"] != "next"]
+    reply.document["links"] = kept if link is None else [*kept, link]
+
+
+def _declare(reply: Reply, change: Callable[[int], int]) -> None:
+    """Change the declared count wherever it is declared."""
+    document = reply.document
+    if "numberMatched" in document:
+        document["numberMatched"] = change(document["numberMatched"])
+    if "matched" in document.get("context", {}):
+        document["context"]["matched"] = change(document["context"]["matched"])
+
+
+def _refill(reply: Reply, features: list[Any]) -> None:
+    reply.document["features"] = features
+    if "numberReturned" in reply.document:
+        reply.document["numberReturned"] = len(features)
+    if "context" in reply.document:
+        reply.document["context"]["returned"] = len(features)
+
+
+@kind("loop", "the next link of page k leads to that page again", page=2, content=True)
+def _loop(fault: Fault, reply: Reply, page: Page | None) -> None:
+    if page:
+        _replace_next(reply, page.next_link(page.offset, page.number, page.salt))
+
+
+@kind("cycle", "the next link of page k leads to the page before it", page=2, content=True)
+def _cycle(fault: Fault, reply: Reply, page: Page | None) -> None:
+    if page:
+        before = max(0, page.offset - page.size)
+        _replace_next(reply, page.next_link(before, max(1, page.number - 1), 0))
+
+
+@kind("next-without-href", "the next link has no href", page=1, content=True)
+def _next_without_href(fault: Fault, reply: Reply, page: Page | None) -> None:
+    if link := _next(reply):
+        del link["href"]
+
+
+@kind(
+    "next-elsewhere",
+    "the next link leads to another origin, VALUE",
+    value="http://other.invalid",
+    page=1,
+    content=True,
+)
+def _next_elsewhere(fault: Fault, reply: Reply, page: Page | None) -> None:
+    if link := _next(reply):
+        parts = urlsplit(link["href"])
+        link["href"] = f"{fault.value}{parts.path}?{parts.query}"
+
+
+@kind("empty-page", "page k is empty and has a next link; nothing is lost", page=2, content=True)
+def _empty_page(fault: Fault, reply: Reply, page: Page | None) -> None:
+    if page and not page.salt:
+        _refill(reply, [])
+        _replace_next(reply, page.next_link(page.offset, page.number, 1))
+
+
+@kind(
+    "short-page",
+    "pages hold VALUE items less than they could; nothing is lost",
+    value=1,
+    content=True,
+)
+def _short_page(fault: Fault, reply: Reply, page: Page | None) -> None:
+    if page and page.taken > 1:
+        kept = max(1, page.taken - fault.number)
+        _refill(reply, reply.document["features"][:kept])
+        _replace_next(reply, page.next_link(page.offset + kept, page.number + 1, page.salt))
+
+
+@kind(
+    "silent-end",
+    "page k is empty without a next link; matched=0 hides the count too",
+    page=2,
+    content=True,
+)
+def _silent_end(fault: Fault, reply: Reply, page: Page | None) -> None:
+    _refill(reply, [])
+    _replace_next(reply, None)
+    if "matched" in fault.options:
+        _declare(reply, lambda _: int(fault.options["matched"]))
+
+
+@kind("count-high", "the declared count is VALUE too high", value=1, content=True)
+def _count_high(fault: Fault, reply: Reply, page: Page | None) -> None:
+    _declare(reply, lambda count: count + fault.number)
+
+
+@kind("count-low", "the declared count is VALUE too low", value=1, content=True)
+def _count_low(fault: Fault, reply: Reply, page: Page | None) -> None:
+    _declare(reply, lambda count: max(0, count - fault.number))
+
+
+@kind("count-moves", "each reply declares VALUE more than the one before", value=1, content=True)
+def _count_moves(fault: Fault, reply: Reply, page: Page | None) -> None:
+    _declare(reply, lambda count: count + fault.number * (fault.struck - 1))
+
+
+@kind("no-count", "no count is declared", content=True)
+def _no_count(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.document.pop("numberMatched", None)
+    reply.document.get("context", {}).pop("matched", None)
+
+
+@kind(
+    "ingest",
+    "while it strikes, the first VALUE items are not there yet",
+    value=1,
+    times=1,
+    content=True,
+)
+def _ingest(fault: Fault, reply: Reply, page: Page | None) -> None:
+    if page is None:
+        return
+    hidden = min(fault.number, page.matched)
+    first = page.offset + hidden
+    stop = min(first + page.taken, page.matched)
+    _refill(reply, [page.item_at(place) for place in range(first, stop)])
+    _declare(reply, lambda count: count - hidden)
+    if stop >= page.matched:
+        _replace_next(reply, None)
+
+
+@kind(
+    "duplicates",
+    "pages after the first begin with the last VALUE items of the one before",
+    value=1,
+    content=True,
+)
+def _duplicates(fault: Fault, reply: Reply, page: Page | None) -> None:
+    if page and page.offset:
+        again = range(max(0, page.offset - fault.number), page.offset)
+        _refill(reply, [page.item_at(place) for place in again] + reply.document["features"])
+
+
+@kind(
+    "superseded",
+    "VALUE items of page 1 come with a newer revision too, and are counted",
+    value=1,
+    content=True,
+)
+def _superseded(fault: Fault, reply: Reply, page: Page | None) -> None:
+    if page is None:
+        return
+    count = min(fault.number, page.matched)
+    _declare(reply, lambda matched: matched + count)
+    if page.number == 1 and not page.salt:
+        features = reply.document["features"]
+        newer = [_next_revision(item) for item in features[:count]]
+        _refill(reply, newer + features)
+
+
+def _next_revision(item: Any) -> Any:
+    """Return a copy of an item under the revision after its own, hrefs and keys included."""
+    name = re.match(r"(?P<stem>\w+_)(?P<revision>\d{2})(?=\.h5)", item["id"])
+    if name is None:
+        return copy.deepcopy(item)
+    newer = f"{name['stem']}{int(name['revision']) + 1:02d}"
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace(name[0], newer)
+        if isinstance(value, list):
+            return [renamed(v) for v in value]
+        if isinstance(value, dict):
+            return {renamed(k): renamed(v) for k, v in value.items()}
+        return value
+
+    return renamed(item)
+
+
+def _malformed(name: str, doc: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Register a fault that spoils the first VALUE items of page k."""
+
+    @kind(name, f"{doc}, in the first VALUE items of page k", value=1, page=1, content=True)
+    def apply(fault: Fault, reply: Reply, page: Page | None) -> None:
+        features = reply.document["features"]
+        for place, item in enumerate(features[: fault.number]):
+            features[place] = change(copy.deepcopy(item))
+
+
+def _with_ring(item: dict[str, Any], ring: list[Any]) -> dict[str, Any]:
+    return {**item, "geometry": {"type": "Polygon", "coordinates": ring}}
+
+
+def _with_nan(item: dict[str, Any]) -> dict[str, Any]:
+    ring = [list(vertex) for vertex in item["geometry"]["coordinates"][0]]
+    ring[1][0] = float("nan")
+    return _with_ring(item, [ring])
+
+
+def _without(*names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda item: {key: value for key, value in item.items() if key not in names}
+
+
+def _without_times(item: dict[str, Any]) -> dict[str, Any]:
+    return {**item, "properties": {}}
+
+
+_malformed("null-geometry", "geometry is null", lambda item: {**item, "geometry": None})
+_malformed("no-geometry", "there is no geometry member", _without("geometry"))
+_malformed("empty-polygon", "the polygon has no ring", lambda item: _with_ring(item, []))
+_malformed("nan-coordinate", "one longitude is NaN", _with_nan)
+_malformed(
+    "few-vertices",
+    "the ring has two vertices",
+    lambda item: _with_ring(item, [item["geometry"]["coordinates"][0][:2]]),
+)
+_malformed("missing-id", "there is no id", _without("id"))
+_malformed("not-an-item", "a string stands in place of the item", lambda item: str(item["id"]))
+_malformed("missing-assets", "there are no assets", _without("assets"))
+_malformed("missing-datetime", "there is no time at all", _without_times)

@@ -1,0 +1,79 @@
+"""Granules as columns, with their rings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from zagg_catalog.sphere import Floats, Ints
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("collection", pa.string()),
+        ("start", pa.timestamp("us")),
+        ("end", pa.timestamp("us")),
+        ("data", pa.string()),
+        ("data_s3", pa.string()),
+        ("metadata", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Granules:
+    """Granules as columns; rows of all members are parallel.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        ``id``, ``collection``, ``start`` and ``end`` (UTC, naive, microseconds) and the hrefs
+        ``data`` (HTTPS), ``data_s3`` and ``metadata``.
+    lats, lons : ndarray of float64, shape (m,)
+        Vertices of the closed outer rings, degrees, longitudes in [-180, 180].
+    offsets : ndarray of int64, shape (n + 1,)
+        Ring i is ``[offsets[i]:offsets[i + 1]]``; empty where there is no usable ring.
+    raw : tuple of dict or None
+        Item dicts to serve just as they are, in place of dicts made from the columns.
+    """
+
+    table: pa.Table
+    lats: Floats
+    lons: Floats
+    offsets: Ints
+    raw: tuple[Any, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def ring(self, row: int) -> Floats:
+        """Return one closed ring, shape (k, 2), columns longitude and latitude in degrees."""
+        part = slice(self.offsets[row], self.offsets[row + 1])
+        return np.stack([self.lons[part], self.lats[part]], axis=-1)
+
+
+def concat(parts: Sequence[Granules]) -> Granules:
+    """Join granules of several cycles, products or files, in order of start."""
+    table = pa.concat_tables([p.table for p in parts]) if parts else SCHEMA.empty_table()
+    counts = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(p.offsets) for p in parts)])
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    lats = np.concatenate([np.zeros(0), *(p.lats for p in parts)])
+    lons = np.concatenate([np.zeros(0), *(p.lons for p in parts)])
+    raw: list[Any] | None = None
+    if any(p.raw is not None for p in parts):
+        raw = [item for p in parts for item in (p.raw or (None,) * len(p))]
+    order = np.argsort(table["start"].to_numpy(), kind="stable")
+    source = np.repeat(offsets[:-1][order], counts[order])
+    sorted_offsets = np.concatenate([[0], np.cumsum(counts[order])]).astype(np.int64)
+    source += np.arange(len(lats)) - np.repeat(sorted_offsets[:-1], counts[order])
+    return Granules(
+        table.take(pa.array(order)).combine_chunks(),
+        lats[source],
+        lons[source],
+        sorted_offsets,
+        None if raw is None else tuple(raw[i] for i in order),
+    )

@@ -1,0 +1,251 @@
+"""The sandbox's HTTP server: many connections, keep-alive, and faults down to the socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from zagg_catalog.sandbox.api import Api, Style
+from zagg_catalog.sandbox.faults import Fault, parse_fault
+from zagg_catalog.sandbox.granules import Granules
+from zagg_catalog.sandbox.loading import from_geoparquet, from_items
+from zagg_catalog.sandbox.reply import Reply
+
+_RST = struct.pack("ii", 1, 0)
+_IDLE_SECONDS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request that the server has seen.
+
+    Attributes
+    ----------
+    method, path : str
+        As sent; the path without its query string.
+    query : dict
+        Query parameters, texts.
+    body : object
+        The JSON body of a POST, else None.
+    headers : dict
+        Header names in lower case.
+    status : int
+        The status meant to be sent; 0 where the connection was broken in place of a reply.
+    """
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+    headers: dict[str, str]
+    status: int
+
+
+class SandboxServer:
+    """A STAC API on this machine.
+
+    ```python
+    with SandboxServer(simulate(cycle=22), faults=["status=503:times=2"]) as server:
+        source = CMRSource(root_url=server.root_url)
+    ```
+
+    Parameters
+    ----------
+    content : Granules, path or iterable of dict
+        What `simulate` returns, a stac-geoparquet file, or item dicts served as they are.
+    page_size, provider, next_method, relative, counts
+        See `zagg_catalog.sandbox.api.Style`.
+    faults : sequence of Fault or str
+        Applied in this order; texts as on the command line.
+    host : str
+        Address to listen on.
+    port : int
+        0 takes a free one.
+    """
+
+    def __init__(
+        self,
+        content: Granules | str | Path | Iterable[Any],
+        *,
+        page_size: int = 100,
+        faults: Sequence[Fault | str] = (),
+        host: str = "127.0.0.1",
+        port: int = 0,
+        provider: str = "NSIDC_CPRD",
+        next_method: str = "same",
+        relative: bool = False,
+        counts: str = "both",
+    ) -> None:
+        if isinstance(content, str | Path):
+            granules = from_geoparquet(content)
+        else:
+            granules = content if isinstance(content, Granules) else from_items(content)
+        style = Style(
+            page_size=page_size,
+            provider=provider,
+            next_method=next_method,
+            relative=relative,
+            counts=counts,
+        )
+        self.faults = [parse_fault(f) if isinstance(f, str) else f for f in faults]
+        self.api = Api(granules, style)
+        self.requests: list[Request] = []
+        self._http = _Http((host, port), _Handler)
+        self._http.sandbox = self
+        self._thread: threading.Thread | None = None
+
+    @property
+    def root_url(self) -> str:
+        """The API's root, ``http://127.0.0.1:PORT/stac``."""
+        host, port = self._http.server_address[:2]
+        return f"http://{host!s}:{port}/stac"
+
+    def start(self) -> Self:
+        """Serve from a thread of its own."""
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def serve(self) -> None:
+        """Serve from the calling thread until `stop` or an interrupt."""
+        self._http.serve_forever(poll_interval=0.2)
+
+    def stop(self) -> None:
+        """End all connections, waits included, and give the port back."""
+        self._http.stopping.set()
+        if self._thread is not None:
+            self._http.shutdown()
+            self._thread.join()
+            self._thread = None
+        self._http.hang_up()
+        self._http.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class _Http(ThreadingHTTPServer):
+    """Knows its open connections, so that it can end them."""
+
+    daemon_threads = False
+    request_queue_size = 256
+    sandbox: SandboxServer
+
+    def __init__(self, *args: Any) -> None:
+        self.stopping = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """Wake the threads that wait for a client's next request."""
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet about clients that went away; anything else is a bug and is shown."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "zagg-catalog-sandbox"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    timeout = _IDLE_SECONDS
+
+    def do_GET(self) -> None:
+        query = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
+        self._handle(query, None)
+
+    def do_POST(self) -> None:
+        text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            body = json.loads(text or b"{}")
+        except ValueError:
+            body = None
+        self._handle({}, body)
+
+    def _handle(self, query: dict[str, str], body: Any) -> None:
+        http = cast("_Http", self.server)
+        sandbox = http.sandbox
+        path = urlsplit(self.path).path
+        if self.command == "POST" and not isinstance(body, dict):
+            reply, page = Reply(400, {"errors": ["The body must be a JSON object."]}), None
+        else:
+            given = query if body is None else body
+            root = f"http://{self.headers.get('Host')}/stac" if self.headers.get("Host") else ""
+            reply, page = sandbox.api.answer(self.command, path, given, root or sandbox.root_url)
+        for fault in sandbox.faults:
+            fault.spoil(reply, page)
+        sandbox.requests.append(
+            Request(
+                method=self.command,
+                path=path,
+                query=query,
+                body=body,
+                headers={k.lower(): v for k, v in self.headers.items()},
+                status=reply.status if reply.transport == "send" else 0,
+            )
+        )
+        if reply.delay:
+            http.stopping.wait(reply.delay)
+        self._send(reply)
+
+    def _send(self, reply: Reply) -> None:
+        if reply.transport != "send":
+            self.close_connection = True
+            if reply.transport == "reset":
+                # Closing with zero linger sends RST in place of FIN.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+                self.connection.close()
+            return
+        body = reply.payload()
+        sent = body[: int(len(body) * reply.keep)]
+        self.send_response(reply.status)
+        self.send_header("Content-Type", reply.content_type)
+        self.send_header("Content-Length", str(len(body if reply.declare_all else sent)))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(sent)
+        self.wfile.flush()
+        if len(sent) < len(body) and reply.declare_all:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep the terminal for the one line that says where the server is."""
