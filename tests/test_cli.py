@@ -120,10 +120,13 @@ def test_an_unknown_flag_or_choice_ends_with_2(capsys, flag):
     assert caught.value.code == 2
 
 
-def test_what_the_server_does_not_deliver_ends_with_1_and_writes_nothing(tmp_path, capsys):
+def test_what_the_server_does_not_deliver_ends_with_1_and_writes_nothing(
+    tmp_path, capsys, monkeypatch
+):
     cycle = simulate("ATL06", cycle=22, tracks=range(1, 1388, 40))
     call = ["--config", HEALPIX, "--short-name", "ATL06", "--cycle", "22", "--polygon", POLYGON]
     call += ["--output", tmp_path / "m.json", "--catalog-out", tmp_path / "c.parquet"]
+    monkeypatch.setenv("ZAGG_CATALOG_RETRY_WAIT_MAX", "0.01")
     with SandboxServer(cycle, faults=["count-high"]) as server:
         assert build(*call, "--stac-root", server.root_url) == 1
         error = capsys.readouterr().err

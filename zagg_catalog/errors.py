@@ -81,3 +81,33 @@ class IncompleteHarvest(FetchError):
 
 class EmptyHarvest(FetchError):
     """Raised when a query matches no granule at all."""
+
+
+class StoreError(ZaggCatalogError):
+    """Raised when an object or pointer cannot be stored or read; base of the store's errors."""
+
+
+class InvalidName(StoreError, ValueError):
+    """Raised when a store's URL, a key or a part of one is not a usable name."""
+
+    exit_code = 2
+
+
+class ObjectMissing(StoreError, LookupError):
+    """Raised when the store has nothing under a key."""
+
+
+class CorruptObject(StoreError):
+    """Raised when content does not have the digest that its name says."""
+
+
+class PointerConflict(StoreError):
+    """Raised when someone else moved a pointer first; reading it again and retrying is fine."""
+
+
+class UnsafePointerStore(StoreError):
+    """Raised when a server ignores conditional writes, so that pointers could be overwritten."""
+
+
+class StoreUnavailable(StoreError):
+    """Raised when a store refuses, or still fails after the retries; the message says why."""

@@ -32,11 +32,13 @@ class Mortie:
         order = grid.parent_order if order is None else order
         rings = np.arange(len(footprints), dtype=np.int64)
         problems: dict[int, str] = {}
-        if order > COARSE_ORDER and len(covered):
-            near, rings, bad = cover(footprints, rings, COARSE_ORDER)
-            problems |= bad
-            region = np.unique(mortie.clip2order(min(COARSE_ORDER, grid.parent_order), covered))
-            rings = rings[mortie.moc_intersects(region, near[0], offsets=near[1])]
+        # Each coarser cover is cheap and drops what cannot reach the region.
+        for coarse in (COARSE_ORDER, grid.parent_order):
+            if coarse < order and coarse <= grid.parent_order and len(covered):
+                mocs, rings, bad = cover(footprints, rings, max(coarse, 1))
+                region = np.unique(mortie.clip2order(max(coarse, 1), covered))
+                rings = rings[mortie.moc_intersects(region, mocs[0], offsets=mocs[1])]
+                problems |= bad
         mocs, rings, bad = cover(footprints, rings, max(order, 1))
         problems |= bad
         words, offsets = mortie.moc_and(covered, mocs[0], offsets=mocs[1])

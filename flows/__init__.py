@@ -1,0 +1,1 @@
+"""Prefect flows: orchestration only, over the functions of `zagg_catalog`."""

@@ -1,0 +1,59 @@
+"""Differences between catalogs and between maps."""
+
+import pyarrow as pa
+
+from tests.shardmap.test_model import GRID, entry
+from zagg_catalog import ShardMap
+from zagg_catalog.compare import diff_ids, diff_maps
+
+OLD = "ATL06_20231218221441_00012210_007_01.h5"
+NEW = "ATL06_20231218221441_00012210_007_02.h5_abcdefgh"
+OTHER = "ATL06_20231218234859_00022210_007_01.h5"
+
+
+def ids(*names):
+    return pa.chunked_array([pa.array(names, pa.string())])
+
+
+def shard_map(granules_of):
+    keys = sorted(granules_of)
+    granules = [[entry(name) for name in granules_of[key]] for key in keys]
+    return ShardMap(GRID.spatial_signature(), keys, granules)
+
+
+def test_a_new_revision_is_revised_neither_added_nor_removed():
+    diff = diff_ids(ids(OLD, "gone"), ids(NEW, OTHER))
+    assert diff.revised == [(OLD, NEW)]
+    assert diff.added == [OTHER]
+    assert diff.removed == ["gone"]
+    assert not diff.same
+
+
+def test_order_does_not_matter():
+    assert diff_ids(ids(OLD, OTHER), ids(OTHER, OLD)).same
+    assert diff_ids(ids(), ids()).same
+
+
+def test_shards_are_added_removed_or_changed():
+    diff = diff_maps(
+        shard_map({1: ["a"], 2: ["a", "b"], 3: ["a"]}),
+        shard_map({2: ["a", "c"], 3: ["a"], 4: ["c"]}),
+    )
+    assert (diff.shards_added, diff.shards_removed, diff.shards_changed) == ([4], [1], [2])
+    assert (diff.pairs_added, diff.pairs_removed) == (2, 2)
+    assert (diff.granules.added, diff.granules.removed) == (["c"], ["b"])
+
+
+def test_equal_pairs_on_another_grid_are_not_the_same():
+    old, new = shard_map({1: ["a"]}), shard_map({1: ["a"]})
+    assert diff_maps(old, new).same
+    new.grid_signature = new.grid_signature | {"child_order": 15}
+    diff = diff_maps(old, new)
+    assert diff.signature == ["child_order"]
+    assert not diff.same
+
+
+def test_keys_past_the_signed_range_are_compared_exactly():
+    big = 10415418563224403974
+    diff = diff_maps(shard_map({big: ["a"]}), shard_map({big + 1: ["a"]}))
+    assert (diff.shards_added, diff.shards_removed) == ([big + 1], [big])
