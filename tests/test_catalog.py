@@ -30,7 +30,9 @@ def make_catalog(*rings, metadata=None):
                 "id": name,
                 "collection": "ATL06_007",
                 "geometry": None if geometry is None else geometry.wkb,
-                "bbox": dict(zip(("xmin", "ymin", "xmax", "ymax"), (0.0, 0.0, 1.0, 1.0))),
+                "bbox": dict(
+                    zip(("xmin", "ymin", "xmax", "ymax"), (0.0, 0.0, 1.0, 1.0), strict=True)
+                ),
                 "links": [],
                 "assets": {
                     "data": {"href": f"https://host/{name}", "roles": ["data"]},
