@@ -168,3 +168,11 @@ def test_zaggs_overlapping_parts_cancel_and_ours_unite():
     single = [set(ZaggGrid(8, 12).coverage([part]).tolist()) for part in parts]
     assert len(ZaggGrid(8, 12).coverage(parts)) < len(single[0] | single[1])
     assert set(HealpixGrid(8, 12).coverage(parts).tolist()) == single[0] | single[1]
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_config_that_zagg_loaded_gives_the_same_grid(real_data, name):
+    from zagg.config import load_config
+
+    path = str(real_data / f"{name}.yaml")
+    assert from_config(load_config(path)).signature() == from_config(path).signature()

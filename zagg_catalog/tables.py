@@ -102,11 +102,8 @@ def _shorten(texts: list[str]) -> str:
 def _shown(value: Any) -> str | None:
     if value is None or value in ({}, []):
         return None
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
     if isinstance(value, dict):
+        value = {key.replace("_", " "): item for key, item in value.items() if key != "slices"}
         lines = [f"{key}: {_inline(item)}" for key, item in value.items()]
         return "\n".join(lines) if len(lines) <= 12 else ", ".join(lines)
     if isinstance(value, list) and value and isinstance(value[0], dict):

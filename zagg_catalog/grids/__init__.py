@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from zagg_catalog.config import PipelineConfig, load_config, load_config_from_dict
 from zagg_catalog.grids.base import OutputGrid
@@ -27,15 +27,26 @@ __all__ = [
 ]
 
 
+_SECTIONS = ("data_source", "aggregation", "output")
+
+
+class _PipelineConfigLike(Protocol):
+    """What zagg's own PipelineConfig offers."""
+
+    data_source: Any
+    aggregation: Any
+    output: Any
+
+
 def from_config(
-    config: PipelineConfig | Mapping[str, Any] | str | Path,
+    config: PipelineConfig | _PipelineConfigLike | Mapping[str, Any] | str | Path,
 ) -> HealpixGrid | RectilinearGrid:
     """Return the output grid of a pipeline config.
 
     Parameters
     ----------
     config : PipelineConfig, mapping, str or Path
-        A config, what its file holds, or the path of the file.
+        A config, zagg's own or ours, what its file holds, or the path of the file.
 
     Returns
     -------
@@ -50,6 +61,8 @@ def from_config(
         config = load_config(config)
     elif isinstance(config, Mapping):
         config = load_config_from_dict(config)
+    elif not isinstance(config, PipelineConfig):
+        config = load_config_from_dict({part: getattr(config, part) for part in _SECTIONS})
     if config.grid.type == "healpix":
         return HealpixGrid.from_config(config)
     return RectilinearGrid.from_config(config)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from zagg_catalog.cli import main as zagg_catalog
 from zagg_catalog.sandbox import SandboxServer, simulate
 
-DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
+DEPLOYMENTS = Path(os.path.relpath(Path(__file__).parents[2] / "deployments"))
 GRIDS = ("atl06-antarctica-healpix", "atl06-antarctica-polar")
 REGION = "antarctica"
 
@@ -35,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"A STAC API serves it at {server.root_url}.")
         code = _build_maps(options.cycle, options.folder, server.root_url)
     if code == 0:
+        code = _dry_runs(options.folder)
+    if code == 0:
         print(f"\nDone in {time.perf_counter() - started:.0f} s. Look into a file with, say:")
         print(f"  .venv/bin/zagg-catalog show {_map_path(options.folder, GRIDS[0])}")
     return code
@@ -57,6 +62,22 @@ def _build_maps(cycle: int, folder: Path, root: str) -> int:
         ]
         print("\n$ zagg-catalog " + " ".join(command), flush=True)
         code = zagg_catalog(command)
+        if code:
+            return code
+    return 0
+
+
+def _dry_runs(folder: Path) -> int:
+    """Let zagg itself say what it would do with the maps, where it is installed."""
+    if find_spec("zagg") is None:
+        print("\nzagg is not installed here; it takes the maps with --catalog.")
+        return 0
+    for grid in GRIDS:
+        config, shard_map = DEPLOYMENTS / "grids" / f"{grid}.yaml", _map_path(folder, grid)
+        command = ["--config", str(config), "--catalog", str(shard_map)]
+        command += ["--store", str(folder / f"{grid}.zarr"), "--dry-run"]
+        print("\n$ python -m zagg " + " ".join(command), flush=True)
+        code = subprocess.run([sys.executable, "-m", "zagg", *command], check=False).returncode
         if code:
             return code
     return 0
