@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CMR_STAC_ROOT = "https://cmr.earthdata.nasa.gov/stac"
@@ -25,10 +25,32 @@ class Settings(BaseSettings):
         Further attempts after the first one failed.
     retry_wait_max : float
         Longest single wait between attempts, in seconds; also caps ``Retry-After``.
+    store : str
+        Where catalogs, shard maps and releases are kept: a folder or ``s3://bucket/prefix``.
+    accept_last_writer_wins : bool
+        Move pointers also on a server that cannot do so safely when two runs meet.
+    s3_endpoint : str or None
+        URL of an S3 server other than AWS; also read from ``AWS_ENDPOINT_URL_S3`` and
+        ``AWS_ENDPOINT_URL``.
+    s3_region : str or None
+        Also read from ``AWS_REGION`` and ``AWS_DEFAULT_REGION``.
+    s3_profile : str or None
+        A profile of the AWS config files; goes before ``AWS_PROFILE``, which boto3 reads.
+    s3_access_key_id, s3_secret_access_key, s3_session_token : SecretStr or None
+        Explicit credentials, which go before a profile. Default: boto3's own chain
+        (``AWS_ACCESS_KEY_ID``, profiles, web identity, instance roles).
+    s3_timeout : float
+        Seconds to wait for an S3 server to connect or to send something.
+    s3_attempts : int
+        How often one S3 request is sent before it counts as failed.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="ZAGG_CATALOG_", env_file=".env", env_file_encoding="utf-8", extra="ignore"
+        env_prefix="ZAGG_CATALOG_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        populate_by_name=True,
     )
 
     stac_root: str = CMR_STAC_ROOT
@@ -36,6 +58,24 @@ class Settings(BaseSettings):
     timeout: float = Field(default=60.0, gt=0)
     retries: int = Field(default=6, ge=0, le=20)
     retry_wait_max: float = Field(default=60.0, gt=0)
+    store: str = "./zagg-store"
+    accept_last_writer_wins: bool = False
+    s3_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices(
+            "ZAGG_CATALOG_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"
+        ),
+    )
+    s3_region: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("ZAGG_CATALOG_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
+    )
+    s3_profile: str | None = None
+    s3_access_key_id: SecretStr | None = None
+    s3_secret_access_key: SecretStr | None = None
+    s3_session_token: SecretStr | None = None
+    s3_timeout: float = Field(default=30.0, gt=0)
+    s3_attempts: int = Field(default=6, ge=1, le=20)
 
 
 def get_settings() -> Settings:

@@ -86,6 +86,7 @@ def test_items_that_come_twice_count_once() -> None:
     assert ids == [name(1), name(2), name(3)]
     assert report.complete
     assert report.transfer.duplicates == 1
+    assert report.superseded == ()
 
 
 def test_too_few_granules_are_an_incomplete_harvest_that_says_so() -> None:
@@ -252,6 +253,7 @@ def test_each_box_is_proven_on_its_own_and_what_both_hold_is_kept_once() -> None
     assert ids == [name(1), name(2), name(3)]
     assert (report.harvested, report.shared, report.declared_before) == (3, 1, 4)
     assert [part.harvested for part in report.slices] == [2, 2]
+    assert report.superseded == ()
     assert report.complete
     assert ["box=0" in path for _, path, _, _ in stub.seen] == [True, True, False, False]
 

@@ -138,8 +138,7 @@ def test_a_refusal_is_final_and_says_what_the_server_said(status: int) -> None:
             transport.get_json(ApiRequest(stub.url))
         assert len(stub.seen) == 1
     text = str(raised.value)
-    assert f"HTTP {status}: [" in text
-    assert "bbox is" in text
+    assert f"HTTP {status}: bbox is wrong [31m xxx" in text
     assert "\x1b" not in text
     assert "\n" not in text
     assert len(text) < 600

@@ -1,0 +1,8 @@
+"""Sources: from a Query to a Catalog."""
+
+from zagg_catalog.catalog import Catalog
+from zagg_catalog.sources.query import Query
+from zagg_catalog.sources.report import HarvestReport
+from zagg_catalog.sources.stac import CMRSource
+
+__all__ = ["CMRSource", "Catalog", "HarvestReport", "Query"]

@@ -1,0 +1,176 @@
+"""Query: what, when and where to fetch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import get_args
+
+from zagg_catalog.cycles import Convention, check_cycle, cycle_to_days
+from zagg_catalog.errors import InvalidQuery, InvalidRegion
+from zagg_catalog.regions import Bbox, check_bbox, load_polygon, polygon_to_bbox
+
+PROVIDER = "NSIDC_CPRD"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A spatiotemporal metadata query: what, when, where.
+
+    Parameters
+    ----------
+    short_name : str
+        Product short name, ``"ATL06"``; small letters are accepted.
+    version : str
+        Product version, ``"007"``; ``"7"`` and ``7`` mean the same.
+    start_date, end_date : str or date
+        Inclusive days, ``YYYY-MM-DD``, UTC.
+    region : tuple of float, str or Path
+        A ``(lon_min, lat_min, lon_max, lat_max)`` box in degrees, lon_min > lon_max where it
+        crosses the antimeridian; or the path of a GeoJSON file, whose box is asked for.
+    provider : str
+        CMR provider, which is the STAC sub-catalog. Empty for an API without sub-catalogs.
+    cycle : int, optional
+        Mission cycle whose granules are kept, by the cycle in their names.
+    convention : {"mission", "nominal"}
+        ``nominal`` keeps whatever lies between the dates, whatever cycle the names carry.
+
+    Attributes
+    ----------
+    bbox : tuple of float
+        The region's box, ``(west, south, east, north)``, degrees.
+
+    Raises
+    ------
+    InvalidQuery
+        If a part cannot be understood; `InvalidRegion` where it is the region.
+    """
+
+    short_name: str
+    version: str | int
+    start_date: str | date
+    end_date: str | date
+    region: Sequence[float] | str | Path
+    provider: str = PROVIDER
+    cycle: int | None = None
+    convention: Convention = "mission"
+    bbox: Bbox = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        start, end = _day(self.start_date, "start_date"), _day(self.end_date, "end_date")
+        if start > end:
+            raise InvalidQuery(f"start_date {start} is after end_date {end}; swap them.")
+        if self.cycle is not None:
+            check_cycle(self.cycle)
+        if self.convention not in get_args(Convention):
+            raise InvalidQuery(f"convention is 'mission' or 'nominal', not {self.convention!r}.")
+        if isinstance(self.region, str | Path):
+            region: Bbox | str = str(self.region)
+            bbox = polygon_to_bbox(load_polygon(self.region))
+        else:
+            region = bbox = check_bbox(_numbers(self.region))
+        checked = {
+            "short_name": _word(self.short_name, "short_name", example="ATL06").upper(),
+            "version": _version(self.version),
+            "start_date": start,
+            "end_date": end,
+            "region": region,
+            "provider": _word(self.provider, "provider", example=PROVIDER, empty=True),
+            "bbox": bbox,
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def for_cycle(
+        cls,
+        short_name: str,
+        version: str | int,
+        cycle: int,
+        region: Sequence[float] | str | Path,
+        *,
+        provider: str = PROVIDER,
+        convention: Convention = "mission",
+    ) -> Query:
+        """Ask for one repeat cycle.
+
+        Parameters
+        ----------
+        short_name, version, region, provider
+            As for `Query`.
+        cycle : int
+            ICESat-2 cycle number, 1 to 99.
+        convention : {"mission", "nominal"}
+            ``mission`` takes the days from the orbit arithmetic and keeps exactly the granules
+            whose name carries the cycle; ``nominal`` takes zagg's 91 days and all in them.
+
+        Returns
+        -------
+        Query
+
+        Raises
+        ------
+        InvalidQuery
+            If a part cannot be understood.
+        """
+        start, end = cycle_to_days(cycle, convention=convention)
+        return cls(
+            short_name, version, start, end, region, provider, cycle=cycle, convention=convention
+        )
+
+    @property
+    def collection(self) -> str:
+        """Id of the STAC collection, ``ATL06_007``."""
+        return f"{self.short_name}_{self.version}"
+
+    @property
+    def datetime(self) -> str:
+        """The days as a closed STAC interval, UTC."""
+        return f"{self.start_date}T00:00:00Z/{self.end_date}T23:59:59Z"
+
+    @property
+    def name_cycle(self) -> int | None:
+        """The cycle that names must carry, or None where names do not decide."""
+        return self.cycle if self.convention == "mission" else None
+
+
+def _day(value: str | date, name: str) -> str:
+    if isinstance(value, date):
+        return value.isoformat()[:10]
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+            raise ValueError
+        return date.fromisoformat(value).isoformat()
+    except (TypeError, ValueError):
+        raise InvalidQuery(f"{name} is a day, YYYY-MM-DD, not {value!r}.") from None
+
+
+def _version(value: str | int) -> str:
+    if isinstance(value, bool):
+        raise InvalidQuery(f"version is a release such as '007', not {value!r}.")
+    text = _word(str(value) if isinstance(value, int) else value, "version", example="007")
+    return f"{int(text):03d}" if re.fullmatch(r"[0-9]+", text) else text
+
+
+def _word(value: str, name: str, *, example: str, empty: bool = False) -> str:
+    """Return a name that is safe in a URL's path and in a list of collections."""
+    if isinstance(value, str) and (value.strip() or empty):
+        value = value.strip()
+        if re.fullmatch(r"[A-Za-z0-9_.-]*", value) and value.strip(".") == value:
+            return value
+    raise InvalidQuery(
+        f"{name} is made of letters, digits, dots, dashes and underscores, such as "
+        f"{example!r}, not {value!r}."
+    )
+
+
+def _numbers(region: Sequence[float]) -> Sequence[float]:
+    if isinstance(region, Sequence) or hasattr(region, "__array__"):
+        return region
+    raise InvalidRegion(
+        "A region is a box (lon_min, lat_min, lon_max, lat_max) or the path of a GeoJSON file, "
+        f"not {region!r}."
+    )

@@ -1,0 +1,235 @@
+"""Transport: one request of a STAC API, retried until it is answered or its budget is spent."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Self
+from urllib.parse import urljoin
+
+import requests
+import urllib3
+from pystac_client.stac_api_io import StacApiIO
+
+from zagg_catalog.errors import RequestFailed
+from zagg_catalog.settings import get_settings
+from zagg_catalog.sources.answers import TryAgain, parse_body, retry_after, said
+from zagg_catalog.sources.request import ApiRequest, clean_text, origin_of, without_userinfo
+
+logger = logging.getLogger(__name__)
+
+RETRY_STATUS = frozenset({429, 500, 502, 503, 504})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS = 5
+FIRST_WAIT = 1.0
+_CHUNK = 1 << 16
+
+
+class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
+    """pystac-client's transport with a retry budget that also covers spoilt bodies.
+
+    Parameters
+    ----------
+    timeout : float, optional
+        Seconds for one attempt, its body included. Default: the setting.
+    retries : int, optional
+        Further attempts after the first. Default: the setting.
+    wait_max : float, optional
+        Longest wait between attempts, seconds; a longer ``Retry-After`` is cut to it, so that
+        one request takes at most ``(retries + 1) * timeout + retries * wait_max``.
+    sleep : callable
+        Called with seconds.
+    rng : random.Random, optional
+        Source of the jitter.
+
+    Attributes
+    ----------
+    requests, retries_used : int
+        Attempts made so far, and how many of them were repetitions.
+    """
+
+    def __init__(
+        self,
+        timeout: float | None = None,
+        retries: int | None = None,
+        wait_max: float | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        settings = get_settings()
+        client = f"zagg-catalog/{_own_version()}"
+        self.seconds = settings.timeout if timeout is None else timeout
+        super().__init__(
+            headers={
+                "Client-Id": client,
+                "User-Agent": client,
+                "Accept": "application/geo+json, application/json",
+            },
+            timeout=self.seconds,
+            # Our own loop retries, because urllib3's cannot see a spoilt body.
+            max_retries=None,
+        )
+        self.retries = settings.retries if retries is None else retries
+        self.wait_max = settings.retry_wait_max if wait_max is None else wait_max
+        self.requests = 0
+        self.retries_used = 0
+        self._sleep = sleep
+        self._rng = rng or random.Random()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the session's connections."""
+        self.session.close()
+
+    def get_json(self, request: ApiRequest, *, needs: str | None = "features") -> dict[str, Any]:
+        """Send a request and return the JSON object it is answered with.
+
+        Parameters
+        ----------
+        request : ApiRequest
+            The call.
+        needs : str, optional
+            Name of a list that the object must hold; None takes any object.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        RequestFailed
+            If the API refuses the request, or the budget is spent.
+        BadResponse
+            If the budget is spent and the last answer was not the expected JSON.
+        """
+        attempt = 0
+        while True:
+            self.requests += 1
+            try:
+                return parse_body(self._body(request), needs)
+            except TryAgain as failure:
+                if attempt >= self.retries:
+                    raise failure.error(
+                        f"{request} failed: {failure} That was attempt {attempt + 1} of "
+                        f"{self.retries + 1}; try again later."
+                    ) from failure.__cause__
+                logger.info("%s: %s (attempt %d)", request, failure, attempt + 1)
+                self.pause(attempt, failure.wait)
+                attempt += 1
+
+    def pause(self, attempt: int, asked: float | None = None) -> None:
+        """Wait before a repetition, and count it.
+
+        Parameters
+        ----------
+        attempt : int
+            Repetitions before this one; the wait doubles with each, with full jitter.
+        asked : float, optional
+            Seconds that the server asked for; then a little jitter is added to them.
+        """
+        self.retries_used += 1
+        if asked is not None:
+            wait = asked * self._rng.uniform(1.0, 1.1)
+        else:
+            wait = self._rng.uniform(0.0, FIRST_WAIT * 2.0 ** min(attempt, 30))
+        self._sleep(min(wait, self.wait_max))
+
+    def _body(self, request: ApiRequest) -> bytes:
+        try:
+            return self._answer(request)
+        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
+            raise TryAgain(f"no whole answer within {self.seconds:g} s.") from error
+        except ValueError as error:
+            # Bad addresses and headers, also those of a redirect: no repetition mends them.
+            problem = clean_text(str(error)).rstrip(".")
+            raise RequestFailed(f"{request} cannot be sent or followed: {problem}.") from error
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                problem = "the server's certificate is not trusted."
+                raise RequestFailed(f"{request} failed: {problem}") from error
+            raise TryAgain(f"the connection failed ({_root(error)}).") from error
+
+    def _answer(self, request: ApiRequest) -> bytes:
+        """Send one attempt, follow redirects, and return the body of a success."""
+        for _ in range(MAX_REDIRECTS + 1):
+            deadline = time.monotonic() + self.seconds
+            with self._send(request) as response:
+                if response.status_code not in REDIRECTS:
+                    body = self._read(response, deadline)
+                    self._check_status(request, response, body)
+                    return body
+                request = _redirected(request, response)
+        raise RequestFailed(f"{request} failed: more than {MAX_REDIRECTS} redirects in a row.")
+
+    def _send(self, request: ApiRequest) -> requests.Response:
+        prepared = self.session.prepare_request(
+            requests.Request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                json=request.body if request.method == "POST" else None,
+            )
+        )
+        environment = self.session.merge_environment_settings(
+            prepared.url or "", proxies={}, stream=True, verify=None, cert=None
+        )
+        return self.session.send(
+            prepared, timeout=self.seconds, allow_redirects=False, **environment
+        )
+
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
+        """Read a body piece by piece, so that a trickle cannot outlast the time-out."""
+        pieces = []
+        while piece := response.raw.read1(_CHUNK, decode_content=True):
+            pieces.append(piece)
+            if time.monotonic() > deadline:
+                raise requests.exceptions.ReadTimeout
+        return b"".join(pieces)
+
+    def _check_status(self, request: ApiRequest, response: requests.Response, body: bytes) -> None:
+        status = response.status_code
+        problem = f"HTTP {status}{said(body)}."
+        if status in RETRY_STATUS:
+            wait = response.headers.get("Retry-After")
+            raise TryAgain(problem, wait=retry_after(wait) if wait else None)
+        if response.headers.get("CMR-Time-Out", "").lower() == "true":
+            raise TryAgain("the server ran out of time and sent a part only.")
+        if not 200 <= status < 300:
+            raise RequestFailed(f"{request} was refused: {problem}")
+
+
+def _own_version() -> str:
+    try:
+        return version("zagg-catalog")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _redirected(request: ApiRequest, response: requests.Response) -> ApiRequest:
+    target = urljoin(request.url, response.headers.get("Location", ""))
+    shown = clean_text(target, limit=500)
+    if "Location" not in response.headers or origin_of(target) != origin_of(request.url):
+        raise RequestFailed(
+            f"{request} was redirected to {shown}, which is not on the same origin; set the "
+            "STAC root to the address that answers itself."
+        )
+    if request.method == "POST" and response.status_code not in {307, 308}:
+        raise RequestFailed(f"{request} was redirected to {shown} in a way that drops its body.")
+    return ApiRequest(without_userinfo(target), request.method, request.body, request.headers)
+
+
+def _root(error: BaseException) -> str:
+    """Return the innermost cause in a few words; requests nests its errors deeply."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    text = clean_text(str(error), limit=120)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
