@@ -112,11 +112,12 @@ def _shown(value: Any) -> str | None:
 
 
 def _inline(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
-        return (
-            f"{len(value)} of them" if len(value) > SHOWN else ", ".join(map(str, value)) or "none"
-        )
-    return f"{value:,}" if type(value) is int else str(value)
+        few = len(value) <= SHOWN
+        return (", ".join(map(_inline, value)) or "none") if few else f"{len(value):,} of them"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _print_rows(title: str | None, rows: Iterable[tuple[str, str | None]]) -> None:
