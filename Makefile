@@ -39,6 +39,7 @@ unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
 pgstac: $(STAMP)
+	@tools/make-pgstac-env .venv-pgstac
 	ZAGG_CATALOG_TEST_PGSTAC=1 $(BIN)/python -m pytest -m pgstac
 
 format: $(STAMP)
@@ -46,4 +47,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-pgstac demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
