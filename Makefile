@@ -10,13 +10,14 @@ ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
 export ZAGG_CATALOG_TEST_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help demo test lint unit integration pgstac env format constraints clean
+.PHONY: help demo test lint unit bench pgstac env format constraints clean
 
 help:
 	@echo "make demo         fetch a simulated cycle and build two shard maps, offline"
 	@echo "make test         every check and test that needs no account"
 	@echo "make lint         ruff, mypy and docstrings only"
 	@echo "make pgstac       fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
+	@echo "make bench        zagg 0.61.0 and this in turn, on the same simulated data"
 	@echo "make env          the environment in $(VENV) only"
 
 env: $(STAMP)
@@ -37,6 +38,9 @@ lint: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bench.py
 
 pgstac: $(STAMP)
 	@tools/make-pgstac-env .venv-pgstac
