@@ -111,3 +111,13 @@ class UnsafePointerStore(StoreError):
 
 class StoreUnavailable(StoreError):
     """Raised when a store refuses, or still fails after the retries; the message says why."""
+
+
+class InvalidRelease(ZaggCatalogError, ValueError):
+    """Raised when a release or what is to become one does not fit together."""
+
+
+class InvalidRegistry(ZaggCatalogError, ValueError):
+    """Raised when the registry or a file that it names cannot be used; names every problem."""
+
+    exit_code = 2

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
         Longest single wait between attempts, in seconds; also caps ``Retry-After``.
     store : str
         Where catalogs, shard maps and releases are kept: a folder or ``s3://bucket/prefix``.
+    registry : str
+        Registered regions and grids: a path or ``s3://bucket/key``.
     accept_last_writer_wins : bool
         Move pointers also on a server that cannot do so safely when two runs meet.
     s3_endpoint : str or None
@@ -59,6 +61,7 @@ class Settings(BaseSettings):
     retries: int = Field(default=6, ge=0, le=20)
     retry_wait_max: float = Field(default=60.0, gt=0)
     store: str = "./zagg-store"
+    registry: str = "deployments/registry.yaml"
     accept_last_writer_wins: bool = False
     s3_endpoint: str | None = Field(
         default=None,

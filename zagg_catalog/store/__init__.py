@@ -1,0 +1,35 @@
+"""Where catalogs, shard maps and releases are kept: a local folder or an S3 bucket.
+
+Objects are immutable and named by the SHA-256 of their content; pointers are the only names
+whose content changes, by compare-and-swap.
+"""
+
+from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, UnsafeStoreWarning
+from zagg_catalog.store.keys import (
+    KeyParts,
+    check_key,
+    check_name,
+    folder_key,
+    object_key,
+    parse_key,
+    pointer_key,
+)
+from zagg_catalog.store.local import LocalStore
+from zagg_catalog.store.location import open_store
+
+__all__ = [
+    "KeyParts",
+    "LocalStore",
+    "ObjectInfo",
+    "ObjectRef",
+    "Pointer",
+    "Store",
+    "UnsafeStoreWarning",
+    "check_key",
+    "check_name",
+    "folder_key",
+    "object_key",
+    "open_store",
+    "parse_key",
+    "pointer_key",
+]

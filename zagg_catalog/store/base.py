@@ -1,0 +1,304 @@
+"""The Store: immutable objects named by their digest, and pointers that are swapped."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zagg_catalog.errors import CorruptObject, InvalidName, PointerConflict
+from zagg_catalog.store.digest import Source, digest_file, digest_of
+from zagg_catalog.store.keys import check_digest, check_key, check_suffix, digest_in
+
+if TYPE_CHECKING:
+    import pyarrow.fs
+
+Content = bytes | str | os.PathLike[str]
+
+
+class UnsafeStoreWarning(UserWarning):
+    """Warns that a server overwrites despite a condition, so that pointers are not safe there."""
+
+
+@dataclass(frozen=True)
+class ObjectRef:
+    """An object that is stored.
+
+    Parameters
+    ----------
+    key : str
+        Where, from the store's root.
+    digest : str
+        SHA-256 of the content in hex.
+    size : int
+        Bytes.
+    written : bool
+        False if it was there already, complete, and nothing was written.
+    """
+
+    key: str
+    digest: str
+    size: int
+    written: bool = True
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object as a listing shows it: key, size in bytes, time of its last change in UTC."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What a pointer says, and the token of this version for `Store.swap_pointer`.
+
+    Parameters
+    ----------
+    key : str
+        Where, from the store's root.
+    value : bytes
+        The content.
+    token : str
+        Opaque; equal contents may have equal tokens.
+    """
+
+    key: str
+    value: bytes
+    token: str
+
+    def json(self) -> Any:
+        """Return the content as JSON.
+
+        Raises
+        ------
+        CorruptObject
+            If it is not JSON.
+        """
+        try:
+            return json.loads(self.value)
+        except ValueError:
+            raise CorruptObject(
+                f"Pointer {self.key} holds no JSON but {self.preview()}; publish again."
+            ) from None
+
+    def preview(self) -> str:
+        """Return the first 80 bytes, escaped, for a message."""
+        return ascii(self.value[:80].decode("utf-8", "replace"))
+
+
+class Store(ABC):
+    """A folder or bucket. Safe to share between threads; open it anew in another process.
+
+    Attributes
+    ----------
+    url : str
+        What names the store, without credentials.
+    """
+
+    url: str
+
+    def put(self, folder: str, source: Content, suffix: str) -> ObjectRef:
+        """Store an object in a folder, under its own digest.
+
+        Parameters
+        ----------
+        folder : str
+            Key of the folder, as from `folder_key`.
+        source : bytes or path
+            The content; a file is streamed.
+        suffix : str
+            End of the name, ``.parquet``.
+
+        Returns
+        -------
+        ObjectRef
+            `written` is False if the object was there already.
+
+        Raises
+        ------
+        InvalidName
+            If the folder or suffix is not usable.
+        StoreUnavailable
+            If the store cannot be written.
+        """
+        check_suffix(suffix)
+        check_key(folder)
+        content = Source(source)
+        return self._put(check_key(f"{folder}/{content.digest}{suffix}"), content)
+
+    def put_object(self, key: str, source: Content) -> ObjectRef:
+        """Store an object under a key that ends with its digest.
+
+        Raises
+        ------
+        InvalidName
+            If the key is not usable or has no digest.
+        CorruptObject
+            If the content has another digest.
+        StoreUnavailable
+            If the store cannot be written.
+        """
+        expected, content = self._digest(key), Source(source)
+        if content.digest != expected:
+            raise CorruptObject(
+                f"Nothing was stored under {key}: it names SHA-256 {expected} and the content has"
+                f" {content.digest}."
+            )
+        return self._put(key, content)
+
+    def get(self, key: ObjectRef | str) -> bytes:
+        """Return the content of an object, verified.
+
+        Raises
+        ------
+        ObjectMissing
+            If there is none.
+        CorruptObject
+            If the content does not have the digest in its name.
+        StoreUnavailable
+            If the store cannot be read.
+        """
+        name, expected = self._named(key)
+        return self._get(name, expected)
+
+    def download(self, key: ObjectRef | str, path: str | os.PathLike[str]) -> Path:
+        """Copy an object to a file, verified; the file appears whole or not at all.
+
+        Parameters
+        ----------
+        key : ObjectRef or str
+            Which object.
+        path : path
+            The file to make or replace; one that has the content already stays as it is.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ObjectMissing, CorruptObject, StoreUnavailable
+            As for `get`.
+        """
+        name, expected = self._named(key)
+        target = Path(path)
+        if not (target.is_file() and digest_file(target)[0] == expected):
+            self._download(name, expected, target)
+        return target
+
+    @abstractmethod
+    def _put(self, key: str, content: Source) -> ObjectRef: ...
+
+    @abstractmethod
+    def _get(self, key: str, expected: str) -> bytes: ...
+
+    @abstractmethod
+    def _download(self, key: str, expected: str, target: Path) -> None: ...
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Say whether there is something under a key."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove what is under a key; nothing there is no error."""
+
+    @abstractmethod
+    def list(self, folder: str = "") -> Iterator[ObjectInfo]:
+        """Yield what is below a folder, in no order; hidden names are left out.
+
+        Parameters
+        ----------
+        folder : str
+            Key of the folder; empty for the whole store.
+        """
+
+    @abstractmethod
+    def read_pointer(self, key: str) -> Pointer | None:
+        """Return a pointer as it is now, or None if there is none."""
+
+    @abstractmethod
+    def swap_pointer(self, key: str, value: bytes, expected: str | None) -> str:
+        """Replace a pointer if it is still the version that was read.
+
+        Parameters
+        ----------
+        key : str
+            Which pointer.
+        value : bytes
+            The new content.
+        expected : str or None
+            Token of the version to replace; None to create.
+
+        Returns
+        -------
+        str
+            Token of the new version. A pointer that says `value` already counts as replaced.
+
+        Raises
+        ------
+        PointerConflict
+            If another version is there; it stays.
+        UnsafePointerStore
+            If the server cannot do this safely and the settings do not accept that.
+        StoreUnavailable
+            If the store cannot be written.
+        """
+
+    @abstractmethod
+    def uri(self, key: str) -> str:
+        """Return what other programs open the object by: ``s3://…``, or a path."""
+
+    @abstractmethod
+    def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
+        """Return a pyarrow filesystem rooted at the store, to query it; digests are not checked."""
+
+    @abstractmethod
+    def sweep(self, older_than: timedelta = timedelta(days=1)) -> Sequence[str]:
+        """Remove what killed writers left behind, and return the names of it.
+
+        Parameters
+        ----------
+        older_than : timedelta
+            Younger remains may belong to a writer at work, and stay.
+        """
+
+    def _digest(self, key: str) -> str:
+        """Return the digest in an object's key."""
+        digest = digest_in(check_key(key))
+        if digest is None:
+            raise InvalidName(
+                f"Key {key} does not end with a SHA-256 and a suffix, so it names no object;"
+                " pointers have read_pointer and swap_pointer."
+            )
+        return digest
+
+    def _named(self, key: ObjectRef | str) -> tuple[str, str]:
+        """Return the key and the digest that its content must have."""
+        if isinstance(key, ObjectRef):
+            return check_key(key.key), check_digest(key.digest)
+        return key, self._digest(key)
+
+
+def token_of(value: bytes) -> str:
+    """Return a token that depends on the content only."""
+    return digest_of([value])[0]
+
+
+def conflict(key: str, expected: str | None, current: Pointer | None) -> PointerConflict:
+    """Return the error that tells a loser what is there."""
+    wanted = "none was expected" if expected is None else f"version {expected} was expected"
+    found = f"it says {current.preview()} (version {current.token})" if current else "it is gone"
+    return PointerConflict(
+        f"Pointer {key} was changed by someone else: {wanted}, and now {found}; nothing was"
+        " changed. Read it again and retry if your update still applies."
+    )

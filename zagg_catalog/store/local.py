@@ -1,0 +1,179 @@
+"""The store in a local folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zagg_catalog.errors import ObjectMissing, StoreUnavailable
+from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, conflict, token_of
+from zagg_catalog.store.digest import BLOCK, Source, check_digest_of, digest_file, digest_of, reason
+from zagg_catalog.store.files import (
+    TEMPORARY,
+    beside,
+    locked,
+    rename_synced,
+    write_synced,
+)
+from zagg_catalog.store.keys import check_key
+
+if TYPE_CHECKING:
+    import pyarrow.fs
+
+
+class LocalStore(Store):
+    """A folder that holds a store; made by the first write.
+
+    Parameters
+    ----------
+    root : path
+        The folder. Its file system must rename atomically and know ``flock``.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.url = str(self.root)
+
+    def _put(self, key: str, content: Source) -> ObjectRef:
+        path = self.root / key
+        with self._explained(key, "write"):
+            if self._complete(path, content):
+                return ObjectRef(key, content.digest, content.size, written=False)
+            with beside(path) as temporary:
+                write_synced(temporary, content.checked_blocks())
+                with locked(path.parent):
+                    # Of writers that meet, the first one to hold the lock wrote the object.
+                    written = not self._complete(path, content)
+                    if written:
+                        rename_synced(temporary, path)
+        return ObjectRef(key, content.digest, content.size, written=written)
+
+    def _get(self, key: str, expected: str) -> bytes:
+        with self._explained(key, "read"):
+            content = (self.root / key).read_bytes()
+        check_digest_of(key, expected, digest_of([content])[0])
+        return content
+
+    def _download(self, key: str, expected: str, target: Path) -> None:
+        with self._explained(key, "read"):
+            file = (self.root / key).open("rb")
+        with file, self._explained(key, "copy"), beside(target) as temporary:
+            write_synced(temporary, iter(lambda: file.read(BLOCK), b""))
+            check_digest_of(key, expected, digest_file(temporary)[0])
+            rename_synced(temporary, target)
+
+    def exists(self, key: str) -> bool:
+        """Say whether there is something under a key."""
+        with self._explained(key, "look up"):
+            return (self.root / check_key(key)).is_file()
+
+    def delete(self, key: str) -> None:
+        """Remove what is under a key; nothing there is no error."""
+        with self._explained(key, "delete"):
+            (self.root / check_key(key)).unlink(missing_ok=True)
+
+    def list(self, folder: str = "") -> Iterator[ObjectInfo]:
+        """Yield what is below a folder; files that vanish meanwhile are left out."""
+        top = self.root / check_key(folder) if folder else self.root
+        with self._explained(folder or "the store", "list"):
+            for path in self._files(top):
+                key = self._key(path)
+                if any(part.startswith(".") for part in key.split("/")):
+                    continue
+                if facts := _facts(path):
+                    modified = datetime.fromtimestamp(facts.st_mtime, UTC)
+                    yield ObjectInfo(key, facts.st_size, modified)
+
+    def read_pointer(self, key: str) -> Pointer | None:
+        """Return a pointer as it is now, or None if there is none."""
+        path = self.root / check_key(key)
+        with self._explained(key, "read"):
+            try:
+                value = path.read_bytes()
+            except FileNotFoundError:
+                return None
+        return Pointer(key, value, token_of(value))
+
+    def swap_pointer(self, key: str, value: bytes, expected: str | None) -> str:
+        """Replace a pointer if it is still the version that was read; see `Store`."""
+        path = self.root / check_key(key)
+        with self._explained(key, "write"), beside(path) as temporary:
+            write_synced(temporary, [value])
+            with locked(path.parent):
+                current = self.read_pointer(key)
+                if current is None or current.value != value:
+                    if (current and current.token) != expected:
+                        raise conflict(key, expected, current)
+                    rename_synced(temporary, path)
+        return token_of(value)
+
+    def uri(self, key: str) -> str:
+        """Return the path of an object."""
+        return str(self.root / check_key(key))
+
+    def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
+        """Return a pyarrow filesystem rooted at the store, to query it."""
+        from pyarrow import fs
+
+        return fs.SubTreeFileSystem(str(self.root), fs.LocalFileSystem())
+
+    def sweep(self, older_than: timedelta = timedelta(days=1)) -> Sequence[str]:
+        """Remove the temporary files of killed writers, and return their names."""
+        limit = (datetime.now(UTC) - older_than).timestamp()
+        removed = []
+        with self._explained("the store", "sweep"):
+            for path in self._files(self.root):
+                facts = _facts(path) if path.name.startswith(TEMPORARY) else None
+                if facts and facts.st_mtime <= limit:
+                    path.unlink(missing_ok=True)
+                    removed.append(self._key(path))
+        return removed
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    @staticmethod
+    def _complete(path: Path, content: Source) -> bool:
+        """Say whether the file is there with the right content, read again."""
+        facts = _facts(path)
+        if facts is None or facts.st_size != content.size:
+            return False
+        return digest_file(path)[0] == content.digest
+
+    @staticmethod
+    def _files(top: Path) -> Iterator[Path]:
+        """Yield every file below a folder."""
+        for folder, _, names in top.walk(on_error=_unless_missing):
+            yield from (folder / name for name in names)
+
+    @contextmanager
+    def _explained(self, key: str, verb: str) -> Iterator[None]:
+        """Turn the operating system's errors into the store's."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR) and verb == "read":
+                raise ObjectMissing(f"Store {self.url} has no object {key}.") from None
+            raise StoreUnavailable(
+                f"Cannot {verb} {key} in store {self.url}: {reason(error)}; check the folder, its"
+                " permissions and the free space."
+            ) from None
+
+
+def _unless_missing(error: OSError) -> None:
+    """Let a folder that is not there, or no longer, count as empty."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _facts(path: Path) -> os.stat_result | None:
+    """Return what the file system knows of a file, or None if it has gone."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,80 @@
+"""Locations: one URL names a store."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+from zagg_catalog.errors import InvalidName
+from zagg_catalog.settings import Settings, get_settings
+from zagg_catalog.store.base import Store
+from zagg_catalog.store.keys import check_key
+from zagg_catalog.store.local import LocalStore
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+
+
+def open_store(url: str | None = None, *, settings: Settings | None = None) -> Store:
+    """Open the store that a URL names; nothing is read or written yet.
+
+    Parameters
+    ----------
+    url : str or None
+        A path, ``file:///path`` or ``s3://bucket/prefix``. Default: the setting
+        ``ZAGG_CATALOG_STORE``.
+    settings : Settings or None
+        Endpoint, credentials and patience. Default: read from the environment.
+
+    Returns
+    -------
+    Store
+        In a local folder or in a bucket.
+
+    Raises
+    ------
+    InvalidName
+        If the URL is of another kind, or names no usable folder or bucket.
+    StoreUnavailable
+        If the AWS profile it is to be opened with does not exist.
+    """
+    settings = settings or get_settings()
+    location = settings.store if url is None else url
+    scheme = _SCHEME.match(location)
+    if scheme is None:
+        return LocalStore(_path(location))
+    if scheme[1].lower() == "file":
+        return LocalStore(_path(_file_path(location)))
+    if scheme[1].lower() == "s3":
+        from zagg_catalog.store.s3 import S3Store  # boto3 loads slowly, and folders need none
+
+        return S3Store(*_bucket(location), settings=settings)
+    raise InvalidName(
+        f"A store in {scheme[0]}… is not supported: expected a path, file:///path or"
+        " s3://bucket/prefix (other S3 servers are named by ZAGG_CATALOG_S3_ENDPOINT)."
+    )
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text:
+        raise InvalidName("The store is named by an empty path; expected a folder.")
+    return text
+
+
+def _file_path(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise InvalidName("A file:// store names another host; expected file:///absolute/path.")
+    return unquote(parts.path)
+
+
+def _bucket(url: str) -> tuple[str, str]:
+    """Return bucket and prefix; what may be a secret is not repeated in errors."""
+    bucket, _, prefix = url[len("s3://") :].partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise InvalidName(
+            "The s3:// store has no usable bucket name: expected s3://bucket/prefix, 3 to 63"
+            " letters, digits, '-', '_' or '.'; credentials belong in the environment."
+        )
+    prefix = prefix.rstrip("/")
+    return bucket, check_key(prefix) if prefix else ""
