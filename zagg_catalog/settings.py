@@ -19,6 +19,8 @@ class Settings(BaseSettings):
         Root of the STAC API; the provider's sub-catalog is appended. Default: NASA's CMR-STAC.
     stac_method : {"GET", "POST"}
         How searches are sent; a few servers page rightly by POST only.
+    connections : int
+        Connections that a large fetch uses at once.
     timeout : float
         Seconds allowed for one request.
     retries : int
@@ -57,6 +59,7 @@ class Settings(BaseSettings):
 
     stac_root: str = CMR_STAC_ROOT
     stac_method: Literal["GET", "POST"] = "GET"
+    connections: int = Field(default=8, ge=1, le=32)
     timeout: float = Field(default=60.0, gt=0)
     retries: int = Field(default=6, ge=0, le=20)
     retry_wait_max: float = Field(default=60.0, gt=0)

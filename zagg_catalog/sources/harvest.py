@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from zagg_catalog.errors import EmptyHarvest
 from zagg_catalog.sources.haul import BoxSearch, Haul, OnPage, Wanted, read_box
 from zagg_catalog.sources.items import Quarantined, align_assets
+from zagg_catalog.sources.pool import Pool
 from zagg_catalog.sources.report import HarvestReport, Transfer
 from zagg_catalog.sources.request import ApiRequest
 from zagg_catalog.sources.revisions import in_cycle, newest_revisions
@@ -26,6 +27,7 @@ def harvest(
     wanted: Wanted,
     *,
     on_page: OnPage = lambda done, total: None,
+    pool: Pool | None = None,
 ) -> tuple[pa.Table, HarvestReport]:
     """Read every page of every box, and prove that nothing is missing.
 
@@ -39,6 +41,8 @@ def harvest(
         What to keep.
     on_page : callable
         Called after each page.
+    pool : Pool, optional
+        Reads slices of a large box side by side.
 
     Returns
     -------
@@ -61,12 +65,12 @@ def harvest(
     hauls: list[Haul] = []
     for box in boxes:
         before = hauls[:]
-        hauls.append(read_box(transport, box, wanted, _offset(on_page, before)))
+        hauls.append(read_box(transport, box, wanted, _offset(on_page, before), pool))
     table, report = _merge(hauls, wanted)
     received = sum(haul.received for haul in hauls)
     transfer = Transfer(
-        requests=transport.requests - sent,
-        retries=transport.retries_used - repeated,
+        requests=transport.requests - sent + (pool.requests if pool else 0),
+        retries=transport.retries_used - repeated + (pool.retries_used if pool else 0),
         pages=sum(haul.pages for haul in hauls),
         duplicates=received - sum(haul.harvested for haul in hauls),
         seconds=time.monotonic() - started,

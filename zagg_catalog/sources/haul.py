@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import pyarrow as pa
 
@@ -11,6 +13,7 @@ from zagg_catalog.errors import IncompleteHarvest, PagingError
 from zagg_catalog.regions import Bbox
 from zagg_catalog.sources.items import Quarantined, read_items
 from zagg_catalog.sources.paging import Page, pages
+from zagg_catalog.sources.pool import Pool
 from zagg_catalog.sources.report import SliceCount
 from zagg_catalog.sources.request import ApiRequest
 from zagg_catalog.sources.transport import Transport
@@ -21,6 +24,12 @@ OnPage = Callable[[int, int | None], None]
 # Pages in a row that bring nothing new; a server that repeats itself would never end.
 MAX_BARREN_PAGES = 100
 HARVESTS = 2
+
+# A search of more pages is cut into slices of about so many pages each: a little below a whole
+# number, so that few slices need one page more.
+FEW_PAGES = 12
+PAGES_PER_SLICE = 3.7
+MOST_SLICES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +46,15 @@ class BoxSearch:
         Asks for the count alone.
     label : str
         Put before the places of items without an id, where there is more than one box.
+    slices : callable, optional
+        Cuts the search into so many slices of time that share their borders.
     """
 
     bbox: Bbox
     first: ApiRequest
     count: ApiRequest
     label: str = ""
+    slices: Callable[[int], Sequence[BoxSearch]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +128,13 @@ class Haul:
         )
 
 
-def read_box(transport: Transport, box: BoxSearch, wanted: Wanted, on_page: OnPage) -> Haul:
+def read_box(
+    transport: Transport,
+    box: BoxSearch,
+    wanted: Wanted,
+    on_page: OnPage,
+    pool: Pool | None = None,
+) -> Haul:
     """Read one box whole.
 
     Where the counts do not agree it is read once more, because granules arrive meanwhile.
@@ -131,6 +149,8 @@ def read_box(transport: Transport, box: BoxSearch, wanted: Wanted, on_page: OnPa
         What to keep.
     on_page : callable
         Called after each page.
+    pool : Pool, optional
+        Reads slices of a large box side by side.
 
     Returns
     -------
@@ -146,7 +166,7 @@ def read_box(transport: Transport, box: BoxSearch, wanted: Wanted, on_page: OnPa
     """
     hauls = []
     for _ in range(HARVESTS):
-        haul = _read(transport, box, wanted, on_page)
+        haul = _read(transport, box, wanted, on_page, pool)
         if haul.count.complete:
             return haul
         hauls.append(haul)
@@ -157,8 +177,22 @@ def read_box(transport: Transport, box: BoxSearch, wanted: Wanted, on_page: OnPa
     return max(hauls, key=lambda haul: haul.harvested)
 
 
-def _read(transport: Transport, box: BoxSearch, wanted: Wanted, on_page: OnPage) -> Haul:
+def _read(
+    transport: Transport, box: BoxSearch, wanted: Wanted, on_page: OnPage, pool: Pool | None
+) -> Haul:
+    """Read a box page after page, or in slices of time where it has many pages."""
     haul = Haul(box)
+    for page in _fill(transport, haul, wanted, on_page):
+        count = slices_for(haul.declared_before, len(page["features"]))
+        if haul.pages == 1 and count > 1 and pool is not None and box.slices is not None:
+            haul = _read_slices(pool, box, count, wanted, on_page, haul.declared_before)
+            break
+    haul.declared_after = declared_count(transport.get_json(box.count))
+    return haul
+
+
+def _fill(transport: Transport, haul: Haul, wanted: Wanted, on_page: OnPage) -> Iterator[Page]:
+    """Add the pages of a search to a haul, yielding each when it is in."""
 
     def ends_early(page: Page, last: bool) -> bool:
         """Tell the last page of a search that brought less than was declared."""
@@ -173,7 +207,7 @@ def _read(transport: Transport, box: BoxSearch, wanted: Wanted, on_page: OnPage)
         return came < declared
 
     barren = 0
-    for page in pages(transport, box.first, ask_again=ends_early):
+    for page in pages(transport, haul.box.first, ask_again=ends_early):
         if not haul.pages:
             haul.declared_before = declared_count(page)
         before = haul.harvested
@@ -181,8 +215,90 @@ def _read(transport: Transport, box: BoxSearch, wanted: Wanted, on_page: OnPage)
         on_page(haul.harvested, haul.declared_before)
         barren = 0 if haul.harvested > before else barren + 1
         _check_endless(haul, barren)
-    haul.declared_after = declared_count(transport.get_json(box.count))
-    return haul
+        yield page
+
+
+def slices_for(declared: int | None, page: int) -> int:
+    """Return into how many slices a search of so many granules is cut.
+
+    Parameters
+    ----------
+    declared : int or None
+        Granules that match.
+    page : int
+        Granules on a page.
+    """
+    if declared is None or page == 0:
+        return 1
+    pages_to_come = declared / page
+    if pages_to_come <= FEW_PAGES:
+        return 1
+    return min(ceil(pages_to_come / PAGES_PER_SLICE), MOST_SLICES)
+
+
+def _read_slices(
+    pool: Pool,
+    box: BoxSearch,
+    count: int,
+    wanted: Wanted,
+    on_page: OnPage,
+    declared: int | None,
+) -> Haul:
+    """Read the slices of a box side by side, cutting again those that hold too much."""
+    assert box.slices is not None
+    progress = Progress(on_page, declared)
+
+    def read(transport: Transport, part: BoxSearch) -> Haul | list[BoxSearch]:
+        for attempt in range(HARVESTS):
+            haul = Haul(part)
+            for page in _fill(transport, haul, wanted, progress.of(part)):
+                finer = slices_for(haul.declared_before, len(page["features"]))
+                if haul.pages == 1 and finer > 2 and part.slices is not None:
+                    return list(part.slices(finer))
+            if haul.harvested == haul.declared_before or attempt == HARVESTS - 1:
+                break
+        return haul
+
+    parts = pool.run(read, box.slices(count))
+    whole = Haul(box, declared_before=declared)
+    for part in parts:
+        whole.tables += part.tables
+        whole.ids |= part.ids
+        whole.quarantined |= part.quarantined
+        whole.unnamed += part.unnamed
+        whole.pages += part.pages
+        whole.received += part.received
+    return whole
+
+
+class Progress:
+    """Adds up what the slices report.
+
+    Parameters
+    ----------
+    on_page : callable
+        Called with the sum, one slice at a time.
+    declared : int or None
+        Count of the whole box.
+    """
+
+    def __init__(self, on_page: OnPage, declared: int | None) -> None:
+        self._on_page = on_page
+        self._declared = declared
+        self._lock = threading.Lock()
+        self._done: dict[str, int] = {}
+
+    def of(self, part: BoxSearch) -> OnPage:
+        """Return what one slice calls."""
+
+        def report(done: int, _: int | None) -> None:
+            with self._lock:
+                self._done[part.label] = done
+                known = sum(self._done.values())
+                total = self._declared
+                self._on_page(known if total is None else min(known, total), total)
+
+        return report
 
 
 def declared_count(page: Page) -> int | None:

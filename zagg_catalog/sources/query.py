@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import get_args
 
@@ -125,6 +125,12 @@ class Query:
     def collection(self) -> str:
         """Id of the STAC collection, ``ATL06_007``."""
         return f"{self.short_name}_{self.version}"
+
+    @property
+    def interval(self) -> tuple[datetime, datetime]:
+        """The first and the last second of the days, UTC and naive."""
+        first, last = (date.fromisoformat(str(day)) for day in (self.start_date, self.end_date))
+        return datetime.combine(first, time.min), datetime.combine(last, time(23, 59, 59))
 
     @property
     def datetime(self) -> str:

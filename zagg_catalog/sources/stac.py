@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from zagg_catalog.catalog import Catalog
@@ -12,16 +15,32 @@ from zagg_catalog.regions import Bbox, split_bbox
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.harvest import harvest
 from zagg_catalog.sources.haul import BoxSearch, Wanted
+from zagg_catalog.sources.pool import Pool
 from zagg_catalog.sources.progress import harvest_progress
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.sources.request import ApiRequest, clean_text, without_userinfo
-from zagg_catalog.sources.transport import Transport
+from zagg_catalog.sources.transport import Gate, Transport
 
 Method = Literal["GET", "POST"]
 
 # CMR-STAC answers larger limits with an error, and clamps smaller ones anyway.
 LIMIT_MAX = 5000
+
+
+# Slices are not cut below so many seconds: a few granules start in them.
+SHORTEST_SLICE = 3600.0
+
+Interval = tuple[datetime, datetime]
+
+
+class Area(NamedTuple):
+    """What every slice of a search has in common."""
+
+    query: Query
+    provider: str
+    box: Bbox
+    limit: int
 
 
 class CMRSource:
@@ -40,8 +59,12 @@ class CMRSource:
     method : {"GET", "POST"}, optional
         How to search; some servers page rightly by one of them only. Default: the setting
         ``ZAGG_CATALOG_STAC_METHOD``, GET.
+    connections : int, optional
+        Connections that a large fetch uses at once. Default: the setting
+        ``ZAGG_CATALOG_CONNECTIONS``, 8.
     transport : Transport, optional
-        To be used, and not closed, instead of a new one per fetch.
+        To be used, and not closed, instead of new ones per fetch; then one page is read after
+        the other.
 
     Attributes
     ----------
@@ -61,6 +84,7 @@ class CMRSource:
         *,
         root_url: str | None = None,
         method: Method | None = None,
+        connections: int | None = None,
         transport: Transport | None = None,
     ) -> None:
         settings = get_settings()
@@ -71,6 +95,7 @@ class CMRSource:
         self.method = settings.stac_method if method is None else method
         if self.method not in ("GET", "POST"):
             raise InvalidQuery(f"A search is sent by GET or POST, not {self.method!r}.")
+        self.connections = settings.connections if connections is None else connections
         self.last_report: HarvestReport | None = None
         self._transport = transport
 
@@ -122,11 +147,10 @@ class CMRSource:
             raise InvalidQuery(f"limit is a whole number from 1, not {limit!r}.")
         parts = split_bbox(query.bbox)
         boxes = [
-            BoxSearch(
-                bbox=box,
-                first=self._search(query, provider, box, min(limit, LIMIT_MAX)),
-                count=self._search(query, provider, box, 1),
-                label=f"box {number} " if len(parts) > 1 else "",
+            self._box(
+                Area(query, provider, box, min(limit, LIMIT_MAX)),
+                query.interval,
+                f"box {number} " if len(parts) > 1 else "",
             )
             for number, box in enumerate(parts, 1)
         ]
@@ -136,33 +160,72 @@ class CMRSource:
             preserve_thumbnails=preserve_thumbnails,
             partial=partial,
         )
-        transport = self._transport or Transport(self.timeout)
-        if self._login is not None:
-            transport.session.auth = self._login
-        try:
-            with harvest_progress(query.collection, progress) as on_page:
-                table, report = harvest(transport, boxes, wanted, on_page=on_page)
-        finally:
-            if self._transport is None:
-                transport.close()
+        with (
+            self._connections() as (transport, pool),
+            harvest_progress(query.collection, progress) as on_page,
+        ):
+            table, report = harvest(transport, boxes, wanted, on_page=on_page, pool=pool)
         self.last_report = report
         metadata = self._metadata(query, provider, preserve_thumbnails, report)
         return Catalog(table, metadata)
 
-    def _search(self, query: Query, provider: str, box: Bbox, limit: int) -> ApiRequest:
-        url = "/".join(part for part in (self.root_url, provider, "search") if part)
+    @contextmanager
+    def _connections(self) -> Iterator[tuple[Transport, Pool | None]]:
+        """Yield the transport of a fetch, and the pool for its slices."""
+        if self._transport is not None:
+            yield self._login_to(self._transport), None
+            return
+        gate = Gate()
+
+        def make() -> Transport:
+            return self._login_to(Transport(self.timeout, gate=gate))
+
+        pool = Pool(make, self.connections) if self.connections > 1 else None
+        with make() as transport:
+            try:
+                yield transport, pool
+            finally:
+                if pool is not None:
+                    pool.close()
+
+    def _login_to(self, transport: Transport) -> Transport:
+        if self._login is not None:
+            transport.session.auth = self._login
+        return transport
+
+    def _box(self, area: Area, interval: Interval, label: str) -> BoxSearch:
+        """Return the search of a box between two times, which can be cut further."""
+
+        def slices(count: int) -> list[BoxSearch]:
+            return [
+                self._box(area, part, f"{label}slice {part[0]:%Y-%m-%dT%H:%M:%SZ} ")
+                for part in cut(interval, count)
+            ]
+
+        seconds = (interval[1] - interval[0]).total_seconds()
+        return BoxSearch(
+            bbox=area.box,
+            first=self._search(area, interval, area.limit),
+            count=self._search(area, interval, 1),
+            label=label,
+            slices=slices if seconds > SHORTEST_SLICE else None,
+        )
+
+    def _search(self, area: Area, interval: Interval, limit: int) -> ApiRequest:
+        url = "/".join(part for part in (self.root_url, area.provider, "search") if part)
+        between = "/".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in interval)
         if self.method == "POST":
             body = {
-                "collections": [query.collection],
-                "bbox": list(box),
-                "datetime": query.datetime,
+                "collections": [area.query.collection],
+                "bbox": list(area.box),
+                "datetime": between,
                 "limit": limit,
             }
             return ApiRequest(url, "POST", body)
         parameters = {
-            "collections": query.collection,
-            "bbox": ",".join(format(side, ".15g") for side in box),
-            "datetime": query.datetime,
+            "collections": area.query.collection,
+            "bbox": ",".join(format(side, ".15g") for side in area.box),
+            "datetime": between,
             "limit": limit,
         }
         return ApiRequest(f"{url}?{urlencode(parameters, safe=',:/')}")
@@ -187,6 +250,15 @@ class CMRSource:
             "complete": report.complete,
             "harvest": report.to_dict(),
         }
+
+
+def cut(interval: Interval, count: int) -> list[Interval]:
+    """Cut a time range into equal parts of whole seconds that share their borders."""
+    start, end = interval
+    seconds = round((end - start).total_seconds())
+    count = max(1, min(count, seconds))
+    borders = [start + timedelta(seconds=seconds * i // count) for i in range(count + 1)]
+    return list(itertools.pairwise(borders))
 
 
 def _check_root(root: str) -> tuple[str, tuple[str, str] | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +29,30 @@ FIRST_WAIT = 1.0
 _CHUNK = 1 << 16
 
 
+class Gate:
+    """Lets connections wait together where a server asked one of them to.
+
+    Parameters
+    ----------
+    now : callable
+        Clock, seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._until = 0.0
+        self._lock = threading.Lock()
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody through for so many seconds."""
+        with self._lock:
+            self._until = max(self._until, self._now() + seconds)
+
+    def wait_time(self) -> float:
+        """Return how many seconds are left."""
+        return max(0.0, self._until - self._now())
+
+
 class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
     """pystac-client's transport with a retry budget that also covers spoilt bodies.
 
@@ -40,6 +65,8 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
     wait_max : float, optional
         Longest wait between attempts, seconds; a longer ``Retry-After`` is cut to it, so that
         one request takes at most ``(retries + 1) * timeout + retries * wait_max``.
+    gate : Gate, optional
+        Shared with other connections to the same API.
     sleep : callable
         Called with seconds.
     rng : random.Random, optional
@@ -57,6 +84,7 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         retries: int | None = None,
         wait_max: float | None = None,
         *,
+        gate: Gate | None = None,
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
     ) -> None:
@@ -77,6 +105,7 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         self.wait_max = settings.retry_wait_max if wait_max is None else wait_max
         self.requests = 0
         self.retries_used = 0
+        self._gate = gate
         self._sleep = sleep
         self._rng = rng or random.Random()
 
@@ -113,6 +142,8 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         """
         attempt = 0
         while True:
+            if self._gate is not None and (held := self._gate.wait_time()) > 0:
+                self._sleep(held)
             self.requests += 1
             try:
                 return parse_body(self._body(request), needs)
@@ -139,6 +170,8 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         self.retries_used += 1
         if asked is not None:
             wait = asked * self._rng.uniform(1.0, 1.1)
+            if self._gate is not None:
+                self._gate.hold(min(asked, self.wait_max))
         else:
             wait = self._rng.uniform(0.0, FIRST_WAIT * 2.0 ** min(attempt, 30))
         self._sleep(min(wait, self.wait_max))
