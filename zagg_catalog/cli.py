@@ -16,6 +16,8 @@ from zagg_catalog.catalog import Catalog
 from zagg_catalog.compare import diff_catalogs, diff_maps
 from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap, ZaggCatalogError
 from zagg_catalog.grids import from_config
+from zagg_catalog.registry_cli import add_grids
+from zagg_catalog.release_cli import add_release
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.shardmap.backends import BACKENDS
 from zagg_catalog.shardmap.build import FOOTPRINTS
@@ -23,7 +25,7 @@ from zagg_catalog.shardmap.manifest import is_manifest
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.summary import summarise_catalog, summarise_map
 
-COMMANDS = ("build", "show", "diff", "check")
+COMMANDS = ("build", "show", "diff", "check", "release", "grids")
 
 DONE, WRONG_DATA, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -107,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("map", help="a shard map (.json, .parquet)")
     check.add_argument("--config", required=True, help="pipeline config YAML")
     check.set_defaults(run=_check)
+    add_release(parts, common)
+    add_grids(parts, common)
     return parser
 
 

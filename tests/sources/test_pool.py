@@ -69,7 +69,7 @@ def test_an_error_in_one_slice_ends_the_fetch(cycle, quick):
 
 
 def test_a_count_that_does_not_add_up_is_noticed(cycle, quick):
-    with SandboxServer(cycle, page_size=25, faults=["count-high=3"]) as server:
+    with SandboxServer(cycle, page_size=60, faults=["count-high=3"]) as server:
         with pytest.raises(IncompleteHarvest, match="declared"):
             fetch(server, 4)
         catalog, _ = fetch(server, 4, partial=True)
