@@ -1,0 +1,113 @@
+"""Releases on S3 servers that keep their data on disk and ignore conditional writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.releases import inputs
+from tests.store import servers
+from zagg_catalog import ShardMap
+from zagg_catalog.errors import CorruptObject, UnsafePointerStore
+from zagg_catalog.releases import (
+    collect_garbage,
+    diff,
+    find_release,
+    list_releases,
+    resolve,
+    rollback,
+    verify,
+)
+from zagg_catalog.store import UnsafeStoreWarning, open_store, probe
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore::zagg_catalog.store.UnsafeStoreWarning"),
+]
+
+BUCKET = "mybucket"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    for name, numbers in inputs.CATALOGS.items():
+        inputs.write(folder, name, numbers)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["juicefs", "rclone"])
+def server(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    made = servers.juicefs(folder) if request.param == "juicefs" else servers.rclone(folder)
+    with servers.running(made) as server:
+        client = servers.plain_client(server.endpoint)
+        client.create_bucket(Bucket=BUCKET)
+        client.close()
+        yield server
+
+
+@pytest.fixture
+def opened(server, request):
+    """Open a store of this test's own, with the last writer allowed to win or not."""
+    probe.forget()
+    url = f"s3://{BUCKET}/{request.node.originalname}"
+
+    def call(*, accept=True):
+        settings = servers.settings_for(server.endpoint, accept_last_writer_wins=accept)
+        return open_store(url, settings=settings)
+
+    return call
+
+
+def test_publish_resolve_verify_and_roll_back(opened, files, tmp_path):
+    store = opened()
+    first = inputs.publish(store, files, "first")
+    again = inputs.publish(store, files, "first")
+    assert (first.moved, again.unchanged) == (True, True)
+    second = inputs.publish(store, files, "next")
+    assert second.contraction.ids == (inputs.granule(0),)
+    assert {one.digest for one in list_releases(store)} == {first.digest, second.digest}
+    for grid in inputs.CONFIGS:
+        path = resolve(store, *inputs.SLOT, grid, folder=tmp_path / "m")
+        assert len(ShardMap.from_json(path)) == second.record.grid(grid).shards
+    old = find_release(store, *inputs.SLOT, digest=first.digest[:12])
+    assert len(diff(store, old, find_release(store, *inputs.SLOT)).grids[1].redo) == 18
+    assert rollback(store, *inputs.SLOT, first.digest).supersedes == second.digest
+    assert collect_garbage(store, delete=True).objects == []
+    found = verify(store)
+    assert (found.findings, found.releases, found.files) == ([], 2, 10)
+
+
+def test_without_leave_the_files_are_stored_and_the_pointer_is_not(opened, files):
+    store = opened(accept=False)
+    with pytest.warns(UnsafeStoreWarning), pytest.raises(UnsafePointerStore):
+        inputs.publish(store, files, "first")
+    assert verify(store).clean
+    assert [one.latest for one in list_releases(store)] == [False]
+    done = inputs.publish(opened(), files, "first")
+    assert (done.moved, done.written) == (True, [])
+
+
+def test_a_release_survives_kill_9_of_the_server(opened, server, files):
+    store = opened()
+    done = inputs.publish(store, files, "first")
+    server.kill()
+    server.start()
+    assert find_release(store, *inputs.SLOT).digest == done.digest
+    assert verify(store).clean
+
+
+def test_a_flipped_byte_is_refused_by_name(opened, server, files, tmp_path):
+    store = opened()
+    key = inputs.publish(store, files, "first").record.grid("plate").manifest.document.key
+    content = store.get(key)
+    client = servers.plain_client(server.endpoint)
+    where = {"Bucket": BUCKET, "Key": store.prefix + key}
+    client.put_object(**where, Body=content[:-5] + b"x" + content[-4:])
+    client.close()
+    with pytest.raises(CorruptObject, match=key):
+        resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    assert [finding.key for finding in verify(store).findings] == [key]
+    # What publish sees is not what it would write, so it puts that right.
+    assert inputs.publish(store, files, "first").written == [key]
+    assert verify(store).clean

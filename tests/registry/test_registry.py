@@ -1,0 +1,220 @@
+"""The registry: read whole, checked whole, from a folder or from S3."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.store import servers
+from zagg_catalog.cli import main
+from zagg_catalog.errors import InvalidQuery, InvalidRegistry, StoreUnavailable
+from zagg_catalog.registry import load_registry
+from zagg_catalog.releases.canonical import canonical_digest
+
+DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A copy of the shipped registry, to be broken."""
+    return Path(shutil.copytree(DEPLOYMENTS, tmp_path / "deployments"))
+
+
+def edit(folder, change):
+    """Change the parsed registry and write it back."""
+    path = folder / "registry.yaml"
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def problems(path):
+    with pytest.raises(InvalidRegistry) as caught:
+        load_registry(path)
+    return str(caught.value).splitlines()[1:]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_registry(DEPLOYMENTS / "registry.yaml")
+
+
+def test_what_is_shipped_is_usable(shipped):
+    assert sorted(shipped.regions) == ["antarctica", "greenland", "serc"]
+    assert {name: grid.grid.kind for name, grid in shipped.grids.items()} == {
+        "atl03-serc-utm": "rectilinear",
+        "atl06-antarctica-healpix": "healpix",
+        "atl06-antarctica-polar": "rectilinear",
+        "atl06-greenland-healpix": "healpix",
+    }
+
+
+def test_the_shipped_greenland_is_greenland(shipped):
+    west, south, east, north = shipped.regions["greenland"].bbox
+    assert -75 < west < -72
+    assert 59 < south < 60
+    assert -12 < east < -10
+    assert 83.7 < north < 84
+
+
+@pytest.mark.zagg
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_zagg_loads_what_is_shipped(shipped, tmp_path):
+    zagg_config = pytest.importorskip("zagg.config")
+    from zagg.grids import from_config
+
+    for grid in shipped.grids.values():
+        path = tmp_path / f"{grid.name}.yaml"
+        path.write_bytes(grid.config)
+        theirs = from_config(zagg_config.load_config(str(path)))
+        assert theirs.spatial_signature() == grid.grid.spatial_signature()
+
+
+def test_grids_are_selected_by_product_region_and_name(shipped):
+    chosen = shipped.select("ATL06_007")
+    assert {region: [g.name for g in grids] for region, grids in chosen.items()} == {
+        "antarctica": ["atl06-antarctica-healpix", "atl06-antarctica-polar"],
+        "greenland": ["atl06-greenland-healpix"],
+    }
+    one = shipped.select("ATL06_007", regions=["antarctica"], grids=["atl06-antarctica-polar"])
+    assert [grid.name for grid in one["antarctica"]] == ["atl06-antarctica-polar"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"product": "ATL08_007"}, "it has grids for ATL03_007, ATL06_007"),
+        ({"product": "ATL06_007", "grids": ["nope"]}, "no grid nope .* it has atl06-antarctica"),
+        ({"product": "ATL06_007", "regions": ["serc"]}, "no region serc .* antarctica, greenland"),
+        (
+            {
+                "product": "ATL06_007",
+                "regions": ["greenland"],
+                "grids": ["atl06-antarctica-polar"],
+            },
+            "leave one of the two out",
+        ),
+    ],
+)
+def test_a_selection_of_nothing_says_what_there_is(shipped, call, message):
+    with pytest.raises(InvalidQuery, match=message):
+        shipped.select(**call)
+
+
+def test_all_problems_come_in_one_error_with_file_key_and_fix(folder):
+    (folder / "grids/atl06-antarctica-polar.yaml").write_text("output: {grid: {type: hexagons}}")
+    (folder / "regions/greenland.geojson").write_text("{}")
+
+    def break_it(content):
+        content["colour"] = "red"
+        content["regions"]["serc"]["bbox"] = [0, 10, 1, 5]
+        content["grids"]["atl03-serc-utm"]["product"] = "ATL03_007"
+        content["grids"]["atl06-antarctica-healpix"]["mortie_order"] = 4
+        content["grids"]["Upper"] = {"config": "no.yaml", "products": ["ATL06"], "region": "mars"}
+
+    path = edit(folder, break_it)
+    found = "\n".join(problems(path))
+    for part in [
+        f"{path}: colour: there is no such key; remove it",
+        "grids.Upper: 'Upper' is no name; use lower-case letters",
+        "grids.Upper.products.0: 'ATL06' is no product; write short name and version",
+        "grids.atl03-serc-utm.product: there is no such key",
+        "regions.serc.bbox: The box [0.0, 10.0, 1.0, 5.0] has no area",
+        "regions.greenland.geojson: regions/greenland.geojson:",
+        "grids.atl06-antarctica-healpix.mortie_order: 4 is coarser than the shards, of order 8;",
+        "atl06-antarctica-polar.yaml: output.grid.type must be healpix or rectilinear",
+    ]:
+        assert part in found, part
+
+
+def test_unknown_regions_and_missing_configs_are_named(folder):
+    def break_it(content):
+        content["grids"]["atl06-greenland-healpix"] |= {"region": "mars", "config": "no.yaml"}
+
+    config, region = problems(edit(folder, break_it))
+    assert "no.yaml cannot be read (No such file or directory); correct the path" in config
+    assert "there is no region 'mars'; name one of antarctica, greenland, serc" in region
+
+
+def test_a_key_given_twice_is_refused(folder):
+    path = folder / "registry.yaml"
+    text = path.read_text()
+    path.write_text(text + text[text.index("  atl03-serc-utm:") :])
+    with pytest.raises(InvalidRegistry, match="'atl03-serc-utm' is there twice"):
+        load_registry(path)
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "regions: {}\ngrids: {}", "regions: [", "\x00"])
+def test_a_file_that_is_no_registry_is_refused(tmp_path, text):
+    path = tmp_path / "registry.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidRegistry, match=r"registry\.yaml"):
+        load_registry(path)
+
+
+def test_a_missing_registry_names_the_setting(tmp_path):
+    with pytest.raises(InvalidRegistry, match="ZAGG_CATALOG_REGISTRY names it"):
+        load_registry(tmp_path / "none.yaml")
+
+
+def test_a_broken_grid_need_not_stop_the_others(folder):
+    (folder / "grids/atl06-antarctica-polar.yaml").write_text("output: 1")
+    (folder / "regions/greenland.geojson").unlink()
+    registry = load_registry(folder / "registry.yaml", tolerate_broken_grids=True)
+    broken = {name for name, grid in registry.grids.items() if grid.problem}
+    assert broken == {"atl06-antarctica-polar", "atl06-greenland-healpix"}
+    assert registry.grids["atl03-serc-utm"].grid is not None
+    assert len(registry.problems) == 2
+
+
+def test_the_setting_names_the_registry(folder, monkeypatch):
+    monkeypatch.setenv("ZAGG_CATALOG_REGISTRY", str(folder / "registry.yaml"))
+    assert load_registry().source == str(folder / "registry.yaml")
+
+
+@pytest.mark.integration
+def test_the_registry_may_be_on_s3(folder, monkeypatch):
+    with servers.running(servers.moto()) as server:
+        bucket = servers.new_bucket(server.endpoint)
+        client = servers.plain_client(server.endpoint)
+        for file in folder.rglob("*.*"):
+            client.upload_file(str(file), bucket, f"team/{file.relative_to(folder)}")
+        monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("ZAGG_CATALOG_S3_ACCESS_KEY_ID", servers.KEY_ID)
+        monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", servers.SECRET)
+        remote = load_registry(f"s3://{bucket}/team/registry.yaml")
+        local = load_registry(folder / "registry.yaml")
+        assert {n: g.config_digest for n, g in remote.grids.items()} == {
+            n: g.config_digest for n, g in local.grids.items()
+        }
+        with pytest.raises(InvalidRegistry, match="no such object or bucket"):
+            load_registry(f"s3://{bucket}/nowhere.yaml")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(StoreUnavailable, match="try again later"):
+        load_registry(f"s3://{bucket}/team/registry.yaml")
+
+
+def test_grids_lists_them_with_their_signatures(folder, capsys, shipped):
+    assert main(["grids", "--registry", str(folder / "registry.yaml"), "--json"]) == 0
+    rows = {row["grid"]: row for row in json.loads(capsys.readouterr().out)}
+    grid = shipped.grids["atl03-serc-utm"].grid
+    assert rows["atl03-serc-utm"] == {
+        "grid": "atl03-serc-utm",
+        "product": "ATL03_007",
+        "region": "serc",
+        "kind": "rectilinear",
+        "shards": 16,
+        "signature": canonical_digest(grid.spatial_signature())[:12],
+    }
+    assert main(["grids", "--registry", str(folder / "registry.yaml")]) == 0
+    assert rows["atl06-antarctica-polar"]["signature"] in capsys.readouterr().out
+
+
+def test_grids_of_a_broken_registry_is_a_wrong_call(folder, capsys):
+    (folder / "grids/atl03-serc-utm.yaml").unlink()
+    assert main(["grids", "--registry", str(folder / "registry.yaml")]) == 2
+    assert "atl03-serc-utm.yaml cannot be read" in capsys.readouterr().err

@@ -1,0 +1,31 @@
+"""The stores of the store's own tests, and something to publish."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.releases import inputs, killed
+from tests.store.conftest import moto, place, s3_place, store
+
+__all__ = ["moto", "place", "s3_place", "store"]
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """A folder of inputs: three catalogs of one slot, each with its maps; see `inputs`."""
+    folder = tmp_path_factory.mktemp("inputs")
+    for name, numbers in inputs.CATALOGS.items():
+        inputs.write(folder, name, numbers)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_session(monkeypatch):
+    """One boto3 session for all stores, which are all opened with the same credentials."""
+    monkeypatch.setattr("zagg_catalog.store.s3.make_session", lambda _: killed.SESSION)
+
+
+@pytest.fixture
+def publish(store, files):
+    """Publish inputs by name into the store."""
+    return lambda name, **options: inputs.publish(store, files, name, **options)

@@ -1,0 +1,171 @@
+"""SIGKILL at every step of a publish: readers see the old release or the new one, never less."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+
+import pyarrow as pa
+import pytest
+
+from tests.releases import inputs, killed
+from tests.store.conftest import Place
+from zagg_catalog import Catalog
+from zagg_catalog.releases import find_release, resolve, verify
+
+FILES = ["catalog", "healpix.parquet", "healpix.json", "plate.parquet", "plate.json", "record"]
+WRITTEN = ["half written", "written", "renamed"]
+FOLDER_STEPS = [
+    *(f"pointer: read_pointer {when}" for when in ("begins", "ends")),
+    *(
+        f"{file}: {what}"
+        for file in FILES
+        for what in ("put_object begins", *WRITTEN, "put_object ends")
+    ),
+    *(f"record: get {when}" for when in ("begins", "ends")),
+    "catalog: download begins",
+    *(f"catalog: {what}, 2" for what in WRITTEN),
+    "catalog: download ends",
+    "pointer: swap_pointer begins",
+    *(f"pointer: {what}" for what in WRITTEN[:2]),
+    *(f"pointer: read_pointer {when}, 2" for when in ("begins", "ends")),
+    "pointer: renamed",
+    "pointer: swap_pointer ends",
+]
+
+# One grid, whose files go the same way as another's would.
+S3_GRIDS = ("healpix",)
+
+
+def asked(what, operation, number=""):
+    return [f"{what}: {operation} is {done}{number}" for done in ("sent", "answered")]
+
+
+def sent(what, operation, number=""):
+    done = ("sent", "half sent", "answered")
+    return [f"{what}: {operation} is {how}{number}" for how in done]
+
+
+def put(what):
+    return [*asked(what, "HeadObject"), *sent(what, "PutObject")]
+
+
+LISTED = asked("store", "ListObjectsV2")
+PROBED = [
+    *(step for number in ("", ", 2", ", 3") for step in sent("probe", "PutObject", number)),
+    *asked("probe", "GetObject"),
+    *asked("probe", "HeadObject"),
+    *sent("probe", "PutObject", ", 4"),
+    *asked("probe", "GetObject", ", 2"),
+    *asked("probe", "DeleteObject"),
+]
+UPLOADED = [
+    *sent("catalog", "CreateMultipartUpload")[::2],
+    *sent("catalog", "UploadPart"),
+    *sent("catalog", "UploadPart", ", 2"),
+    *sent("catalog", "CompleteMultipartUpload"),
+]
+BEFORE = asked("pointer", "GetObject")
+AFTER = [
+    *put("healpix.parquet"),
+    *put("healpix.json"),
+    *put("record"),
+    *asked("record", "GetObject"),
+    *asked("catalog", "GetObject"),
+    *PROBED,
+    *sent("pointer", "PutObject"),
+]
+S3_STEPS = [*BEFORE, *put("catalog")[:2], *LISTED, *put("catalog")[2:], *AFTER]
+BIG_STEPS = [*BEFORE, *put("catalog")[:2], *LISTED, *UPLOADED, *AFTER]
+
+
+@pytest.fixture(scope="module")
+def old_store(files, tmp_path_factory):
+    """A folder with the first release, to copy."""
+    folder = tmp_path_factory.mktemp("old") / "store"
+    inputs.publish(Place(str(folder)).open(), files, "first")
+    return folder
+
+
+@pytest.fixture
+def folder_place(old_store, tmp_path):
+    shutil.copytree(old_store, tmp_path / "store")
+    return Place(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def old_s3_place(s3_place, files):
+    inputs.publish(s3_place.open(), files, "first", maps=inputs.builds(files, "first", S3_GRIDS))
+    return s3_place
+
+
+@pytest.fixture(scope="session")
+def big_files(files, tmp_path_factory):
+    """A catalog of 9 MB, which goes to S3 in two parts."""
+    folder = tmp_path_factory.mktemp("big")
+    shutil.copytree(files, folder, dirs_exist_ok=True)
+    catalog = Catalog.from_geoparquet(folder / "next.parquet")
+    noise = pa.array([os.urandom(9 << 17) for _ in range(len(catalog))], pa.binary())
+    Catalog(catalog.table.append_column("noise", noise), catalog.metadata).to_geoparquet(
+        folder / "next.parquet"
+    )
+    return folder
+
+
+def kill_and_look(place, files, step, tmp_path, grids):
+    """Kill a publish of the next release at a step, look at the store, and publish again."""
+    store = place.open()
+    old = find_release(store, *inputs.SLOT)
+    code, _ = killed.run(place, files, "next", step, grids)
+    assert code == -signal.SIGKILL
+
+    seen = find_release(store, *inputs.SLOT)
+    moved = seen.digest != old.digest
+    if moved:
+        assert step in {"pointer: renamed", "pointer: swap_pointer ends"} | {
+            "pointer: PutObject is answered"
+        }
+    assert verify(store).findings == []
+    path = resolve(store, *inputs.SLOT, "healpix", folder=tmp_path / "m")
+    assert f'"id": "{inputs.granule(8 if moved else 0)}"' in path.read_text()
+
+    kept = {info.key: info.modified for info in store.list()}
+    again = inputs.publish(store, files, "next", maps=inputs.builds(files, "next", grids))
+    assert again.moved != moved
+    assert not set(again.written) & set(kept)
+    after = {info.key: info.modified for info in store.list()}
+    changed = {key for key, modified in kept.items() if after[key] != modified}
+    assert changed <= {again.record.slot.pointer}
+    assert find_release(store, *inputs.SLOT).digest == again.digest
+    assert verify(store).findings == []
+
+
+def test_these_are_all_steps_in_a_folder(folder_place, files):
+    code, steps = killed.run(folder_place, files, "next", None, tuple(inputs.CONFIGS))
+    assert (code, steps) == (0, FOLDER_STEPS)
+
+
+@pytest.mark.parametrize("step", FOLDER_STEPS)
+def test_a_kill_in_a_folder_leaves_the_old_release_or_the_new(folder_place, files, tmp_path, step):
+    kill_and_look(folder_place, files, step, tmp_path, tuple(inputs.CONFIGS))
+
+
+def test_these_are_all_steps_on_s3(old_s3_place, files):
+    code, steps = killed.run(old_s3_place, files, "next", None, S3_GRIDS)
+    assert (code, steps) == (0, S3_STEPS)
+
+
+@pytest.mark.parametrize("step", S3_STEPS)
+def test_a_kill_on_s3_leaves_the_old_release_or_the_new(old_s3_place, files, tmp_path, step):
+    kill_and_look(old_s3_place, files, step, tmp_path, S3_GRIDS)
+
+
+def test_these_are_all_steps_of_a_catalog_in_parts(old_s3_place, big_files):
+    code, steps = killed.run(old_s3_place, big_files, "next", None, S3_GRIDS)
+    assert (code, steps) == (0, BIG_STEPS)
+
+
+@pytest.mark.parametrize("step", UPLOADED)
+def test_a_kill_between_parts_leaves_the_old_release(old_s3_place, big_files, tmp_path, step):
+    kill_and_look(old_s3_place, big_files, step, tmp_path, S3_GRIDS)

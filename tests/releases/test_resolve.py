@@ -1,0 +1,155 @@
+"""Resolving: a local manifest that zagg loads, or an error that names the file."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.releases import inputs
+from zagg_catalog import ShardMap
+from zagg_catalog.errors import CorruptObject, InvalidName, InvalidRelease, ObjectMissing
+from zagg_catalog.releases import resolve, show
+from zagg_catalog.releases.canonical import canonical_digest, canonical_json
+
+
+def by_shard(shard_map):
+    return {
+        key: sorted(granule["id"] for granule in granules)
+        for key, granules in zip(shard_map.shard_keys, shard_map.granules, strict=True)
+    }
+
+
+@pytest.mark.parametrize("json_manifests", [True, False])
+@pytest.mark.parametrize("grid", inputs.CONFIGS)
+def test_a_grid_resolves_to_the_manifest_that_was_published(
+    store, publish, files, tmp_path, grid, json_manifests
+):
+    record = publish("first", json_manifests=json_manifests).record
+    path = resolve(store, *inputs.SLOT, grid, folder=tmp_path / "m")
+    manifest = record.grid(grid).manifest
+    assert (manifest.document is not None) == json_manifests
+    assert path.name == f"{grid}-{(manifest.document or manifest.parquet).digest}.json"
+    published = ShardMap.from_parquet(files / f"first-{grid}.parquet")
+    resolved = ShardMap.from_json(path)
+    assert by_shard(resolved) == by_shard(published)
+    assert resolved.grid_signature == published.grid_signature
+
+
+def test_an_earlier_release_resolves_by_its_digest_or_the_beginning_of_it(store, publish, tmp_path):
+    first = publish("first")
+    publish("next")
+    latest = resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    for digest in (first.digest, first.digest[:10]):
+        old = resolve(store, *inputs.SLOT, "plate", digest=digest, folder=tmp_path)
+        assert f'"id": "{inputs.granule(0)}"' in old.read_text()
+    assert f'"id": "{inputs.granule(0)}"' not in latest.read_text()
+
+
+@pytest.mark.parametrize("json_manifests", [True, False])
+def test_what_is_there_already_is_kept_and_what_was_altered_is_replaced(
+    store, publish, tmp_path, json_manifests
+):
+    publish("first", json_manifests=json_manifests)
+    path = resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    content, when = path.read_bytes(), path.stat().st_mtime_ns
+    assert resolve(store, *inputs.SLOT, "plate", folder=tmp_path) == path
+    assert path.stat().st_mtime_ns == when
+    path.write_bytes(content.replace(b"2201", b"2301", 1))
+    resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    assert path.read_bytes() == content
+    path.with_suffix(".sha256").unlink()
+    resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    assert path.read_bytes() == content
+    assert {each.suffix for each in tmp_path.glob("plate*")} == {".json", ".sha256"}
+
+
+@inputs.IN_A_FOLDER
+def test_what_is_not_there_is_said(store, publish, files, tmp_path):
+    with pytest.raises(ObjectMissing, match="no latest release of ATL06_007, antarctica, cycle 22"):
+        resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    healpix, plate = inputs.builds(files, "first")
+    failed = [healpix, type(plate)("plate", plate.config, error="The disk was full.")]
+    publish("first", maps=failed, partial_latest=True)
+    with pytest.raises(ObjectMissing, match="'x'; it has healpix, plate"):
+        resolve(store, *inputs.SLOT, "x", folder=tmp_path)
+    with pytest.raises(ObjectMissing, match=r"plate failed .* The disk was full\."):
+        resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    with pytest.raises(ObjectMissing, match="no release 'ffff'"):
+        resolve(store, *inputs.SLOT, "plate", digest="ffff", folder=tmp_path)
+    with pytest.raises(InvalidName, match="region"):
+        resolve(store, "ATL06_007", "../x", 22, "plate", folder=tmp_path)
+    assert list(tmp_path.glob("*.json")) == []
+
+
+@inputs.IN_A_FOLDER
+def test_a_beginning_that_two_digests_share_is_refused(store, publish):
+    digests = {publish(name).digest[:1] for name in inputs.CATALOGS}
+    beginning = "" if len(digests) == len(inputs.CATALOGS) else digests.pop()
+    with pytest.raises((InvalidName, ObjectMissing)):
+        show(store, *inputs.SLOT, digest=beginning)
+
+
+def test_a_damaged_manifest_record_or_pointer_is_refused_by_name(place, publish, tmp_path):
+    done = publish("first")
+    store = place.open()
+    manifest = done.record.grid("plate").manifest.document.key
+    for key in (manifest, done.key):
+        content = store.get(key)
+        place.overwrite(key, content[:100] + bytes([content[100] ^ 1]) + content[101:])
+        with pytest.raises(CorruptObject) as caught:
+            resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+        assert key in str(caught.value)
+        place.overwrite(key, content)
+    pointer = done.record.slot.pointer
+    store.swap_pointer(pointer, b"{", store.read_pointer(pointer).token)
+    with pytest.raises(InvalidRelease, match=pointer):
+        resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def forge(store, done, change):
+    """Store a record that was changed and is consistent in itself, and return its digest."""
+    document = json.loads(done.record.to_bytes())
+    change(document)
+    ref = store.put(done.record.slot.folder, canonical_json(document), ".json")
+    return ref.digest
+
+
+def other_signature(document):
+    signature = document["grids"][1]["signature"]
+    signature["shape"] = [1, 1]
+    document["grids"][1]["signature_digest"] = canonical_digest(signature)
+
+
+def other_count(document):
+    document["grids"][1]["pairs"] += 1
+
+
+@inputs.IN_A_FOLDER
+@pytest.mark.parametrize(
+    ("change", "says"), [(other_signature, "its signature is"), (other_count, "72 pairs and")]
+)
+def test_a_manifest_that_is_not_what_the_release_says_is_refused(
+    store, publish, tmp_path, change, says
+):
+    digest = forge(store, publish("first"), change)
+    with pytest.raises(InvalidRelease, match=says):
+        resolve(store, *inputs.SLOT, "plate", digest=digest, folder=tmp_path)
+    assert list(tmp_path.glob("*.json")) == []
+
+
+@inputs.IN_A_FOLDER
+@pytest.mark.zagg
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.parametrize("json_manifests", [True, False])
+def test_zagg_loads_what_was_resolved(store, publish, tmp_path, json_manifests):
+    pytest.importorskip("zagg")
+    from zagg.runner import _load_catalog
+
+    record = publish("first", json_manifests=json_manifests).record
+    for grid in record.grids:
+        loaded = _load_catalog(str(resolve(store, *inputs.SLOT, grid.name, folder=tmp_path)))
+        assert loaded["grid_signature"] == grid.signature
+        assert len(loaded["shard_keys"]) == grid.shards

@@ -1,0 +1,190 @@
+"""Loading: from ``registry.yaml`` and the files it names to a checked Registry."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zagg_catalog.config import load_config_from_dict
+from zagg_catalog.errors import InvalidConfig, InvalidGrid, InvalidRegion, InvalidRegistry
+from zagg_catalog.grids import HealpixGrid, OutputGrid, from_config
+from zagg_catalog.regions import polygon_to_bbox
+from zagg_catalog.registry.files import beside, read_bytes
+from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
+from zagg_catalog.registry.schema import GridEntry, RegionEntry, RegistryEntries, read_entries
+from zagg_catalog.settings import get_settings
+from zagg_catalog.store.digest import digest_of
+
+
+def load_registry(
+    location: str | Path | None = None, *, tolerate_broken_grids: bool = False
+) -> Registry:
+    """Read the registry and every file that it names, and check them all.
+
+    Parameters
+    ----------
+    location : str or Path, optional
+        A path or ``s3://bucket/key``. Default: the setting ``ZAGG_CATALOG_REGISTRY``.
+    tolerate_broken_grids : bool
+        Return grids whose config or region is broken with their ``problem`` instead of
+        raising, so that they do not stop the others.
+
+    Returns
+    -------
+    Registry
+
+    Raises
+    ------
+    InvalidRegistry
+        With every problem on a line of its own: the file, the key, and what to do.
+    StoreUnavailable
+        If an S3 server does not answer.
+    """
+    source = str(location or get_settings().registry)
+    entries, fatal = _entries(source)
+    problems: list[str] = []
+    regions = {
+        name: region
+        for name, entry in entries.regions.items()
+        if (region := _region(source, name, entry, problems))
+    }
+    grids = {
+        name: _grid(source, name, entry, entries, regions, problems)
+        for name, entry in entries.grids.items()
+    }
+    if fatal or (problems and not tolerate_broken_grids):
+        raise _invalid(source, [*fatal, *problems])
+    return Registry(source=source, regions=regions, grids=grids, problems=tuple(problems))
+
+
+def _invalid(source: str, problems: list[str]) -> InvalidRegistry:
+    count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return InvalidRegistry(f"The registry {source} has {count}:\n  " + "\n  ".join(problems))
+
+
+def _entries(source: str) -> tuple[RegistryEntries, list[str]]:
+    """Read the file itself; what is wrong here is never tolerated."""
+    try:
+        content = yaml.load(read_bytes(source), Loader=_UniqueKeys)
+    except InvalidRegistry as error:
+        raise InvalidRegistry(
+            f"The registry {source} {error}; ZAGG_CATALOG_REGISTRY names it."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidRegistry(f"The registry {source} is not valid YAML: {error}") from None
+    entries, problems = read_entries(content)
+    return entries, [f"{source}: {text}" for text in problems]
+
+
+def _region(
+    source: str, name: str, entry: RegionEntry, problems: list[str]
+) -> RegisteredRegion | None:
+    try:
+        if entry.bbox is not None:
+            definition = json.dumps(entry.bbox).encode()
+        else:
+            assert entry.geojson is not None
+            definition = read_bytes(beside(source, entry.geojson))
+        region = read_region(definition)
+        bbox = polygon_to_bbox(region)
+    except (InvalidRegion, InvalidRegistry, ValueError) as error:
+        key = f"regions.{name}.{'bbox' if entry.bbox is not None else 'geojson'}"
+        what = f"{entry.geojson}: " if entry.geojson else ""
+        problems.append(f"{source}: {key}: {what}{_ended(error)} Correct the area.")
+        return None
+    return RegisteredRegion(name=name, region=region, bbox=bbox, definition=definition)
+
+
+def _grid(
+    source: str,
+    name: str,
+    entry: GridEntry,
+    entries: RegistryEntries,
+    regions: dict[str, RegisteredRegion],
+    problems: list[str],
+) -> RegisteredGrid:
+    content, grid, wrong = _config(beside(source, entry.config), f"grids.{name}.config")
+    if entry.region not in entries.region_names:
+        known = ", ".join(entries.region_names) or "those that you add"
+        wrong.append(
+            f"grids.{name}.region: there is no region {entry.region!r}; name one of {known}."
+        )
+    wrong += _order_problems(name, entry, grid)
+    # A region's own problem is told once, at the region.
+    problems.extend(f"{source}: {text}" for text in wrong)
+    if not wrong and entry.region not in regions:
+        wrong.append(f"grids.{name}.region: region {entry.region} is broken.")
+    return RegisteredGrid(
+        name=name,
+        config=content,
+        config_digest=digest_of([content])[0],
+        grid=None if wrong else grid,
+        products=entry.products,
+        region=entry.region,
+        options={
+            "backend": entry.backend,
+            "footprint": entry.footprint,
+            "mortie_order": entry.mortie_order,
+        },
+        problem=" ".join(wrong) or None,
+    )
+
+
+def _config(path: str, key: str) -> tuple[bytes, OutputGrid | None, list[str]]:
+    """Read a pipeline config; return its bytes, its grid, and what is wrong."""
+    content = b""
+    try:
+        content = read_bytes(path)
+        return content, from_config(load_config_from_dict(_yaml(content), source=path)), []
+    except InvalidRegistry as error:
+        return content, None, [f"{key}: {path} {error}; correct the path."]
+    except (InvalidConfig, InvalidGrid) as error:
+        text = _ended(error) if path in str(error) else f"{path}: {_ended(error)}"
+        return content, None, [f"{key}: {text} Correct that file."]
+
+
+def _yaml(content: bytes) -> Any:
+    try:
+        return yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"it is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _order_problems(name: str, entry: GridEntry, grid: OutputGrid | None) -> list[str]:
+    order = entry.mortie_order
+    if order is None or grid is None:
+        return []
+    if not isinstance(grid, HealpixGrid):
+        return [f"grids.{name}.mortie_order: only HEALPix grids have one; remove it."]
+    if order < grid.parent_order:
+        return [
+            f"grids.{name}.mortie_order: {order} is coarser than the shards, of order"
+            f" {grid.parent_order}; give {grid.parent_order} to 29."
+        ]
+    return []
+
+
+def _ended(error: Exception) -> str:
+    text = str(error).strip()
+    return text if text.endswith(".") else f"{text}."
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice, of which YAML would keep the last."""
+
+
+def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        if key_node.value in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key_node.value!r} is there twice", key_node.start_mark
+            )
+        seen.add(key_node.value)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

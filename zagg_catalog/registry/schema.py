@@ -1,0 +1,168 @@
+"""What ``registry.yaml`` may say, key by key."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_PRODUCT = re.compile(r"[A-Z0-9]+_[0-9]{3}")
+NAME_LENGTH = 60
+
+_NO_SUCH_KEY = "there is no such key; remove it or correct its spelling"
+
+
+def _name(text: str) -> str:
+    if len(text) <= NAME_LENGTH and _NAME.fullmatch(text):
+        return text
+    raise ValueError(
+        f"{text!r} is no name; use lower-case letters and digits joined by single dashes,"
+        f" {NAME_LENGTH} characters at most"
+    )
+
+
+def _product(text: str) -> str:
+    if _PRODUCT.fullmatch(text):
+        return text
+    raise ValueError(f"{text!r} is no product; write short name and version, as ATL06_007")
+
+
+Product = Annotated[str, AfterValidator(_product)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RegionEntry(_Entry):
+    """Where: a GeoJSON file beside the registry, or a box.
+
+    Attributes
+    ----------
+    geojson : str or None
+        Path, relative to the registry's folder, or URL.
+    bbox : tuple of float or None
+        ``(west, south, east, north)``, degrees; west > east crosses the antimeridian.
+    """
+
+    geojson: str | None = None
+    bbox: tuple[float, float, float, float] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.geojson is None) == (self.bbox is None):
+            raise ValueError("a region has either geojson or bbox; give one of the two")
+        return self
+
+
+class GridEntry(_Entry):
+    """A grid, and what it is for.
+
+    Attributes
+    ----------
+    config : str
+        zagg pipeline config: path, relative to the registry's folder, or URL.
+    products : tuple of str
+        Products that it is for, ``ATL06_007``.
+    region : str
+        Name of a region of the registry.
+    backend, footprint, mortie_order
+        See `zagg_catalog.shardmap.build.build_map`.
+    """
+
+    config: str = Field(min_length=1)
+    products: Annotated[tuple[Product, ...], Field(min_length=1)]
+    region: str
+    backend: Literal["auto", "mortie", "spherely"] = "auto"
+    footprint: Literal["swath", "beams"] = "swath"
+    mortie_order: Annotated[StrictInt, Field(ge=0, le=29)] | None = None
+
+
+@dataclass(frozen=True)
+class RegistryEntries:
+    """The usable entries of the file by name, and the names of all its regions."""
+
+    regions: dict[str, RegionEntry]
+    grids: dict[str, GridEntry]
+    region_names: tuple[str, ...] = ()
+
+
+def read_entries(content: Any) -> tuple[RegistryEntries, list[str]]:
+    """Check the file's content, each entry by itself.
+
+    Parameters
+    ----------
+    content : object
+        What the YAML file holds.
+
+    Returns
+    -------
+    RegistryEntries
+        What is usable.
+    list of str
+        What is not: the key, what is wrong, and what to do.
+    """
+    if not isinstance(content, dict):
+        return RegistryEntries({}, {}), ["the file: it is no mapping; give it regions and grids."]
+    extra = [key for key in content if key not in ("regions", "grids")]
+    problems = [f"{key}: {_NO_SUCH_KEY}." for key in extra]
+    regions = _section(content, "regions", RegionEntry, problems)
+    grids = _section(content, "grids", GridEntry, problems)
+    names = content.get("regions")
+    return RegistryEntries(regions, grids, tuple(map(str, names or ()))), problems
+
+
+def _section[Entry: _Entry](
+    content: dict[Any, Any], section: str, model: type[Entry], problems: list[str]
+) -> dict[str, Entry]:
+    values = content.get(section)
+    if not isinstance(values, dict) or not values:
+        problems.append(f"{section}: it is missing or empty; give at least one by its name.")
+        return {}
+    entries = {}
+    for name, value in values.items():
+        place = f"{section}.{name}"
+        try:
+            _name(str(name))
+        except ValueError as error:
+            problems.append(f"{place}: {error}.")
+        try:
+            entries[str(name)] = model.model_validate(value)
+        except ValidationError as error:
+            problems.extend(_problems(place, error))
+    return entries
+
+
+def _problems(place: str, error: ValidationError) -> list[str]:
+    """Return what is wrong with one entry; a list's own problem only where no item has one."""
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    found = []
+    for item in items:
+        loc = item["loc"]
+        if not any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
+            found.append(f"{'.'.join([place, *map(str, loc)])}: {_sentence(item)}.")
+    return list(dict.fromkeys(found))
+
+
+def _sentence(item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return _NO_SUCH_KEY
+    if item["type"] == "missing":
+        return "the key is missing; add it"
+    text = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return str(text)
+    shown = repr(item["input"])
+    return f"{text}; it is {shown if len(shown) <= 60 else shown[:57] + '...'}; correct it"

@@ -1,0 +1,173 @@
+"""Garbage collection: what no release refers to, and old releases that were replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from zagg_catalog.errors import InvalidName, InvalidOption, InvalidRelease
+from zagg_catalog.releases.pointer import Clock, utc_now
+from zagg_catalog.releases.read import latest_of, load_release, release_keys
+from zagg_catalog.releases.record import ReleaseRecord
+from zagg_catalog.releases.slot import Slot
+from zagg_catalog.store import ObjectInfo, Store, folder_key, parse_key
+from zagg_catalog.store.keys import Kind
+
+GRACE = timedelta(days=7)
+
+_KINDS: tuple[Kind, ...] = ("catalogs", "shardmaps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Garbage:
+    """What a garbage collection found.
+
+    Parameters
+    ----------
+    releases : list of ObjectInfo
+        Records of old releases that no pointer leads to.
+    objects : list of ObjectInfo
+        Catalogs and manifests that no other release refers to.
+    young : int
+        Objects that nothing refers to, but too young to be garbage.
+    deleted : bool
+        Whether it was removed.
+    """
+
+    releases: list[ObjectInfo]
+    objects: list[ObjectInfo]
+    young: int
+    deleted: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes, all together."""
+        return sum(info.size for info in (*self.releases, *self.objects))
+
+
+def collect_garbage(
+    store: Store,
+    *,
+    delete: bool = False,
+    grace: timedelta = GRACE,
+    releases_after: timedelta | None = None,
+    clock: Clock = utc_now,
+) -> Garbage:
+    """Find, and remove if told so, what no release refers to.
+
+    Parameters
+    ----------
+    store : Store
+        Where.
+    delete : bool
+        Remove it; otherwise it is only found.
+    grace : timedelta
+        Younger objects stay: a publish at work may be about to refer to them.
+    releases_after : timedelta, optional
+        Also collect releases stored longer ago that neither a pointer nor its history names,
+        partial ones and those that lost a race for instance. By default all releases stay.
+    clock : callable
+        Returns the time; to be that of the store's server.
+
+    Returns
+    -------
+    Garbage
+        What was found or removed. What does not follow the layout is left alone.
+
+    Raises
+    ------
+    InvalidOption
+        If a time is negative.
+    InvalidRelease, CorruptObject
+        If a record or pointer cannot be read: what it refers to is not known, so nothing was
+        removed.
+    InvalidRelease
+        Also if a release that was published meanwhile refers to something just removed.
+
+    Notes
+    -----
+    Records go before what they refer to, so that a release is never there in part.
+    """
+    for what, span in (("grace", grace), ("releases_after", releases_after)):
+        if span is not None and span < timedelta(0):
+            raise InvalidOption(f"{what} is a time span from 0, not {span}.")
+    now = clock()
+    old = [] if releases_after is None else _old_releases(store, now - releases_after)
+    dropped = {info.key for info in old}
+    kept = _references(store, dropped)
+    loose = [info for info in _objects(store) if info.key not in kept]
+    objects = [info for info in loose if info.modified <= now - grace]
+    if delete:
+        _remove(store, old, objects)
+    return Garbage(releases=old, objects=objects, young=len(loose) - len(objects), deleted=delete)
+
+
+def _remove(store: Store, releases: list[ObjectInfo], objects: list[ObjectInfo]) -> None:
+    """Remove records, then what nothing refers to even now."""
+    wanted = _pointed(store)
+    for info in releases:
+        # A pointer may have been rolled back to it since it was listed.
+        if info.key not in wanted:
+            store.delete(info.key)
+    removed = set()
+    kept = _references(store, set())
+    for info in objects:
+        if info.key not in kept:
+            store.delete(info.key)
+            removed.add(info.key)
+    lost = sorted(key for key in removed & _references(store, set()) if not store.exists(key))
+    if lost:
+        raise InvalidRelease(
+            f"A release that was published meanwhile refers to {len(lost)} objects that were just"
+            f" removed, {lost[0]} for instance; publish it again to store them."
+        )
+
+
+def _old_releases(store: Store, limit: datetime) -> list[ObjectInfo]:
+    """Return records older than a time that no pointer and no history names."""
+    wanted = _pointed(store)
+    return sorted(
+        (
+            info
+            for info, parts in release_keys(store)
+            if parts.digest and info.key not in wanted and info.modified <= limit
+        ),
+        key=lambda info: info.key,
+    )
+
+
+def _pointed(store: Store) -> set[str]:
+    """Return the keys of the releases that pointers and their histories name."""
+    keys: set[str] = set()
+    for _, parts in release_keys(store):
+        if parts.digest is None:
+            slot = Slot(parts.product, parts.region, parts.cycle)
+            publication = latest_of(store, slot).publication
+            keys.update(map(slot.record_key, publication.digests if publication else ()))
+    return keys
+
+
+def _references(store: Store, dropped: set[str]) -> set[str]:
+    """Return the keys that the records refer to, those of dropped ones excepted."""
+    return {file.key for record in _records(store, dropped) for file in record.files}
+
+
+def _records(store: Store, dropped: set[str]) -> Iterable[ReleaseRecord]:
+    for info, parts in release_keys(store):
+        if parts.digest and info.key not in dropped:
+            slot = Slot(parts.product, parts.region, parts.cycle)
+            yield load_release(store, slot, parts.digest).record
+
+
+def _objects(store: Store) -> list[ObjectInfo]:
+    """Return the catalogs and manifests of a store, by key."""
+    found = []
+    for kind in _KINDS:
+        for info in store.list(folder_key(kind)):
+            try:
+                parse_key(info.key)
+            except InvalidName:
+                continue
+            found.append(info)
+    return sorted(found, key=lambda info: info.key)

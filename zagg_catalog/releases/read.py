@@ -1,0 +1,256 @@
+"""Reading releases: which there are, the latest, and one by its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from zagg_catalog.errors import InvalidName, InvalidRelease, ObjectMissing, StoreError
+from zagg_catalog.releases.pointer import Latest, read_latest
+from zagg_catalog.releases.publication import Publication
+from zagg_catalog.releases.record import ReleaseRecord, load_record
+from zagg_catalog.releases.slot import Slot
+from zagg_catalog.store import KeyParts, ObjectInfo, Store, folder_key, parse_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A release and where its record is.
+
+    Parameters
+    ----------
+    slot : Slot
+        What it is for.
+    key, digest : str
+        Its record, and its name.
+    record : ReleaseRecord
+        What the record says.
+    """
+
+    slot: Slot
+    key: str
+    digest: str
+    record: ReleaseRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A release in a list.
+
+    Parameters
+    ----------
+    slot : Slot
+        What it is for.
+    key, digest : str
+        Its record, and its name.
+    stored : datetime
+        When the record was stored, UTC.
+    latest : bool
+        Whether the slot's pointer points to it.
+    record : ReleaseRecord or None
+        What the record says; None if it cannot be read.
+    problem : str or None
+        Why it cannot be read.
+    """
+
+    slot: Slot
+    key: str
+    digest: str
+    stored: datetime
+    latest: bool
+    record: ReleaseRecord | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A release, and what its slot's pointer says.
+
+    Parameters
+    ----------
+    release : Release
+        The release.
+    latest : bool
+        Whether the pointer points to it.
+    publication : Publication or None
+        What the pointer says, of this release or another.
+    """
+
+    release: Release
+    latest: bool
+    publication: Publication | None
+
+
+def load_release(store: Store, slot: Slot, digest: str) -> Release:
+    """Read a release by its whole digest.
+
+    Raises
+    ------
+    ObjectMissing
+        If there is none.
+    CorruptObject
+        If the record's bytes do not have that digest.
+    InvalidRelease
+        If it is not a release record of that slot.
+    """
+    key = slot.record_key(digest)
+    record = load_record(store.get(key), f"Release record {key}")
+    if record.slot != slot:
+        raise InvalidRelease(f"Release record {key} is of {record.slot}, and lies elsewhere.")
+    return Release(slot=slot, key=key, digest=digest, record=record)
+
+
+def find_release(
+    store: Store, product: str, region: str, cycle: int, *, digest: str | None = None
+) -> Release:
+    """Return the latest release of a slot, or one by its digest.
+
+    Parameters
+    ----------
+    store : Store
+        Where to look.
+    product, region, cycle : str, str, int
+        The slot.
+    digest : str, optional
+        Digest of the release, or its beginning.
+
+    Raises
+    ------
+    ObjectMissing
+        If there is no such release.
+    InvalidName
+        If a name is not usable, or more than one release's digest begins so.
+    CorruptObject, InvalidRelease
+        If the pointer or the record is damaged.
+    """
+    slot = Slot(product, region, cycle)
+    if digest is None:
+        digest = latest_of(store, slot).digest
+        if digest is None:
+            raise ObjectMissing(
+                f"Store {store.url} has no latest release of {slot}; publish one, or name a"
+                " partial one by its digest."
+            )
+        return load_release(store, slot, digest)
+    return load_release(store, slot, _whole(store, slot, digest))
+
+
+def latest_of(store: Store, slot: Slot) -> Latest:
+    """Read a slot's pointer.
+
+    Raises
+    ------
+    InvalidRelease
+        If there is one that says nothing readable.
+    """
+    latest = read_latest(store, slot)
+    if latest.problem:
+        raise InvalidRelease(f"{latest.problem} Publish again, or roll back to a release.")
+    return latest
+
+
+def show(
+    store: Store, product: str, region: str, cycle: int, *, digest: str | None = None
+) -> Shown:
+    """Return a release, the latest by default, and its slot's publication.
+
+    Raises
+    ------
+    ObjectMissing, InvalidName, CorruptObject, InvalidRelease
+        As for `find_release`.
+    """
+    release = find_release(store, product, region, cycle, digest=digest)
+    latest = read_latest(store, release.slot)
+    return Shown(
+        release=release,
+        latest=latest.digest == release.digest,
+        publication=latest.publication,
+    )
+
+
+def list_releases(
+    store: Store,
+    product: str | None = None,
+    region: str | None = None,
+    cycle: int | None = None,
+) -> list[Listed]:
+    """Return the releases in a store, by slot and then by the time they were stored.
+
+    Parameters
+    ----------
+    store : Store
+        Where to look.
+    product, region, cycle : str, str, int
+        Only those, each may be None.
+
+    Returns
+    -------
+    list of Listed
+        A damaged record is listed with its problem.
+    """
+    latest: dict[Slot, Latest] = {}
+    found = []
+    for info, parts in release_keys(store, product, region, cycle):
+        if parts.digest is None:
+            continue
+        slot = Slot(parts.product, parts.region, parts.cycle)
+        if slot not in latest:
+            latest[slot] = read_latest(store, slot)
+        found.append(_listed(store, slot, parts.digest, info, latest[slot]))
+    return sorted(found, key=lambda one: (one.slot, one.stored, one.digest))
+
+
+def release_keys(
+    store: Store,
+    product: str | None = None,
+    region: str | None = None,
+    cycle: int | None = None,
+) -> Iterator[tuple[ObjectInfo, KeyParts]]:
+    """Yield the records and pointers of a store, each part of the slot may be left open."""
+    deep = {"product": product, "region": region, "cycle": cycle}
+    if product is None:
+        deep = {}
+    elif region is None:
+        deep = {"product": product}
+    for info in store.list(folder_key("releases", **deep)):  # type: ignore[arg-type]
+        try:
+            parts = parse_key(info.key)
+        except InvalidName:
+            continue  # somebody else's file; verify reports it
+        if region in (None, parts.region) and cycle in (None, parts.cycle):
+            yield info, parts
+
+
+def _listed(store: Store, slot: Slot, digest: str, info: ObjectInfo, latest: Latest) -> Listed:
+    record, problem = None, None
+    try:
+        record = load_release(store, slot, digest).record
+    except (StoreError, InvalidRelease) as error:
+        problem = str(error)
+    return Listed(
+        slot=slot,
+        key=info.key,
+        digest=digest,
+        stored=info.modified,
+        latest=latest.digest == digest,
+        record=record,
+        problem=problem,
+    )
+
+
+def _whole(store: Store, slot: Slot, digest: str) -> str:
+    """Return the one digest among a slot's releases that begins so."""
+    digest = digest.strip().lower()
+    if len(digest) == 64:
+        return digest
+    found = [
+        parts.digest
+        for _, parts in release_keys(store, slot.product, slot.region, slot.cycle)
+        if parts.digest and digest and parts.digest.startswith(digest)
+    ]
+    if len(found) > 1:
+        raise InvalidName(f"Digest {digest} begins {len(found)} releases of {slot}; give more.")
+    if not found:
+        raise ObjectMissing(f"Store {store.url} has no release {digest!r} of {slot}.")
+    return found[0]

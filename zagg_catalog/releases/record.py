@@ -1,0 +1,354 @@
+"""The release record: what was published, as far as it follows from the inputs alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
+
+from zagg_catalog.cycles import Convention
+from zagg_catalog.errors import InvalidRelease
+from zagg_catalog.releases.canonical import canonical_digest, canonical_json
+from zagg_catalog.releases.slot import Slot
+from zagg_catalog.store.digest import digest_of
+from zagg_catalog.store.keys import check_digest, check_key, check_name, digest_in
+
+SCHEMA_VERSION: Final = 1
+
+Status = Literal["complete", "partial"]
+GridStatus = Literal["complete", "partial", "failed"]
+Name = Annotated[str, AfterValidator(check_name)]
+Digest = Annotated[str, AfterValidator(check_digest)]
+Key = Annotated[str, AfterValidator(check_key)]
+Box = tuple[float, float, float, float]
+
+
+class Part(BaseModel):
+    """Base of all parts of a release's files: frozen, strict, and without unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StoredFile(Part):
+    """A file in the store.
+
+    Attributes
+    ----------
+    key : str
+        Where, from the store's root; ends with the digest.
+    digest : str
+        SHA-256 of the content in hex.
+    size : int
+        Bytes.
+    """
+
+    key: Key
+    digest: Digest
+    size: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if digest_in(self.key) != self.digest:
+            raise ValueError(f"key {self.key} does not end with digest {self.digest}")
+        return self
+
+
+class CatalogRecord(StoredFile):
+    """The catalog of a release.
+
+    Attributes
+    ----------
+    rows : int
+        Granules.
+    complete : bool
+        Whether the harvest got everything that the server declared.
+    """
+
+    rows: NonNegativeInt
+    complete: bool
+
+
+class QueryRecord(Part):
+    """What was asked for; null where the catalog does not say.
+
+    Attributes
+    ----------
+    collection, provider, stac_root : str or None
+        Collection id, provider, and root of the STAC API.
+    start_date, end_date : str or None
+        Inclusive days, ``YYYY-MM-DD``, UTC.
+    bbox : tuple of float or None
+        ``(west, south, east, north)``, degrees.
+    """
+
+    collection: str | None = None
+    provider: str | None = None
+    stac_root: str | None = None
+    start_date: str | None = None
+    end_date: str | None = None
+    bbox: Box | None = None
+
+
+class SupersededRecord(Part):
+    """A granule that gave way to a newer revision: its id, and the id that was kept."""
+
+    id: str
+    by: str
+
+
+class QuarantinedRecord(Part):
+    """A granule that cannot be used: its id and why."""
+
+    id: str
+    reason: str
+
+
+class SliceRecord(Part):
+    """The counts of one box of the query; see `zagg_catalog.sources.report.SliceCount`."""
+
+    bbox: Box
+    declared_before: NonNegativeInt | None
+    declared_after: NonNegativeInt | None
+    harvested: NonNegativeInt
+
+
+class HarvestRecord(Part):
+    """What the server declared and what came; see `zagg_catalog.sources.HarvestReport`."""
+
+    complete: bool
+    declared_before: NonNegativeInt | None
+    declared_after: NonNegativeInt | None
+    harvested: NonNegativeInt
+    shared: NonNegativeInt
+    kept: NonNegativeInt
+    outside_cycle: NonNegativeInt
+    superseded: tuple[SupersededRecord, ...]
+    quarantined: tuple[QuarantinedRecord, ...]
+    slices: tuple[SliceRecord, ...]
+
+
+class ManifestFiles(Part):
+    """The files of a shard map.
+
+    Attributes
+    ----------
+    parquet : StoredFile
+        The compact manifest.
+    document : StoredFile or None
+        The JSON that zagg loads, where it was asked for; ``json`` in the file.
+    """
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    parquet: StoredFile
+    document: StoredFile | None = Field(default=None, alias="json")
+
+
+class GridRecord(Part):
+    """The shard map of one grid.
+
+    Attributes
+    ----------
+    name : str
+        Name of the grid.
+    config_digest : str
+        SHA-256 of the pipeline config's bytes.
+    signature : dict
+        The grid's spatial signature.
+    signature_digest : str
+        SHA-256 of the signature's canonical JSON.
+    status : {"complete", "partial", "failed"}
+        ``partial`` where granules are missing, ``failed`` where there is no map.
+    error : str or None
+        Why it failed.
+    manifest : ManifestFiles or None
+        The map's files; None where it failed.
+    shards, pairs, granules : int
+        Shards with granules, (shard, granule) pairs, and granules assigned.
+    quarantined : int
+        Granules left out because their footprint cannot be used.
+    backend, backend_version : str or None
+        Geometry backend and its version.
+    order : int or None
+        Order of the footprint covers, where the backend has one.
+    footprint : str or None
+        Granule outline, ``swath`` or ``beams``.
+    """
+
+    name: Name
+    config_digest: Digest
+    signature: dict[str, JsonValue]
+    signature_digest: Digest
+    status: GridStatus
+    error: str | None = None
+    manifest: ManifestFiles | None = None
+    shards: NonNegativeInt = 0
+    pairs: NonNegativeInt = 0
+    granules: NonNegativeInt = 0
+    quarantined: NonNegativeInt = 0
+    backend: str | None = None
+    backend_version: str | None = None
+    order: NonNegativeInt | None = None
+    footprint: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        failed = self.status == "failed"
+        if failed != (self.manifest is None) or failed != bool(self.error):
+            raise ValueError(
+                f"grid {self.name} is {self.status}: a failed grid has an error and no manifest,"
+                " any other a manifest and no error"
+            )
+        if canonical_digest(self.signature) != self.signature_digest:
+            raise ValueError(f"grid {self.name}: signature_digest is not that of its signature")
+        return self
+
+
+class ReleaseRecord(Part):
+    """What one run published; equal inputs make equal bytes on any machine on any day.
+
+    Attributes
+    ----------
+    schema_version : int
+        1.
+    product, region, cycle
+        The slot.
+    cycle_convention : {"mission", "nominal"} or None
+        What the cycle means; None where the catalog does not say.
+    query : QueryRecord
+        What was asked for.
+    harvest : HarvestRecord or None
+        What came; None for a catalog without a report.
+    catalog : CatalogRecord
+        The granules.
+    grids : tuple of GridRecord
+        By name.
+    status : {"complete", "partial"}
+        ``partial`` if the catalog is incomplete or a grid is not complete.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    product: Name
+    region: Name
+    cycle: int = Field(ge=1, le=9999)
+    cycle_convention: Convention | None = None
+    query: QueryRecord
+    harvest: HarvestRecord | None = None
+    catalog: CatalogRecord
+    grids: tuple[GridRecord, ...]
+    status: Status
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [grid.name for grid in self.grids]
+        if names != sorted(set(names)):
+            raise ValueError("grids must be sorted by name, each there once")
+        if self.status != status_of(self.catalog, self.grids):
+            raise ValueError(f"status {self.status} is not what catalog and grids say")
+        if self.catalog.key != self.slot.catalog_key(self.catalog.digest):
+            raise ValueError(f"catalog {self.catalog.key} belongs to another release")
+        for grid in self.grids:
+            folder = self.slot.manifest_folder(grid.name)
+            for file in manifests_of(grid):
+                if file.key.rpartition("/")[0] != folder:
+                    raise ValueError(f"manifest {file.key} belongs to another grid or release")
+        return self
+
+    @property
+    def slot(self) -> Slot:
+        """What the release is for."""
+        return Slot(self.product, self.region, self.cycle)
+
+    @property
+    def files(self) -> list[StoredFile]:
+        """Every file that the release refers to, the catalog first."""
+        return [self.catalog, *(file for grid in self.grids for file in manifests_of(grid))]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the record's bytes in hex: the name of the release."""
+        return digest_of([self.to_bytes()])[0]
+
+    def to_bytes(self) -> bytes:
+        """Return the record as it is stored."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    def grid(self, name: str) -> GridRecord | None:
+        """Return a grid by name, or None."""
+        return next((grid for grid in self.grids if grid.name == name), None)
+
+
+def manifests_of(grid: GridRecord) -> list[StoredFile]:
+    """Return the files of a grid's shard map; none where it failed."""
+    if grid.manifest is None:
+        return []
+    return [file for file in (grid.manifest.parquet, grid.manifest.document) if file is not None]
+
+
+def status_of(catalog: CatalogRecord, grids: tuple[GridRecord, ...]) -> Status:
+    """Return ``complete`` if the catalog and every grid are."""
+    whole = catalog.complete and all(grid.status == "complete" for grid in grids)
+    return "complete" if whole else "partial"
+
+
+def load_record(content: bytes, source: str = "The release record") -> ReleaseRecord:
+    """Read a record that this version or an earlier one wrote.
+
+    Parameters
+    ----------
+    content : bytes
+        The file.
+    source : str
+        What the file is called in errors.
+
+    Raises
+    ------
+    InvalidRelease
+        If it is not a release record, or one of a newer version.
+    """
+    read_version(content, source, newest=SCHEMA_VERSION)
+    try:
+        return ReleaseRecord.model_validate_json(content)
+    except ValidationError as error:
+        raise InvalidRelease(f"{source} is not a release record: {first_problem(error)}.") from None
+
+
+def read_version(content: bytes, source: str, *, newest: int) -> int:
+    """Return the schema version that a file says it has.
+
+    Raises
+    ------
+    InvalidRelease
+        If it is not a JSON object with a version from 1 to `newest`.
+    """
+    try:
+        document: Any = json.loads(content)
+    except ValueError:
+        raise InvalidRelease(f"{source} is not JSON.") from None
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise InvalidRelease(f"{source} has no schema_version; it was not written by this program.")
+    if version > newest:
+        raise InvalidRelease(
+            f"{source} has schema_version {version} and this program knows up to {newest};"
+            " update zagg-catalog."
+        )
+    return version
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong, and where."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, problem["loc"]))
+    text = problem["msg"].rstrip(".")
+    return f"{where}: {text}" if where else text
