@@ -10,6 +10,7 @@ import http.client
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import ClassVar
@@ -46,6 +47,8 @@ def run(place, files: Path, name: str, step: str | None, grids) -> tuple[int, li
 
 def _publish(url, settings, files, name, step, grids, sender) -> None:
     s3.make_session = lambda _: SESSION
+    # What a killed process leaves there, pytest removes.
+    tempfile.tempdir = str(files.parent)
     store = open_store(url, settings=Settings(_env_file=None, **settings))
     trace = Trace(step)
     (_watch_s3 if url.startswith("s3://") else _watch_folder)(store, trace)

@@ -151,6 +151,15 @@ def test_a_kill_in_a_folder_leaves_the_old_release_or_the_new(folder_place, file
     kill_and_look(folder_place, files, step, tmp_path, tuple(inputs.CONFIGS))
 
 
+@pytest.mark.parametrize(
+    "step", ["catalog: exists begins", "plate.json: exists ends", "record: put_object ends"]
+)
+def test_a_run_that_resumes_a_killed_one_may_be_killed_too(folder_place, files, tmp_path, step):
+    grids = tuple(inputs.CONFIGS)
+    killed.run(folder_place, files, "next", "record: put_object begins", grids)
+    kill_and_look(folder_place, files, step, tmp_path, grids)
+
+
 def test_these_are_all_steps_on_s3(old_s3_place, files):
     code, steps = killed.run(old_s3_place, files, "next", None, S3_GRIDS)
     assert (code, steps) == (0, S3_STEPS)

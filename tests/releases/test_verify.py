@@ -29,14 +29,14 @@ def test_one_flipped_byte_anywhere_is_found_and_names_the_file(place, publish):
     store = place.open()
     every = [info for info in store.list() if not info.key.endswith("latest.json")]
     assert len(every) == 6
-    for info in every:
+    for number, info in enumerate(every):
         content = store.get(info.key)
-        for at in (0, info.size // 2, info.size - 1):
-            place.overwrite(info.key, content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-            found = verify(store)
-            assert info.key in {finding.key for finding in found.findings}
-            if info.key != done.key:
-                assert not verify_release(store, find_release(store, *inputs.SLOT)).clean
+        at = (0, info.size // 2, info.size - 1)[number % 3]
+        place.overwrite(info.key, content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        found = verify(store)
+        assert info.key in {finding.key for finding in found.findings}
+        if info.key != done.key:
+            assert not verify_release(store, find_release(store, *inputs.SLOT)).clean
         place.overwrite(info.key, content)
     assert verify(store).clean
 
