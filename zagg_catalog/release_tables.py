@@ -34,7 +34,7 @@ def print_published(published: Published) -> None:
         "status": record.status,
         "latest": "points to it" if published.latest else "does not point to it",
         "granules": record.catalog.rows,
-        "written": done or published.written or "nothing",
+        "written": done or "\n".join(published.written) or "nothing",
     }
     if shrunk.count is None:
         facts["contraction"] = f"not known: {shrunk.problem}"
@@ -177,7 +177,7 @@ def diff_facts(found: ReleaseDiff) -> dict[str, Any]:
 
 def print_verification(found: Verification) -> None:
     """Print what is wrong in a store."""
-    count = f"{found.releases:,} releases and {found.files:,} files"
+    count = f"{found.releases:,} release(s) and {found.files:,} file(s)"
     if found.clean:
         print(f"{count}: all is well.")
         return
