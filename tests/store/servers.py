@@ -79,7 +79,7 @@ def program(name: str) -> str:
 
 def moto() -> Server:
     port = free_port()
-    return Server([program("moto_server"), "-H", "127.0.0.1", "-p", str(port)], port)
+    return Server([sys.executable, "-m", "tests.store.moto_server", str(port)], port)
 
 
 def juicefs(folder: Path) -> Server:
