@@ -1,0 +1,286 @@
+"""``prepare-cycle``: fetch once per region, build every grid, publish a release per region."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.events import emit_event
+from prefect.states import Completed, Failed
+
+from flows.artifacts import is_news, record_release
+from flows.exclusive import one_run_of
+from flows.fetch import fetch
+from flows.jobs import Job
+from flows.parameters import (
+    Cycle,
+    GridName,
+    Product,
+    RegionName,
+    Slices,
+    Version,
+    cycle_or_current,
+)
+from flows.results import Session
+from flows.retries import healing
+from flows.runner import task_runner
+from flows.settings import flow_settings
+from flows.shardmaps import build, failure_of
+from flows.stopping import stoppable
+from flows.tasks import publish_release
+from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
+from zagg_catalog.releases import Published
+from zagg_catalog.releases.pointer import read_latest
+from zagg_catalog.releases.read import load_release
+from zagg_catalog.settings import get_settings
+from zagg_catalog.sources.query import PROVIDER
+from zagg_catalog.sources.request import clean_text
+
+EVENT = "zagg-catalog.release.published"
+
+
+@dataclass(kw_only=True)
+class RegionOutcome:
+    """What came of one region.
+
+    Attributes
+    ----------
+    region : str
+        Its name.
+    release : str or None
+        Digest of the release; None where there is none.
+    status : {"complete", "partial", "failed"}
+        Of the release.
+    unchanged : bool
+        Whether everything was there already, so that nothing was written.
+    latest : bool
+        Whether the pointer points to the release.
+    failures : list of str
+        What is missing, a sentence each.
+    """
+
+    region: str
+    release: str | None = None
+    status: str = "failed"
+    unchanged: bool = False
+    latest: bool = False
+    failures: list[str] = field(default_factory=list)
+
+
+class CycleFailed(Exception):
+    """Raised by a run that could not prepare all that was asked for; names what is missing."""
+
+
+@flow(name="prepare-cycle", task_runner=task_runner(), log_prints=False)
+def prepare_cycle(
+    product: Product = Product.ATL06,
+    version: Version = "007",
+    cycle: Cycle | None = None,
+    regions: list[RegionName] | None = None,
+    grids: list[GridName] | None = None,
+    force: bool = False,
+    publish_partial: bool = False,
+    slices: Slices | None = None,
+    store: str | None = None,
+    stac_root: str | None = None,
+    provider: str = PROVIDER,
+    registry: str | None = None,
+) -> Any:
+    """Prepare a cycle: one catalog and one release per region, one shard map per grid.
+
+    Args:
+        product: Short name of the product.
+        version: Release of the product, three digits.
+        cycle: Mission cycle; empty for the one that was under way 45 days ago.
+        regions: Registered regions; empty for all that have grids of the product.
+        grids: Registered grids; empty for all. What the latest release has besides stays in it.
+        force: Fetch and build also what was fetched and built before.
+        publish_partial: Let readers find a release in which grids are missing as the latest.
+        slices: Time slices that are fetched side by side; empty for 4, or 1 for a small region.
+        store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
+        stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
+        provider: Sub-catalog of the API; empty for an API without.
+        registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
+
+    Returns
+    -------
+        What came of each region; the run ends Failed where anything is missing.
+    """
+    registered = load_registry(registry, tolerate_broken_grids=True)
+    name, number = f"{product}_{version}", cycle_or_current(cycle)
+    chosen = registered.select(name, regions=regions, grids=grids)
+    settings = get_settings()
+    outcomes = []
+    with stoppable(), one_run_of(name, number):
+        for region, wanted in chosen.items():
+            if region not in registered.regions:
+                reason = "; ".join(registered.problems)
+                outcomes.append(RegionOutcome(region=region, failures=[f"{region}: {reason}"]))
+                continue
+            job = Job(
+                product=name,
+                cycle=number,
+                region=registered.regions[region],
+                store=store or settings.store,
+                stac_root=stac_root or settings.stac_root,
+                provider=provider,
+                slices=slices,
+                force=force,
+            )
+            outcomes.append(_prepare(job, wanted, registered, publish_partial))
+    return _final_state(f"{name}, cycle {number}", outcomes)
+
+
+def _prepare(
+    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, publish_partial: bool
+) -> RegionOutcome:
+    """Prepare one region; what stops it is told, and does not stop the others."""
+    try:
+        return _prepare_region(job, wanted, registry, publish_partial)
+    except Exception as error:  # noqa: BLE001  (it is told, and the run ends Failed)
+        known = isinstance(error, (ZaggCatalogError, OSError))
+        get_run_logger().error("%s: %s", job.slot, error, exc_info=not known)
+        what = str(error) if known else f"{type(error).__name__}: {error}"
+        why = clean_text(f"{job.slot}: {what}", limit=1000)
+        return RegionOutcome(region=job.region.name, failures=[why])
+
+
+def _prepare_region(
+    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, publish_partial: bool
+) -> RegionOutcome:
+    store = job.open_store()
+    grids = _with_released(job, wanted, registry)
+    session = Session(store, job.slot, force=job.force)
+    catalog = fetch(job, session)
+    outcomes = build(job, grids, catalog)
+    publishing = healing(publish_release, flow_settings().publish_timeout)
+    published: Published = publishing(
+        [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, publish_partial
+    )
+    session.end()
+    # A run that was killed between pointer and event is continued by one that moves nothing.
+    if published.latest and (published.moved or is_news(store, job, published)):
+        _announce(job, published)
+    record_release(store, job, published)
+    outcome = _outcome(job, published, outcomes)
+    _log(job, outcome)
+    return outcome
+
+
+def _with_released(
+    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry
+) -> list[RegisteredGrid]:
+    """Add the registered grids that the latest release has, so that none drops out of it."""
+    store = job.open_store()
+    latest = read_latest(store, job.slot).digest
+    if latest is None:
+        return list(wanted)
+    mine = registry.select(job.product, regions=[job.region.name])[job.region.name]
+    released = {grid.name for grid in load_release(store, job.slot, latest).record.grids}
+    names = {grid.name for grid in wanted} | released
+    return [grid for grid in mine if grid.name in names]
+
+
+def _announce(job: Job, published: Published) -> None:
+    """Emit the one event that says that a release is out."""
+    emit_event(
+        EVENT,
+        resource={
+            "prefect.resource.id": f"zagg-catalog.release.{job.name}",
+            "prefect.resource.name": str(job.slot),
+        },
+        payload={
+            "product": job.product,
+            "region": job.region.name,
+            "cycle": job.cycle,
+            "store": job.open_store().url,
+            "release": published.digest,
+            "status": published.record.status,
+            "grids": [grid.name for grid in published.record.grids if grid.manifest],
+        },
+    )
+
+
+def _log(job: Job, outcome: RegionOutcome) -> None:
+    short = (outcome.release or "")[:12]
+    if outcome.unchanged:
+        get_run_logger().info("%s: nothing new, release %s stays.", job.slot, short)
+    else:
+        get_run_logger().info("%s: release %s, %s.", job.slot, short, outcome.status)
+
+
+def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]]) -> RegionOutcome:
+    failed = [entry for entry in outcomes if entry.get("error")]
+    partial = [grid.name for grid in published.record.grids if grid.status == "partial"]
+    failures = [failure_of(job, failed)] if failed else []
+    if partial:
+        failures.append(
+            f"{job.slot}: the maps of {', '.join(partial)} lack granules whose footprints cannot"
+            " be used"
+        )
+    if not published.record.catalog.complete:
+        failures.append(f"{job.slot}: the catalog is incomplete")
+    return RegionOutcome(
+        region=job.region.name,
+        release=published.digest,
+        status=published.record.status,
+        unchanged=published.unchanged and not any(o.get("restored") for o in outcomes),
+        latest=published.latest,
+        failures=failures,
+    )
+
+
+def _final_state(what: str, outcomes: Sequence[RegionOutcome]) -> Any:
+    """Return the state that the run ends in: Failed, with what is missing, or Completed."""
+    failures = [text for outcome in outcomes for text in outcome.failures]
+    results = [asdict(outcome) for outcome in outcomes]
+    if failures:
+        message = f"{what}: {'; '.join(failures)}"
+        return Failed(message=message, data=CycleFailed(message))
+    new = [outcome.region for outcome in outcomes if not outcome.unchanged]
+    message = f"{what}: released {', '.join(new)}." if new else f"{what}: nothing new."
+    return Completed(message=message, data=results)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the flow from a plain command, on Prefect's temporary server if none is set.
+
+    Returns
+    -------
+    int
+        0 done, also where there was nothing new; 1 something is missing.
+    """
+    options = vars(_parser().parse_args(argv))
+    state: Any = prepare_cycle(**options, return_state=True)
+    print(state.message)
+    return 0 if state.is_completed() else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.cycle",
+        description="Prepare a cycle: fetch, build the registered grids, publish.",
+    )
+    add = parser.add_argument
+    add("--product", type=Product, default=Product.ATL06, choices=list(Product), metavar="ATL06")
+    add("--version", default="007", help="release of the product (default: 007)")
+    add("--cycle", type=int, help="mission cycle (default: that of 45 days ago)")
+    add("--regions", nargs="+", metavar="NAME", help="registered regions (default: all)")
+    add("--grids", nargs="+", metavar="NAME", help="registered grids (default: all)")
+    add("--store", metavar="URL", help="folder or s3://bucket/prefix (default: the setting)")
+    add("--stac-root", metavar="URL", help="root of the STAC API (default: the setting)")
+    add("--provider", default=PROVIDER, help=f"sub-catalog (default: {PROVIDER}; '' for none)")
+    add("--registry", metavar="FILE", help="the registry (default: the setting)")
+    add("--slices", type=int, help="time slices fetched side by side")
+    add("--force", action="store_true", help="also what was fetched and built before")
+    add("--publish-partial", action="store_true", help="a partial release becomes the latest")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""``fetch-catalog``: a cycle's granules over a region, as a catalog in the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.futures import PrefectFuture, as_completed
+
+from flows.artifacts import progress
+from flows.jobs import Job, query_values
+from flows.parameters import Cycle, Product, RegionName, Slices, Version, cycle_or_current
+from flows.results import Session, result_storage
+from flows.retries import healing
+from flows.runner import task_runner
+from flows.settings import flow_settings
+from flows.stopping import stoppable
+from flows.tasks import fetch_slice, store_catalog
+from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.registry import load_registry
+from zagg_catalog.settings import get_settings
+from zagg_catalog.sources import Query
+from zagg_catalog.sources.query import PROVIDER
+from zagg_catalog.sources.slices import time_slices
+
+Values = dict[str, Any]
+
+
+@flow(name="fetch-catalog", task_runner=task_runner(), log_prints=False)
+def fetch_catalog(
+    product: Product = Product.ATL06,
+    version: Version = "007",
+    region: RegionName = "antarctica",
+    cycle: Cycle | None = None,
+    slices: Slices | None = None,
+    store: str | None = None,
+    stac_root: str | None = None,
+    provider: str = PROVIDER,
+    registry: str | None = None,
+) -> dict[str, Any]:
+    """Fetch a cycle's granules over a region, and store them as a catalog.
+
+    Args:
+        product: Short name of the product.
+        version: Release of the product, three digits.
+        region: Registered region.
+        cycle: Mission cycle; empty for the one that was under way 45 days ago.
+        slices: Time slices that are fetched side by side; empty for 4, or 1 for a small region.
+        store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
+        stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
+        provider: Sub-catalog of the API; empty for an API without.
+        registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
+
+    Returns
+    -------
+        The catalog's key, digest, rows and counts of the harvest.
+    """
+    regions = load_registry(registry, tolerate_broken_grids=True).regions
+    if region not in regions:
+        raise InvalidQuery(f"There is no region {region!r}; there are {', '.join(regions)}.")
+    settings = get_settings()
+    job = Job(
+        product=f"{product}_{version}",
+        cycle=cycle_or_current(cycle),
+        region=regions[region],
+        store=store or settings.store,
+        stac_root=stac_root or settings.stac_root,
+        provider=provider,
+        slices=slices,
+    )
+    with stoppable():
+        session = Session(job.open_store(), job.slot)
+        catalog = fetch(job, session)
+        session.end()
+    return catalog
+
+
+def fetch(job: Job, session: Session) -> Values:
+    """Fetch a job's catalog in slices, and store it; to be called in a flow.
+
+    Parameters
+    ----------
+    job : Job
+        What to fetch.
+    session : Session
+        Slices that were fetched in it before are not fetched again.
+
+    Returns
+    -------
+    dict
+        See `flows.tasks.store_catalog`.
+
+    Raises
+    ------
+    ZaggCatalogError
+        What the first slice ended with that failed.
+    """
+    logger = get_run_logger()
+    if session.continued:
+        logger.info("%s: continuing a fetch that did not finish.", job.slot)
+    parts = _fetch_slices(job, session, time_slices(job.query, job.slice_count))
+    if any(part["state"] == "unusable" for part in parts) and len(parts) > 1:
+        # One fetch of the whole knows what was set aside in such a slice; an error does not.
+        logger.info("%s: a slice has nothing usable, so all is fetched at once.", job.slot)
+        parts = _fetch_slices(job, session, [job.query])
+    slot = [job.product, job.region.name, job.cycle]
+    store = healing(store_catalog, flow_settings().publish_timeout)
+    catalog: Values = store(query_values(job.query), slot, job.store, parts)
+    logger.info(
+        "%s: %s granules, %s.",
+        job.slot,
+        f"{catalog['rows']:,}",
+        "a new catalog" if catalog["written"] else "the catalog is there already",
+    )
+    return catalog
+
+
+def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Values]:
+    """Fetch slices side by side; each is retried by itself."""
+    settings = flow_settings()
+    storage = result_storage(job.open_store())
+    fetching = healing(
+        fetch_slice, settings.fetch_timeout, result_storage=storage, refresh_cache=job.force
+    )
+    futures: list[PrefectFuture[Values]] = []
+    for number, query in enumerate(queries, 1):
+        values = query_values(query)
+        key = session.key({"query": values, "root": job.stac_root})
+        label = f"{job.name} {number} of {len(queries)}"
+        futures.append(fetching.submit(values, job.stac_root, key, label))
+    with progress("fetch", job, len(futures), f"Fetching {job.slot}") as bar:
+        for future in as_completed(futures):
+            future.wait()
+            bar.step()
+    return [future.result() for future in futures]

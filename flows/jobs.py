@@ -1,0 +1,118 @@
+"""Jobs: what a run is to make, as plain values that travel between processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from zagg_catalog.cycles import Convention
+from zagg_catalog.registry import RegisteredGrid, RegisteredRegion
+from zagg_catalog.releases import Slot
+from zagg_catalog.settings import get_settings
+from zagg_catalog.sources import Query
+from zagg_catalog.sources.query import PROVIDER
+from zagg_catalog.store import Store, open_store
+
+# A query of fewer square degrees is one slice: it has a few granules.
+SMALL_AREA = 100.0
+DEFAULT_SLICES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One region of one product and cycle.
+
+    Parameters
+    ----------
+    product : str
+        Short name and version, ``ATL06_007``.
+    cycle : int
+        Mission cycle.
+    region : RegisteredRegion
+        Where.
+    store : str
+        URL of the store.
+    stac_root : str
+        Root of the STAC API.
+    provider : str
+        Its sub-catalog.
+    convention : {"mission", "nominal"}
+        What the cycle means.
+    slices : int or None
+        Time slices of the fetch; by default 4, or 1 for a small region.
+    force : bool
+        Make everything anew.
+    """
+
+    product: str
+    cycle: int
+    region: RegisteredRegion
+    store: str = field(default_factory=lambda: get_settings().store)
+    stac_root: str = field(default_factory=lambda: get_settings().stac_root)
+    provider: str = PROVIDER
+    convention: Convention = "mission"
+    slices: int | None = None
+    force: bool = False
+
+    @property
+    def slot(self) -> Slot:
+        """What the release is for."""
+        return Slot(self.product, self.region.name, self.cycle)
+
+    @property
+    def name(self) -> str:
+        """Short text in names of artifacts and tasks: ``atl06-007-antarctica-c22``."""
+        product = self.product.lower().replace("_", "-")
+        return f"{product}-{self.region.name}-c{self.cycle}"
+
+    @property
+    def query(self) -> Query:
+        """What to fetch."""
+        short_name, _, version = self.product.rpartition("_")
+        return Query.for_cycle(
+            short_name,
+            version,
+            self.cycle,
+            self.region.bbox,
+            provider=self.provider,
+            convention=self.convention,
+        )
+
+    @property
+    def slice_count(self) -> int:
+        """How many time slices to fetch."""
+        if self.slices is not None:
+            return self.slices
+        west, south, east, north = self.region.bbox
+        width = east - west if west < east else east - west + 360
+        return 1 if width * (north - south) < SMALL_AREA else DEFAULT_SLICES
+
+    def open_store(self) -> Store:
+        """Open the store."""
+        return open_store(self.store)
+
+
+def query_values(query: Query) -> dict[str, Any]:
+    """Return a query as JSON values, the arguments of `Query`."""
+    names = (
+        "short_name",
+        "version",
+        "start_date",
+        "end_date",
+        "provider",
+        "cycle",
+        "convention",
+    )
+    return {name: getattr(query, name) for name in names} | {"region": list(query.bbox)}
+
+
+def build_values(job: Job, grid: RegisteredGrid, catalog: dict[str, Any]) -> dict[str, Any]:
+    """Return what a map depends on as JSON values: grid, region, options and catalog."""
+    return {
+        "grid": grid.name,
+        "config": grid.config.decode(),
+        "region": job.region.definition.decode(),
+        "options": grid.options,
+        "slot": [job.product, job.region.name, job.cycle],
+        "catalog": catalog["key"],
+    }

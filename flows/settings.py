@@ -1,0 +1,60 @@
+"""Settings of the flows, each as ``ZAGG_CATALOG_FLOW_<NAME>``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class FlowSettings(BaseSettings):
+    """How flows run; what they do is said by their parameters.
+
+    Attributes
+    ----------
+    task_runner : {"threads", "dask"}
+        Where tasks run: threads of the flow's process, or Dask workers (extra ``dask``).
+    workers : int
+        Threads, or workers of a local Dask cluster.
+    dask_address : str or None
+        Scheduler of a Dask cluster; by default a local one for each run.
+    retries : int
+        Further attempts of a task whose failure can heal.
+    retry_delay : float
+        Seconds before the first of them; doubled each time, up to twice that by jitter.
+    fetch_timeout, build_timeout, publish_timeout : float
+        Seconds that one task may take.
+    results : str or None
+        Where results of finished tasks are kept for a run that continues: a folder, or a
+        Prefect storage block ``type/name``. By default a hidden folder of the store, or
+        Prefect's own where the store is on S3.
+    session_hours : float
+        How long a fetch that did not finish may be continued.
+    lease : float
+        Seconds until another run may take a killed one's place.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="ZAGG_CATALOG_FLOW_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+    )
+
+    task_runner: Literal["threads", "dask"] = "threads"
+    workers: int = Field(default=4, ge=1, le=64)
+    dask_address: str | None = None
+    retries: int = Field(default=4, ge=0, le=20)
+    retry_delay: float = Field(default=10.0, ge=0)
+    fetch_timeout: float = Field(default=3600, gt=0)
+    build_timeout: float = Field(default=3600, gt=0)
+    publish_timeout: float = Field(default=1800, gt=0)
+    results: str | None = None
+    session_hours: float = Field(default=6.0, ge=0)
+    lease: float = Field(default=60.0, ge=60)
+
+
+def flow_settings() -> FlowSettings:
+    """Read the settings afresh, so that a changed environment is seen."""
+    return FlowSettings()

@@ -1,0 +1,150 @@
+"""``build-shardmaps``: one task per grid; a grid that fails never stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.futures import PrefectFuture, as_completed
+from prefect.states import Completed, Failed
+
+from flows.artifacts import progress
+from flows.jobs import Job, build_values
+from flows.parameters import GridName
+from flows.results import content_key, result_storage
+from flows.retries import healing
+from flows.runner import task_runner
+from flows.settings import flow_settings
+from flows.stopping import stoppable
+from flows.tasks import build_grid
+from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.registry import RegisteredGrid, load_registry
+from zagg_catalog.settings import get_settings
+from zagg_catalog.sources.request import clean_text
+from zagg_catalog.store import Store, parse_key
+
+Values = dict[str, Any]
+
+
+@flow(name="build-shardmaps", task_runner=task_runner(), log_prints=False)
+def build_shardmaps(
+    catalog: str,
+    grids: list[GridName] | None = None,
+    force: bool = False,
+    store: str | None = None,
+    registry: str | None = None,
+) -> Any:
+    """Build the shard maps of a stored catalog.
+
+    Args:
+        catalog: Key of the catalog in the store, catalogs/product=…/….parquet.
+        grids: Registered grids; empty for all of the catalog's product and region.
+        force: Build also what was built before.
+        store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
+        registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
+
+    Returns
+    -------
+        What came of each grid.
+    """
+    parts = parse_key(catalog)
+    registered = load_registry(registry, tolerate_broken_grids=True)
+    chosen = registered.select(parts.product, regions=[parts.region], grids=grids)
+    job = Job(
+        product=parts.product,
+        cycle=parts.cycle,
+        region=registered.regions[parts.region],
+        store=store or get_settings().store,
+        force=force,
+    )
+    with stoppable():
+        outcomes = build(job, chosen[parts.region], {"key": catalog})
+    failed = [entry for entry in outcomes if entry.get("error")]
+    if failed:
+        return Failed(message=failure_of(job, failed), data=RuntimeError(failure_of(job, failed)))
+    return Completed(message=f"{len(outcomes)} maps of {job.slot}.", data=outcomes)
+
+
+def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Values]:
+    """Build the maps of a catalog, side by side; to be called in a flow.
+
+    Parameters
+    ----------
+    job : Job
+        What the catalog is of.
+    grids : sequence of RegisteredGrid
+        What to build for.
+    catalog : dict
+        With the catalog's ``key``.
+
+    Returns
+    -------
+    list of dict
+        For each grid, what `flows.tasks.build_grid` returned, or ``grid`` and ``error``, a
+        sentence; and ``config``. ``broken`` is true where the config defines no grid, and
+        ``restored`` where a map that was built before had vanished from the store.
+    """
+    usable = [grid for grid in grids if grid.problem is None]
+    found = {grid.name: _broken(grid) for grid in grids if grid.problem is not None}
+    with progress("build", job, len(usable), f"Building {job.slot}") as bar:
+        futures = {_submit(job, grid, catalog): grid for grid in usable}
+        for future in as_completed(list(futures)):
+            future.wait()
+            bar.step()
+    store = job.open_store()
+    for future, grid in futures.items():
+        found[grid.name] = _outcome(job, grid, catalog, future, store)
+    for name, outcome in sorted(found.items()):
+        if outcome.get("error"):
+            get_run_logger().error("Grid %s: %s", name, outcome["error"])
+    return [found[grid.name] for grid in grids]
+
+
+def failure_of(job: Job, failed: Sequence[Values]) -> str:
+    """Return one sentence that names the grids that failed, and why."""
+    reasons = "; ".join(f"{entry['grid']}: {entry['error']}" for entry in failed)
+    return f"{job.slot}: {len(failed)} failed, {clean_text(reasons, limit=1500)}"
+
+
+def _submit(
+    job: Job, grid: RegisteredGrid, catalog: Values, *, again: bool = False
+) -> PrefectFuture[Values]:
+    values = build_values(job, grid, catalog)
+    building = healing(
+        build_grid,
+        flow_settings().build_timeout,
+        result_storage=result_storage(job.open_store()),
+        refresh_cache=job.force or again,
+    )
+    return building.submit(values, job.store, content_key("map", values))
+
+
+def _outcome(
+    job: Job, grid: RegisteredGrid, catalog: Values, future: PrefectFuture[Values], store: Store
+) -> Values:
+    """Return what came of a grid; a map that was built before and is gone is built again."""
+    result = future.result(raise_on_failure=False)
+    lost = isinstance(result, dict) and not store.exists(result["manifest"])
+    if lost:
+        result = _submit(job, grid, catalog, again=True).result(raise_on_failure=False)
+    values = {"grid": grid.name, "config": grid.config.decode(), "restored": lost}
+    if isinstance(result, dict):
+        return values | result
+    return values | {"error": _sentence(result)}
+
+
+def _broken(grid: RegisteredGrid) -> Values:
+    return {
+        "grid": grid.name,
+        "config": grid.config.decode("utf-8", "replace"),
+        "error": clean_text(grid.problem or "", limit=500),
+        "broken": True,
+    }
+
+
+def _sentence(error: Any) -> str:
+    text = str(error).strip() or "it failed without saying why."
+    if isinstance(error, ZaggCatalogError):
+        return clean_text(text, limit=500)
+    return clean_text(f"{type(error).__name__}: {text}", limit=500)

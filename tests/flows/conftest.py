@@ -1,0 +1,141 @@
+"""One Prefect server for all of these tests, one STAC API, and a registry of four grids."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+os.environ["ZAGG_CATALOG_FLOW_RETRY_DELAY"] = "0"
+
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.cycle import prepare_cycle
+from flows.parameters import Product
+from zagg_catalog.releases import Release, find_release
+from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.store import Store, open_store
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items):
+    # Prefect's own: warnings of its dependencies, and sockets that its threads close late.
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """A real Prefect server, in a process of its own; returns its API's address."""
+    with prefect_test_harness(server_startup_timeout=60):
+        yield PREFECT_API_URL.value()
+
+
+@pytest.fixture(scope="session")
+def stac():
+    """A STAC API with a twentieth of the tracks of cycle 22."""
+    with SandboxServer(simulate("ATL06", cycle=22, tracks=range(1, 1388, 20))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def registry_folder(tmp_path_factory) -> Path:
+    """The shipped registry with a fourth grid of ATL06."""
+    folder = tmp_path_factory.mktemp("registry")
+    shutil.copytree(ROOT / "deployments", folder, dirs_exist_ok=True)
+    content = yaml.safe_load((folder / "registry.yaml").read_text())
+    polar = yaml.safe_load((folder / "grids/atl06-antarctica-polar.yaml").read_text())
+    polar["output"]["grid"] |= {
+        "crs": "EPSG:3413",
+        "bounds": [-768000, -3584000, 1024000, -512000],
+    }
+    (folder / "grids/atl06-greenland-polar.yaml").write_text(yaml.safe_dump(polar))
+    entry = {"config": "grids/atl06-greenland-polar.yaml", "products": ["ATL06_007"]}
+    content["grids"]["atl06-greenland-polar"] = entry | {"region": "greenland"}
+    (folder / "registry.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+@dataclass
+class Team:
+    """Somebody's store and registry, and the flow that fills the one by the other."""
+
+    store_url: str
+    registry: Path
+    stac_root: str
+    api_url: str
+
+    @property
+    def store(self) -> Store:
+        return open_store(self.store_url)
+
+    def parameters(self, **changes) -> dict:
+        return {
+            "product": Product.ATL06,
+            "cycle": 22,
+            "store": self.store_url,
+            "stac_root": self.stac_root,
+            "registry": str(self.registry / "registry.yaml"),
+        } | changes
+
+    def run(self, **changes):
+        """Run prepare-cycle here, and return its final state."""
+        return prepare_cycle(**self.parameters(**changes), return_state=True)
+
+    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen:
+        """Start ``python -m flows.cycle`` as a process of its own."""
+        command = [sys.executable, "-m", "flows.cycle", "--cycle", "22"]
+        command += ["--store", self.store_url, "--stac-root", self.stac_root]
+        command += ["--registry", str(self.registry / "registry.yaml"), *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | {"PREFECT_API_URL": self.api_url} | (env or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def release(self, region: str, digest: str | None = None) -> Release:
+        return find_release(self.store, "ATL06_007", region, 22, digest=digest)
+
+    def files(self) -> dict[str, tuple[int, int]]:
+        """Size and time of everything in the store; results of tasks are hidden."""
+        root = Path(self.store_url)
+        found = (path for path in root.rglob("*") if path.is_file())
+        return {
+            str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns)
+            for path in found
+            if not any(part.startswith(".") for part in path.relative_to(root).parts)
+        }
+
+
+@pytest.fixture(scope="session")
+def make_team(prefect_server, stac, registry_folder, tmp_path_factory):
+    def make() -> Team:
+        folder = tmp_path_factory.mktemp("team")
+        registry = Path(shutil.copytree(registry_folder, folder / "registry"))
+        return Team(str(folder / "store"), registry, stac.root_url, prefect_server)
+
+    return make
+
+
+@pytest.fixture
+def team(make_team) -> Team:
+    return make_team()
+
+
+@pytest.fixture(scope="session")
+def prepared(make_team) -> tuple[Team, object]:
+    """A team whose cycle is prepared; not to be changed."""
+    team = make_team()
+    return team, team.run()

@@ -1,0 +1,335 @@
+"""prepare-cycle: one run per cycle, one release per region, one map per grid."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.artifacts import Artifact
+
+from flows import cycle, tasks
+from flows.settings import flow_settings
+from tests.flows.conftest import Team
+from tests.store import servers
+from zagg_catalog import ShardMap, from_config
+from zagg_catalog.errors import InvalidQuery, ObjectMissing
+from zagg_catalog.releases import list_releases, resolve, verify
+
+ANTARCTICA = ["atl06-antarctica-healpix", "atl06-antarctica-polar"]
+HEALPIX_ARTIFACT = "shardmap-atl06-007-greenland-c22-atl06-greenland-healpix"
+GREENLAND = ["atl06-greenland-healpix", "atl06-greenland-polar"]
+
+
+def grids_of(release):
+    return {grid.name: grid.status for grid in release.record.grids}
+
+
+class Builds:
+    """Counts what `ShardMap.build` is called for, and fails when told to."""
+
+    def __init__(self, monkeypatch):
+        self.calls: list[str] = []
+        self.failures: dict[str, list[Exception]] = {}
+        self._build = ShardMap.build
+        monkeypatch.setattr(tasks.ShardMap, "build", self)
+
+    def __call__(self, catalog, grid, **options):
+        name = f"{grid.kind} {'south' if catalog.metadata['bbox'][3] < 0 else 'north'}"
+        self.calls.append(name)
+        if self.failures.get(name):
+            raise self.failures[name].pop()
+        return self._build(catalog, grid, **options)
+
+
+DASK = {"ZAGG_CATALOG_FLOW_TASK_RUNNER": "dask", "ZAGG_CATALOG_FLOW_WORKERS": "2"}
+HEALPIX_SOUTH = "healpix south"
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    return Builds(monkeypatch)
+
+
+def test_a_cycle_becomes_a_release_per_region_with_a_map_per_grid(prepared):
+    team, state = prepared
+    assert state.is_completed()
+    assert state.message == "ATL06_007, cycle 22: released antarctica, greenland."
+    assert grids_of(team.release("antarctica")) == dict.fromkeys(ANTARCTICA, "complete")
+    assert grids_of(team.release("greenland")) == dict.fromkeys(GREENLAND, "complete")
+    assert verify(team.store).clean
+    assert len(list_releases(team.store)) == 2
+
+
+@pytest.mark.zagg
+@pytest.mark.parametrize("grid", [*ANTARCTICA, *GREENLAND])
+def test_zagg_takes_every_map(prepared, tmp_path, grid):
+    """Its loader, its signature check against the registered config, and its dry run."""
+    pytest.importorskip("zagg")
+    from zagg.config import load_config
+    from zagg.grids import from_config as zagg_grid
+    from zagg.runner import _check_signature, _load_catalog, agg
+
+    team, _ = prepared
+    region = grid.split("-")[1]
+    path = resolve(team.store, "ATL06_007", region, 22, grid, folder=tmp_path)
+    loaded = _load_catalog(str(path))
+    config = load_config(str(team.registry / "grids" / f"{grid}.yaml"))
+    _check_signature(zagg_grid(config), loaded)
+    dry = agg(config, catalog=str(path), store=str(tmp_path / "out.zarr"), dry_run=True)
+    assert dry["total_cells"] == team.release(region).record.grid(grid).shards
+
+
+def test_a_second_run_writes_nothing_and_says_so(prepared, builds):
+    team, _ = prepared
+    before = team.files()
+    state = team.run()
+    assert state.is_completed()
+    assert state.message == "ATL06_007, cycle 22: nothing new."
+    assert team.files() == before
+    assert builds.calls == []
+
+
+def test_force_builds_again_and_ends_in_the_same_release(prepared, builds):
+    team, _ = prepared
+    before = team.files()
+    assert team.run(force=True).message.endswith("nothing new.")
+    assert len(builds.calls) == 4
+    assert team.files() == before
+
+
+def test_the_artifact_of_a_map_has_what_the_aggregator_needs(prepared):
+    team, _ = prepared
+    release = team.release("antarctica")
+    # Other tests' stores make artifacts of the same key; all but the store is equal in them.
+    artifact = Artifact.get("shardmap-atl06-007-antarctica-c22-atl06-antarctica-polar")
+    (row,) = json.loads(artifact.data)
+    grid = release.record.grid("atl06-antarctica-polar")
+    config = team.registry / "grids/atl06-antarctica-polar.yaml"
+    assert json.loads(row["signature"]) == from_config(config).spatial_signature()
+    assert row["signature_digest"] == grid.signature_digest
+    assert row["digest"] == grid.manifest.parquet.digest
+    assert row["manifest"].endswith(f"{row['digest']}.parquet")
+    assert (row["shards"], row["pairs"]) == (grid.shards, grid.pairs)
+    assert row["release"] == release.digest
+
+
+def test_the_report_says_what_where_and_how_many(prepared):
+    team, _ = prepared
+    release = team.release("greenland")
+    text = Artifact.get("release-atl06-007-greenland-c22").data
+    assert "# ATL06_007, greenland, cycle 22: complete" in text
+    assert f"`{release.digest}`" in text
+    assert f"| granules | {release.record.catalog.rows:,} |" in text
+    assert "## Missing" not in text
+    rows = json.loads(Artifact.get("release-atl06-007-greenland-c22-grids").data)
+    assert [row["grid"] for row in rows] == GREENLAND
+
+
+def test_progress_is_shown(prepared):
+    assert Artifact.get("fetch-atl06-007-antarctica-c22").data == 100
+    assert Artifact.get("build-atl06-007-antarctica-c22").data == 100
+
+
+def test_a_grid_that_fails_twice_heals(team, builds, prepared):
+    builds.failures[HEALPIX_SOUTH] = [ConnectionResetError("gone"), TimeoutError("late")]
+    state = team.run(regions=["antarctica"])
+    assert state.is_completed(), state.message
+    assert builds.calls.count(HEALPIX_SOUTH) == 3
+    control, _ = prepared
+    assert team.release("antarctica").digest == control.release("antarctica").digest
+
+
+def test_a_grid_that_cannot_heal_is_tried_once_and_does_not_stop_the_others(team, builds):
+    builds.failures[HEALPIX_SOUTH] = [ValueError("no such thing")]
+    state = team.run()
+    assert state.is_failed()
+    assert "atl06-antarctica-healpix: ValueError: no such thing" in state.message
+    assert builds.calls.count(HEALPIX_SOUTH) == 1
+    assert grids_of(team.release("greenland")) == dict.fromkeys(GREENLAND, "complete")
+    (partial,) = list_releases(team.store, "ATL06_007", "antarctica")
+    assert not partial.latest
+    assert grids_of(partial) == {
+        "atl06-antarctica-healpix": "failed",
+        "atl06-antarctica-polar": "complete",
+    }
+    with pytest.raises(ObjectMissing):
+        team.release("antarctica")
+    text = Artifact.get("release-atl06-007-antarctica-c22").data
+    assert "**not the latest**" in text
+    assert "## Missing\n\n- grid atl06-antarctica-healpix: ValueError: no such thing" in text
+
+    builds.calls.clear()
+    assert team.run().message.endswith("released antarctica.")
+    assert builds.calls == [HEALPIX_SOUTH]
+    assert grids_of(team.release("antarctica")) == dict.fromkeys(ANTARCTICA, "complete")
+
+
+def test_a_broken_config_is_named_and_a_partial_release_may_become_the_latest(team, builds):
+    config = team.registry / "grids/atl06-antarctica-polar.yaml"
+    good = config.read_text()
+    config.write_text(good.replace("rectilinear", "hexagonal"))
+    state = team.run(regions=["antarctica"], publish_partial=True)
+    assert state.is_failed()
+    assert "output.grid.type must be healpix or rectilinear" in state.message
+    release = team.release("antarctica")
+    assert release.record.status == "partial"
+    assert release.record.grid("atl06-antarctica-polar").status == "failed"
+
+    config.write_text(good)
+    builds.calls.clear()
+    assert team.run(regions=["antarctica"]).is_completed()
+    assert builds.calls == ["rectilinear south"]
+
+
+def test_a_run_of_one_grid_keeps_what_was_released_besides(team, builds):
+    assert team.run(grids=["atl06-antarctica-polar"]).is_completed()
+    assert list(grids_of(team.release("antarctica"))) == ["atl06-antarctica-polar"]
+    assert team.run(grids=["atl06-antarctica-healpix"]).is_completed()
+    assert grids_of(team.release("antarctica")) == dict.fromkeys(ANTARCTICA, "complete")
+    assert len(builds.calls) == 2
+
+
+def test_a_map_that_vanished_from_the_store_is_built_again(team, builds):
+    team.run(grids=["atl06-antarctica-polar"])
+    grid = team.release("antarctica").record.grid("atl06-antarctica-polar")
+    team.store.delete(grid.manifest.parquet.key)
+    state = team.run(grids=["atl06-antarctica-polar"])
+    assert state.message.endswith("released antarctica.")
+    assert len(builds.calls) == 2
+    assert verify(team.store).clean
+
+
+def test_a_region_that_cannot_be_fetched_is_named(team, stac):
+    elsewhere = stac.root_url + "/nowhere"
+    state = team.run(stac_root=elsewhere, regions=["greenland"])
+    assert state.is_failed()
+    assert "ATL06_007, greenland, cycle 22" in state.message
+    assert "HTTP 404" in state.message
+
+
+def test_unknown_names_are_refused_before_anything_is_fetched(team, stac):
+    before = len(stac.requests)
+    state = team.run(grids=["nope"])
+    assert state.is_failed()
+    with pytest.raises(InvalidQuery, match="no grid nope"):
+        state.result()
+    assert len(stac.requests) == before
+
+
+@pytest.mark.integration
+def test_the_store_may_be_on_s3(prefect_server, registry_folder, stac, monkeypatch, prepared):
+    with servers.running(servers.moto()) as server:
+        monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("ZAGG_CATALOG_S3_ACCESS_KEY_ID", servers.KEY_ID)
+        monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", servers.SECRET)
+        url = f"s3://{servers.new_bucket(server.endpoint)}/zagg"
+        team = Team(url, registry_folder, stac.root_url, prefect_server)
+        assert team.run(regions=["greenland"]).is_completed()
+        assert team.run(regions=["greenland"]).message.endswith("nothing new.")
+        control, _ = prepared
+        ours, theirs = team.release("greenland"), control.release("greenland")
+        assert ours.record.to_bytes() == theirs.record.to_bytes()
+        (row,) = json.loads(Artifact.get(HEALPIX_ARTIFACT).data)
+        assert row["manifest"].startswith(url)
+        assert servers.SECRET not in json.dumps(row)
+
+
+def test_one_event_says_that_a_release_is_out(team, monkeypatch):
+    events = []
+    monkeypatch.setattr(cycle, "emit_event", lambda name, **rest: events.append((name, rest)))
+    team.run(regions=["greenland"])
+    team.run(regions=["greenland"])
+    ((name, event),) = events
+    assert name == "zagg-catalog.release.published"
+    assert event["resource"]["prefect.resource.id"].endswith("atl06-007-greenland-c22")
+    assert event["payload"]["release"] == team.release("greenland").digest
+    assert event["payload"]["grids"] == GREENLAND
+
+
+def test_a_run_that_died_before_the_event_is_made_up_for(team, monkeypatch):
+    def dies(*arguments, **options):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cycle, "emit_event", dies)
+        assert team.run(regions=["greenland"]).is_failed()
+    events = []
+    monkeypatch.setattr(cycle, "emit_event", lambda name, **rest: events.append(name))
+    assert team.run(regions=["greenland"]).message.endswith("nothing new.")
+    assert events == ["zagg-catalog.release.published"]
+
+
+def wait_for(condition, seconds=60):
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+@pytest.mark.integration
+def test_a_killed_run_is_continued_to_the_same_release(team, prepared, stac, builds):
+    """Killed after the catalog of the first region, at whatever it was doing then."""
+    process = team.start()
+    catalogs = Path(team.store_url, "catalogs")
+    wait_for(lambda: list(catalogs.rglob("*.parquet")))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    asked = len(stac.requests)
+    # A killed run holds its place until its lease ends; another server knows nothing of it.
+    _free_the_place()
+    state = team.run()
+    assert state.is_completed(), state.message
+    boxes = [request.query["bbox"].split(",") for request in stac.requests[asked:]]
+    assert not [box for box in boxes if float(box[3]) < 0], "the first region was fetched again"
+    control, _ = prepared
+    for region in ("antarctica", "greenland"):
+        ours, theirs = team.release(region), control.release(region)
+        assert ours.record.to_bytes() == theirs.record.to_bytes()
+
+
+def _free_the_place():
+    from prefect.client.orchestration import get_client
+
+    from flows.exclusive import limit_name
+
+    with get_client(sync_client=True) as client:
+        client.delete_global_concurrency_limit_by_name(limit_name("ATL06_007", 22))
+
+
+@pytest.mark.integration
+def test_two_runs_of_one_cycle_take_turns(team, prepared):
+    both = [team.start("--regions", "greenland") for _ in range(2)]
+    said = [process.communicate(timeout=90)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    last = sorted(text.splitlines()[-1] for text in said)
+    assert last == [
+        "ATL06_007, cycle 22: nothing new.",
+        "ATL06_007, cycle 22: released greenland.",
+    ]
+    control, _ = prepared
+    assert team.release("greenland").digest == control.release("greenland").digest
+
+
+@pytest.mark.integration
+def test_a_killed_dask_worker_costs_time_only(team, prepared):
+    pytest.importorskip("prefect_dask")
+    process = team.start("--regions", "antarctica", env=DASK)
+    catalogs = Path(team.store_url, "catalogs")
+    wait_for(lambda: list(catalogs.rglob("*.parquet")))
+    time.sleep(0.3)  # so that it is at a build
+    children = psutil.Process(process.pid).children()
+    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    assert len(workers) == 2
+    workers[0].kill()
+    said = process.communicate(timeout=90)[0]
+    assert process.returncode == 0, said
+    control, _ = prepared
+    assert team.release("antarctica").digest == control.release("antarctica").digest
+
+
+def test_settings_of_the_flows_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("ZAGG_CATALOG_FLOW_WORKERS", "7")
+    assert flow_settings().workers == 7

@@ -1,0 +1,147 @@
+"""Deployments: created by one command, run by a worker, cancelled, and served from a laptop."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.deployments import run_deployment
+from prefect.states import Cancelling
+
+from flows import automations
+from flows.serve import deployments
+from zagg_catalog.sandbox import SandboxServer, simulate
+
+ROOT = Path(__file__).parents[2]
+NAMES = {
+    "prepare-cycle/manual",
+    "prepare-cycle/daily",
+    "fetch-catalog/manual",
+    "build-shardmaps/manual",
+}
+
+
+def prefect(*arguments, **options):
+    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def environment(prefect_server):
+    # One second instead of ten between two looks for work, and for runs to be cancelled.
+    quick = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+    return os.environ | quick | {"PREFECT_API_URL": prefect_server}
+
+
+@pytest.fixture(scope="module")
+def deployed(environment):
+    """The deployments by name, made as docs/operations.md says."""
+    automations.ensure_pool()
+    file = "deployments/prefect.yaml"
+    with prefect("deploy", "--all", "--prefect-file", file, cwd=ROOT, env=environment) as made:
+        said = made.communicate(timeout=90)[0]
+    assert made.returncode == 0, said
+    with get_client(sync_client=True) as client:
+        flows = {one.id: one.name for one in client.read_flows()}
+        return {f"{flows[one.flow_id]}/{one.name}": one for one in client.read_deployments()}
+
+
+@pytest.fixture(scope="module")
+def worker(deployed, environment, tmp_path_factory):
+    """A worker whose working directory is not the repository's."""
+    folder = tmp_path_factory.mktemp("worker")
+    process = prefect("worker", "start", "--pool", "zagg-catalog", cwd=folder, env=environment)
+    yield process
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+@pytest.mark.integration
+def test_one_command_creates_every_deployment(deployed):
+    assert set(deployed) == NAMES
+    assert all("zagg-catalog" in one.tags for one in deployed.values())
+    assert [s.schedule.cron for s in deployed["prepare-cycle/daily"].schedules] == ["0 6 * * *"]
+    assert deployed["prepare-cycle/manual"].global_concurrency_limit.limit == 2
+
+
+@pytest.mark.integration
+def test_the_run_form_has_choices_limits_and_descriptions(deployed):
+    schema = deployed["prepare-cycle/manual"].parameter_openapi_schema
+    form = schema["properties"]
+    assert all(entry.get("description") for entry in form.values())
+    assert "ATL06" in schema["definitions"]["Product"]["enum"]
+    assert form["regions"]["anyOf"][0]["items"]["enum"] == ["antarctica", "greenland", "serc"]
+    assert "atl06-greenland-healpix" in form["grids"]["anyOf"][0]["items"]["enum"]
+    assert form["cycle"]["anyOf"][0] | {"type": "integer"} == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 99,
+    }
+
+
+@pytest.mark.integration
+def test_a_worker_runs_the_deployment(worker, team, prepared):
+    parameters = team.parameters(regions=["greenland"])
+    run = run_deployment("prepare-cycle/manual", parameters=parameters, timeout=90)
+    assert run.state.is_completed(), run.state.message
+    assert run.state.message == "ATL06_007, cycle 22: released greenland."
+    control, _ = prepared
+    assert team.release("greenland").digest == control.release("greenland").digest
+
+
+@pytest.mark.integration
+def test_cancelling_ends_the_work_within_seconds(worker, team):
+    granules = simulate("ATL06", cycle=22, tracks=range(1, 1388, 20))
+    with SandboxServer(granules, page_size=5, faults=["latency=2"]) as slow:
+        parameters = team.parameters(stac_root=slow.root_url, regions=["antarctica"], cycle=22)
+        run = run_deployment("prepare-cycle/manual", parameters=parameters, timeout=0)
+        wait_for(lambda: slow.requests)
+        processes = flow_processes(run.id)
+        assert processes
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Cancelling())
+            asked = time.monotonic()
+            wait_for(lambda: not any(map(psutil.pid_exists, processes)))
+            print(f"ended after {time.monotonic() - asked:.1f} s")
+            assert time.monotonic() - asked < 12
+            wait_for(lambda: client.read_flow_run(run.id).state.is_cancelled())
+    assert not list(Path(team.store_url).rglob("latest.json"))
+
+
+def flow_processes(run_id):
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == str(run_id):
+                found.append(process.pid)
+        except psutil.Error:
+            continue  # not ours to look into, or gone
+    return found
+
+
+def wait_for(condition, seconds=60):
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+
+
+def test_a_laptop_serves_the_same_deployments(prefect_server):
+    served = deployments()
+    assert {f"{one.flow_name}/{one.name}" for one in served} == NAMES
+    daily = next(one for one in served if one.name == "daily")
+    assert [s.schedule.cron for s in daily.schedules] == ["0 6 * * *"]
+
+
+def test_the_heartbeat_automation_is_made_once_and_renewed(prefect_server):
+    automations.ensure_automation(automations.heartbeat_automation())
+    assert not automations.ensure_automation(automations.heartbeat_automation())
+    with get_client(sync_client=True) as client:
+        (made,) = client.read_automations_by_name(automations.HEARTBEAT)
+    assert "prefect.flow-run.heartbeat" in made.trigger.after

@@ -1,0 +1,110 @@
+"""fetch-catalog and build-shardmaps, each run by itself."""
+
+import os
+import time
+
+import pytest
+
+from flows.fetch import fetch_catalog
+from flows.jobs import Job
+from flows.parameters import cycle_or_current
+from flows.results import Session, content_key
+from flows.shardmaps import build_shardmaps
+from zagg_catalog import Catalog
+from zagg_catalog.cycles import cycle_to_dates
+from zagg_catalog.errors import EmptyHarvest, InvalidQuery
+from zagg_catalog.registry import load_registry
+from zagg_catalog.releases import Slot
+from zagg_catalog.store import open_store
+
+
+def test_a_catalog_is_fetched_and_its_maps_are_built(team):
+    options = team.parameters()
+    catalog = fetch_catalog(region="greenland", **options)
+    path = team.store.download(catalog["key"], f"{team.store_url}-c.parquet")
+    assert len(Catalog.from_geoparquet(path)) == catalog["rows"] > 0
+    assert catalog["harvest"]["slices"] == 4
+    registry = options["registry"]
+    outcomes = build_shardmaps(catalog["key"], store=team.store_url, registry=registry)
+    assert [outcome["grid"] for outcome in outcomes] == [
+        "atl06-greenland-healpix",
+        "atl06-greenland-polar",
+    ]
+    assert all(team.store.exists(outcome["manifest"]) for outcome in outcomes)
+
+
+def test_build_shardmaps_names_the_grid_that_failed(team):
+    options = team.parameters()
+    catalog = fetch_catalog(region="greenland", **options)
+    (team.registry / "grids/atl06-greenland-polar.yaml").write_text("output: 1")
+    state = build_shardmaps(
+        catalog["key"], store=team.store_url, registry=options["registry"], return_state=True
+    )
+    assert state.is_failed()
+    assert "1 failed, atl06-greenland-polar:" in state.message
+
+
+def test_an_unknown_region_is_refused(team):
+    with pytest.raises(InvalidQuery, match="there are antarctica, greenland, serc"):
+        fetch_catalog(region="mars", **team.parameters())
+
+
+def test_a_cycle_without_granules_is_an_error(team):
+    with pytest.raises(EmptyHarvest, match="check the product"):
+        fetch_catalog(region="greenland", **team.parameters(cycle=3))
+
+
+def test_a_small_region_is_fetched_at_once(team):
+    registry = load_registry(team.registry / "registry.yaml")
+    counts = {
+        name: Job(product="ATL06_007", cycle=22, region=region).slice_count
+        for name, region in registry.regions.items()
+    }
+    assert counts == {"antarctica": 4, "greenland": 4, "serc": 1}
+
+
+def test_without_a_number_the_cycle_is_that_of_45_days_ago():
+    assert cycle_or_current(7) == 7
+    start, end = cycle_to_dates(22)
+    assert cycle_or_current(None, end) == 22
+    assert cycle_or_current(None, start) == 21
+
+
+SLOT = Slot("ATL06_007", "greenland", 22)
+
+
+def test_a_session_is_continued_until_it_ends(tmp_path):
+    store = open_store(str(tmp_path))
+    first = Session(store, SLOT)
+    second = Session(store, SLOT)
+    assert (first.continued, second.continued) == (False, True)
+    assert first.key({"a": 1}) == second.key({"a": 1}) != first.key({"a": 2})
+    (tmp_path / ".prefect" / first.key({"a": 1})).write_text("{}")
+    second.end()
+    third = Session(store, SLOT)
+    assert not third.continued
+    assert third.key({"a": 1}) != first.key({"a": 1})
+    assert not list((tmp_path / ".prefect").glob("slice-*"))
+
+
+def test_a_session_is_not_continued_when_it_is_old_torn_or_unwanted(tmp_path, monkeypatch):
+    store = open_store(str(tmp_path))
+    Session(store, SLOT)
+    assert not Session(store, SLOT, force=True).continued
+    (path,) = (tmp_path / ".prefect/sessions").iterdir()
+    path.write_text('{"token": "a')
+    assert not Session(store, SLOT).continued
+    left = tmp_path / ".prefect/slice-old"
+    left.write_text("{}")
+    os.utime(left, (0, time.time() - 7 * 3600))
+    monkeypatch.setenv("ZAGG_CATALOG_FLOW_SESSION_HOURS", "0")
+    assert not Session(store, SLOT).continued
+    assert not left.exists()
+
+
+def test_results_are_named_by_all_that_they_depend_on(monkeypatch):
+    key = content_key("map", {"a": 1})
+    assert key == content_key("map", {"a": 1})
+    assert key != content_key("map", {"a": 2})
+    monkeypatch.setattr("flows.results.package_versions", lambda: {"mortie": "2"})
+    assert key != content_key("map", {"a": 1})
