@@ -13,7 +13,7 @@ endif
 .PHONY: help demo test lint unit bench pgstac env format constraints clean
 
 help:
-	@echo "make demo         fetch a simulated cycle and build two shard maps, offline"
+	@echo "make demo         a simulated cycle, offline: two maps by command, then the pipeline"
 	@echo "make test         every check and test that needs no account"
 	@echo "make lint         ruff, mypy and docstrings only"
 	@echo "make pgstac       fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
@@ -27,6 +27,8 @@ $(STAMP): pyproject.toml constraints.txt tools/make-env
 
 demo: $(STAMP)
 	@$(BIN)/python -m zagg_catalog.sandbox.demo
+	@echo
+	@$(BIN)/python -m flows.demo
 
 test: lint unit
 

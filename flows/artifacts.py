@@ -237,8 +237,9 @@ def _harvest(published: Published) -> str:
     if harvest is None:
         return "no report"
     return (
-        f"{harvest.harvested:,} harvested of {harvest.declared_after} declared in"
-        f" {len(harvest.slices)} slices, {len(harvest.superseded):,} superseded,"
+        f"{harvest.harvested:,} harvested, {harvest.shared:,} of them in two of"
+        f" {len(harvest.slices)} slices, {harvest.declared_after or 0:,} declared in all;"
+        f" {len(harvest.superseded):,} superseded,"
         f" {harvest.outside_cycle:,} of other cycles, {len(harvest.quarantined):,} unusable"
     )
 
