@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
 from flows.artifacts import is_news, record_release
+from flows.command import run_command
 from flows.exclusive import one_run_of
 from flows.fetch import fetch
 from flows.jobs import Job
@@ -247,6 +247,12 @@ def _final_state(what: str, outcomes: Sequence[RegionOutcome]) -> Any:
     return Completed(message=message, data=results)
 
 
+_FLAGS = (
+    *("product", "version", "cycle", "regions", "grids", "store", "stac_root", "provider"),
+    *("registry", "slices", "force", "publish_partial"),
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the flow from a plain command, on Prefect's temporary server if none is set.
 
@@ -255,31 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done, also where there was nothing new; 1 something is missing.
     """
-    options = vars(_parser().parse_args(argv))
-    state: Any = prepare_cycle(**options, return_state=True)
-    print(state.message)
-    return 0 if state.is_completed() else 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.cycle",
-        description="Prepare a cycle: fetch, build the registered grids, publish.",
-    )
-    add = parser.add_argument
-    add("--product", type=Product, default=Product.ATL06, choices=list(Product), metavar="ATL06")
-    add("--version", default="007", help="release of the product (default: 007)")
-    add("--cycle", type=int, help="mission cycle (default: that of 45 days ago)")
-    add("--regions", nargs="+", metavar="NAME", help="registered regions (default: all)")
-    add("--grids", nargs="+", metavar="NAME", help="registered grids (default: all)")
-    add("--store", metavar="URL", help="folder or s3://bucket/prefix (default: the setting)")
-    add("--stac-root", metavar="URL", help="root of the STAC API (default: the setting)")
-    add("--provider", default=PROVIDER, help=f"sub-catalog (default: {PROVIDER}; '' for none)")
-    add("--registry", metavar="FILE", help="the registry (default: the setting)")
-    add("--slices", type=int, help="time slices fetched side by side")
-    add("--force", action="store_true", help="also what was fetched and built before")
-    add("--publish-partial", action="store_true", help="a partial release becomes the latest")
-    return parser
+    return run_command(prepare_cycle, "flows.cycle", _FLAGS, argv)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 
 from flows.artifacts import progress
+from flows.command import run_command
 from flows.jobs import Job, query_values
 from flows.parameters import Cycle, Product, RegionName, Slices, Version, cycle_or_current
 from flows.results import Session, result_storage
@@ -133,3 +136,20 @@ def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Valu
             future.wait()
             bar.step()
     return [future.result() for future in futures]
+
+
+_FLAGS = (
+    *("product", "version", "region", "cycle", "slices", "store", "stac_root", "provider"),
+    "registry",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the flow from a plain command, and print the catalog's key."""
+    return run_command(
+        fetch_catalog, "flows.fetch", _FLAGS, argv, say=lambda state: str(state.result()["key"])
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 
 from flows.artifacts import progress
+from flows.command import run_command
 from flows.jobs import Job, build_values
 from flows.parameters import GridName
 from flows.results import content_key, result_storage
@@ -148,3 +150,15 @@ def _sentence(error: Any) -> str:
     if isinstance(error, ZaggCatalogError):
         return clean_text(text, limit=500)
     return clean_text(f"{type(error).__name__}: {text}", limit=500)
+
+
+_FLAGS = ("catalog", "grids", "force", "store", "registry")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the flow from a plain command."""
+    return run_command(build_shardmaps, "flows.shardmaps", _FLAGS, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
