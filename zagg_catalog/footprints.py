@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, field
 from typing import Any
 
+import mortie
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.sphere import Floats, Ints, angle_between, to_xyz
+from zagg_catalog.grids.plane import ring_edges
+from zagg_catalog.sphere import Floats, Ints, angle_between, ring_areas, to_xyz
 
 # Vertices closer than this are one vertex: 1e-9 rad is 6 mm on the ground.
 SAME_VERTEX = 1e-9
+# Two vertices this near to opposite, radians, have no great circle between them.
+OPPOSITE = 1e-6
+HALF = 2.0 * np.pi  # steradians
+UNSURE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +36,10 @@ class Footprints:
         Row of the granule that each ring belongs to, ascending; several for a MultiPolygon.
     problems : dict of int to str
         Rows that have no usable ring, and why.
+    repaired : dict of int to str
+        Rows whose ring was mended, and how.
+    breadth : ndarray of float64, shape (rings,), optional
+        Metres; no circle of a greater diameter fits into the ring. Not known where infinite.
     """
 
     lats: Floats
@@ -36,6 +47,8 @@ class Footprints:
     offsets: Ints
     granule: Ints
     problems: dict[int, str]
+    repaired: dict[int, str] = field(default_factory=dict)
+    breadth: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.granule)
@@ -51,7 +64,20 @@ class Footprints:
             offsets=offsets,
             granule=self.granule[rings],
             problems=self.problems,
+            repaired=self.repaired,
+            breadth=None if self.breadth is None else self.breadth[rings],
         )
+
+
+def ragged_rings(lats: list[Floats], lons: list[Floats]) -> tuple[Floats, Floats, Ints]:
+    """Return rings as flat lats, lons and offsets, repeated vertices removed."""
+    if not lats:
+        return np.empty(0), np.empty(0), np.zeros(1, dtype=np.int64)
+    lat, lon = np.concatenate(lats), np.concatenate(lons)
+    ring = np.repeat(np.arange(len(lats)), [len(one) for one in lats])
+    keep = _distinct(lat, lon, ring)
+    counts = np.bincount(ring[keep], minlength=len(lats))
+    return lat[keep], lon[keep], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
@@ -67,6 +93,14 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
     -------
     Footprints
         Every usable ring; a granule with a ring that is not usable is in ``problems`` whole.
+
+    Notes
+    -----
+    Closing and repeated vertices go, either orientation is taken, and the smaller side of a
+    ring is meant. A ring that crosses itself is mended where only one shape can be meant: see
+    `mend`. A ring is not usable with fewer than three distinct vertices, one that is not a
+    place, two neighbours at opposite ends of the Earth, or an area that is half the Earth's to
+    one per cent, so that no side is the smaller.
     """
     with np.errstate(invalid="ignore"):  # NaN coordinates are reported below
         geometries = shapely.from_wkb(wkb, on_invalid="ignore")
@@ -88,13 +122,77 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
         problems.setdefault(int(granule[ring]), "fewer than three distinct vertices")
     good = ~np.isin(granule, np.fromiter(problems, np.int64, len(problems)))
     keep &= good[ring_of_vertex]
-    return Footprints(
-        lats=lats[keep],
-        lons=lons[keep],
-        offsets=np.concatenate([[0], np.cumsum(counts[good])]).astype(np.int64),
-        granule=granule[good],
-        problems=problems,
+    return _screened(
+        Footprints(
+            lats=lats[keep],
+            lons=lons[keep],
+            offsets=np.concatenate([[0], np.cumsum(counts[good])]).astype(np.int64),
+            granule=granule[good],
+            problems=problems,
+        )
     )
+
+
+def _screened(footprints: Footprints) -> Footprints:
+    """Mend rings that cross themselves, and leave out those whose inside is not certain."""
+    lats, lons = footprints.lats, footprints.lons
+    problems, repaired = footprints.problems, footprints.repaired
+    start, end, ring = ring_edges(lats, lons, footprints.offsets)
+    opposite = np.einsum("ij,ij->i", start, end) < -np.cos(OPPOSITE)
+    for row in footprints.granule[ring[opposite]].tolist():
+        problems[row] = "two neighbouring vertices are at opposite ends of the Earth"
+    edges = footprints.offsets.tolist()
+    for i, (first, last) in enumerate(itertools.pairwise(edges)):
+        part, row = slice(first, last), int(footprints.granule[i])
+        if row in problems or mortie.ring_is_simple(lats[part], lons[part]):
+            continue
+        order, how = mend(lats[part], lons[part])
+        if order is None:
+            problems[row] = how
+            continue
+        repaired[row] = how
+        lats[part], lons[part] = lats[part][order], lons[part][order]
+    start, end, ring = ring_edges(lats, lons, footprints.offsets)
+    areas = ring_areas(start, end, ring, len(footprints))
+    for row in footprints.granule[areas > HALF * (1.0 - UNSURE)].tolist():
+        problems.setdefault(row, "the footprint is half the Earth, so that no side is the smaller")
+    bad = np.fromiter(problems, np.int64, len(problems))
+    return footprints.take(np.flatnonzero(~np.isin(footprints.granule, bad)))
+
+
+def mend(lats: Floats, lons: Floats) -> tuple[Ints | None, str]:
+    """Return the order of vertices in which a ring does not cross itself, if only one can be meant.
+
+    Parameters
+    ----------
+    lats, lons : ndarray of float64, shape (n,)
+        A ring that crosses itself, degrees.
+
+    Returns
+    -------
+    order : ndarray of int64 or None
+        None where it is not certain what was meant.
+    how : str
+        What was done, or what is wrong.
+
+    Notes
+    -----
+    Four vertices make the quadrilateral that they span, which holds both halves of a bow-tie.
+    A longer ring whose two sides run the same way, instead of there and back, has its second
+    half turned, if the result does not cross itself.
+    """
+    count = len(lats)
+    every = np.arange(count)
+    if count == 4:
+        for order in (every[[0, 1, 3, 2]], every[[0, 2, 1, 3]]):
+            if mortie.ring_is_simple(lats[order], lons[order]):
+                return order, "a bow-tie of four vertices became the quadrilateral that they span"
+    elif count % 2 == 0:
+        half = count // 2
+        order = np.concatenate([every[:half], every[half:][::-1]])
+        if mortie.ring_is_simple(lats[order], lons[order]):
+            return order, "a swath whose sides ran the same way had the second one turned"
+    return None, "the ring crosses itself, and it is not certain what was meant"
 
 
 def _missing(wkb: Any, geometries: Any) -> dict[int, str]:

@@ -5,7 +5,7 @@ import pytest
 import shapely
 
 from tests.test_catalog import make_catalog
-from zagg_catalog import Catalog, HealpixGrid, ShardMap, from_config, load_polygon
+from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap, from_config, load_polygon
 from zagg_catalog.catalog import column_values
 from zagg_catalog.cycles import parse_granule_name
 from zagg_catalog.footprints import read_footprints
@@ -15,8 +15,13 @@ from zagg_catalog.sandbox.orbit import beam_tracks
 from zagg_catalog.shardmap import beams
 from zagg_catalog.sphere import EARTH_RADIUS, to_xyz
 
-GRID = HealpixGrid(9, 13)
+GRID = HealpixGrid(7, 13)
+GRIDS = [
+    HealpixGrid(8, 13),
+    RectilinearGrid("EPSG:3031", 1000, [-3.2e6, -3.2e6, 3.2e6, 3.2e6], (64, 64)),
+]
 EVERYWHERE = bbox_region((-180, -90, 180, 90))
+ANTARCTIC = bbox_region((-180, -90, 180, -70))
 TROPICS = bbox_region((-180, 5, 180, 6))
 
 
@@ -30,10 +35,37 @@ def cycle():
     return names, read_footprints(wkb)
 
 
-def test_every_swath_becomes_three_corridors(cycle):
+@pytest.fixture
+def uncut(monkeypatch):
+    """Corridors in one piece each."""
+    monkeypatch.setattr(beams, "PIECE_STEPS", 10_000)
+
+
+def catalog_of(footprints, rows, *, turned=False):
+    rings = [
+        np.column_stack([footprints.lons[a:b], footprints.lats[a:b]])
+        for a, b in zip(footprints.offsets[rows], footprints.offsets[np.add(rows, 1)], strict=True)
+    ]
+    if turned:
+        rings = [np.roll(ring[::-1], 3, axis=0) for ring in rings]
+    return make_catalog(*rings)
+
+
+def pairs(shard_map):
+    return set(zip(*shard_map.pairs().to_pydict().values(), strict=True))
+
+
+def test_every_swath_becomes_three_corridors(cycle, uncut):
     names, footprints = cycle
     corridors = beams.corridors(footprints)
     assert np.bincount(corridors.granule).tolist() == [3] * len(names)
+
+
+def test_corridors_are_cut_into_pieces_of_a_few_steps(cycle):
+    _, footprints = cycle
+    corridors = beams.corridors(footprints)
+    assert (np.bincount(corridors.granule) % 3 == 0).all()
+    assert np.diff(corridors.offsets).max() == 2 * (beams.PIECE_STEPS + 1)
     steps = np.diff(to_xyz(corridors.lats, corridors.lons), axis=0)
     inside = np.ones(len(steps), dtype=bool)
     inside[corridors.offsets[1:-1] - 1] = False
@@ -41,12 +73,42 @@ def test_every_swath_becomes_three_corridors(cycle):
     assert longest <= beams.STEP * 1.01
 
 
-def test_corridors_stay_close_to_the_beams_all_along(cycle):
+@pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: grid.kind)
+def test_pieces_near_the_region_pair_as_whole_corridors_do(cycle, grid, monkeypatch):
+    """Over the southern turn, where tracks run together, and over the antimeridian."""
+    names, footprints = cycle
+    rows = [i for i, name in enumerate(names) if name.region in (10, 11, 12)][::6]
+    catalog = catalog_of(footprints, rows)
+    cut = ShardMap.build(catalog, grid, region=ANTARCTIC, footprint="beams")
+    monkeypatch.setattr(beams, "PIECE_STEPS", 10_000)
+    monkeypatch.setattr(type(grid), "near", lambda self, keys: None)
+    whole = ShardMap.build(catalog, grid, region=ANTARCTIC, footprint="beams")
+    assert pairs(cut) == pairs(whole)
+    assert whole.n_pairs > 100
+
+
+def test_either_orientation_gives_the_same_pairs(cycle):
+    """The beams' pairs stand symmetric about the track, whichever way the spacecraft flies."""
+    names, footprints = cycle
+    rows = [i for i, name in enumerate(names) if name.region in (10, 11, 12)][::6]
+    one, other = (
+        ShardMap.build(
+            catalog_of(footprints, rows, turned=turned),
+            GRIDS[0],
+            region=ANTARCTIC,
+            footprint="beams",
+        )
+        for turned in (False, True)
+    )
+    assert pairs(one) == pairs(other)
+
+
+def test_corridors_stay_close_to_the_beams_all_along(cycle, uncut):
     """The interpolation strays by 110 m at most, so that 500 m leave room for the pointing."""
     names, footprints = cycle
     corridors = beams.corridors(footprints)
     strays = []
-    for i in range(len(corridors)):
+    for i in range(0, len(corridors), 2):
         name = names[corridors.granule[i]]
         part = slice(corridors.offsets[i], corridors.offsets[i + 1])
         sides = to_xyz(corridors.lats[part], corridors.lons[part])
@@ -75,19 +137,15 @@ def stray(points, line):
 def test_no_shard_under_a_beam_is_lost(cycle):
     names, footprints = cycle
     rows = [i for i, name in enumerate(names) if name.rgt < 300]
-    rings = [
-        np.column_stack([footprints.lons[a:b], footprints.lats[a:b]])
-        for a, b in zip(footprints.offsets[rows], footprints.offsets[np.add(rows, 1)], strict=True)
-    ]
-    catalog = make_catalog(*rings)
-    found = ShardMap.build(catalog, GRID, region=EVERYWHERE, footprint="beams", mortie_order=9)
+    catalog = catalog_of(footprints, rows)
+    found = ShardMap.build(catalog, GRID, region=EVERYWHERE, footprint="beams")
     number = {name: i for i, name in enumerate(catalog.table["id"].to_pylist())}
-    pairs = {(k, number[n]) for k, n in zip(*found.pairs().to_pydict().values(), strict=True)}
+    found = {(key, number[name]) for key, name in pairs(found)}
     for i, row in enumerate(rows):
         under = GRID.shards_of_points(
             *map(np.ravel, beam_tracks(names[row].rgt, names[row].region))
         )
-        assert {(key, i) for key in set(under.tolist())} <= pairs
+        assert {(key, i) for key in set(under.tolist())} <= found
 
 
 def test_beams_pair_with_fewer_shards_than_the_swath(real_data):
@@ -128,7 +186,7 @@ def test_other_products_keep_the_swath(cycle, collection, knows):
     )
     catalog = make_catalog(ring, metadata={"collection": collection})
     swath, cut = (
-        ShardMap.build(catalog, GRID, region=TROPICS, footprint=footprint, mortie_order=9)
+        ShardMap.build(catalog, GRID, region=TROPICS, footprint=footprint)
         for footprint in ("swath", "beams")
     )
     assert (cut.n_pairs < swath.n_pairs) is knows

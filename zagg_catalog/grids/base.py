@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +15,10 @@ from zagg_catalog.regions import Region
 
 Keys = NDArray[np.uint64]
 Signature = dict[str, Any]
+# Words or ids of cells, and where each shard's start.
+Mask = tuple[Keys, NDArray[np.int64]]
+# Takes unit vectors (n, 3) and metres; tells which points may be so near to something.
+Near = Callable[[NDArray[np.float64], float], NDArray[np.bool_]]
 
 
 @runtime_checkable
@@ -40,6 +45,14 @@ class OutputGrid(Protocol):
             Rings in degrees, WGS84. In a plain list each ring is a polygon of its own;
             polygons are united.
         """
+        ...
+
+    def aoi_mask(self, region: Region, keys: ArrayLike) -> Mask:
+        """Return which cells of each shard are inside a region, as zagg's manifests hold them."""
+        ...
+
+    def near(self, keys: ArrayLike) -> Near:
+        """Return a quick test for points that may be near some shards; it misses none."""
         ...
 
     def shard_footprint(self, key: int) -> BaseGeometry:

@@ -11,13 +11,29 @@ from shapely.geometry.base import BaseGeometry
 
 from zagg_catalog.config import MAX_ORDER, HealpixSection, PipelineConfig
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
-from zagg_catalog.grids.base import Keys, Signature, as_keys
+from zagg_catalog.grids.aoi import healpix_mask
+from zagg_catalog.grids.base import Keys, Mask, Near, Signature, as_keys
+from zagg_catalog.grids.faces import cell_keys, face_positions
 from zagg_catalog.grids.lonlat import lonlat_polygon
+from zagg_catalog.grids.plane import ragged, ring_edges, unit_vectors
 from zagg_catalog.grids.signature import output_fields
+from zagg_catalog.grids.walk import Area, walk_everywhere
 from zagg_catalog.regions import Region, as_region
+from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between
 
 # Points per side of a shard's outline.
 OUTLINE_STEP = 32
+# Cells of this order tell what is near; no cell reaches further from its centre than the radius,
+# which halves with each order.
+NEAR_ORDER = 5
+LARGEST_RADIUS = 1.08
+_MOST_STEPS = 1024
+# Cells of this order tell what is near; no cell reaches further from its centre than the radius,
+# which halves with each order.
+NEAR_ORDER = 5
+LARGEST_RADIUS = 1.08
+# A side strays from its chord by this part of its length at most, next to a pole.
+BULGE = 0.1
 # A sharded grid without chunk_inner gets chunks of 64 x 64 cells: this many orders.
 _CHUNK_LEVELS = 6
 
@@ -150,15 +166,19 @@ class HealpixGrid:
         Returns
         -------
         ndarray of uint64
-            Sorted packed words at ``parent_order``. Cells wholly inside a hole are left out.
+            Sorted packed words at ``parent_order``. Cells wholly inside a hole are left out;
+            those that an edge passes through are all there.
 
         Raises
         ------
         InvalidRegion
             If a ring is no usable area.
         """
+        region = as_region(parts)
         order = max(self.parent_order, 1)  # mortie covers from order 1
-        words = [
+        # mortie may lose a cell that an edge enters through the bulge of a curved side.
+        words = [walk_everywhere(*ring_edges(*ragged(region))[:2], order)]
+        words += [
             np.asarray(
                 mortie.morton_coverage(
                     [lats for lats, _ in polygon],
@@ -167,14 +187,41 @@ class HealpixGrid:
                 ),
                 dtype=np.uint64,
             )
-            for polygon in as_region(parts).polygons()
+            for polygon in region.polygons()
         ]
-        if not words:
-            return np.empty(0, dtype=np.uint64)
         united = np.unique(np.concatenate(words))
         if self.parent_order == order or not len(united):
             return united
         return np.unique(np.asarray(mortie.clip2order(self.parent_order, united), np.uint64))
+
+    def aoi_mask(self, region: Region, keys: ArrayLike) -> Mask:
+        """Return which cells of each shard are inside a region; see `healpix_mask`."""
+        return healpix_mask(as_region(region), self.check_keys(keys), self.child_order)
+
+    def near(self, keys: ArrayLike) -> Near:
+        """Return a quick test for points that may be near some shards.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,)
+            Shard keys.
+
+        Returns
+        -------
+        callable
+            Takes unit vectors (m, 3) and a distance in metres; True for every point that near
+            to one of the shards, and for others up to 400 km further away.
+        """
+        order = min(self.parent_order, NEAR_ORDER)
+        coarse = Area.of(self.check_keys(keys), self.parent_order).at(order).numbers
+
+        def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
+            reach = metres / EARTH_RADIUS + 2.0 * LARGEST_RADIUS / 2**order
+            table = _caps(order, coarse, reach)
+            near: NDArray[np.bool_] = table[_numbers(*face_positions(xyz), order)]
+            return near
+
+        return test
 
     def shards_of_points(self, lats: ArrayLike, lons: ArrayLike) -> Keys:
         """Return the key (uint64) of the shard that each point, in degrees, lies in."""
@@ -214,6 +261,45 @@ class HealpixGrid:
         # One word comes back as one ring.
         rings = rings.reshape(len(words), 4 * step + 1, 2)[:, :-1]
         return np.ascontiguousarray(rings[..., 0]), np.ascontiguousarray(rings[..., 1])
+
+    def shard_outlines(
+        self, keys: ArrayLike, tolerance: float
+    ) -> tuple[list[Floats], list[Floats]]:
+        """Return the outlines of shards as rings of great-circle edges, not closed.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,)
+            Shard keys.
+        tolerance : float
+            Greatest distance of an edge from the shard's side, metres.
+
+        Returns
+        -------
+        lats, lons : list of ndarray of float64
+            Degrees, WGS84, not split at the antimeridian.
+
+        Raises
+        ------
+        InvalidGrid
+            If a key is no cell of ``parent_order``.
+        """
+        words = self.check_keys(keys)
+        none = np.empty(0)
+        lats, lons = [none] * len(words), [none] * len(words)
+        rest, step = np.arange(len(words)), 4
+        while len(rest):
+            lat, lon = self.shard_rings(words[rest], 2 * step)
+            xyz = unit_vectors(lat, lon)
+            middle = xyz[:, ::2] + np.roll(xyz[:, ::2], -1, axis=1)
+            middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
+            error = angle_between(xyz[:, 1::2], middle).max(axis=1) * EARTH_RADIUS
+            # The points taken are twice as dense as those measured: a quarter of the error.
+            done = (error <= 4.0 * tolerance) | (step >= _MOST_STEPS)
+            for i, place in zip(np.flatnonzero(done), rest[done], strict=True):
+                lats[place], lons[place] = lat[i], lon[i]
+            rest, step = rest[~done], 2 * step
+        return lats, lons
 
     def shard_footprint(self, key: int) -> BaseGeometry:
         """Return a shard's outline in longitude, latitude.
@@ -264,6 +350,24 @@ class HealpixGrid:
                 f"{words[wrong[0]]} is of order {orders[wrong[0]]}."
             )
         return words
+
+
+def _caps(order: int, cells: Ints, reach: float) -> NDArray[np.bool_]:
+    """Return which cells of an order have a centre within an angle of some cells' centres."""
+    lats, lons = mortie.mort2geo(cell_keys(np.arange(12 << (2 * order)), order))
+    centres = unit_vectors(lats, lons)
+    near = np.zeros(len(centres), dtype=bool)
+    if reach >= np.pi:
+        return ~near
+    for some in np.array_split(cells, len(cells) // 256 + 1):
+        near |= (centres @ centres[some].T >= np.cos(reach)).any(axis=1)
+    return near
+
+
+def _numbers(face: Ints, x: Floats, y: Floats, order: int) -> Ints:
+    i, j = ((part * (1 << order)).astype(np.int64) for part in (x, y))
+    numbers: Ints = (face << (2 * order)) | (i << order) | j
+    return numbers
 
 
 def _order(name: str, value: int, low: int, high: int) -> int:

@@ -50,6 +50,28 @@ def unit_vectors(lats: Floats, lons: Floats) -> Floats:
     return to_xyz(mortie.geodetic_to_authalic(np.asarray(lats, dtype=np.float64)), lons)
 
 
+def ring_edges(lats: Floats, lons: Floats, offsets: Ints) -> tuple[Floats, Floats, Ints]:
+    """Return the edges of rings.
+
+    Parameters
+    ----------
+    lats, lons : ndarray of float64
+        Vertices of all rings, degrees, WGS84.
+    offsets : ndarray of int64, shape (n + 1,)
+        Ring i has the vertices ``offsets[i]:offsets[i + 1]``.
+
+    Returns
+    -------
+    start, end : ndarray of float64, shape (vertices, 3)
+        Unit vectors on the authalic sphere.
+    ring : ndarray of int64, shape (vertices,)
+        Which ring each edge belongs to.
+    """
+    ring = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    start = unit_vectors(lats, lons)
+    return start, start[_following(ring)], ring
+
+
 def longest_step(radius: float, tolerance: float = TOLERANCE) -> float:
     """Return the step (radians) whose chords stay within a tolerance of a great circle.
 
@@ -265,8 +287,8 @@ def _vertices(lats: Floats, lons: Floats, offsets: Ints, fewest: int) -> tuple[I
 def _following(ring: Ints) -> Ints:
     """Return for each vertex the index of the next one of its ring."""
     following = np.arange(1, len(ring) + 1)
-    last = np.flatnonzero(np.append(ring[1:] != ring[:-1], True))
-    following[last] = np.append(0, last[:-1] + 1)
+    last = np.flatnonzero(np.append(ring[1:] != ring[:-1], True)[: len(ring)])
+    following[last] = np.append(0, last[:-1] + 1)[: len(last)]
     return following
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from affine import Affine
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
@@ -16,13 +16,14 @@ from shapely.geometry.base import BaseGeometry
 
 from zagg_catalog.config import PipelineConfig, RectilinearSection
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
-from zagg_catalog.grids.base import Keys, Signature, as_keys
+from zagg_catalog.grids.aoi import rectilinear_mask
+from zagg_catalog.grids.base import Keys, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.blocks import Block, Tiling, cover, split_into_blocks
 from zagg_catalog.grids.lonlat import lonlat_polygon
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.grids.tiles import TileSpace, outline
 from zagg_catalog.regions import Region, as_region
-from zagg_catalog.sphere import Floats
+from zagg_catalog.sphere import EARTH_RADIUS, Floats, angle_between
 
 # Points along the longer side of a shard's outline.
 OUTLINE_STEP = 32
@@ -198,6 +199,34 @@ class RectilinearGrid:
         """
         return split_into_blocks(self.tiling, self.check_keys(keys))
 
+    def aoi_mask(self, region: Region, keys: ArrayLike) -> Mask:
+        """Return which cells of each shard are inside a region; see `rectilinear_mask`."""
+        return rectilinear_mask(self, as_region(region), self.check_keys(keys))
+
+    def near(self, keys: ArrayLike) -> Near:
+        """Return a quick test for points that may be near some shards.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,)
+            Shard keys.
+
+        Returns
+        -------
+        callable
+            Takes unit vectors (m, 3) and a distance in metres; True for every point that near
+            to one of the shards, and for all in the caps around their blocks.
+        """
+        planes = [block.plane for block in self.blocks(keys)]
+
+        def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
+            near = np.zeros(len(xyz), dtype=bool)
+            for plane in planes:
+                near |= angle_between(xyz, plane.centre) <= plane.radius + metres / EARTH_RADIUS
+            return near
+
+        return test
+
     def shard_boxes(self, keys: ArrayLike | None = None) -> Floats:
         """Return the extents of shards.
 
@@ -220,6 +249,32 @@ class RectilinearGrid:
         if keys is None:
             keys = np.arange(self.n_row_blocks * self.n_col_blocks, dtype=np.uint64)
         return tiling.boxes(tiling.ranges(self.check_keys(keys)))
+
+    def shard_outlines(
+        self, keys: ArrayLike, tolerance: float
+    ) -> tuple[list[Floats], list[Floats]]:
+        """Return the outlines of shards as rings of great-circle edges, not closed.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,)
+            Shard keys.
+        tolerance : float
+            Greatest distance of an edge from the shard's side, metres.
+
+        Returns
+        -------
+        lats, lons : list of ndarray of float64
+            Degrees, WGS84, not split at the antimeridian. Empty for a shard that is partly
+            outside the domain of the CRS.
+
+        Raises
+        ------
+        InvalidGrid
+            If a key is outside the grid.
+        """
+        space = self.tiling.space
+        return space.rings(space.clip(self.shard_boxes(keys)), tolerance)
 
     def shard_footprint(self, key: int) -> BaseGeometry:
         """Return a shard's outline in longitude, latitude.

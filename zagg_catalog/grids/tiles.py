@@ -13,7 +13,7 @@ from odc.geo.crs import CRS
 from pyproj import Transformer
 
 from zagg_catalog.grids.plane import Geometries, Plane, unit_vectors
-from zagg_catalog.sphere import Floats, angle_between
+from zagg_catalog.sphere import EARTH_RADIUS, Floats, angle_between
 
 # Points per side of the lattice that bounds a box.
 _LATTICE = 17
@@ -144,6 +144,40 @@ class TileSpace:
         for i in np.flatnonzero(partial):
             polygons[i] = self._hull(plane, boxes[i])
         return polygons, partial
+
+    def rings(self, boxes: Floats, tolerance: float) -> tuple[list[Floats], list[Floats]]:
+        """Return the outlines of boxes as rings of great-circle edges.
+
+        Parameters
+        ----------
+        boxes : ndarray of float64, shape (n, 4)
+            ``xmin, ymin, xmax, ymax`` in the CRS, clipped.
+        tolerance : float
+            Greatest distance of an edge from the box's side, metres.
+
+        Returns
+        -------
+        lats, lons : list of ndarray of float64
+            Degrees, WGS84; empty for a box that is partly outside the domain of the CRS, or
+            whose sides take more than 2,048 points each.
+        """
+        none = np.empty(0)
+        lats, lons = [none] * len(boxes), [none] * len(boxes)
+        rest = np.flatnonzero(np.isfinite(boxes[:, 0]))
+        count = _FEWEST
+        while len(rest) and count <= _MOST:
+            points = _outline(boxes[rest], 2 * count)
+            lon, lat = self.lonlat(points[..., 0], points[..., 1])
+            broken = np.isnan(lat).any(axis=1)
+            xyz = unit_vectors(np.where(broken[:, None], 0.0, lat), np.nan_to_num(lon))
+            middle = xyz[:, ::2] + np.roll(xyz[:, ::2], -1, axis=1)
+            middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
+            error = angle_between(xyz[:, 1::2], middle).max(axis=1) * EARTH_RADIUS
+            done = ~broken & (error <= 4.0 * tolerance)
+            for i in np.flatnonzero(done):
+                lats[rest[i]], lons[rest[i]] = lat[i], lon[i]
+            rest, count = rest[~done & ~broken], 2 * count
+        return lats, lons
 
     def _hull(self, plane: Plane, box: Floats) -> Any:
         flat = plane.project(self.xyz(_lattice(box[None]))[0])

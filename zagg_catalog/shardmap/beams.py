@@ -8,21 +8,26 @@ spacecraft flies; the two beams of a pair are 90 m apart (ATL03 user guide).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog import Catalog
 from zagg_catalog.footprints import Footprints
+from zagg_catalog.grids.base import Near
 from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between, to_latlon, to_xyz
 
 PRODUCTS = ("ATL03", "ATL06")
 PAIR_OFFSETS = (-3300.0, 0.0, 3300.0)  # m, across the track
 HALF_WIDTH = 500.0  # m; covers the pair's own spread, pointing and the interpolation
+# Half of a usual swath, m: what a swath has over it is spread of the pointing, and is added.
+USUAL_HALF = 6_300.0
 STEP = 50_000.0  # m, longest edge of a corridor
+PIECE_STEPS = 4  # edges of a piece, along the track
+SPARE = 30_000.0  # m; the outer edge of a corridor, and latitudes taken for others
 SWATH_WIDTHS = (9_000.0, 18_000.0)  # m; another width is not this instrument's swath
+BREADTH_SPARE = 1.05  # rungs are not quite at right angles to the sides
 WIDTH_SPREAD = 1.2  # largest over smallest rung of one ladder
 
 
@@ -32,31 +37,68 @@ def applies(catalog: Catalog) -> bool:
     return str(name).upper().startswith(PRODUCTS)
 
 
-def corridors(footprints: Footprints) -> Footprints:
+def corridors(footprints: Footprints, near: Near | None = None) -> Footprints:
     """Replace each swath by the corridors of its beam pairs.
 
     Parameters
     ----------
     footprints : Footprints
         CMR's rings.
+    near : callable, optional
+        Takes unit vectors (n, 3) on the sphere of geodetic latitudes and metres, and returns
+        which points may lie so near to what the corridors will be joined with. What is not
+        near is left out. By default all is near.
 
     Returns
     -------
     Footprints
-        Three rings for each ladder; rings that are no ladder as they were. Corridors follow a
-        smooth curve through the middle of the rungs, cubic between them, in steps of 50 km at
-        most; half-width 500 m.
+        For each ladder its corridors, in pieces of 200 km at most that share their cross edges;
+        rings that are no ladder as they were. Corridors follow a smooth curve through the
+        middle of the rungs, cubic between them, in steps of 50 km at most; half-width 500 m, and
+        what half the swath has over 6.3 km.
     """
     ladder = _find_ladders(footprints)
     others = footprints.take(np.flatnonzero(~ladder.found))
     if not ladder.found.any():
         return footprints
     centre, heading, offsets = _resample(ladder)
+    point, pieces, whose = _cut(centre, offsets, near)
+    centre, heading = centre[point], heading[point]
     across = np.cross(centre, heading)
     across /= np.linalg.norm(across, axis=-1, keepdims=True)
-    strips = [_strip(centre, across, offsets, offset) for offset in PAIR_OFFSETS]
-    granule = footprints.granule[ladder.found]
-    return _concatenate([others, *(_as_footprints(strip, granule, others) for strip in strips)])
+    granule = footprints.granule[ladder.found][whose]
+    half = np.repeat(ladder.half_widths[whose], np.diff(pieces))
+    strips = [_strip(centre, across, pieces, offset, half) for offset in PAIR_OFFSETS]
+    breadth = 2.0 * BREADTH_SPARE * ladder.half_widths[whose]
+    return _concatenate(
+        [others, *(_as_footprints(strip, granule, breadth, others) for strip in strips)]
+    )
+
+
+def with_breadth(footprints: Footprints) -> Footprints:
+    """Return the same rings, those that are ladders with their breadth."""
+    ladder = _find_ladders(footprints)
+    breadth = np.full(len(footprints), np.inf)
+    breadth[ladder.found] = BREADTH_SPARE * ladder.widths
+    return replace(footprints, breadth=breadth)
+
+
+def _cut(centre: Floats, offsets: Ints, near: Near | None) -> tuple[Ints, Ints, Ints]:
+    """Cut lines into pieces of a few steps, leaving out the steps that are not near.
+
+    Returns the points of all pieces, where each piece's points start, and its line.
+    """
+    line = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    close = np.ones(len(centre), bool) if near is None else near(centre, STEP + SPARE)
+    step = np.flatnonzero((line[:-1] == line[1:]) & (close[:-1] | close[1:]))
+    number = np.arange(len(step))
+    fresh = np.append(True, (np.diff(step) != 1) | (line[step[1:]] != line[step[:-1]]))
+    run = np.maximum.accumulate(np.where(fresh[: len(step)], number, 0))
+    first = (number - run) % PIECE_STEPS == 0
+    size = np.diff(np.append(np.flatnonzero(first), len(step))) + 1
+    begin = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
+    point = np.arange(begin[-1]) + np.repeat(step[first] - begin[:-1], size)
+    return point, begin, line[step[first]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +109,13 @@ class _Ladders:
     left: Floats
     right: Floats
     offsets: Ints
+    widths: Floats  # the longest rung of each ladder, m
+
+    @property
+    def half_widths(self) -> Floats:
+        """Half the width of the corridors, m."""
+        half: Floats = HALF_WIDTH + np.maximum(self.widths / 2.0 - USUAL_HALF, 0.0)
+        return half
 
 
 def _find_ladders(footprints: Footprints) -> _Ladders:
@@ -97,6 +146,7 @@ def _find_ladders(footprints: Footprints) -> _Ladders:
         left=left[keep],
         right=right[keep],
         offsets=np.concatenate([[0], np.cumsum(rungs[found])]).astype(np.int64),
+        widths=high[found],
     )
 
 
@@ -166,10 +216,10 @@ def _slopes(middle: Floats, length: Floats, offsets: Ints) -> Floats:
 
 
 def _strip(
-    centre: Floats, across: Floats, offsets: Ints, offset: float
+    centre: Floats, across: Floats, offsets: Ints, offset: float, half_width: Floats
 ) -> tuple[Floats, Floats, Ints]:
     """Return the closed outline of each corridor: up one side, back down the other."""
-    sides = [_shift(centre, across, offset + side) for side in (HALF_WIDTH, -HALF_WIDTH)]
+    sides = [_shift(centre, across, offset + side * half_width) for side in (1.0, -1.0)]
     counts = np.diff(offsets)
     both = np.repeat(np.arange(len(counts)), 2 * counts)
     outline = np.concatenate([[0], np.cumsum(2 * counts)]).astype(np.int64)
@@ -181,26 +231,30 @@ def _strip(
     return lats, lons, outline
 
 
-def _shift(centre: Floats, across: Floats, metres: float) -> Floats:
-    angle = metres / EARTH_RADIUS
+def _shift(centre: Floats, across: Floats, metres: Floats) -> Floats:
+    angle = (metres / EARTH_RADIUS)[:, None]
     shifted: Floats = centre * np.cos(angle) + across * np.sin(angle)
     return shifted
 
 
-def _as_footprints(strip: tuple[Floats, Floats, Ints], granule: Ints, like: Any) -> Footprints:
+def _as_footprints(
+    strip: tuple[Floats, Floats, Ints], granule: Ints, breadth: Floats, like: Footprints
+) -> Footprints:
     lats, lons, offsets = strip
-    return Footprints(
-        lats=lats, lons=lons, offsets=offsets, granule=granule, problems=like.problems
-    )
+    return replace(like, lats=lats, lons=lons, offsets=offsets, granule=granule, breadth=breadth)
 
 
 def _concatenate(parts: list[Footprints]) -> Footprints:
     shifts = np.cumsum([0] + [part.offsets[-1] for part in parts[:-1]])
     offsets = [part.offsets[1:] + shift for part, shift in zip(parts, shifts, strict=True)]
-    return Footprints(
+    breadths = [
+        np.full(len(part), np.inf) if part.breadth is None else part.breadth for part in parts
+    ]
+    return replace(
+        parts[0],
         lats=np.concatenate([part.lats for part in parts]),
         lons=np.concatenate([part.lons for part in parts]),
         offsets=np.concatenate([[0], *offsets]).astype(np.int64),
         granule=np.concatenate([part.granule for part in parts]),
-        problems=parts[0].problems,
+        breadth=np.concatenate(breadths),
     )

@@ -18,8 +18,6 @@ from zagg_catalog.shardmap.backends import Backend, Pairs, choose_backend
 from zagg_catalog.shardmap.model import ShardMap
 
 FOOTPRINTS = ("swath", "beams")
-# mortie covers to order 18 at bounded cost; finer covers are asked for by number.
-MAX_DEFAULT_ORDER = 18
 
 
 def build_map(
@@ -27,6 +25,7 @@ def build_map(
     grid: OutputGrid,
     *,
     region: Region | Iterable[tuple[Any, Any]] | None = None,
+    aoi: Region | Iterable[tuple[Any, Any]] | None = None,
     backend: str = "auto",
     mortie_order: int | None = None,
     footprint: str = "swath",
@@ -44,15 +43,17 @@ def build_map(
         The grid, usually from `zagg_catalog.grids.from_config`.
     region : Region or list of (lats, lons), optional
         Coverage mask, degrees, WGS84. By default the box in the catalog's metadata.
+    aoi : Region or list of (lats, lons), optional
+        Area of the strict mask of cells that the map carries where the config has
+        ``output.aoi_mask: true``. By default the region.
     backend : {"auto", "spherely", "mortie"}
         ``auto`` is spherely where a spherely with a SpatialIndex is installed, else mortie on
         HEALPix grids and shapely on rectilinear ones. ``mortie`` knows HEALPix cells only: on
         a rectilinear grid it is shapely too. ``spherely`` works with the stock wheel.
     mortie_order : int, optional
-        Order of the footprint covers on HEALPix, from ``parent_order`` to 29. By default
-        ``parent_order`` for swaths, as zagg does, and for beams the grid's ``chunk_order``, 18
-        at most. A finer cover, coarsened, is slightly tighter: 643,220 pairs against 643,229
-        for one cycle at order 8.
+        Order of the footprint covers on HEALPix, from ``parent_order``, the default, to 29. A
+        finer cover, coarsened, is slightly tighter: 643,220 pairs against 643,229 for one cycle
+        at order 8.
     footprint : {"swath", "beams"}
         ``swath`` is CMR's polygon; ``beams`` cuts those of ATL03 and ATL06 into three beam-pair
         corridors. Other products and footprints that are no swath keep their polygon.
@@ -61,7 +62,8 @@ def build_map(
     -------
     ShardMap
         ``metadata`` has the catalog's provenance, the options and the counts; ``quarantined``
-        names the granules whose footprint cannot be used, and then ``complete`` is false.
+        names the granules whose footprint cannot be used, and then ``complete`` is false;
+        ``repaired`` names those whose footprint was mended.
 
     Raises
     ------
@@ -76,12 +78,13 @@ def build_map(
     if footprint not in FOOTPRINTS:
         raise InvalidOption(f"footprint is 'swath' or 'beams', not {footprint!r}.")
     join = choose_backend(backend, grid)
-    order = _cover_order(grid, mortie_order, footprint)
-    covered = grid.coverage(_mask(catalog, region))
+    order = _cover_order(grid, mortie_order)
+    mask = _mask(catalog, region)
+    covered = grid.coverage(mask)
     footprints = read_footprints(column_values(catalog.table, "geometry"))
-    rings = footprints
+    rings = beams.with_breadth(footprints)
     if footprint == "beams" and beams.applies(catalog):
-        rings = beams.corridors(footprints)
+        rings = beams.corridors(footprints, grid.near(covered))
     pairs = join.join(grid, covered, rings, order=order)
     problems = footprints.problems | pairs.problems
     return _assemble(
@@ -89,6 +92,8 @@ def build_map(
         grid,
         pairs,
         problems=problems,
+        repaired=footprints.repaired,
+        aoi=_aoi(grid, mask if aoi is None else as_region(aoi)),
         metadata={"backend": join.name, "footprint": footprint} | _order_entry(join, order),
         started=started,
     )
@@ -105,13 +110,17 @@ def _mask(catalog: Catalog, region: Region | Iterable[tuple[Any, Any]] | None) -
     return bbox_region(box)
 
 
-def _cover_order(grid: OutputGrid, order: int | None, footprint: str) -> int | None:
+def _aoi(grid: OutputGrid, area: Region) -> Region | None:
+    """Return the area of the strict mask, if the grid's config asks for one."""
+    config = getattr(grid, "config", None)
+    return area if config is not None and config.aoi_mask else None
+
+
+def _cover_order(grid: OutputGrid, order: int | None) -> int | None:
     if not isinstance(grid, HealpixGrid):
         return None
     if order is None:
-        if footprint == "swath":
-            return grid.parent_order
-        order = min(grid.chunk_order, MAX_DEFAULT_ORDER)
+        return grid.parent_order
     if not grid.parent_order <= order <= 29:
         raise InvalidOption(
             f"mortie_order is from the grid's parent_order, {grid.parent_order}, to 29; "
@@ -130,20 +139,27 @@ def _assemble(
     pairs: Pairs,
     *,
     problems: dict[int, str],
+    repaired: dict[int, str],
+    aoi: Region | None,
     metadata: dict[str, Any],
     started: float,
 ) -> ShardMap:
     shards, offsets, rows = pairs.grouped()
     used, rows = np.unique(rows, return_inverse=True)
     ids = catalog.table["id"]
-    quarantined = [{"id": ids[row].as_py(), "reason": problems[row]} for row in sorted(problems)]
+    quarantined, mended = (
+        [{"id": ids[row].as_py(), "reason": rows[row]} for row in sorted(rows)]
+        for rows in (problems, {row: how for row, how in repaired.items() if row not in problems})
+    )
     counts = {
         "total_granules": len(catalog),
         "granules_assigned": len(used),
         "total_shards": len(shards),
         "total_pairs": len(rows),
         "quarantined": quarantined,
+        "repaired": mended,
         "complete": catalog.complete and not quarantined,
+        **({} if aoi is None else {"aoi_mask": True}),
         "build_wall_s": round(time.perf_counter() - started, 3),
     }
     return ShardMap.from_columns(
@@ -153,4 +169,5 @@ def _assemble(
         rows=rows.astype(np.int64),
         table=granule_entries(catalog.table, time_key=catalog.metadata.get("time_key")).take(used),
         metadata=catalog.metadata | metadata | counts,
+        mask=None if aoi is None else grid.aoi_mask(aoi, shards),
     )

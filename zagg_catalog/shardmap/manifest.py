@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -14,9 +15,11 @@ import pyarrow.parquet as pq
 
 from zagg_catalog.catalog import atomic_path
 from zagg_catalog.errors import InvalidShardMap
+from zagg_catalog.grids.base import Mask
 from zagg_catalog.shardmap.model import ENTRY_SCHEMA, ShardMap
 
 META_KEY = b"zagg_catalog:shardmap"
+MASK_KEY = b"zagg_catalog:aoi_mask"
 ZAGG_META_KEY = b"zagg:shardmap_meta"
 FORMAT_VERSION = 1
 
@@ -53,7 +56,14 @@ def _write_json(shard_map: ShardMap, out: TextIO) -> None:
     for i, (start, stop) in enumerate(itertools.pairwise(edges)):
         line = ", ".join(texts[shard_map.rows[start:stop]])
         out.write(f"{',' if i else ''}\n    [{line}]")
-    out.write("\n  ]\n}\n" if len(shard_map) else "]\n}\n")
+    out.write("\n  ]" if len(shard_map) else "]")
+    if shard_map.mask is not None:
+        cells = shard_map.mask[0].tolist()
+        out.write(',\n  "aoi_mask": [')
+        for i, (start, stop) in enumerate(itertools.pairwise(shard_map.mask[1].tolist())):
+            out.write(f"{',' if i else ''}\n    {json.dumps(cells[start:stop])}")
+        out.write("\n  ]")
+    out.write("\n}\n")
 
 
 def read_json(path: str | Path) -> ShardMap:
@@ -81,6 +91,7 @@ def read_json(path: str | Path) -> ShardMap:
             document["shard_keys"],
             document["granules"],
             document.get("metadata") or {},
+            document.get("aoi_mask"),
         )
     except (InvalidShardMap, TypeError) as error:
         raise InvalidShardMap(f"The shard map {path} is malformed: {error}") from error
@@ -99,7 +110,8 @@ def write_parquet(shard_map: ShardMap, path: str | Path) -> None:
     Notes
     -----
     One row per granule: the entry's columns and ``shards``, the ascending uint64 keys of the
-    shards it touches. Signature and metadata are JSON in the schema metadata.
+    shards it touches. Signature and metadata are JSON in the schema metadata, which also holds
+    the mask, if there is one, as base64 of a compressed Arrow stream.
     """
     order = np.argsort(shard_map.rows, kind="stable")
     keys = np.repeat(shard_map.shards, np.diff(shard_map.offsets))[order]
@@ -112,9 +124,10 @@ def write_parquet(shard_map: ShardMap, path: str | Path) -> None:
         "metadata": _stable(shard_map.metadata),
     }
     table = shard_map.table.append_column("shards", shards)
-    table = table.replace_schema_metadata(
-        {META_KEY: json.dumps(head, sort_keys=True, default=str).encode()}
-    )
+    extra = {META_KEY: json.dumps(head, sort_keys=True, default=str).encode()}
+    if shard_map.mask is not None:
+        extra[MASK_KEY] = _encode_mask(shard_map.mask)
+    table = table.replace_schema_metadata(extra)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", compression_level=9)
 
@@ -134,7 +147,8 @@ def read_parquet(path: str | Path) -> ShardMap:
     metadata = table.schema.metadata or {}
     try:
         if META_KEY in metadata:
-            return _from_granule_rows(table, json.loads(metadata[META_KEY]))
+            mask = _decode_mask(metadata[MASK_KEY]) if MASK_KEY in metadata else None
+            return _from_granule_rows(table, json.loads(metadata[META_KEY]), mask)
         if ZAGG_META_KEY in metadata:
             return _from_shard_rows(table, json.loads(metadata[ZAGG_META_KEY]))
     except (KeyError, TypeError, ValueError) as error:
@@ -148,7 +162,24 @@ def is_manifest(schema: pa.Schema) -> bool:
     return META_KEY in metadata or ZAGG_META_KEY in metadata
 
 
-def _from_granule_rows(table: pa.Table, head: dict[str, Any]) -> ShardMap:
+def _encode_mask(mask: Mask) -> bytes:
+    cells = pa.LargeListArray.from_arrays(pa.array(mask[1], pa.int64()), pa.array(mask[0]))
+    batch = pa.record_batch({"cells": cells})
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
+        stream.write_batch(batch)
+    return base64.b64encode(sink.getvalue())
+
+
+def _decode_mask(text: bytes) -> Mask:
+    with pa.ipc.open_stream(base64.b64decode(text)) as stream:
+        cells = stream.read_all()["cells"].combine_chunks()
+    sizes = np.cumsum(np.append(0, cells.value_lengths().to_numpy()))
+    return cells.flatten().to_numpy(), sizes.astype(np.int64)
+
+
+def _from_granule_rows(table: pa.Table, head: dict[str, Any], mask: Mask | None) -> ShardMap:
     if head["format"] > FORMAT_VERSION:
         raise ValueError(f"format {head['format']} is newer than this software knows")
     lists = table["shards"].combine_chunks()
@@ -164,6 +195,7 @@ def _from_granule_rows(table: pa.Table, head: dict[str, Any]) -> ShardMap:
         rows=rows[order].astype(np.int64),
         table=table.select(ENTRY_SCHEMA.names),
         metadata=head["metadata"],
+        mask=mask,
     )
 
 
@@ -171,8 +203,15 @@ def _from_shard_rows(table: pa.Table, head: dict[str, Any]) -> ShardMap:
     keys = table["shard_keys"].combine_chunks()
     if isinstance(keys, pa.ExtensionArray):
         keys = keys.storage
+    # zagg's column type has no word for 0, the first shard of a rectilinear grid.
+    keys = keys.fill_null(0)
     granules = [json.loads(text) for text in table["granules"].to_pylist()]
-    return ShardMap(head["grid_signature"], keys.to_pylist(), granules, head.get("metadata") or {})
+    masks = table["aoi_mask"].to_pylist() if "aoi_mask" in table.schema.names else None
+    if masks is not None and any(isinstance(mask, str) for mask in masks):
+        masks = [json.loads(mask) for mask in masks]
+    return ShardMap(
+        head["grid_signature"], keys.to_pylist(), granules, head.get("metadata") or {}, masks
+    )
 
 
 def _stable(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from zagg_catalog.catalog import entry_dicts
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
+from zagg_catalog.grids.base import Mask
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.sphere import Ints
 
@@ -53,6 +54,9 @@ class ShardMap:
         known of it, ``time_start`` and ``time_end`` for instance.
     metadata : dict
         Provenance copied from the catalog, and how the map was built.
+    aoi_mask : sequence of sequences of int, optional
+        Parallel to ``shard_keys``: the cells of each shard that are inside the region, as
+        compact HEALPix words or as ids of rectilinear cells.
 
     Raises
     ------
@@ -73,6 +77,7 @@ class ShardMap:
         shard_keys: Sequence[int],
         granules: Sequence[Sequence[dict[str, Any]]],
         metadata: dict[str, Any] | None = None,
+        aoi_mask: Sequence[Sequence[int]] | None = None,
     ) -> None:
         if len(shard_keys) != len(granules):
             raise InvalidShardMap(
@@ -88,6 +93,7 @@ class ShardMap:
             rows=rows,
             table=table,
             metadata=metadata or {},
+            mask=None if aoi_mask is None else _as_mask(aoi_mask),
         )
 
     @classmethod
@@ -100,6 +106,7 @@ class ShardMap:
         rows: Ints,
         table: pa.Table,
         metadata: dict[str, Any],
+        mask: Mask | None = None,
     ) -> ShardMap:
         """Make a map from its columns.
 
@@ -117,6 +124,8 @@ class ShardMap:
             Columns ``id``, ``s3``, ``https``, ``time_start``, ``time_end``, ``extra``.
         metadata : dict
             Provenance.
+        mask : (ndarray of uint64, ndarray of int64, shape (shards + 1,)), optional
+            Cells inside the region, and where each shard's start.
 
         Raises
         ------
@@ -131,6 +140,7 @@ class ShardMap:
             rows=rows,
             table=table,
             metadata=metadata,
+            mask=mask,
         )
         return self
 
@@ -143,16 +153,20 @@ class ShardMap:
         rows: Ints,
         table: pa.Table,
         metadata: dict[str, Any],
+        mask: Mask | None,
     ) -> None:
         if len(shards) > 1 and not (shards[1:] > shards[:-1]).all():
             raise InvalidShardMap("shard_keys must be ascending and each there once.")
         if len(offsets) != len(shards) + 1 or offsets[-1] != len(rows):
             raise InvalidShardMap("the offsets of a shard map must cover its rows, one shard each.")
+        if mask is not None and len(mask[1]) != len(shards) + 1:
+            raise InvalidShardMap("aoi_mask must be parallel to shard_keys, one entry each.")
         self.grid_signature = grid_signature
         self.metadata = metadata
         self.shards = shards
         self.offsets = offsets
         self.rows = rows
+        self.mask = mask
         self.table = table.select(ENTRY_SCHEMA.names).cast(ENTRY_SCHEMA)
 
     def __repr__(self) -> str:
@@ -173,6 +187,7 @@ class ShardMap:
             and np.array_equal(self.shards, other.shards)
             and self.granules == other.granules
             and self.metadata == other.metadata
+            and self.aoi_mask == other.aoi_mask
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -201,6 +216,14 @@ class ShardMap:
         return [
             [entries[row] for row in rows[start:stop]] for start, stop in itertools.pairwise(edges)
         ]
+
+    @cached_property
+    def aoi_mask(self) -> list[list[int]] | None:
+        """For each shard its cells inside the region; None unless the config asked for it."""
+        if self.mask is None:
+            return None
+        cells = self.mask[0].tolist()
+        return [cells[start:stop] for start, stop in itertools.pairwise(self.mask[1].tolist())]
 
     def pairs(self) -> pa.Table:
         """Return every pair.
@@ -238,6 +261,7 @@ class ShardMap:
         grid: OutputGrid,
         *,
         region: Region | Iterable[tuple[Any, Any]] | None = None,
+        aoi: Region | Iterable[tuple[Any, Any]] | None = None,
         backend: str = "auto",
         mortie_order: int | None = None,
         footprint: str = "swath",
@@ -249,6 +273,7 @@ class ShardMap:
             catalog,
             grid,
             region=region,
+            aoi=aoi,
             backend=backend,
             mortie_order=mortie_order,
             footprint=footprint,
@@ -302,6 +327,11 @@ def _as_keys(keys: Sequence[int]) -> ShardKeys:
                 "been rewritten by a tool that reads numbers as floats or as signed integers."
             )
     return np.fromiter((int(key) for key in keys), dtype=np.uint64, count=len(keys))
+
+
+def _as_mask(cells: Sequence[Sequence[int]]) -> Mask:
+    sizes = np.cumsum([0, *map(len, cells)], dtype=np.int64)
+    return _as_keys([cell for shard in cells for cell in shard]), sizes
 
 
 def _intern(entries: Iterable[dict[str, Any]]) -> tuple[pa.Table, Ints]:

@@ -11,13 +11,14 @@ import shapely
 from numpy.typing import NDArray
 
 from zagg_catalog.errors import MissingBackend
-from zagg_catalog.footprints import Footprints
-from zagg_catalog.grids import HealpixGrid
+from zagg_catalog.footprints import Footprints, ragged_rings
 from zagg_catalog.shardmap.backends.base import Backend, Pairs
-from zagg_catalog.sphere import Floats, Ints
+from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints
 
 Geographies = NDArray[np.object_]
 
+# Shards are drawn within this of their sides, metres, and pairs within it kept.
+OUTLINE = 1.0
 # What spherely raises for a polygon that is not valid on the sphere.
 _REFUSED = (ValueError, RuntimeError)
 
@@ -37,7 +38,7 @@ def has_index() -> bool:
 
 
 class Spherely:
-    """Keeps those candidate pairs whose polygons intersect on the sphere.
+    """Keeps those candidate pairs whose polygons intersect on the sphere, or come within 1 m.
 
     Parameters
     ----------
@@ -72,12 +73,16 @@ class Spherely:
         rings, ring_of = np.unique(found.rings, return_inverse=True)
         keys, key_of = np.unique(found.shards, return_inverse=True)
         some = footprints.take(rings)
-        swaths, no_swath = _geographies(_ring_wkb(some.lats, some.lons, some.offsets))
-        cells, no_cell = _geographies(_shard_wkb(grid, keys))
+        swaths, no_swath = _geographies(_wkb(some.lats, some.lons, some.offsets))
+        cells, no_cell = _geographies(_wkb(*ragged_rings(*grid.shard_outlines(keys, OUTLINE))))
         # What spherely cannot build (a ring that crosses itself) keeps its candidates.
         keep = no_swath[ring_of] | no_cell[key_of]
         test = np.flatnonzero(~keep)
         keep[test] = spherely.intersects(swaths[ring_of[test]], cells[key_of[test]])
+        # An outline's edges stray from the shard's sides: what is that near may touch.
+        test = test[~keep[test]]
+        apart = spherely.distance(swaths[ring_of[test]], cells[key_of[test]], radius=EARTH_RADIUS)
+        keep[test] = apart <= OUTLINE
         return Pairs(
             shards=found.shards[keep],
             rings=found.rings[keep],
@@ -86,38 +91,33 @@ class Spherely:
         )
 
 
-def _ring_wkb(lats: Floats, lons: Floats, offsets: Ints) -> Geographies:
+def _wkb(lats: Floats, lons: Floats, offsets: Ints) -> Geographies:
+    """Return WKB polygons on the authalic sphere; None for a ring of fewer than 3 vertices."""
+    counts = np.diff(offsets)
+    good = np.flatnonzero(counts >= 3)
+    result = np.full(len(counts), None, dtype=object)
     points = np.column_stack([lons, mortie.geodetic_to_authalic(lats)])
-    ring = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    rings = shapely.linearrings(points, indices=ring)
-    return np.asarray(shapely.to_wkb(shapely.polygons(rings)), dtype=object)
-
-
-def _shard_wkb(grid: Any, keys: NDArray[np.uint64]) -> Geographies:
-    if isinstance(grid, HealpixGrid):
-        lats, lons = grid.shard_rings(keys)
-        offsets = np.arange(len(keys) + 1) * lats.shape[1]
-        return _ring_wkb(lats.ravel(), lons.ravel(), offsets)
-    outlines = np.array([grid.shard_footprint(int(key)) for key in keys], dtype=object)
-    return np.asarray(shapely.to_wkb(shapely.transform(outlines, _authalic)), dtype=object)
-
-
-def _authalic(points: Floats) -> Floats:
-    return np.column_stack([points[:, 0], mortie.geodetic_to_authalic(points[:, 1].copy())])
+    ring = np.repeat(np.cumsum(counts >= 3) - 1, counts)
+    points = points[np.repeat(counts >= 3, counts)]
+    rings = shapely.linearrings(points, indices=ring[np.repeat(counts >= 3, counts)])
+    result[good] = shapely.to_wkb(shapely.polygons(rings))
+    return result
 
 
 def _geographies(wkb: Geographies) -> tuple[Geographies, NDArray[np.bool_]]:
     """Return spherely polygons, and which could not be built."""
     import spherely
 
-    failed = np.zeros(len(wkb), dtype=bool)
+    failed = np.array([blob is None for blob in wkb], dtype=bool)
+    built = np.empty(len(wkb), dtype=object)
     try:
-        return np.asarray(spherely.from_wkb(wkb), dtype=object), failed
+        built[~failed] = spherely.from_wkb(wkb[~failed])
+        return built, failed
     except _REFUSED:
-        built = np.empty(len(wkb), dtype=object)
-    for i, blob in enumerate(wkb):
+        pass
+    for i in np.flatnonzero(~failed):
         try:
-            built[i] = spherely.from_wkb(blob)
+            built[i] = spherely.from_wkb(wkb[i])
         except _REFUSED:
             failed[i] = True
     return built, failed
