@@ -76,7 +76,7 @@ def summarise_map(shard_map: ShardMap) -> Summary:
         else {}
     )
     metadata = shard_map.metadata
-    keys = (*_PROVENANCE, "backend", "footprint", "mortie_order")
+    keys = (*_PROVENANCE, "backend", "backend_version", "footprint", "mortie_order")
     return {
         "grid_signature": shard_map.grid_signature,
         "shards": len(shard_map),
@@ -88,6 +88,7 @@ def summarise_map(shard_map: ShardMap) -> Summary:
         "fullest_shards": {str(shard_map.shards[i]): int(per_shard[i]) for i in fullest},
         **{key: metadata[key] for key in keys if metadata.get(key) is not None},
         "quarantined": metadata.get("quarantined", []),
+        "repaired": metadata.get("repaired", []),
     }
 
 

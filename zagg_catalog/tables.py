@@ -31,8 +31,9 @@ def print_build(result: BuildResult) -> None:
     ]
     if result.report is not None:
         rows.append(("harvest", _harvest_line(result)))
-    if metadata["quarantined"]:
-        rows.append(("quarantined", _shorten(_named(metadata["quarantined"]))))
+    for key in ("quarantined", "repaired"):
+        if metadata[key]:
+            rows.append((key, _shorten(_named(metadata[key]))))
     if not metadata["complete"]:
         rows.append(("complete", "no"))
     _print_rows(None, rows)

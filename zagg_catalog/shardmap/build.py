@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def build_map(
         problems=problems,
         repaired=footprints.repaired,
         aoi=_aoi(grid, mask if aoi is None else as_region(aoi)),
-        metadata={"backend": join.name, "footprint": footprint} | _order_entry(join, order),
+        metadata=_method(join, footprint, order),
         started=started,
     )
 
@@ -129,8 +130,14 @@ def _cover_order(grid: OutputGrid, order: int | None) -> int | None:
     return order
 
 
-def _order_entry(backend: Backend, order: int | None) -> dict[str, Any]:
-    return {"mortie_order": order} if backend.name == "mortie" else {}
+def _method(backend: Backend, footprint: str, order: int | None) -> dict[str, Any]:
+    """Return how the pairs were found, as far as they depend on it."""
+    method = {
+        "backend": backend.name,
+        "backend_version": version(backend.name),
+        "footprint": footprint,
+    }
+    return method | ({"mortie_order": order} if backend.name == "mortie" else {})
 
 
 def _assemble(
