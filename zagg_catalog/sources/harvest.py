@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from zagg_catalog.errors import EmptyHarvest
 from zagg_catalog.sources.haul import BoxSearch, Haul, OnPage, Wanted, read_box
-from zagg_catalog.sources.items import Quarantined, align_assets
+from zagg_catalog.sources.items import Quarantined, align_assets, unique_rows
 from zagg_catalog.sources.pool import Pool
 from zagg_catalog.sources.report import HarvestReport, Transfer
 from zagg_catalog.sources.request import ApiRequest
@@ -87,7 +86,7 @@ def _offset(on_page: OnPage, before: Sequence[Haul]) -> OnPage:
 def _merge(hauls: Sequence[Haul], wanted: Wanted) -> tuple[pa.Table, HarvestReport]:
     """Join the boxes, keep the cycle and the newest revisions, and sort."""
     quarantined = {entry.id: entry for haul in hauls for entry in haul.quarantined.values()}
-    table = _unique(align_assets(t for haul in hauls for t in haul.tables))
+    table = unique_rows(align_assets(t for haul in hauls for t in haul.tables))
     harvested = len(
         {name for haul in hauls for name in haul.ids}
         | {entry.id for entry in quarantined.values() if entry.named}
@@ -109,14 +108,6 @@ def _merge(hauls: Sequence[Haul], wanted: Wanted) -> tuple[pa.Table, HarvestRepo
     if not table.num_rows and (report.complete or not wanted.partial):
         raise EmptyHarvest(_explain_empty(hauls[0].box.first, report, wanted))
     return table, report
-
-
-def _unique(table: pa.Table) -> pa.Table:
-    ids = np.asarray(table["id"].to_pylist(), dtype=object)
-    if not len(ids):
-        return table
-    _, first = np.unique(ids, return_index=True)
-    return table.take(np.sort(first))
 
 
 def _of_cycle(

@@ -133,6 +133,15 @@ def align_assets(tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables(aligned)
 
 
+def unique_rows(table: pa.Table) -> pa.Table:
+    """Return a table with the first row of each id, in the order that they came."""
+    ids = np.asarray(table["id"].to_pylist(), dtype=object)
+    if not len(ids):
+        return table
+    _, first = np.unique(ids, return_index=True)
+    return table.take(np.sort(first))
+
+
 def _id(feature: Any) -> str | None:
     name = feature.get("id") if isinstance(feature, dict) else None
     return text_or_none(name) if isinstance(name, str) and name.strip() else None

@@ -9,12 +9,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from zagg_catalog.catalog import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
-from zagg_catalog.sources.items import align_assets
+from zagg_catalog.sources.items import align_assets, unique_rows
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.revisions import newest_revisions
 
@@ -91,7 +90,7 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
             f"No granules of {query.collection} match between {query.start_date} and"
             f" {query.end_date}; check the product, its version, the cycle and the region."
         )
-    rows = _unique(align_assets(catalog.table for catalog in catalogs))
+    rows = unique_rows(align_assets(catalog.table for catalog in catalogs))
     keep, superseded = newest_revisions(rows["id"])
     table = rows.take(keep).sort_by("id").combine_chunks()
     reports = [catalog.metadata["harvest"] for catalog in catalogs]
@@ -105,13 +104,6 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
         "harvest": harvest,
     }
     return Catalog(table, metadata)
-
-
-def _unique(table: pa.Table) -> pa.Table:
-    """Return a table with the first row of each id."""
-    ids = np.asarray(table["id"].to_pylist(), dtype=object)
-    _, first = np.unique(ids, return_index=True)
-    return table.take(np.sort(first))
 
 
 def _joined(
