@@ -19,6 +19,14 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
+from zagg_catalog.cellsfile import (
+    CELLS_COLUMN,
+    CELLS_KEYS,
+    NOTE_COLUMN,
+    CellsFile,
+    has_cells,
+    write_options,
+)
 from zagg_catalog.errors import InvalidCatalog
 
 META_KEY = b"zagg:catalog_meta"
@@ -30,6 +38,7 @@ ASSET = pa.struct(
 DATA_ASSETS = ("data", "data_s3", "metadata")
 _LINK = pa.struct({"href": pa.string(), "rel": pa.string()})
 _BBOX = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
+_SMALL_FILE = 16 << 20  # bytes
 _TIME = pa.timestamp("us", tz="UTC")
 
 
@@ -90,9 +99,15 @@ class Catalog:
 
     table: pa.Table
     metadata: dict[str, Any] = field(default_factory=dict)
+    # Footprint cells: in the file that this was loaded from, and what builds have worked out.
+    cells_file: CellsFile | None = field(default=None, init=False, repr=False)
+    kept: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_columns(self.table.schema)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"table": self.table, "metadata": self.metadata, "cells_file": None, "kept": None}
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -117,7 +132,7 @@ class Catalog:
             If the file cannot be read or is not a granule catalog.
         """
         try:
-            table = pq.read_table(os.fspath(path))
+            table, cells = _read(path)
         except FileNotFoundError:
             raise InvalidCatalog(f"There is no catalog file {path}.") from None
         except (pa.ArrowException, OSError) as error:
@@ -128,23 +143,75 @@ class Catalog:
         except ValueError as error:
             raise InvalidCatalog(f"The catalog metadata in {path} is not JSON: {error}") from error
         try:
-            return cls(table, metadata if isinstance(metadata, dict) else {})
+            catalog = cls(table, metadata if isinstance(metadata, dict) else {})
         except InvalidCatalog as error:
             raise InvalidCatalog(f"{path}: {error}") from error
+        catalog.cells_file = CellsFile(path) if cells else None
+        return catalog
 
     def to_geoparquet(self, path: str | Path) -> None:
         """Write a stac-geoparquet 1.0.0 file with GeoParquet 1.1.0 metadata.
 
         The file appears whole or not at all: it is written beside its place and moved.
         """
-        schema_metadata = {
-            b"geo": json.dumps(_geo_metadata(self.table), sort_keys=True).encode(),
-            b"stac-geoparquet": json.dumps({"version": STAC_GEOPARQUET_VERSION}).encode(),
-            META_KEY: json.dumps(self.metadata, sort_keys=True, default=str).encode(),
-        }
-        table = self.table.replace_schema_metadata(schema_metadata)
+        whole = self._with_stored_cells()
+        known = file_metadata(whole.table.schema, whole.metadata)
+        table = whole.table.replace_schema_metadata(known)
         with atomic_path(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", row_group_size=20_000)
+            pq.write_table(table, temporary, compression="zstd", **write_options(table.schema))
+
+    def index_footprints(self, order: int = 9) -> Catalog:
+        """Find the cells of every footprint, to be kept in the file for all later builds.
+
+        Parameters
+        ----------
+        order : int
+            9, whatever the grid.
+
+        Returns
+        -------
+        Catalog
+            The same granules with the columns ``footprint_cells``, a list of mortie's words of
+            order 9 for each, as zagg reads it, and ``footprint_note``. Other cells are replaced.
+            `from_geoparquet` leaves both in the file until a build asks for them.
+
+        Raises
+        ------
+        InvalidOption
+            If the order is another one.
+
+        Notes
+        -----
+        A build takes the cells instead of the footprints where the metadata says that they are
+        of its rule and of the very footprints that the table has; others are not believed.
+        """
+        from zagg_catalog.shardmap.stored import index_footprints
+
+        return index_footprints(self, order)
+
+    def without_cells(self) -> Catalog:
+        """Return the catalog without stored footprint cells."""
+        columns = [c for c in self.table.schema.names if c not in (CELLS_COLUMN, NOTE_COLUMN)]
+        table = self.table
+        if len(columns) < len(table.schema.names):
+            table = table.select(columns)
+        return Catalog(table, plain_metadata(self.metadata))
+
+    def _with_stored_cells(self) -> Catalog:
+        """Return the catalog as it is written: with its cells, or if they went stale, without."""
+        if CELLS_KEYS[1] not in self.metadata:
+            return self
+        from zagg_catalog.shardmap.stored import find
+
+        if find(self) is None:
+            return self.without_cells()
+        if CELLS_COLUMN in self.table.schema.names or self.cells_file is None:
+            return self
+        cells = self.cells_file.read(0, self.cells_file.rows)
+        table = self.table
+        for name in (CELLS_COLUMN, NOTE_COLUMN):
+            table = table.append_column(cells.schema.field(name), cells[name])
+        return Catalog(table, self.metadata)
 
     def granule_records(self) -> list[dict[str, Any]]:
         """Decode the table into one dict per granule.
@@ -178,6 +245,11 @@ class Catalog:
                 stacklevel=2,
             )
         return records
+
+
+def plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return a catalog's metadata without what it says of stored cells."""
+    return {key: value for key, value in metadata.items() if key not in CELLS_KEYS}
 
 
 def granule_entries(table: pa.Table, *, time_key: str | None = None) -> pa.Table:
@@ -257,6 +329,19 @@ def atomic_path(path: str | Path) -> Iterator[str]:
         Path(temporary).unlink(missing_ok=True)
 
 
+def _read(path: str | Path) -> tuple[pa.Table, bool]:
+    """Return a file's table, but for footprint cells, and whether it has them."""
+    with pq.ParquetFile(os.fspath(path)) as file:
+        cells = has_cells(file.schema_arrow)
+        names = [c for c in file.schema_arrow.names if c not in (CELLS_COLUMN, NOTE_COLUMN)]
+        # Each thread keeps memory of its own, which is not worth while for a small file.
+        threads = Path(path).stat().st_size > _SMALL_FILE
+        table = file.read(columns=names if cells else None, use_threads=threads)
+    # What decoding took is many times the table.
+    pa.default_memory_pool().release_unused()
+    return table, cells
+
+
 def _check_columns(schema: pa.Schema) -> None:
     missing = [name for name in ("id", "geometry", "assets") if name not in schema.names]
     if missing:
@@ -267,14 +352,31 @@ def _check_columns(schema: pa.Schema) -> None:
         raise InvalidCatalog(f"assets must be a struct column, not {schema.field('assets').type}.")
 
 
-def _geo_metadata(table: pa.Table) -> dict[str, Any]:
+def file_metadata(schema: pa.Schema, metadata: dict[str, Any]) -> dict[bytes, bytes]:
+    """Return what a catalog's file says of itself beside its columns.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        The columns.
+    metadata : dict
+        The catalog's own.
+    """
+    return {
+        b"geo": json.dumps(_geo_metadata(schema), sort_keys=True).encode(),
+        b"stac-geoparquet": json.dumps({"version": STAC_GEOPARQUET_VERSION}).encode(),
+        META_KEY: json.dumps(metadata, sort_keys=True, default=str).encode(),
+    }
+
+
+def _geo_metadata(schema: pa.Schema) -> dict[str, Any]:
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": [],
         # Great circles, which is what CMR's footprints mean; no crs entry: OGC:CRS84.
         "edges": "spherical",
     }
-    if "bbox" in table.schema.names and pa.types.is_struct(table.schema.field("bbox").type):
+    if "bbox" in schema.names and pa.types.is_struct(schema.field("bbox").type):
         sides = ("xmin", "ymin", "xmax", "ymax")
         column["covering"] = {"bbox": {side: ["bbox", side] for side in sides}}
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}

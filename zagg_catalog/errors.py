@@ -49,6 +49,12 @@ class InvalidShardMap(ZaggCatalogError, ValueError):
     """Raised when a manifest is malformed."""
 
 
+class UnknownShard(ZaggCatalogError, LookupError):
+    """Raised when shards are asked for that a shard map does not have; names them."""
+
+    exit_code = 2
+
+
 class SignatureMismatch(ZaggCatalogError, ValueError):
     """Raised when a shard map was built for another grid than the one it is used with."""
 
@@ -64,7 +70,17 @@ class FetchError(ZaggCatalogError):
 
 
 class RequestFailed(FetchError):
-    """Raised when one request still fails after its retry budget is spent."""
+    """Raised when one request is refused, or still fails after its retry budget is spent.
+
+    Attributes
+    ----------
+    final : bool
+        Whether the same request would be refused later, too.
+    """
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
 
 
 class BadResponse(FetchError):
@@ -80,7 +96,17 @@ class IncompleteHarvest(FetchError):
 
 
 class EmptyHarvest(FetchError):
-    """Raised when a query matches no granule at all."""
+    """Raised when a query matches no granule at all, or none that is left.
+
+    Attributes
+    ----------
+    matched : int
+        Granules that matched, all of which were set aside.
+    """
+
+    def __init__(self, message: str, *, matched: int = 0) -> None:
+        super().__init__(message)
+        self.matched = matched
 
 
 class StoreError(ZaggCatalogError):
@@ -110,7 +136,17 @@ class UnsafePointerStore(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """Raised when a store refuses, or still fails after the retries; the message says why."""
+    """Raised when a store refuses, or still fails after the retries; the message says why.
+
+    Attributes
+    ----------
+    transient : bool
+        Whether the same call may succeed later.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class InvalidRelease(ZaggCatalogError, ValueError):
@@ -121,3 +157,27 @@ class InvalidRegistry(ZaggCatalogError, ValueError):
     """Raised when the registry or a file that it names cannot be used; names every problem."""
 
     exit_code = 2
+
+
+class PickupRefused(ZaggCatalogError):
+    """Raised when a release must not be aggregated; the message says why and what to do."""
+
+
+class PickupBusy(ZaggCatalogError):
+    """Raised when another run aggregates the same grid and did not end in time."""
+
+
+class MissingAggregator(ZaggCatalogError, ImportError):
+    """Raised when zagg is not installed; the message has the command that runs it elsewhere."""
+
+
+class AggregationFailed(ZaggCatalogError):
+    """Raised when zagg was started and did not finish; the message says how it ended."""
+
+
+class InvalidCursor(ZaggCatalogError, ValueError):
+    """Raised when what the watch keeps in the store is not what it wrote; the message names it."""
+
+
+class NotifyFailed(ZaggCatalogError):
+    """Raised when Prefect's API cannot be told of a cycle; the message says why."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +19,11 @@ SAME_VERTEX = 1e-9
 OPPOSITE = 1e-6
 HALF = 2.0 * np.pi  # steradians
 UNSURE = 0.01
+# Rings of more vertices are tested one by one; sides of edges computed at once.
+_MOST_VERTICES = 200
+_MOST_SIDES = 500_000
+# A product of two triple products is known to this; each is known to about 1e-16.
+_ROUNDING = 1e-15
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,23 +145,67 @@ def _screened(footprints: Footprints) -> Footprints:
     opposite = np.einsum("ij,ij->i", start, end) < -np.cos(OPPOSITE)
     for row in footprints.granule[ring[opposite]].tolist():
         problems[row] = "two neighbouring vertices are at opposite ends of the Earth"
-    edges = footprints.offsets.tolist()
-    for i, (first, last) in enumerate(itertools.pairwise(edges)):
-        part, row = slice(first, last), int(footprints.granule[i])
+    mended = False
+    for i in np.flatnonzero(~surely_simple(start, footprints.offsets)):
+        part = slice(footprints.offsets[i], footprints.offsets[i + 1])
+        row = int(footprints.granule[i])
         if row in problems or mortie.ring_is_simple(lats[part], lons[part]):
             continue
         order, how = mend(lats[part], lons[part])
         if order is None:
             problems[row] = how
             continue
+        mended = True
         repaired[row] = how
         lats[part], lons[part] = lats[part][order], lons[part][order]
-    start, end, ring = ring_edges(lats, lons, footprints.offsets)
+    if mended:
+        start, end, ring = ring_edges(lats, lons, footprints.offsets)
     areas = ring_areas(start, end, ring, len(footprints))
     for row in footprints.granule[areas > HALF * (1.0 - UNSURE)].tolist():
         problems.setdefault(row, "the footprint is half the Earth, so that no side is the smaller")
+    if not problems:
+        return footprints
     bad = np.fromiter(problems, np.int64, len(problems))
     return footprints.take(np.flatnonzero(~np.isin(footprints.granule, bad)))
+
+
+def surely_simple(xyz: Floats, offsets: Ints) -> NDArray[np.bool_]:
+    """Return which rings certainly do not cross themselves; a quick test of many at once.
+
+    Parameters
+    ----------
+    xyz : ndarray of float64, shape (vertices, 3)
+        Unit vectors.
+    offsets : ndarray of int64, shape (rings + 1,)
+        Where each ring's vertices start.
+
+    Returns
+    -------
+    ndarray of bool, shape (rings,)
+        False also for rings of many vertices.
+
+    Notes
+    -----
+    Edges that cross part each other's ends, each by its great circle. No two edges of a ring
+    may do so, within rounding, that do not follow one another.
+    """
+    counts = np.diff(offsets)
+    simple = np.zeros(len(counts), dtype=bool)
+    for count in np.unique(counts[(counts >= 3) & (counts <= _MOST_VERTICES)]).tolist():
+        apart = np.ones((count, count), dtype=bool)
+        every = np.arange(count)
+        for step in (-1, 0, 1):
+            apart[every, (every + step) % count] = False
+        rings = np.flatnonzero(counts == count)
+        for some in np.array_split(rings, len(rings) * count**2 // _MOST_SIDES + 1):
+            points = xyz[offsets[some][:, None] + every]
+            following = np.roll(points, -1, axis=1)
+            sides = np.cross(points, following) @ points.transpose(0, 2, 1)
+            parts = np.roll(sides, -1, axis=2)
+            parts *= sides
+            crossing = parts <= _ROUNDING
+            simple[some] = ~(crossing & crossing.transpose(0, 2, 1) & apart).any(axis=(1, 2))
+    return simple
 
 
 def mend(lats: Floats, lons: Floats) -> tuple[Ints | None, str]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+CMR_ROOT = "https://cmr.earthdata.nasa.gov/search"
 CMR_STAC_ROOT = "https://cmr.earthdata.nasa.gov/stac"
 
 
@@ -17,6 +18,10 @@ class Settings(BaseSettings):
     ----------
     stac_root : str
         Root of the STAC API; the provider's sub-catalog is appended. Default: NASA's CMR-STAC.
+    api : {"stac", "cmr"}
+        What granules are fetched from: a STAC API, or CMR's own search.
+    cmr_root : str
+        Root of CMR's own search. Default: NASA's.
     stac_method : {"GET", "POST"}
         How searches are sent; a few servers page rightly by POST only.
     connections : int
@@ -58,6 +63,8 @@ class Settings(BaseSettings):
     )
 
     stac_root: str = CMR_STAC_ROOT
+    api: Literal["stac", "cmr"] = "stac"
+    cmr_root: str = CMR_ROOT
     stac_method: Literal["GET", "POST"] = "GET"
     connections: int = Field(default=8, ge=1, le=32)
     timeout: float = Field(default=60.0, gt=0)

@@ -56,7 +56,7 @@ def test_distances_to_a_ring_are_those_to_its_edges():
 @pytest.mark.parametrize("order", [0, 2, 5, 8])
 def test_every_cell_holds_the_circle_that_narrow_rings_are_measured_by(order):
     """A ring narrower than that can hold no shard, and is not covered."""
-    from zagg_catalog.shardmap.backends.mortie import INNER_CIRCLE
+    from zagg_catalog.shardmap.cells import INNER_CIRCLE
 
     space = Healpix(order)
     count = 12 * space.side**2

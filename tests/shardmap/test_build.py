@@ -100,7 +100,7 @@ def test_a_map_says_how_it_was_made():
     assert shard_map.grid_signature == HEALPIX.spatial_signature()
     assert metadata["collection"] == "ATL06_007"
     assert (metadata["backend"], metadata["footprint"]) == ("mortie", "swath")
-    assert metadata["mortie_order"] == 6
+    assert metadata["mortie_order"] == 9
     assert (metadata["total_granules"], metadata["granules_assigned"]) == (3, 2)
     assert metadata["total_shards"] == len(shard_map.shard_keys)
     assert metadata["total_pairs"] == sum(map(len, shard_map.granules))
@@ -191,17 +191,16 @@ def test_auto_prefers_spherely_where_it_has_an_index(monkeypatch):
 
 
 @pytest.mark.parametrize("config", ["healpix_o9", "healpix_o10", "healpix_o11", "rect_3km"])
-def test_the_coarse_first_cover_drops_no_pair(real_data, config, monkeypatch):
-    """Footprints are dropped by coarse cells or caps only where they cannot reach a shard."""
+def test_what_is_far_away_is_left_out_and_drops_no_pair(real_data, config, monkeypatch):
+    """Footprints are dropped by points on their edges or caps only where they cannot reach."""
     from zagg_catalog import Catalog
     from zagg_catalog.grids.blocks import Block
-    from zagg_catalog.shardmap.backends import mortie
+    from zagg_catalog.shardmap import kept
 
-    catalog = Catalog.from_geoparquet(real_data / "atl03_007_neon.parquet")
+    path = real_data / "atl03_007_neon.parquet"
     grid = from_config(real_data / f"{config}.yaml")
     region = load_polygon(real_data / "aop_neon.geojson")
-    quick = pairs(ShardMap.build(catalog, grid, region=region))
-    monkeypatch.setattr(mortie, "COARSE_ORDER", 99)
+    quick = pairs(ShardMap.build(Catalog.from_geoparquet(path), grid, region=region))
+    monkeypatch.setattr(kept, "near_rings", lambda rings, near: np.ones(len(rings), dtype=bool))
     monkeypatch.setattr(Block, "near", lambda self, lats, lons, offsets: offsets[1:] > 0)
-    if config != "healpix_o11":  # covering all swaths at order 11 takes a quarter of a minute
-        assert pairs(ShardMap.build(catalog, grid, region=region)) == quick
+    assert pairs(ShardMap.build(Catalog.from_geoparquet(path), grid, region=region)) == quick

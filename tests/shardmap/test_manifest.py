@@ -5,7 +5,7 @@ import os
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.shardmap.test_model import SOUTH, entry, make_map
@@ -43,6 +43,7 @@ NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
+@settings(deadline=None, max_examples=50)
 @given(data=st.data())
 def test_any_keys_and_names_survive(tmp_path_factory, suffix, data):
     keys = data.draw(KEYS)

@@ -38,6 +38,10 @@ def test_a_granule_is_kept_once_however_many_shards_it_touches():
     assert shard_map.granules[0][0] is shard_map.granules[1][0]
 
 
+def test_rows_are_small_integers_whatever_they_were():
+    assert make_map().rows.dtype == np.int32
+
+
 def test_fields_that_are_not_known_here_are_kept():
     shard_map = ShardMap({}, [1], [[entry("a.h5", assets={"B04": "s3://x"}, datetime="2024")]])
     assert shard_map.granules[0][0]["assets"] == {"B04": "s3://x"}

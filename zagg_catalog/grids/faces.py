@@ -6,14 +6,18 @@ along x and y.
 
 from __future__ import annotations
 
+from typing import Any
+
 import mortie
 import numpy as np
+from numpy.typing import NDArray
 
 from zagg_catalog.grids.base import Keys
 from zagg_catalog.sphere import Floats, Ints
 
 # A base cell is 4π / 12 steradians: its side is this long, radians.
 FACE_SIDE = float(np.sqrt(np.pi / 3.0))
+_BELOW_ONE = np.nextafter(1.0, 0.0)
 
 
 def face_positions(xyz: Floats) -> tuple[Ints, Floats, Floats]:
@@ -58,6 +62,81 @@ def _polar_positions(xyz: Floats, turn: Floats) -> tuple[Floats, Floats, Floats]
     east, west = near * (turn - quarter), near * (1.0 - (turn - quarter))
     face = np.where(north, quarter, quarter + 8.0)
     return face, np.where(north, 1.0 - west, east), np.where(north, 1.0 - east, west)
+
+
+def places_of(x: Floats, y: Floats, z: Floats) -> tuple[NDArray[np.int32], Floats, Floats]:
+    """Return what `face_positions` does, for the components of unit vectors, faster."""
+    turn = np.arctan2(y, x)
+    turn *= 2.0 / np.pi
+    turn += 4.0 * (turn < 0.0)
+    turn[turn >= 4.0] = 0.0
+    high = np.abs(z)
+    polar = high > 2.0 / 3.0
+    if polar.all():
+        face, px, py = _in_caps(x, y, z, high, turn)
+    else:
+        face, px, py = _in_belt(z, turn)
+        some = np.flatnonzero(polar)
+        if len(some):
+            face[some], px[some], py[some] = _in_caps(
+                x[some], y[some], z[some], high[some], turn[some]
+            )
+    for part in (px, py):
+        np.clip(part, 0.0, _BELOW_ONE, out=part)
+    return face, px, py
+
+
+def _in_belt(z: Floats, turn: Floats) -> tuple[NDArray[np.int32], Floats, Floats]:
+    turn = turn + 0.5
+    rise = 0.75 * z
+    down, up = turn - rise, turn + rise
+    down_row, up_row = np.floor(down), np.floor(up)
+    px = np.subtract(up, up_row, out=up)
+    py = np.subtract(1.0 + down_row, down, out=down)
+    low, high = down_row.astype(np.int32), up_row.astype(np.int32)
+    face = np.where(low == high, (low & 3) + 4, np.where(low < high, low & 3, (high & 3) + 8))
+    return face, px, py
+
+
+def _in_caps(
+    x: Floats, y: Floats, z: Floats, high: Floats, turn: Floats
+) -> tuple[NDArray[np.int32], Floats, Floats]:
+    quarter = turn.astype(np.int32)
+    # 1 - |z| by way of x² + y², which keeps its digits near the pole.
+    near = x * x
+    near += y * y
+    near *= 3.0
+    near /= 1.0 + high
+    np.sqrt(near, out=near)
+    part = turn - quarter
+    east = near * part
+    west = near * (1.0 - part)
+    north = z > 0.0
+    if not north.any():
+        return quarter + np.int32(8), east, west
+    face = quarter + np.where(north, np.int32(0), np.int32(8))
+    return face, np.where(north, 1.0 - west, east), np.where(north, 1.0 - east, west)
+
+
+def _spread() -> Ints:
+    """Return numbers of 15 bits with their bits in the even places."""
+    number = np.arange(1 << 15, dtype=np.int64)
+    spread = np.zeros_like(number)
+    for bit in range(15):
+        spread |= ((number >> bit) & 1) << (2 * bit)
+    return spread
+
+
+_SPREAD = _spread()
+
+
+def nested_of(numbers: NDArray[np.integer[Any]], order: int) -> Ints:
+    """Return the nested numbers of cells given as `cell_numbers`, at most of order 15."""
+    last = (1 << order) - 1
+    nested = (numbers >> (2 * order)).astype(np.int64) << (2 * order)
+    nested |= _SPREAD[(numbers >> order) & last]
+    nested |= _SPREAD[numbers & last] << 1
+    return nested
 
 
 def cell_numbers(keys: Keys, order: int) -> Ints:

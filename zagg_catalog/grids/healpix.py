@@ -13,11 +13,11 @@ from zagg_catalog.config import MAX_ORDER, HealpixSection, PipelineConfig
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.grids.aoi import healpix_mask
 from zagg_catalog.grids.base import Keys, Mask, Near, Signature, as_keys
-from zagg_catalog.grids.faces import cell_keys, face_positions
+from zagg_catalog.grids.faces import cell_keys, cell_numbers, face_positions
 from zagg_catalog.grids.lonlat import lonlat_polygon
 from zagg_catalog.grids.plane import ragged, ring_edges, unit_vectors
 from zagg_catalog.grids.signature import output_fields
-from zagg_catalog.grids.walk import Area, walk_everywhere
+from zagg_catalog.grids.walk import sorted_distinct, walk_everywhere
 from zagg_catalog.regions import Region, as_region
 from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between
 
@@ -27,11 +27,9 @@ OUTLINE_STEP = 32
 # which halves with each order.
 NEAR_ORDER = 5
 LARGEST_RADIUS = 1.08
+# Among so many shards a cell less fine will do.
+_MANY = 1000
 _MOST_STEPS = 1024
-# Cells of this order tell what is near; no cell reaches further from its centre than the radius,
-# which halves with each order.
-NEAR_ORDER = 5
-LARGEST_RADIUS = 1.08
 # A side strays from its chord by this part of its length at most, next to a pole.
 BULGE = 0.1
 # A sharded grid without chunk_inner gets chunks of 64 x 64 cells: this many orders.
@@ -189,10 +187,11 @@ class HealpixGrid:
             )
             for polygon in region.polygons()
         ]
-        united = np.unique(np.concatenate(words))
+        united = sorted_distinct(np.concatenate(words))
         if self.parent_order == order or not len(united):
             return united
-        return np.unique(np.asarray(mortie.clip2order(self.parent_order, united), np.uint64))
+        coarse = np.asarray(mortie.clip2order(self.parent_order, united), dtype=np.uint64)
+        return sorted_distinct(coarse)
 
     def aoi_mask(self, region: Region, keys: ArrayLike) -> Mask:
         """Return which cells of each shard are inside a region; see `healpix_mask`."""
@@ -210,14 +209,19 @@ class HealpixGrid:
         -------
         callable
             Takes unit vectors (m, 3) and a distance in metres; True for every point that near
-            to one of the shards, and for others up to 400 km further away.
+            to one of the shards, and for others up to 900 km further away.
         """
-        order = min(self.parent_order, NEAR_ORDER)
-        coarse = Area.of(self.check_keys(keys), self.parent_order).at(order).numbers
+        words = self.check_keys(keys)
+        order = min(self.parent_order, NEAR_ORDER if len(words) < _MANY else NEAR_ORDER - 1)
+        held = mortie.clip2order(order, words) if len(words) else words
+        coarse = cell_numbers(sorted_distinct(np.asarray(held, dtype=np.uint64)), order)
+        tables: dict[float, NDArray[np.bool_]] = {}
 
         def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
-            reach = metres / EARTH_RADIUS + 2.0 * LARGEST_RADIUS / 2**order
-            table = _caps(order, coarse, reach)
+            table = tables.get(metres)
+            if table is None:
+                reach = metres / EARTH_RADIUS + 2.0 * LARGEST_RADIUS / 2**order
+                table = tables[metres] = _caps(order, coarse, reach)
             near: NDArray[np.bool_] = table[_numbers(*face_positions(xyz), order)]
             return near
 

@@ -24,6 +24,8 @@ _BATCH = 20_000
 TOLERANCE = 1e-9
 # A piece shorter than this, 0.6 mm on the ground, is a point.
 _POINT = 1e-10
+# Positions in a base cell change less than so many times as fast as the ground (1.48 at most).
+_FASTEST = 2.0
 # Cells of this order and coarser are looked up in a table of bits.
 _TABLE_ORDER = 9
 
@@ -124,10 +126,19 @@ def walk_everywhere(start: Floats, end: Floats, order: int) -> Keys:
     return np.sort(cell_keys(sorted_distinct(np.concatenate(found)), order))
 
 
-def sorted_distinct(values: Ints) -> Ints:
+def halve_all(start: Floats, end: Floats, owner: Ints, order: int) -> tuple[Ints, Ints]:
+    """Return owners and numbers of the cells that edges pass through, some more than once."""
+    anywhere = [_Everywhere() for _ in range(order + 1)]
+    found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    for pieces, length in _first_pieces(start, end, owner):
+        found += _halve(pieces, length, anywhere)
+    return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
+
+
+def sorted_distinct[W: (np.int64, np.uint64)](values: NDArray[W]) -> NDArray[W]:
     """Return the distinct values, ascending; np.unique hashes, which is slow for millions."""
     values = np.sort(values)
-    distinct: Ints = values[np.append(True, values[1:] != values[:-1])[: len(values)]]
+    distinct: NDArray[W] = values[np.append(True, values[1:] != values[:-1])[: len(values)]]
     return distinct
 
 
@@ -183,6 +194,7 @@ def _halve(
             order = int(np.clip(np.floor(np.log2(FACE_SIDE / length)), 0, finest))
             split = _may_reach(pieces, at, bend, order, lookups[order])
         else:
+            bend = _across(pieces, at, bend, length, finest)
             whose, cells, split = _settle(pieces, at, bend, finest)
             good = lookups[finest].has(cells)
             yield whose[good], cells[good]
@@ -248,7 +260,7 @@ def _settle(
         cells.append(_join(pieces.faces[end], i, j, order))
         moved = cells[-1] != middle
         between, unsure = _between(
-            np.flatnonzero(moved | _is_near(pieces, end, at, bend, order)),
+            np.flatnonzero((moved | _is_near(pieces, end, at, bend, order)) & (bend[0] >= 0.0)),
             pieces,
             end,
             at,
@@ -261,6 +273,35 @@ def _settle(
     owner, cell = np.concatenate(owners), np.concatenate(cells)
     changed = np.append(True, (cell[1:] != cell[:-1]) | (owner[1:] != owner[:-1]))[: len(cell)]
     return owner[changed], cell[changed], doubt
+
+
+def _across(
+    pieces: _Pieces, at: _Place, bend: tuple[Floats, Floats], length: float, order: int
+) -> tuple[Floats, Floats]:
+    """Return the bends, negative for pieces that pass a border of base cells and no third cell.
+
+    All of such a piece is within its length of its ends and its middle, and each of these stands
+    further from every side of its cell but one, the border. Along the sphere x and y change 1.5
+    times as fast as the ground at most.
+    """
+    cross = np.flatnonzero(np.isinf(bend[0]))
+    reach = _FASTEST * length
+    alone = np.ones(len(cross), dtype=bool)
+    scale = float(1 << order)
+    for x, y in ((at[1], at[2]), *zip(pieces.xs, pieces.ys, strict=True)):
+        beyond = np.zeros(len(cross), dtype=np.int64)
+        for value in (x[cross], y[cross]):
+            cell = np.floor(value * scale)
+            low, high = value - reach, value + reach
+            alone &= (np.floor(low * scale) == cell) | (low < 0.0)
+            alone &= (np.floor(high * scale) == cell) | (high >= 1.0)
+            beyond += low < 0.0
+            beyond += high >= 1.0
+        alone &= beyond < 2
+    bends = bend[0].copy(), bend[1].copy()
+    for one in bends:
+        one[cross[alone]] = -1.0
+    return bends
 
 
 def _along_border(pieces: _Pieces, at: _Place) -> NDArray[np.bool_]:
@@ -311,8 +352,8 @@ def _between(
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = (y1 - y0) / (x1 - x0)
         height = y0 + (np.maximum(i0, i1) - x0) * slope - np.maximum(j0, j1)
-        off = np.abs(height)
-        vague = corner & (off > aside) & ~(off > slack_y + slack_x * np.abs(slope))
+        stray = slack_y + slack_x * np.abs(slope)
+        vague = corner & (stray > aside) & ~(np.abs(height) > stray)
     # At the line between the columns the half is still in its first row, or in the next.
     first_row = (height < 0) == (y0 < np.maximum(j0, j1))
     sure = corner & ~vague & ~strays

@@ -1,6 +1,6 @@
 """Shard maps: shard of a grid → granules that touch it."""
 
-from zagg_catalog.shardmap.build import build_map
+from zagg_catalog.shardmap.build import build_map, build_maps
 from zagg_catalog.shardmap.model import ShardMap
 
-__all__ = ["ShardMap", "build_map"]
+__all__ = ["ShardMap", "build_map", "build_maps"]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zagg_catalog.catalog import Catalog
 from zagg_catalog.footprints import Footprints
 from zagg_catalog.grids.base import Near
+from zagg_catalog.grids.plane import unit_vectors
 from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between, to_latlon, to_xyz
 
 PRODUCTS = ("ATL03", "ATL06")
@@ -83,6 +84,35 @@ def with_breadth(footprints: Footprints) -> Footprints:
     return replace(footprints, breadth=breadth)
 
 
+def middle_lines(footprints: Footprints) -> tuple[Floats, Floats, Ints]:
+    """Return the edges between the middles of the rungs of each ladder.
+
+    Parameters
+    ----------
+    footprints : Footprints
+        Rings.
+
+    Returns
+    -------
+    start, end : ndarray of float64, shape (n, 3)
+        Unit vectors on the authalic sphere.
+    ring : ndarray of int64, shape (n,)
+        Which ring each edge lies in, ascending.
+    """
+    ladder = _find_ladders(footprints)
+    xyz = unit_vectors(footprints.lats, footprints.lons)
+    middle = _halfway(xyz, ladder.left, ladder.right)
+    ring = np.repeat(np.flatnonzero(ladder.found), np.diff(ladder.offsets))
+    step = np.flatnonzero(ring[1:] == ring[:-1])
+    return middle[step], middle[step + 1], ring[step]
+
+
+def _halfway(xyz: Floats, left: Ints, right: Ints) -> Floats:
+    middle: Floats = xyz[left] + xyz[right]
+    middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
+    return middle
+
+
 def _cut(centre: Floats, offsets: Ints, near: Near | None) -> tuple[Ints, Ints, Ints]:
     """Cut lines into pieces of a few steps, leaving out the steps that are not near.
 
@@ -103,11 +133,12 @@ def _cut(centre: Floats, offsets: Ints, near: Near | None) -> tuple[Ints, Ints, 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Ladders:
-    """Rungs of the rings that are ladders: ``left[i]`` is opposite ``right[i]``."""
+    """Rungs of the rings that are ladders: vertex ``left[i]`` is opposite vertex ``right[i]``."""
 
     found: NDArray[np.bool_]
-    left: Floats
-    right: Floats
+    left: Ints
+    right: Ints
+    middle: Floats  # unit vectors, on the sphere of geodetic latitudes
     offsets: Ints
     widths: Floats  # the longest rung of each ladder, m
 
@@ -135,16 +166,17 @@ def _find_ladders(footprints: Footprints) -> _Ladders:
     step = np.arange(offsets[-1]) - np.repeat(offsets[:-1], rungs)
     first, total = np.repeat(footprints.offsets[:-1], rungs), np.repeat(counts, rungs)
     turn = np.repeat(end, rungs)
-    left = xyz[first + (turn + 1 + step) % total]
-    right = xyz[first + (turn - step) % total]
-    width = angle_between(left, right) * EARTH_RADIUS
+    left, right = first + (turn + 1 + step) % total, first + (turn - step) % total
+    width = angle_between(xyz[left], xyz[right]) * EARTH_RADIUS
     low, high = (f.reduceat(width, offsets[:-1]) for f in (np.minimum, np.maximum))
     found = even & (low > SWATH_WIDTHS[0]) & (high < SWATH_WIDTHS[1]) & (high < WIDTH_SPREAD * low)
     keep = np.repeat(found, rungs)
+    left, right = left[keep], right[keep]
     return _Ladders(
         found=found,
-        left=left[keep],
-        right=right[keep],
+        left=left,
+        right=right,
+        middle=_halfway(xyz, left, right),
         offsets=np.concatenate([[0], np.cumsum(rungs[found])]).astype(np.int64),
         widths=high[found],
     )
@@ -159,8 +191,7 @@ def _argmin_per_group(values: Floats, offsets: Ints) -> Ints:
 
 def _resample(ladder: _Ladders) -> tuple[Floats, Floats, Ints]:
     """Return centre points, headings and offsets along each ladder, cubic between rungs."""
-    middle = ladder.left + ladder.right
-    middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
+    middle = ladder.middle
     rungs = np.diff(ladder.offsets)
     last = ladder.offsets[1:] - 1
     inner = np.ones(len(middle), dtype=bool)

@@ -1,32 +1,46 @@
-"""Building a shard map: cover the region, join the footprints, keep the columns."""
+"""Building shard maps: cover the region, pair the footprints, keep the columns."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from zagg_catalog.catalog import Catalog, column_values, granule_entries
+from zagg_catalog.catalog import Catalog, granule_entries, plain_metadata
 from zagg_catalog.errors import InvalidOption
-from zagg_catalog.footprints import read_footprints
 from zagg_catalog.grids import HealpixGrid, OutputGrid
+from zagg_catalog.grids.base import Keys, Near
+from zagg_catalog.grids.trace import in_threads
 from zagg_catalog.regions import Region, as_region, bbox_region
 from zagg_catalog.shardmap import beams
-from zagg_catalog.shardmap.backends import Backend, Pairs, choose_backend
+from zagg_catalog.shardmap.backends import Backend, Found, Plan, choose_backend
+from zagg_catalog.shardmap.cells import ORDER
+from zagg_catalog.shardmap.kept import View, kept_of
 from zagg_catalog.shardmap.model import ShardMap
+from zagg_catalog.sphere import Floats, Ints
 
 FOOTPRINTS = ("swath", "beams")
+# Coverages remembered: as many as a team's grids over a few regions.
+_REMEMBERED = 16
+_covered: dict[bytes, Keys] = {}
+Area = Region | Iterable[tuple[Any, Any]]
 
 
 def build_map(
     catalog: Catalog,
     grid: OutputGrid,
     *,
-    region: Region | Iterable[tuple[Any, Any]] | None = None,
-    aoi: Region | Iterable[tuple[Any, Any]] | None = None,
+    region: Area | None = None,
+    aoi: Area | None = None,
     backend: str = "auto",
     mortie_order: int | None = None,
     footprint: str = "swath",
@@ -52,9 +66,8 @@ def build_map(
         HEALPix grids and shapely on rectilinear ones. ``mortie`` knows HEALPix cells only: on
         a rectilinear grid it is shapely too. ``spherely`` works with the stock wheel.
     mortie_order : int, optional
-        Order of the footprint covers on HEALPix, from ``parent_order``, the default, to 29. A
-        finer cover, coarsened, is slightly tighter: 643,220 pairs against 643,229 for one cycle
-        at order 8.
+        Order of the cells that pairs are found by on HEALPix, from ``parent_order`` to 29. It is
+        9 at least, for all grids alike, and by default the larger of 9 and ``parent_order``.
     footprint : {"swath", "beams"}
         ``swath`` is CMR's polygon; ``beams`` cuts those of ATL03 and ATL06 into three beam-pair
         corridors. Other products and footprints that are no swath keep their polygon.
@@ -75,32 +88,211 @@ def build_map(
     MissingBackend
         If spherely was asked for and is not installed.
     """
+    return build_maps(
+        catalog,
+        [grid],
+        region=region,
+        aoi=aoi,
+        backend=backend,
+        mortie_order=mortie_order,
+        footprint=footprint,
+    )[0]
+
+
+def build_maps(
+    catalog: Catalog,
+    grids: Sequence[OutputGrid],
+    *,
+    region: Area | None = None,
+    aoi: Area | None = None,
+    backend: str = "auto",
+    mortie_order: int | None = None,
+    footprint: str = "swath",
+) -> list[ShardMap]:
+    """Build the maps of several grids, going through the catalog once.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Granule metadata.
+    grids : sequence of OutputGrid
+        The grids.
+    region, aoi, backend, mortie_order, footprint
+        As `build_map`, for all grids.
+
+    Returns
+    -------
+    list of ShardMap
+        For each grid the map that `build_map` gives; ``build_wall_s`` is that of all of them.
+
+    Raises
+    ------
+    InvalidOption, InvalidRegion, MissingBackend
+        As `build_map`.
+    """
     started = time.perf_counter()
     if footprint not in FOOTPRINTS:
         raise InvalidOption(f"footprint is 'swath' or 'beams', not {footprint!r}.")
-    join = choose_backend(backend, grid)
-    order = _cover_order(grid, mortie_order)
+    methods = [(choose_backend(backend, grid), _cells_order(grid, mortie_order)) for grid in grids]
     mask = _mask(catalog, region)
-    covered = grid.coverage(mask)
-    footprints = read_footprints(column_values(catalog.table, "geometry"))
-    rings = beams.with_breadth(footprints)
-    if footprint == "beams" and beams.applies(catalog):
-        rings = beams.corridors(footprints, grid.near(covered))
-    pairs = join.join(grid, covered, rings, order=order)
-    problems = footprints.problems | pairs.problems
-    return _assemble(
-        catalog,
-        grid,
-        pairs,
-        problems=problems,
-        repaired=footprints.repaired,
-        aoi=_aoi(grid, mask if aoi is None else as_region(aoi)),
-        metadata=_method(join, footprint, order),
-        started=started,
-    )
+    kept = kept_of(catalog)
+    works = [
+        _Work.start(grid, coverage_of(grid, mask), *method)
+        for grid, method in zip(grids, methods, strict=True)
+    ]
+    strips = footprint == "beams" and beams.applies(catalog)
+    for batch in kept.batches:
+        view = batch.look(_any_near([work.plan for work in works]), cells=not strips)
+        in_threads(partial(_Work.add, view=view, strips=strips), works)
+    area = mask if aoi is None else as_region(aoi)
+    entries = granule_entries(catalog.table, time_key=catalog.metadata.get("time_key"))
+    return [work.finish(catalog, entries, footprint, area, started) for work in works]
 
 
-def _mask(catalog: Catalog, region: Region | Iterable[tuple[Any, Any]] | None) -> Region:
+def coverage_of(grid: OutputGrid, region: Region) -> Keys:
+    """Return `OutputGrid.coverage`, remembered for the last few grids and regions."""
+    digest = hashlib.blake2b(json.dumps(grid.spatial_signature(), sort_keys=True).encode())
+    for polygon in region.polygons():
+        digest.update(np.array([len(polygon), *(len(lats) for lats, _ in polygon)]).tobytes())
+        for ring in polygon:
+            digest.update(np.stack(ring).tobytes())
+    key = digest.digest()
+    covered = _covered.get(key)
+    if covered is None:
+        covered = grid.coverage(region)
+        covered.flags.writeable = False
+        if len(_covered) >= _REMEMBERED:
+            _covered.pop(next(iter(_covered)), None)
+        _covered[key] = covered
+    return covered
+
+
+def _any_near(plans: list[Plan]) -> Near:
+    """Return a test for what is near to the shards of any of the grids."""
+
+    def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
+        near = np.zeros(len(xyz), dtype=bool)
+        for plan in plans:
+            rest = np.flatnonzero(~near)
+            near[rest] = plan.near(xyz[rest], metres)
+        return near
+
+    return test
+
+
+@dataclass(eq=False)
+class _Work:
+    """One grid's map in the making."""
+
+    grid: OutputGrid
+    covered: Keys
+    backend: Backend
+    order: int | None
+    plan: Plan
+    parts: list[_Part] = field(default_factory=list)
+    problems: dict[int, str] = field(default_factory=dict)
+    repaired: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, grid: OutputGrid, covered: Keys, backend: Backend, order: int | None) -> _Work:
+        """Begin with the shards of the region."""
+        plan = backend.plan(grid, covered, order=order)
+        return cls(grid, covered, backend, order, plan)
+
+    def add(self, view: View, strips: bool) -> None:
+        """Add the pairs of a batch of granules, of their beams' strips if wished."""
+        found = self._beams(view) if strips else self.plan.of_view(view)
+        self.problems |= view.problems | found.problems
+        self.repaired |= view.repaired
+        self.parts.append(_Part.of(*found.sorted(view.problems)))
+
+    def _beams(self, view: View) -> Found:
+        rings = beams.corridors(view.rings(), self.grid.near(self.covered))
+        order = np.argsort(rings.granule, kind="stable")
+        return self.plan.of_rings(rings.take(order), view)
+
+    def finish(
+        self, catalog: Catalog, entries: pa.Table, footprint: str, area: Region, started: float
+    ) -> ShardMap:
+        """Return the map."""
+        shards, offsets, rows = _merged(self.parts, len(self.covered))
+        self.parts.clear()
+        used = np.zeros(len(catalog), dtype=bool)
+        used[rows] = True
+        place = np.cumsum(used, dtype=np.int32) - 1
+        keys = self.covered[shards]
+        aoi = _aoi(self.grid, area)
+        metadata = (
+            plain_metadata(catalog.metadata)
+            | _method(self.backend, footprint, self.order)
+            | self._counts(catalog, int(used.sum()), len(keys), len(rows))
+            | ({} if aoi is None else {"aoi_mask": True})
+            | {"build_wall_s": round(time.perf_counter() - started, 3)}
+        )
+        return ShardMap.from_columns(
+            grid_signature=self.grid.spatial_signature(),
+            shards=keys,
+            offsets=offsets,
+            rows=place[rows],
+            table=entries.take(np.flatnonzero(used)),
+            metadata=metadata,
+            mask=None if aoi is None else self.grid.aoi_mask(aoi, keys),
+        )
+
+    def _counts(self, catalog: Catalog, granules: int, shards: int, pairs: int) -> dict[str, Any]:
+        ids = catalog.table["id"]
+        mended = {row: how for row, how in self.repaired.items() if row not in self.problems}
+        quarantined, repaired = (
+            [{"id": ids[row].as_py(), "reason": rows[row]} for row in sorted(rows)]
+            for rows in (self.problems, mended)
+        )
+        return {
+            "total_granules": len(catalog),
+            "granules_assigned": granules,
+            "total_shards": shards,
+            "total_pairs": pairs,
+            "quarantined": quarantined,
+            "repaired": repaired,
+            "complete": catalog.complete and not quarantined,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Pairs of a batch of granules: its shards, how many rows each has, and those."""
+
+    shards: NDArray[np.int32]
+    counts: NDArray[np.int32]
+    rows: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, shards: NDArray[np.int32], rows: NDArray[np.int32]) -> _Part:
+        first = np.flatnonzero(np.append(True, shards[1:] != shards[:-1])[: len(shards)])
+        counts = np.diff(np.append(first, len(shards))).astype(np.int32)
+        return cls(shards[first], counts, rows)
+
+
+def _merged(parts: list[_Part], count: int) -> tuple[Ints, Ints, NDArray[np.int32]]:
+    """Merge the pairs of runs of rows, each by shard, into one list by shard.
+
+    Returns the places of the shards that have a row, where each one's rows start, and the rows.
+    """
+    sizes = np.zeros(count, dtype=np.int64)
+    for part in parts:
+        sizes[part.shards] += part.counts
+    ends = np.cumsum(sizes)
+    rows = np.empty(int(sizes.sum()), dtype=np.int32)
+    following = ends - sizes
+    for part in parts:
+        # A run's rows of one shard stand together: they go behind those of the runs before.
+        shift = following[part.shards] - (np.cumsum(part.counts) - part.counts)
+        rows[np.arange(len(part.rows)) + np.repeat(shift, part.counts)] = part.rows
+        following[part.shards] += part.counts
+    used = np.flatnonzero(sizes)
+    return used, np.append(0, ends[used]), rows
+
+
+def _mask(catalog: Catalog, region: Area | None) -> Region:
     if region is not None:
         return as_region(region)
     box = catalog.metadata.get("bbox")
@@ -117,17 +309,17 @@ def _aoi(grid: OutputGrid, area: Region) -> Region | None:
     return area if config is not None and config.aoi_mask else None
 
 
-def _cover_order(grid: OutputGrid, order: int | None) -> int | None:
+def _cells_order(grid: OutputGrid, order: int | None) -> int | None:
     if not isinstance(grid, HealpixGrid):
         return None
     if order is None:
-        return grid.parent_order
+        return max(grid.parent_order, ORDER)
     if not grid.parent_order <= order <= 29:
         raise InvalidOption(
             f"mortie_order is from the grid's parent_order, {grid.parent_order}, to 29; "
             f"got {order}."
         )
-    return order
+    return max(order, ORDER)
 
 
 def _method(backend: Backend, footprint: str, order: int | None) -> dict[str, Any]:
@@ -138,43 +330,3 @@ def _method(backend: Backend, footprint: str, order: int | None) -> dict[str, An
         "footprint": footprint,
     }
     return method | ({"mortie_order": order} if backend.name == "mortie" else {})
-
-
-def _assemble(
-    catalog: Catalog,
-    grid: OutputGrid,
-    pairs: Pairs,
-    *,
-    problems: dict[int, str],
-    repaired: dict[int, str],
-    aoi: Region | None,
-    metadata: dict[str, Any],
-    started: float,
-) -> ShardMap:
-    shards, offsets, rows = pairs.grouped()
-    used, rows = np.unique(rows, return_inverse=True)
-    ids = catalog.table["id"]
-    quarantined, mended = (
-        [{"id": ids[row].as_py(), "reason": rows[row]} for row in sorted(rows)]
-        for rows in (problems, {row: how for row, how in repaired.items() if row not in problems})
-    )
-    counts = {
-        "total_granules": len(catalog),
-        "granules_assigned": len(used),
-        "total_shards": len(shards),
-        "total_pairs": len(rows),
-        "quarantined": quarantined,
-        "repaired": mended,
-        "complete": catalog.complete and not quarantined,
-        **({} if aoi is None else {"aoi_mask": True}),
-        "build_wall_s": round(time.perf_counter() - started, 3),
-    }
-    return ShardMap.from_columns(
-        grid_signature=grid.spatial_signature(),
-        shards=shards,
-        offsets=offsets,
-        rows=rows.astype(np.int64),
-        table=granule_entries(catalog.table, time_key=catalog.metadata.get("time_key")).take(used),
-        metadata=catalog.metadata | metadata | counts,
-        mask=None if aoi is None else grid.aoi_mask(aoi, shards),
-    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zagg_catalog.catalog import entry_dicts
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zagg_catalog.regions import Region
 
 ShardKeys = NDArray[np.uint64]
+Rows = NDArray[np.signedinteger[Any]]
 
 ENTRY_SCHEMA = pa.schema(
     [
@@ -79,21 +80,17 @@ class ShardMap:
         metadata: dict[str, Any] | None = None,
         aoi_mask: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        if len(shard_keys) != len(granules):
-            raise InvalidShardMap(
-                f"shard_keys and granules must be parallel; got {len(shard_keys)} and "
-                f"{len(granules)} of them."
-            )
-        table, rows = _intern(entry for shard in granules for entry in shard)
+        check_parallel(len(shard_keys), len(granules))
+        table, rows = intern(entry for shard in granules for entry in shard)
         counts = [len(shard) for shard in granules]
         self._set(
             grid_signature=grid_signature,
-            shards=_as_keys(shard_keys),
+            shards=as_keys(shard_keys),
             offsets=np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64),
             rows=rows,
             table=table,
             metadata=metadata or {},
-            mask=None if aoi_mask is None else _as_mask(aoi_mask),
+            mask=None if aoi_mask is None else as_mask(aoi_mask),
         )
 
     @classmethod
@@ -103,7 +100,7 @@ class ShardMap:
         grid_signature: dict[str, Any],
         shards: ShardKeys,
         offsets: Ints,
-        rows: Ints,
+        rows: Rows,
         table: pa.Table,
         metadata: dict[str, Any],
         mask: Mask | None = None,
@@ -118,8 +115,8 @@ class ShardMap:
             Ascending keys.
         offsets : ndarray of int64, shape (shards + 1,)
             Where each shard's rows start.
-        rows : ndarray of int64, shape (pairs,)
-            Rows of ``table``, ascending inside each shard.
+        rows : ndarray of int, shape (pairs,)
+            Rows of ``table``, ascending inside each shard; kept as int32.
         table : pyarrow.Table
             Columns ``id``, ``s3``, ``https``, ``time_start``, ``time_end``, ``extra``.
         metadata : dict
@@ -150,7 +147,7 @@ class ShardMap:
         grid_signature: dict[str, Any],
         shards: ShardKeys,
         offsets: Ints,
-        rows: Ints,
+        rows: Rows,
         table: pa.Table,
         metadata: dict[str, Any],
         mask: Mask | None,
@@ -165,7 +162,8 @@ class ShardMap:
         self.metadata = metadata
         self.shards = shards
         self.offsets = offsets
-        self.rows = rows
+        # Half the memory, and no table of granules has 2**31 rows.
+        self.rows = rows.astype(np.int32, copy=False)
         self.mask = mask
         self.table = table.select(ENTRY_SCHEMA.names).cast(ENTRY_SCHEMA)
 
@@ -238,6 +236,31 @@ class ShardMap:
             {"shard_key": pa.array(keys, pa.uint64()), "id": self.table["id"].take(self.rows)}
         )
 
+    def select(self, keys: ArrayLike | Iterable[int]) -> ShardMap:
+        """Return a map of some shards, with their granules only.
+
+        Parameters
+        ----------
+        keys : iterable of int or ndarray of uint64
+            Shard keys, in any order; one given twice counts once.
+
+        Returns
+        -------
+        ShardMap
+            Its counts in ``metadata`` are its own; ``selected_from`` is the number of shards of
+            the whole.
+
+        Raises
+        ------
+        UnknownShard
+            If the map does not have one of them; the message names them.
+        InvalidShardMap
+            If a key is no unsigned 64-bit integer.
+        """
+        from zagg_catalog.shardmap.selection import select
+
+        return select(self, keys)
+
     def check(self, grid: OutputGrid) -> None:
         """Check that this map belongs to a grid.
 
@@ -280,8 +303,8 @@ class ShardMap:
         )
 
     def to_json(self, path: str | Path) -> None:
-        """Write the manifest that zagg's runner loads; see `zagg_catalog.shardmap.manifest`."""
-        from zagg_catalog.shardmap.manifest import write_json
+        """Write the manifest that zagg's runner loads; see `zagg_catalog.shardmap.document`."""
+        from zagg_catalog.shardmap.document import write_json
 
         write_json(self, path)
 
@@ -294,7 +317,7 @@ class ShardMap:
         InvalidShardMap
             If the file is not a manifest.
         """
-        from zagg_catalog.shardmap.manifest import read_json
+        from zagg_catalog.shardmap.document import read_json
 
         return read_json(path)
 
@@ -305,20 +328,46 @@ class ShardMap:
         write_parquet(self, path)
 
     @classmethod
-    def from_parquet(cls, path: str | Path) -> ShardMap:
+    def from_parquet(
+        cls, path: str | Path, *, shards: ArrayLike | Iterable[int] | None = None
+    ) -> ShardMap:
         """Read a parquet manifest, ours or zagg's.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        shards : iterable of int or ndarray of uint64, optional
+            Read these shards and their granules only; what `select` gives of the whole map.
 
         Raises
         ------
         InvalidShardMap
             If the file is not a manifest.
+        UnknownShard
+            If the map does not have one of the shards asked for.
         """
         from zagg_catalog.shardmap.manifest import read_parquet
 
-        return read_parquet(path)
+        return read_parquet(path, shards=shards)
 
 
-def _as_keys(keys: Sequence[int]) -> ShardKeys:
+def check_parallel(keys: int, granules: int) -> None:
+    """Raise `InvalidShardMap` if there are not as many keys as lists of granules."""
+    if keys != granules:
+        raise InvalidShardMap(
+            f"shard_keys and granules must be parallel; got {keys} and {granules} of them."
+        )
+
+
+def as_keys(keys: Sequence[int]) -> ShardKeys:
+    """Return integers as shard keys, uint64.
+
+    Raises
+    ------
+    InvalidShardMap
+        If one is no unsigned 64-bit integer.
+    """
     for key in keys:
         # A float or a negative number is a key that went through a lossy reader.
         if isinstance(key, bool) or not isinstance(key, int | np.integer) or not 0 <= key < 2**64:
@@ -329,13 +378,32 @@ def _as_keys(keys: Sequence[int]) -> ShardKeys:
     return np.fromiter((int(key) for key in keys), dtype=np.uint64, count=len(keys))
 
 
-def _as_mask(cells: Sequence[Sequence[int]]) -> Mask:
+def as_mask(cells: Sequence[Sequence[int]]) -> Mask:
+    """Return the cells of each shard, lists of integers, as a mask's two columns."""
     sizes = np.cumsum([0, *map(len, cells)], dtype=np.int64)
-    return _as_keys([cell for shard in cells for cell in shard]), sizes
+    return as_keys([cell for shard in cells for cell in shard]), sizes
 
 
-def _intern(entries: Iterable[dict[str, Any]]) -> tuple[pa.Table, Ints]:
-    """Return a table of the distinct entries and each entry's row in it."""
+def intern(entries: Iterable[dict[str, Any]]) -> tuple[pa.Table, Ints]:
+    """Return a table of the distinct entries and each entry's row in it.
+
+    Parameters
+    ----------
+    entries : iterable of dict
+        As in `ShardMap.granules`.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        Columns of `ENTRY_SCHEMA`, in order of first appearance.
+    rows : ndarray of int64, shape (entries,)
+        Row of each entry.
+
+    Raises
+    ------
+    InvalidShardMap
+        If an entry is no object with an id, or a field of it is no text.
+    """
     seen: dict[tuple[Any, ...], int] = {}
     rows: list[int] = []
     for entry in entries:

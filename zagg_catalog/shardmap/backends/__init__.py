@@ -5,9 +5,9 @@ from __future__ import annotations
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.shardmap.backends import mortie, planar, spherely
-from zagg_catalog.shardmap.backends.base import Backend, Pairs
+from zagg_catalog.shardmap.backends.base import Backend, Found, Plan
 
-__all__ = ["BACKENDS", "Backend", "Pairs", "choose_backend"]
+__all__ = ["BACKENDS", "Backend", "Found", "Plan", "choose_backend"]
 
 BACKENDS = ("auto", "spherely", "mortie")
 

@@ -1,4 +1,4 @@
-"""What a geometry backend is, and the pairs that it gives."""
+"""What a geometry backend is, and what it finds."""
 
 from __future__ import annotations
 
@@ -9,53 +9,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.footprints import Footprints
+from zagg_catalog.grids.base import Near
+from zagg_catalog.shardmap.cells import Cells
+from zagg_catalog.shardmap.kept import View
 from zagg_catalog.sphere import Ints
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pairs:
-    """Pairs of shards and rings, parallel; one pair may be there several times.
+class Found:
+    """Pairs of shards and granules, parallel; one pair may be there several times.
 
     Parameters
     ----------
-    shards : ndarray of uint64, shape (pairs,)
-        Shard keys.
-    rings : ndarray of int64, shape (pairs,)
-        Rings of the footprints that were joined.
-    granule : ndarray of int64, shape (rings,)
-        Catalog row of each ring.
+    shards : ndarray of int, shape (pairs,)
+        Places of shards among those of the region.
+    rows : ndarray of int, shape (pairs,)
+        Catalog rows.
     problems : dict of int to str
-        Catalog rows whose footprint the backend could not use, and why. Their pairs are
-        left out.
+        Rows whose footprint the backend could not use, and why. Their pairs are left out.
     """
 
-    shards: NDArray[np.uint64]
-    rings: Ints
-    granule: Ints
+    shards: NDArray[np.integer[Any]]
+    rows: NDArray[np.integer[Any]]
     problems: dict[int, str] = field(default_factory=dict)
 
-    def grouped(self) -> tuple[NDArray[np.uint64], Ints, Ints]:
-        """Return the pairs by shard.
+    def sorted(self, problems: dict[int, str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return shards and rows of the pairs, by shard and then by row, each pair once.
 
-        Returns
-        -------
-        shards : ndarray of uint64, shape (shards,)
-            Ascending keys with at least one granule.
-        offsets : ndarray of int64, shape (shards + 1,)
-            Where each shard's rows start.
-        rows : ndarray of int64, shape (pairs,)
-            Catalog rows, ascending inside each shard, each once.
+        Parameters
+        ----------
+        problems : dict of int to str
+            Rows that are left out, beside this one's own.
         """
-        rows = self.granule[self.rings]
-        good = ~np.isin(rows, np.fromiter(self.problems, np.int64, len(self.problems)))
-        keys, rows = self.shards[good], rows[good]
-        order = np.lexsort((rows, keys))
-        keys, rows = keys[order], rows[order]
-        first = np.ones(len(keys), dtype=bool)
-        first[1:] = (keys[1:] != keys[:-1]) | (rows[1:] != rows[:-1])
-        keys, rows = keys[first], rows[first]
-        shards, starts = np.unique(keys, return_index=True)
-        return shards, np.append(starts, len(keys)).astype(np.int64), rows
+        # One number for each pair, since millions of numbers sort fast.
+        both = (self.shards.astype(np.int64) << 32) | self.rows
+        both.sort()
+        if len(both):
+            both = both[np.append(True, both[1:] != both[:-1])]
+        rows = both.astype(np.int32)
+        bad = [*problems, *self.problems]
+        if bad:
+            good = ~np.isin(rows, np.array(bad, dtype=np.int32))
+            both, rows = both[good], rows[good]
+        return (both >> 32).astype(np.int32), rows
+
+
+class Plan(Protocol):
+    """A way to find the pairs of one grid and region, footprints a batch at a time."""
+
+    @property
+    def near(self) -> Near:
+        """A quick test for points that may be near the region's shards."""
+
+    def of_view(self, view: View) -> Found:
+        """Return the pairs of whole footprints; the view has cells."""
+
+    def of_rings(self, footprints: Footprints, view: View) -> Found:
+        """Return the pairs of other rings of the same granules."""
 
 
 class Backend(Protocol):
@@ -65,10 +75,8 @@ class Backend(Protocol):
     def name(self) -> str:
         """Name as recorded in a map's metadata."""
 
-    def join(
-        self, grid: Any, covered: NDArray[np.uint64], footprints: Footprints, *, order: int | None
-    ) -> Pairs:
-        """Pair footprints with the shards that they reach.
+    def plan(self, grid: Any, covered: NDArray[np.uint64], *, order: int | None) -> Plan:
+        """Make ready to pair footprints with the shards that they reach.
 
         Parameters
         ----------
@@ -76,13 +84,9 @@ class Backend(Protocol):
             The grid.
         covered : ndarray of uint64, shape (shards,)
             Ascending keys of the region's shards; no other is paired.
-        footprints : Footprints
-            Rings.
         order : int or None
             Order of the footprint covers; HEALPix only.
-
-        Returns
-        -------
-        Pairs
-            The pairs, in any order.
         """
+
+
+__all__ = ["Backend", "Cells", "Found", "Ints", "Plan", "View"]

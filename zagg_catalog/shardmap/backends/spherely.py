@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from zagg_catalog.errors import MissingBackend
 from zagg_catalog.footprints import Footprints, ragged_rings
-from zagg_catalog.shardmap.backends.base import Backend, Pairs
+from zagg_catalog.grids.base import Near
+from zagg_catalog.shardmap.backends.base import Backend, Found, Plan
+from zagg_catalog.shardmap.kept import View
 from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints
 
 Geographies = NDArray[np.object_]
@@ -61,34 +63,68 @@ class Spherely:
             )
         self.candidates = candidates
 
-    def join(
-        self, grid: Any, covered: NDArray[np.uint64], footprints: Footprints, *, order: int | None
-    ) -> Pairs:
-        """Pair footprints with the shards that they reach; see `Backend.join`."""
+    def plan(self, grid: Any, covered: NDArray[np.uint64], *, order: int | None) -> Plan:
+        """Make ready to pair footprints with shards; see `Backend.plan`."""
+        return Tested(self.candidates.plan(grid, covered, order=order), grid, covered)
+
+
+class Tested:
+    """Tests the pairs that another plan finds."""
+
+    def __init__(self, candidates: Plan, grid: Any, covered: NDArray[np.uint64]) -> None:
+        self._candidates, self._grid, self._covered = candidates, grid, covered
+
+    @property
+    def near(self) -> Near:
+        """A quick test for points that may be near the region's shards."""
+        return self._candidates.near
+
+    def of_view(self, view: View) -> Found:
+        """Return the pairs of whole footprints."""
+        found = self._candidates.of_view(view)
+        rows = np.unique(found.rows).astype(np.int64)
+        return self._tested(found, view.rings(rows), view)
+
+    def of_rings(self, footprints: Footprints, view: View) -> Found:
+        """Return the pairs of other rings of the same granules."""
+        return self._tested(self._candidates.of_rings(footprints, view), footprints, view)
+
+    def _tested(self, found: Found, footprints: Footprints, view: View) -> Found:
+        shards, rows = found.sorted({})
+        if not len(rows):
+            return found
+        # Every ring of a granule is tested, whichever of them the candidate was found by.
+        first = np.searchsorted(footprints.granule, rows)
+        counts = np.searchsorted(footprints.granule, rows, side="right") - first
+        ring = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+        keep = self._meet(footprints, ring, np.repeat(shards, counts))
+        return Found(
+            shards=np.repeat(shards, counts)[keep],
+            rows=np.repeat(rows, counts)[keep],
+            problems=found.problems,
+        )
+
+    def _meet(
+        self, footprints: Footprints, rings: Ints, shards: NDArray[np.int32]
+    ) -> NDArray[np.bool_]:
+        """Return which pairs of ring and shard touch, or come within the outline's error."""
         import spherely
 
-        found = self.candidates.join(grid, covered, footprints, order=order)
-        if not len(found.rings):
-            return found
-        rings, ring_of = np.unique(found.rings, return_inverse=True)
-        keys, key_of = np.unique(found.shards, return_inverse=True)
-        some = footprints.take(rings)
-        swaths, no_swath = _geographies(_wkb(some.lats, some.lons, some.offsets))
-        cells, no_cell = _geographies(_wkb(*ragged_rings(*grid.shard_outlines(keys, OUTLINE))))
+        some, ring_of = np.unique(rings, return_inverse=True)
+        places, key_of = np.unique(shards, return_inverse=True)
+        taken = footprints.take(some)
+        swaths, no_swath = _geographies(_wkb(taken.lats, taken.lons, taken.offsets))
+        outlines = self._grid.shard_outlines(self._covered[places], OUTLINE)
+        cells, no_cell = _geographies(_wkb(*ragged_rings(*outlines)))
         # What spherely cannot build (a ring that crosses itself) keeps its candidates.
-        keep = no_swath[ring_of] | no_cell[key_of]
+        keep: NDArray[np.bool_] = no_swath[ring_of] | no_cell[key_of]
         test = np.flatnonzero(~keep)
         keep[test] = spherely.intersects(swaths[ring_of[test]], cells[key_of[test]])
         # An outline's edges stray from the shard's sides: what is that near may touch.
         test = test[~keep[test]]
         apart = spherely.distance(swaths[ring_of[test]], cells[key_of[test]], radius=EARTH_RADIUS)
         keep[test] = apart <= OUTLINE
-        return Pairs(
-            shards=found.shards[keep],
-            rings=found.rings[keep],
-            granule=footprints.granule,
-            problems=found.problems,
-        )
+        return keep
 
 
 def _wkb(lats: Floats, lons: Floats, offsets: Ints) -> Geographies:

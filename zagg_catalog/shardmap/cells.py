@@ -1,0 +1,320 @@
+"""Footprint cells: the HEALPix cells of one order that each footprint reaches.
+
+They are the same whatever grid is built: a coarser shard is reached where one of its cells is,
+and a finer one lies in a cell that is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mortie
+import numpy as np
+from numpy.typing import NDArray
+
+from zagg_catalog.footprints import Footprints
+from zagg_catalog.grids.plane import ring_edges
+from zagg_catalog.grids.trace import distinct, trace
+from zagg_catalog.shardmap import beams
+from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints
+
+# The order of footprint cells, 12.7 km.
+ORDER = 9
+# Bits of a cell's number, below those of its row.
+_BITS = 2 * ORDER + 5
+# Every cell of order 0 has a circle of this diameter inside, radians; half with each order.
+INNER_CIRCLE = 0.6
+# A line through the middle of a ring meets each circle inside, if it is that wide: less than 2.
+_MIDDLE_ENOUGH = 1.9
+# A word holds the base cell and then the nested digits from its top, and the order at its end.
+_FIRST_BASE = 1 << (2 * ORDER)
+_WORD_SHIFT = np.uint64(60 - 2 * ORDER)
+_ORDER_BITS = np.uint8(31)
+
+Numbers = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Cells of a run of catalog rows.
+
+    Attributes
+    ----------
+    first : int
+        The first row.
+    offsets : ndarray of int64, shape (rows + 1,)
+        Where each row's cells start.
+    numbers : ndarray of int32, shape (cells,)
+        Ascending and distinct inside a row. Twice the nested number and one for a cell of
+        `ORDER`; that times four for each order coarser (known as zuniq). So shifted to the
+        right, a number is that of a coarser cell. Coarser ones are inside broad footprints.
+    known : ndarray of bool, shape (rows,)
+        Rows whose cells are here; the others were too far away to be looked at.
+    """
+
+    first: int
+    offsets: Ints
+    numbers: Numbers
+    known: NDArray[np.bool_]
+
+    @property
+    def rows(self) -> NDArray[np.int32]:
+        """Catalog row of each cell."""
+        counts = np.diff(self.offsets)
+        return np.repeat(np.arange(self.first, self.first + len(counts), dtype=np.int32), counts)
+
+    def with_more(self, other: Cells) -> Cells:
+        """Return these cells with those of rows that only another knows of."""
+        lacking = other.known & ~self.known
+        keep = np.concatenate([np.ones(len(self.numbers), bool), lacking[other.rows - self.first]])
+        rows = np.concatenate([self.rows, other.rows])[keep]
+        numbers = np.concatenate([self.numbers, other.numbers])[keep]
+        order = np.argsort(rows, kind="stable")
+        counts = np.bincount(rows - self.first, minlength=len(self.known))
+        return Cells(self.first, _starts(counts), numbers[order], self.known | other.known)
+
+    def shards(
+        self, order: int, covered: Ints, places: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the shards of some order, at most `ORDER`, that the cells lie in or hold.
+
+        Parameters
+        ----------
+        order : int
+            Order of the shards.
+        covered : ndarray of int64, shape (shards,)
+            Nested numbers of the shards that matter, ascending.
+        places : ndarray of int32, shape (12 * 4**order,)
+            Place of each shard of the sphere among them, or -1.
+
+        Returns
+        -------
+        places, rows : ndarray of int32
+            Pairs of shard and catalog row; a few of them more than once.
+        """
+        shift = 2 * (ORDER - order) + 1
+        coarse = self.numbers >> np.int32(shift)
+        fresh = np.ones(len(coarse), dtype=bool)
+        # The cells of one shard stand side by side.
+        np.not_equal(coarse[1:], coarse[:-1], out=fresh[1:])
+        starts = self.offsets[:-1]
+        fresh[starts[starts < len(coarse)]] = True
+        found = places[coarse]
+        fresh &= found >= 0
+        which = np.flatnonzero(fresh)
+        rows = self.rows
+        larger = np.flatnonzero((self.numbers & np.int32((1 << shift) - 1)) == 0)
+        if not len(larger):
+            return found[which], rows[which]
+        low, high = _ranges(self.numbers[larger])
+        low, high = np.searchsorted(covered, [low >> (shift - 1), high >> (shift - 1)])
+        held = _runs(low, high)
+        return (
+            np.concatenate([found[which], held.astype(np.int32)]),
+            np.concatenate([rows[which], np.repeat(rows[larger], high - low)]),
+        )
+
+
+def _ranges(numbers: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
+    """Return the first nested number of `ORDER` in each cell, and the one after its last."""
+    wide = numbers.astype(np.int64)
+    least = wide & -wide
+    start = (wide ^ least) >> 1
+    return start, start + least
+
+
+def _runs(low: Ints, high: Ints) -> Ints:
+    """Return all integers from each low to before its high."""
+    counts = high - low
+    runs: Ints = np.arange(counts.sum()) + np.repeat(low - (np.cumsum(counts) - counts), counts)
+    return runs
+
+
+def none_known(first: int, last: int) -> Cells:
+    """Return cells of rows none of which is known."""
+    count = last - first
+    nothing = np.empty(0, dtype=np.int32)
+    return Cells(first, np.zeros(count + 1, np.int64), nothing, np.zeros(count, dtype=bool))
+
+
+def footprint_cells(footprints: Footprints, first: int, last: int) -> tuple[Cells, dict[int, str]]:
+    """Find the cells that footprints reach.
+
+    Parameters
+    ----------
+    footprints : Footprints
+        Rings of catalog rows from ``first`` to before ``last``.
+    first, last : int
+        The rows.
+
+    Returns
+    -------
+    cells : Cells
+        Of every row that has a ring.
+    problems : dict of int to str
+        Rows with a ring that mortie cannot cover, and why; they have no cells.
+
+    Notes
+    -----
+    The cells that an edge passes through, to 6 mm, and those wholly inside: a ladder too narrow
+    for two cells side by side has each of those on its middle line, a ring too narrow for one
+    has none, and others are covered by mortie.
+    """
+    row = footprints.granule - first
+    start, end, ring = ring_edges(footprints.lats, footprints.lons, footprints.offsets)
+    start, end, ring = _with_middles(footprints, start, end, ring)
+    found = trace(start, end, row[ring], ORDER)
+    found <<= 1
+    found |= 1
+    inside, problems = _inside(footprints, first)
+    if len(inside):
+        found = _united(found, distinct(inside))
+    if problems:
+        bad = np.fromiter(problems, np.int64) - first
+        found = found[~np.isin(found >> _BITS, bad)]
+    counts = np.bincount(found >> _BITS, minlength=last - first)
+    numbers = (found & ((1 << _BITS) - 1)).astype(np.int32)
+    known = np.zeros(last - first, dtype=bool)
+    known[row] = True
+    return Cells(first, _starts(counts), numbers, known), problems
+
+
+def _with_middles(
+    footprints: Footprints, start: Floats, end: Floats, ring: Ints
+) -> tuple[Floats, Floats, Ints]:
+    """Add the middle lines of ladders that are wide enough to hold a cell, and not two."""
+    need = may_hold(footprints, ORDER) & ~_broad(footprints)
+    if not need.any():
+        return start, end, ring
+    rings = np.flatnonzero(need)
+    more = beams.middle_lines(footprints.take(rings))
+    both = np.concatenate([ring, rings[more[2]]])
+    order = np.argsort(both, kind="stable")
+    start, end = (
+        np.concatenate([a, b])[order] for a, b in zip((start, end), more[:2], strict=True)
+    )
+    return start, end, both[order]
+
+
+def may_hold(footprints: Footprints, order: int) -> NDArray[np.bool_]:
+    """Return which rings may have a whole cell of an order inside, no edge passing through it."""
+    if footprints.breadth is None:
+        return np.ones(len(footprints), dtype=bool)
+    wide: NDArray[np.bool_] = footprints.breadth >= INNER_CIRCLE * EARTH_RADIUS / 2**order
+    return wide
+
+
+def _broad(footprints: Footprints) -> NDArray[np.bool_]:
+    """Return which rings may have a cell inside that the middle line passes by."""
+    if footprints.breadth is None:
+        return np.ones(len(footprints), dtype=bool)
+    least = _MIDDLE_ENOUGH * INNER_CIRCLE * EARTH_RADIUS / 2**ORDER
+    broad: NDArray[np.bool_] = footprints.breadth >= least
+    return broad
+
+
+def _inside(footprints: Footprints, first: int) -> tuple[Ints, dict[int, str]]:
+    """Return row and cell, as `trace` does, of the cells that broad rings hold."""
+    (words, offsets), rings, problems = cover(footprints, np.flatnonzero(_broad(footprints)), ORDER)
+    if not len(rings):
+        return np.empty(0, np.int64), problems
+    row = np.repeat(footprints.granule[rings] - first, np.diff(offsets))
+    return (row << _BITS) | numbers_of(words), problems
+
+
+def _united(passed: Ints, inside: Ints) -> Ints:
+    """Add to the cells inside those passed that are in none of them."""
+    row, number = inside >> _BITS, inside & ((1 << _BITS) - 1)
+    low, high = _ranges(number)
+    shift = _BITS - 1
+    low, high = (row << shift) | low, (row << shift) | high
+    cell = passed >> 1
+    place = np.searchsorted(low, cell, side="right") - 1
+    held = (place >= 0) & (cell < high[np.maximum(place, 0)])
+    return distinct(np.concatenate([passed[~held], inside]))
+
+
+def numbers_of(words: NDArray[np.uint64]) -> Numbers:
+    """Return the numbers, as `Cells` has them, of mortie's words of `ORDER` and coarser."""
+    number = (words >> _WORD_SHIFT).astype(np.int32)
+    number -= np.int32(_FIRST_BASE)
+    number <<= np.int32(1)
+    up = ORDER - (words.astype(np.uint8) & _ORDER_BITS)
+    if up.any():
+        number |= np.int32(1) << (up.astype(np.int32) << np.int32(1))
+    else:
+        number |= np.int32(1)
+    return number
+
+
+def words_of(numbers: NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
+    """Return mortie's words of numbers as `Cells` has them."""
+    start, end = _ranges(numbers)
+    words = (start + _FIRST_BASE).astype(np.uint64) << _WORD_SHIFT
+    up = np.log2((end - start).astype(np.float64)).astype(np.uint64) >> np.uint64(1)
+    words |= np.uint64(ORDER) - up
+    return words
+
+
+def coarse_numbers(keys: NDArray[np.uint64], order: int) -> Ints:
+    """Return the nested numbers of shard keys of an order, at most `ORDER`."""
+    numbers: Ints = (keys >> np.uint64(60 - 2 * order)).astype(np.int64) - (1 << (2 * order))
+    return numbers
+
+
+def _starts(counts: Ints) -> Ints:
+    starts = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=starts[1:])
+    return starts
+
+
+Mocs = tuple[NDArray[np.uint64], Ints]
+
+
+def cover(footprints: Footprints, rings: Ints, order: int) -> tuple[Mocs, Ints, dict[int, str]]:
+    """Cover rings with cells, leaving out those that mortie refuses.
+
+    Parameters
+    ----------
+    footprints : Footprints
+        All rings.
+    rings : ndarray of int64
+        Which of them to cover.
+    order : int
+        Finest order of the cells, 1 to 29.
+
+    Returns
+    -------
+    mocs : (words, offsets)
+        Ragged compact covers, parallel to the rings returned.
+    rings : ndarray of int64
+        The rings that were covered.
+    problems : dict of int to str
+        Catalog row of each ring that was refused, and why.
+    """
+    some = footprints.take(rings)
+    try:
+        return _cover_all(some, order), rings, {}
+    except ValueError as error:
+        # One bad ring fails the whole batch: halve it until the bad one stands alone.
+        if len(rings) == 1:
+            empty = np.empty(0, np.uint64), np.zeros(1, np.int64)
+            return empty, rings[:0], {int(some.granule[0]): f"mortie cannot cover it: {error}"}
+    half = len(rings) // 2
+    (words_a, offsets_a), rings_a, bad_a = cover(footprints, rings[:half], order)
+    (words_b, offsets_b), rings_b, bad_b = cover(footprints, rings[half:], order)
+    mocs = (
+        np.concatenate([words_a, words_b]),
+        np.concatenate([offsets_a, offsets_b[1:] + offsets_a[-1]]),
+    )
+    return mocs, np.concatenate([rings_a, rings_b]), bad_a | bad_b
+
+
+def _cover_all(footprints: Footprints, order: int) -> Mocs:
+    if not len(footprints):
+        return np.empty(0, np.uint64), np.zeros(1, np.int64)
+    words, offsets = mortie.polygons_to_morton_mocs(
+        footprints.lats, footprints.lons, footprints.offsets, order=order
+    )
+    return words, offsets
