@@ -125,12 +125,20 @@ def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Valu
     fetching = healing(
         fetch_slice, settings.fetch_timeout, result_storage=storage, refresh_cache=job.force
     )
+    # All slices together use as many connections as one fetch may.
+    side_by_side = max(1, min(len(queries), settings.workers))
+    source = {
+        "root": job.root,
+        "api": job.api,
+        "connections": max(1, get_settings().connections // side_by_side),
+        "checkpoint": str(session.checkpoint),
+    }
     futures: list[PrefectFuture[Values]] = []
     for number, query in enumerate(queries, 1):
         values = query_values(query)
-        key = session.key({"query": values, "root": job.stac_root})
+        key = session.key({"query": values, "root": job.root, "api": job.api})
         label = f"{job.name} {number} of {len(queries)}"
-        futures.append(fetching.submit(values, job.stac_root, key, label))
+        futures.append(fetching.submit(values, source, key, label))
     with progress("fetch", job, len(futures), f"Fetching {job.slot}") as bar:
         for future in as_completed(futures):
             future.wait()

@@ -11,6 +11,7 @@ from zagg_catalog.releases import Slot
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources import Query
 from zagg_catalog.sources.query import PROVIDER
+from zagg_catalog.sources.source import ApiName
 from zagg_catalog.store import Store, open_store
 
 # A query of fewer square degrees is one slice: it has a few granules.
@@ -34,8 +35,12 @@ class Job:
         URL of the store.
     stac_root : str
         Root of the STAC API.
+    api : {"stac", "cmr"}
+        What is asked: that STAC API, or CMR's own search.
+    cmr_root : str
+        Root of CMR's own search.
     provider : str
-        Its sub-catalog.
+        Sub-catalog of the STAC API; CMR's provider.
     convention : {"mission", "nominal"}
         What the cycle means.
     slices : int or None
@@ -49,6 +54,8 @@ class Job:
     region: RegisteredRegion
     store: str = field(default_factory=lambda: get_settings().store)
     stac_root: str = field(default_factory=lambda: get_settings().stac_root)
+    api: ApiName = field(default_factory=lambda: get_settings().api)
+    cmr_root: str = field(default_factory=lambda: get_settings().cmr_root)
     provider: str = PROVIDER
     convention: Convention = "mission"
     slices: int | None = None
@@ -58,6 +65,11 @@ class Job:
     def slot(self) -> Slot:
         """What the release is for."""
         return Slot(self.product, self.region.name, self.cycle)
+
+    @property
+    def root(self) -> str:
+        """Root of the API that is asked."""
+        return self.stac_root if self.api == "stac" else self.cmr_root
 
     @property
     def name(self) -> str:

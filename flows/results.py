@@ -86,6 +86,11 @@ class Session:
         self._keys.add(key)
         return key
 
+    @property
+    def checkpoint(self) -> Path:
+        """Folder in which a slice keeps the parts of it that are fetched."""
+        return self._folder / "checkpoints"
+
     def end(self) -> None:
         """End the session: its release is published, and its slices are in the catalog."""
         self._path.unlink(missing_ok=True)
@@ -96,7 +101,8 @@ class Session:
         token = uuid.uuid4().hex
         self._path.parent.mkdir(parents=True, exist_ok=True)
         limit = time.time() - flow_settings().session_hours * 3600
-        for path in self._folder.glob("slice-*"):
+        left = [*self._folder.glob("slice-*"), *self.checkpoint.glob("*")]
+        for path in left:
             if path.stat().st_mtime < limit:
                 path.unlink(missing_ok=True)  # of a run that was never continued
         self._path.write_text(json.dumps({"token": token, "started": time.time()}))

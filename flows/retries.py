@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import Any
 
 from prefect import Task
@@ -22,8 +21,6 @@ from zagg_catalog.errors import (
 # A killed worker of Dask; named, because Dask need not be installed.
 _KILLED = {"KilledWorker", "CommClosedError", "WorkerStartTimeoutError"}
 _NETWORK = (ConnectionError, TimeoutError)
-# What a server refuses today it refuses in a minute, too.
-_REFUSED = re.compile(r"was refused: HTTP 4|cannot be sent|redirect")
 
 
 def _not_about_threads(record: logging.LogRecord) -> bool:
@@ -51,9 +48,9 @@ def can_heal(error: BaseException) -> bool:
     if isinstance(error, (BadResponse, IncompleteHarvest, PointerConflict, *_NETWORK)):
         return True
     if isinstance(error, RequestFailed):
-        return not _REFUSED.search(str(error))
+        return not error.final
     if isinstance(error, StoreUnavailable):
-        return "try again" in str(error)
+        return error.transient
     return type(error).__name__ in _KILLED
 
 

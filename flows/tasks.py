@@ -39,15 +39,15 @@ _loading = Lock()
     result_serializer="json",
     cache_result_in_memory=False,
 )
-def fetch_slice(query: Values, stac_root: str, key: str, label: str) -> Values:
+def fetch_slice(query: Values, source: Values, key: str, label: str) -> Values:
     """Fetch one slice of a query.
 
     Parameters
     ----------
     query : dict
         Arguments of `Query`.
-    stac_root : str
-        Root of the STAC API.
+    source : dict
+        ``root`` of the API, ``api``, and if wanted ``connections`` and ``checkpoint``.
     key : str
         Name of the result.
     label : str
@@ -59,21 +59,26 @@ def fetch_slice(query: Values, stac_root: str, key: str, label: str) -> Values:
         ``state`` is ``fetched``, ``empty``, or ``unusable`` where all that matches was set
         aside; ``catalog`` the parquet file in base64; ``granules`` and ``transfer``.
     """
-    source = CMRSource(root_url=stac_root)
+    given = dict(source)
+    checkpoint = given.pop("checkpoint", None)
+    cmr = CMRSource(root_url=given.pop("root"), **given)
     try:
-        catalog = source.fetch(Query(**query), progress=lambda done, total: stop_here())
+        catalog = cmr.fetch(
+            Query(**query), progress=lambda done, total: stop_here(), checkpoint=checkpoint
+        )
     except EmptyHarvest as error:
-        return {"state": "empty" if nothing_matches(error) else "unusable", "why": str(error)}
+        state = "empty" if nothing_matches(error) else "unusable"
+        return {"state": state, "why": str(error), "matched": error.matched}
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
         path = Path(folder, "slice.parquet")
         catalog.to_geoparquet(path)
         content = base64.b64encode(path.read_bytes()).decode()
-    assert source.last_report is not None
+    assert cmr.last_report is not None
     return {
         "state": "fetched",
         "catalog": content,
         "granules": len(catalog),
-        "transfer": asdict(source.last_report.transfer),
+        "transfer": asdict(cmr.last_report.transfer),
     }
 
 
@@ -100,10 +105,12 @@ def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Value
     """
     fetched = [part for part in slices if part["state"] == "fetched"]
     if len(slices) == 1 and not fetched:
-        raise EmptyHarvest(slices[0]["why"])
+        raise EmptyHarvest(slices[0]["why"], matched=slices[0].get("matched", 0))
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
         path = Path(folder, "catalog.parquet")
         catalog = merge_slices(Query(**query), [_decoded(part, path) for part in fetched])
+        # The cells of the footprints go along: every grid, now or later, is built from them.
+        catalog = catalog.index_footprints()
         catalog.to_geoparquet(path)
         folder_of = folder_key("catalogs", product=slot[0], region=slot[1], cycle=slot[2])
         ref = open_store(store).put(folder_of, path, ".parquet")

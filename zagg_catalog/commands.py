@@ -20,6 +20,7 @@ from zagg_catalog.regions import (
 )
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, HarvestReport, Query
+from zagg_catalog.sources.source import ApiName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,11 @@ class BuildRequest:
     preserve_thumbnails, partial : bool
         See `zagg_catalog.sources.CMRSource.fetch`.
     stac_root : str or None
-        Root of the API; None for the setting's.
+        Root of the STAC API; None for the setting's.
+    api : str or None
+        ``stac`` or ``cmr``; None for the setting's.
+    checkpoint : Path or None
+        Folder that a fetch continues from.
     """
 
     grid: OutputGrid
@@ -58,6 +63,8 @@ class BuildRequest:
     preserve_thumbnails: bool
     partial: bool
     stac_root: str | None
+    api: ApiName | None
+    checkpoint: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +100,8 @@ def read_request(options: argparse.Namespace) -> BuildRequest:
     """
     grid = from_config(options.config)
     region, box = _where(options)
+    if options.api == "cmr" and options.stac_root:
+        raise InvalidQuery("--stac-root is for --api stac; ZAGG_CATALOG_CMR_ROOT sets CMR's root.")
     return BuildRequest(
         grid=grid,
         query=None if options.from_catalog else _query(options, box),
@@ -106,6 +115,9 @@ def read_request(options: argparse.Namespace) -> BuildRequest:
         preserve_thumbnails=options.preserve_thumbnails,
         partial=options.partial,
         stac_root=options.stac_root,
+        # Who names an API's address means that API, whatever the setting says.
+        api="stac" if options.stac_root else options.api,
+        checkpoint=_checkpoint(options),
     )
 
 
@@ -119,6 +131,7 @@ def build(request: BuildRequest) -> BuildResult:
     """
     catalog, report = _catalog(request)
     if request.catalog_out is not None:
+        catalog = catalog.index_footprints()
         catalog.to_geoparquet(request.catalog_out)
     shard_map = ShardMap.build(
         catalog,
@@ -144,13 +157,24 @@ def _catalog(request: BuildRequest) -> tuple[Catalog, HarvestReport | None]:
     if request.query is None:
         assert request.from_catalog is not None
         return Catalog.from_geoparquet(request.from_catalog), None
-    source = CMRSource(root_url=request.stac_root)
+    source = CMRSource(root_url=request.stac_root, api=request.api)
     catalog = source.fetch(
         request.query,
         preserve_thumbnails=request.preserve_thumbnails,
         partial=request.partial,
+        checkpoint=request.checkpoint,
     )
     return catalog, source.last_report
+
+
+def _checkpoint(options: argparse.Namespace) -> Path | None:
+    """Return where finished slices are kept: as told, or in a hidden folder beside the catalog."""
+    if options.checkpoint:
+        return Path(options.checkpoint)
+    if not options.catalog_out:
+        return None
+    out = Path(options.catalog_out)
+    return out.with_name(f".{out.name}.fetch")
 
 
 def _where(options: argparse.Namespace) -> tuple[Region | None, Bbox | None]:

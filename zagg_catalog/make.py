@@ -52,6 +52,7 @@ def make_shardmap(
     """
     catalog = (source or CMRSource()).fetch(query)
     if catalog_out is not None:
+        catalog = catalog.index_footprints()
         catalog.to_geoparquet(catalog_out)
     mask = bbox_region(query.bbox) if region is None else region
     return ShardMap.build(catalog, grid, region=mask, backend=backend, footprint=footprint)

@@ -38,6 +38,8 @@ class KilledWorker(Exception):
         IncompleteHarvest("declared 3, 2 came"),
         PointerConflict("moved"),
         KilledWorker("build"),
+        RequestFailed("GET x failed."),
+        StoreUnavailable("no answer", transient=True),
     ],
 )
 def test_what_can_heal(error):
@@ -54,6 +56,8 @@ def test_what_can_heal(error):
         PagingError("loop"),
         ValueError("a bug"),
         PermissionError("no rights"),
+        RequestFailed("GET x was refused.", final=True),
+        StoreUnavailable("no rights"),
     ],
 )
 def test_what_cannot(error):

@@ -33,6 +33,28 @@ def test_a_catalog_is_fetched_and_its_maps_are_built(team):
     assert all(team.store.exists(outcome["manifest"]) for outcome in outcomes)
 
 
+def test_the_setting_lets_cmr_itself_be_asked(team, stac, monkeypatch):
+    one = fetch_catalog(region="greenland", **team.parameters())
+    monkeypatch.setenv("ZAGG_CATALOG_API", "cmr")
+    monkeypatch.setenv("ZAGG_CATALOG_CMR_ROOT", stac.cmr_url)
+    stac.requests.clear()
+    other = fetch_catalog(region="greenland", **team.parameters())
+    assert {request.path for request in stac.requests} == {"/search/granules.umm_json"}
+    catalogs = [
+        Catalog.from_geoparquet(team.store.download(c["key"], f"{team.store_url}-{n}.parquet"))
+        for n, c in enumerate((one, other))
+    ]
+    assert [catalog.metadata["source"] for catalog in catalogs] == ["CMR-STAC", "CMR"]
+    tables = [catalog.table.drop_columns(["links"]) for catalog in catalogs]
+    assert tables[0].equals(tables[1])
+
+
+def test_a_slice_of_one_api_is_not_taken_for_that_of_the_other(tmp_path):
+    session = Session(open_store(str(tmp_path)), SLOT)
+    keys = {session.key({"query": {}, "root": "x", "api": api}) for api in ("stac", "cmr")}
+    assert len(keys) == 2
+
+
 def test_build_shardmaps_names_the_grid_that_failed(team):
     options = team.parameters()
     catalog = fetch_catalog(region="greenland", **options)

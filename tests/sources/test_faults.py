@@ -69,6 +69,7 @@ EXPECTED: dict[str, tuple[str | type[FetchError], int]] = {
     "silent-end:page=1": (IncompleteHarvest, 0),
     "silent-end:page=1:matched=0:times=1": (COMPLETE, 0),
     "silent-end:page=1:matched=0": (EmptyHarvest, 0),
+    "cmr-timeout": (COMPLETE, 0),
     "count-high": (IncompleteHarvest, 0),
     "count-low": (IncompleteHarvest, 0),
     "count-moves": (IncompleteHarvest, 0),

@@ -1,14 +1,16 @@
 """Large fetches: slices of time read side by side give what one reading gives."""
 
+import dataclasses
 import threading
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from zagg_catalog import CMRSource, Query
 from zagg_catalog.errors import FetchError, IncompleteHarvest
-from zagg_catalog.sandbox import SandboxServer, simulate
-from zagg_catalog.sources import haul
-from zagg_catalog.sources.pool import Pool
+from zagg_catalog.sandbox import SandboxServer, concat, simulate
+from zagg_catalog.sources.pool import Pool, Stopped
 from zagg_catalog.sources.transport import Gate, Transport
 
 QUERY = Query.for_cycle("ATL06", "007", 22, (-180, -90, 180, 90))
@@ -86,29 +88,39 @@ def test_progress_only_ever_grows(cycle):
     assert seen[-1][0] == seen[-1][1]
 
 
-@pytest.mark.parametrize(
-    ("declared", "page", "slices"),
-    [
-        (None, 100, 1),
-        (0, 0, 1),
-        (1200, 100, 1),
-        (1201, 100, 4),
-        (19418, 100, 53),
-        (10**6, 100, 256),
-    ],
-)
-def test_how_many_slices_a_search_is_cut_into(declared, page, slices):
-    assert haul.slices_for(declared, page) == slices
+def test_every_connection_works_until_nothing_is_left():
+    jobs, done, lock = list(range(20)), [], threading.Lock()
 
+    def work(transport):
+        while True:
+            with lock:
+                if not jobs:
+                    return
+                done.append((jobs.pop(), transport))
 
-def test_a_job_may_ask_to_be_cut_further():
     pool = Pool(Transport, 3)
-
-    def halve(_, job):
-        return sum(job) if len(job) == 1 else [job[: len(job) // 2], job[len(job) // 2 :]]
-
     try:
-        assert sorted(pool.run(halve, [list(range(10))])) == list(range(10))
+        pool.drive(work, stop=lambda: None)
+        assert sorted(job for job, _ in done) == list(range(20))
+        assert len({id(transport) for _, transport in done}) <= 3
+    finally:
+        pool.close()
+
+
+def test_where_one_connection_fails_the_others_are_told_to_stop():
+    stopped = threading.Event()
+
+    def work(transport):
+        if not failed.acquire(blocking=False):
+            assert stopped.wait(5)
+            raise Stopped
+        raise ValueError("first")
+
+    failed = threading.Lock()
+    pool = Pool(Transport, 3)
+    try:
+        with pytest.raises(ValueError, match="first"):
+            pool.drive(work, stop=stopped.set)
     finally:
         pool.close()
 
@@ -137,3 +149,69 @@ def test_a_request_waits_at_the_gate(cycle):
         CMRSource(root_url=server.root_url, transport=transport).fetch(QUERY)
     assert waits
     assert 3500 < waits[0] <= 3600
+
+
+def with_times(granules, starts, ends):
+    """The same granules at other times, seconds after midnight of 2024-01-01."""
+    base = np.datetime64("2024-01-01", "us")
+    table = granules.table
+    for name, seconds in (("start", starts), ("end", ends)):
+        times = base + np.asarray(seconds).astype("timedelta64[s]")
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(name), pa.array(times))
+    return concat([dataclasses.replace(granules, table=table)])
+
+
+@pytest.mark.parametrize("shape", ["same start", "whole hours", "long", "two clumps"])
+def test_no_granule_is_lost_or_doubled_at_a_border(cycle, shape):
+    random = np.random.default_rng(3)
+    count, month = len(cycle), 30 * 86400
+    starts = np.sort(random.integers(0, month, count))
+    ends = starts + 400
+    if shape == "same start":
+        starts[200:1200] = starts[200]
+        ends = starts + 400
+    elif shape == "whole hours":
+        # Borders of slices are whole seconds; so are these starts and ends.
+        starts = starts // 3600 * 3600
+        ends = starts + 3600
+    elif shape == "long":
+        ends = starts + random.integers(0, 9 * 86400, count)
+    else:
+        starts = np.where(starts < month / 2, starts // 100, month - starts // 100)
+        ends = starts
+    query = Query("ATL06", "007", "2024-01-01", "2024-01-30", (-180, -90, 180, 90))
+    with SandboxServer(with_times(cycle, starts, ends), page_size=25) as server:
+        one, many = (CMRSource(root_url=server.root_url, connections=n) for n in (1, 8))
+        whole, found = one.fetch(query), many.fetch(query)
+        assert many.last_report.transfer.pages < 2.5 * one.last_report.transfer.pages
+    assert len(whole) > 1000
+    assert found.table.equals(whole.table)
+    assert found.metadata == whole.metadata
+
+
+def test_granules_that_arrive_meanwhile_are_harvested(cycle):
+    more = simulate("ATL06", cycle=22, tracks=[2, 600, 1380])
+    with SandboxServer(cycle, page_size=25) as server:
+        added = threading.Event()
+
+        def progress(done, total):
+            if done > 600 and not added.is_set():
+                added.set()
+                server.add(more)
+
+        source = CMRSource(root_url=server.root_url, connections=4)
+        found = source.fetch(QUERY, progress=progress)
+        assert found.complete
+        assert found.table.equals(source.fetch(QUERY).table)
+    assert set(more.table["id"].to_pylist()) <= set(found.table["id"].to_pylist())
+
+
+def test_slices_need_hardly_more_requests_than_pages():
+    query = Query("ATL06", "007", "2023-12-20", "2023-12-23", (-180, -90, 180, 90))
+    with SandboxServer(simulate(cycle=22, tracks=range(1, 120)), page_size=10) as server:
+        source = CMRSource(root_url=server.root_url, connections=8)
+        found = source.fetch(query)
+        transfer = source.last_report.transfer
+    assert transfer.pages <= 1.15 * len(found) / 10 + 1
+    assert transfer.requests <= transfer.pages + 4

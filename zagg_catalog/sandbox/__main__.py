@@ -40,9 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(
         f"export ZAGG_CATALOG_STAC_ROOT={server.root_url}"
-        f"  # serving {server.api.size:,} granules until Ctrl-C",
+        f"  # serving {server.api.size:,} granules until Ctrl-C; as CMR at {server.cmr_url}",
         flush=True,
     )
+    server.warm()
     try:
         server.serve()
     except (KeyboardInterrupt, SystemExit):
@@ -84,7 +85,7 @@ def _numbers(text: str) -> list[int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m zagg_catalog.sandbox",
-        description="Serve a simulated ICESat-2 cycle as CMR-STAC would, on this machine.",
+        description="Serve a simulated ICESat-2 cycle as CMR-STAC and CMR do, on this machine.",
     )
     add = parser.add_argument
     add("--product", default="ATL06", help="short name, or several joined by commas")

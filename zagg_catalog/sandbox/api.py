@@ -9,12 +9,14 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 
 import numpy as np
+import orjson
 import pyarrow.compute as pc
 
-from zagg_catalog.sandbox.granules import Granules
-from zagg_catalog.sandbox.items import STAC_VERSION, item_dict, timestamp
+from zagg_catalog.sandbox.holdings import MOST_TEXTS, Content, Holdings, Record
+from zagg_catalog.sandbox.items import STAC_VERSION, item_of, timestamp
 from zagg_catalog.sandbox.reply import Page, Reply
-from zagg_catalog.sandbox.search import BadRequest, Index, Search, make_cursor, parse_search
+from zagg_catalog.sandbox.search import BadRequest, Search, make_cursor, parse_search
+from zagg_catalog.sphere import Ints
 
 CONFORMS_TO = (
     "https://api.stacspec.org/v1.0.0/core",
@@ -73,26 +75,38 @@ class Api:
 
     Parameters
     ----------
-    granules : Granules
+    holdings : Holdings
         What is served.
     style : Style
         How.
     """
 
-    def __init__(self, granules: Granules, style: Style) -> None:
+    def __init__(self, holdings: Holdings, style: Style) -> None:
         self.style = style
-        self._granules = granules
-        self._index = Index(granules)
-        names = granules.table["collection"].unique().to_pylist()
-        self._collections = sorted(name for name in names if name)
+        self._holdings = holdings
 
     @property
     def size(self) -> int:
         """How many granules are served."""
-        return len(self._granules)
+        return len(self._holdings.now)
+
+    def warm(self, root: str, stopped: Callable[[], bool]) -> None:
+        """Make the text of every item before it is asked for; see `SandboxServer.warm`."""
+        content = self._holdings.now
+        call = _Call("GET", {}, root, content, self.style, True)
+        for first in range(0, min(len(content), MOST_TEXTS), 100):
+            if stopped():
+                return
+            call.features(np.arange(first, min(first + 100, len(content))))
 
     def answer(
-        self, method: str, path: str, given: Mapping[str, Any], root: str
+        self,
+        method: str,
+        path: str,
+        given: Mapping[str, Any],
+        root: str,
+        *,
+        plain: bool = False,
     ) -> tuple[Reply, Page | None]:
         """Answer one request.
 
@@ -104,6 +118,8 @@ class Api:
             Query parameters or the JSON body.
         root : str
             Absolute URL of the API's root, as the client sees it.
+        plain : bool
+            No fault will look into the items, so that they may be ready text.
 
         Returns
         -------
@@ -112,68 +128,76 @@ class Api:
         page : Page or None
             For searches that succeed.
         """
+        # One content for the whole answer, whatever is ingested meanwhile.
+        call = _Call(method, given, root, self._holdings.now, self.style, plain)
         try:
-            return self._route(method, [unquote(p) for p in path.split("/") if p], given, root)
+            return call.route([unquote(p) for p in path.split("/") if p])
         except BadRequest as error:
             return Reply(400, {"errors": [str(error)]}), None
 
-    def _route(
-        self, method: str, parts: list[str], given: Mapping[str, Any], root: str
-    ) -> tuple[Reply, Page | None]:
-        catalog = f"{root}/{self.style.provider}"
+
+@dataclass(frozen=True)
+class _Call:
+    """One request, and the content that it is answered from."""
+
+    method: str
+    given: Mapping[str, Any]
+    root: str
+    content: Content
+    style: Style
+    plain: bool
+
+    def route(self, parts: list[str]) -> tuple[Reply, Page | None]:
+        provider = self.style.provider
+        catalog = f"{self.root}/{provider}"
         match parts:
             case ["stac"]:
-                return Reply(200, _root(root, self.style.provider)), None
-            case ["stac", provider, *rest] if provider == self.style.provider:
+                return Reply(200, _root(self.root, provider)), None
+            case ["stac", name, *rest] if name == provider:
                 parts = rest
             case _:
                 return _not_found("/".join(parts)), None
         if parts == ["search"]:
-            return self._search(method, "search", given, root)
-        if method != "GET":
-            return Reply(405, {"errors": [f"{method} is for /search only."]}), None
+            return self._search("search", self.given)
+        if self.method != "GET":
+            return Reply(405, {"errors": [f"{self.method} is for /search only."]}), None
         match parts:
             case []:
-                return Reply(200, _landing(catalog, root, self.style.provider)), None
+                return Reply(200, _landing(catalog, self.root, provider)), None
             case ["conformance"]:
                 return Reply(200, {"conformsTo": list(CONFORMS_TO)}), None
             case ["collections"]:
-                documents = [self._collection(name, catalog, root) for name in self._collections]
-                links = [_link("self", f"{catalog}/collections"), _link("root", root)]
+                documents = [self._collection(name) for name in self.content.collections]
+                links = [_link("self", f"{catalog}/collections"), _link("root", self.root)]
                 return Reply(200, {"collections": documents, "links": links}), None
-            case ["collections", name, *rest] if name in self._collections:
-                return self._in_collection(name, rest, given, root)
+            case ["collections", name, *rest] if name in self.content.collections:
+                return self._in_collection(name, rest)
             case _:
                 return _not_found("/".join(parts)), None
 
-    def _in_collection(
-        self, name: str, rest: list[str], given: Mapping[str, Any], root: str
-    ) -> tuple[Reply, Page | None]:
+    def _in_collection(self, name: str, rest: list[str]) -> tuple[Reply, Page | None]:
         match rest:
             case []:
-                catalog = f"{root}/{self.style.provider}"
-                return Reply(200, self._collection(name, catalog, root)), None
+                return Reply(200, self._collection(name)), None
             case ["items"]:
-                given = {**given, "collections": [name]}
-                return self._search("GET", f"collections/{name}/items", given, root)
+                given = {**self.given, "collections": [name]}
+                return self._search(f"collections/{name}/items", given)
             case ["items", item]:
-                rows = self._index.rows({"collections": [name], "ids": [item]})
+                rows = self.content.index.rows({"collections": [name], "ids": [item]})
                 if len(rows):
-                    return Reply(200, self._item(int(rows[0]), root)), None
+                    return Reply(200, self._item(int(rows[0]))), None
         return _not_found("/".join(rest)), None
 
-    def _search(
-        self, method: str, route: str, given: Mapping[str, Any], root: str
-    ) -> tuple[Reply, Page | None]:
+    def _search(self, route: str, given: Mapping[str, Any]) -> tuple[Reply, Page | None]:
         search = parse_search(given)
-        rows = self._index.rows(search.parameters)
+        rows = self.content.index.rows(search.parameters)
         size = self.style.page_size
         if search.limit is not None:
             size = min(search.limit, size)
         taken = rows[search.offset : search.offset + size]
-        next_link = self._linker(method, route, search, root)
-        url = f"{root}/{self.style.provider}/{route}"
-        links = [_link("self", url), _link("root", root)]
+        next_link = self._linker(route, search)
+        url = f"{self.root}/{self.style.provider}/{route}"
+        links = [_link("self", url), _link("root", self.root)]
         stop = search.offset + len(taken)
         if size and stop < len(rows):
             links.append(next_link(stop, search.page + 1, 0))
@@ -181,7 +205,7 @@ class Api:
             "type": "FeatureCollection",
             "stac_version": STAC_VERSION,
             **self._counts(len(rows), len(taken), size),
-            "features": [self._item(int(row), root) for row in taken],
+            "features": self.features(taken),
             "links": links,
         }
         page = Page(
@@ -191,19 +215,29 @@ class Api:
             taken=len(taken),
             matched=len(rows),
             salt=search.salt,
-            item_at=lambda place: self._item(int(rows[place]), root),
+            item_at=lambda place: self._item(int(rows[place])),
             next_link=next_link,
         )
-        reply = Reply(200, document, content_type="application/geo+json; charset=utf-8")
-        return reply, page
+        media = "application/geo+json; charset=utf-8"
+        return Reply(200, document, content_type=media, fast=self.plain), page
 
-    def _linker(
-        self, method: str, route: str, search: Search, root: str
-    ) -> Callable[[int, int, int], dict[str, Any]]:
+    def features(self, rows: Ints) -> list[Any]:
+        """Return the items of some rows; as ready text where nobody looks into them."""
+        if not self.plain:
+            return [self._item_of(record) for record in self.content.records(rows)]
+
+        def encode(record: Record) -> bytes:
+            return orjson.dumps(self._item_of(record))
+
+        return [orjson.Fragment(text) for text in self.content.texts(self.root, rows, encode)]
+
+    def _linker(self, route: str, search: Search) -> Callable[[int, int, int], dict[str, Any]]:
         """Return a function that makes next links for one search."""
         base = f"/{self.style.provider}/{route}"
-        href = f"/{root.split('/', 3)[3]}{base}" if self.style.relative else f"{root}{base}"
-        style = method if self.style.next_method == "same" else self.style.next_method
+        href = (
+            f"/{self.root.split('/', 3)[3]}{base}" if self.style.relative else f"{self.root}{base}"
+        )
+        style = self.method if self.style.next_method == "same" else self.style.next_method
         kept = dict(search.parameters)
         if search.limit is not None:
             kept["limit"] = search.limit
@@ -233,11 +267,15 @@ class Api:
             counts["context"] = {"limit": limit, "matched": matched, "returned": returned}
         return counts
 
-    def _item(self, row: int, root: str) -> Any:
-        return item_dict(self._granules, row, root, self.style.provider)
+    def _item(self, row: int) -> Any:
+        return self._item_of(self.content.records(np.array([row]))[0])
 
-    def _collection(self, name: str, catalog: str, root: str) -> dict[str, Any]:
-        table = self._granules.table
+    def _item_of(self, record: Record) -> Any:
+        return item_of(record, self.root, self.style.provider)
+
+    def _collection(self, name: str) -> dict[str, Any]:
+        catalog = f"{self.root}/{self.style.provider}"
+        table = self.content.granules.table
         times = table.filter(pc.equal(table["collection"], name))["start"].to_numpy()
         times = times[~np.isnat(times)]
         first = timestamp(times.min().item()) if len(times) else None
@@ -256,7 +294,7 @@ class Api:
             },
             "links": [
                 _link("self", url),
-                _link("root", root),
+                _link("root", self.root),
                 _link("parent", catalog),
                 _link("items", f"{url}/items", "application/geo+json"),
             ],

@@ -132,6 +132,11 @@ class Fault:
         self._lock = threading.Lock()
 
     @property
+    def content(self) -> bool:
+        """Whether it looks into the items or links of a search."""
+        return KINDS[self.name].content
+
+    @property
     def number(self) -> int:
         """The value as a whole number."""
         return int(float(self.value or 0))
@@ -155,7 +160,9 @@ class Fault:
 
 
 def _has_features(reply: Reply) -> bool:
-    return isinstance(reply.document, dict) and "features" in reply.document
+    return isinstance(reply.document, dict) and not reply.document.keys().isdisjoint(
+        ("features", "items")
+    )
 
 
 def parse_fault(text: str) -> Fault:

@@ -11,14 +11,28 @@ from urllib.parse import urlsplit
 from zagg_catalog.sandbox.faults import Fault, kind
 from zagg_catalog.sandbox.reply import Page, Reply
 
+# CMR's own API says in headers what STAC says in the document.
+_HITS, _AFTER = "CMR-Hits", "CMR-Search-After"
+
+
+def _items(reply: Reply) -> list[Any]:
+    document = reply.document
+    found: list[Any] = document["features"] if "features" in document else document["items"]
+    return found
+
 
 def _next(reply: Reply) -> dict[str, Any] | None:
-    links = reply.document["links"]
+    links = reply.document.get("links", ())
     return next((link for link in links if link["rel"] == "next"), None)
 
 
 def _replace_next(reply: Reply, link: dict[str, Any] | None) -> None:
     """Put a next link in place of the one that is there; None takes it away."""
+    if "items" in reply.document:
+        reply.headers.pop(_AFTER, None)
+        if link is not None:
+            reply.headers[_AFTER] = link["after"]
+        return
     kept = [other for other in reply.document["links"] if other["rel"] != "next"]
     reply.document["links"] = kept if link is None else [*kept, link]
 
@@ -26,18 +40,34 @@ def _replace_next(reply: Reply, link: dict[str, Any] | None) -> None:
 def _declare(reply: Reply, change: Callable[[int], int]) -> None:
     """Change the declared count wherever it is declared."""
     document = reply.document
-    if "numberMatched" in document:
-        document["numberMatched"] = change(document["numberMatched"])
+    for name in ("numberMatched", "hits"):
+        if name in document:
+            document[name] = change(document[name])
+    if _HITS in reply.headers:
+        reply.headers[_HITS] = str(change(int(reply.headers[_HITS])))
     if "matched" in document.get("context", {}):
         document["context"]["matched"] = change(document["context"]["matched"])
 
 
 def _refill(reply: Reply, features: list[Any]) -> None:
-    reply.document["features"] = features
+    reply.document["features" if "features" in reply.document else "items"] = features
     if "numberReturned" in reply.document:
         reply.document["numberReturned"] = len(features)
     if "context" in reply.document:
         reply.document["context"]["returned"] = len(features)
+
+
+@kind(
+    "cmr-timeout",
+    "answer 200 with the header CMR-Time-Out: true and VALUE of the items",
+    value=0.5,
+    times=1,
+    content=True,
+)
+def _cmr_timeout(fault: Fault, reply: Reply, page: Page | None) -> None:
+    items = _items(reply)
+    reply.headers["CMR-Time-Out"] = "true"
+    _refill(reply, items[: int(len(items) * float(fault.value or 0))])
 
 
 @kind("loop", "the next link of page k leads to that page again", page=2, content=True)
@@ -88,7 +118,7 @@ def _empty_page(fault: Fault, reply: Reply, page: Page | None) -> None:
 def _short_page(fault: Fault, reply: Reply, page: Page | None) -> None:
     if page and page.taken > 1:
         kept = max(1, page.taken - fault.number)
-        _refill(reply, reply.document["features"][:kept])
+        _refill(reply, _items(reply)[:kept])
         _replace_next(reply, page.next_link(page.offset + kept, page.number + 1, page.salt))
 
 
@@ -123,6 +153,7 @@ def _count_moves(fault: Fault, reply: Reply, page: Page | None) -> None:
 @kind("no-count", "no count is declared", content=True)
 def _no_count(fault: Fault, reply: Reply, page: Page | None) -> None:
     reply.document.pop("numberMatched", None)
+    reply.headers.pop(_HITS, None)
     reply.document.get("context", {}).pop("matched", None)
 
 
@@ -154,7 +185,7 @@ def _ingest(fault: Fault, reply: Reply, page: Page | None) -> None:
 def _duplicates(fault: Fault, reply: Reply, page: Page | None) -> None:
     if page and page.offset:
         again = range(max(0, page.offset - fault.number), page.offset)
-        _refill(reply, [page.item_at(place) for place in again] + reply.document["features"])
+        _refill(reply, [page.item_at(place) for place in again] + _items(reply))
 
 
 @kind(
@@ -169,14 +200,15 @@ def _superseded(fault: Fault, reply: Reply, page: Page | None) -> None:
     count = min(fault.number, page.matched)
     _declare(reply, lambda matched: matched + count)
     if page.number == 1 and not page.salt:
-        features = reply.document["features"]
+        features = _items(reply)
         newer = [_next_revision(item) for item in features[:count]]
         _refill(reply, newer + features)
 
 
 def _next_revision(item: Any) -> Any:
     """Return a copy of an item under the revision after its own, hrefs and keys included."""
-    name = re.match(r"(?P<stem>\w+_)(?P<revision>\d{2})(?=\.h5)", item["id"])
+    known = item["umm"]["GranuleUR"] if "umm" in item else item["id"]
+    name = re.match(r"(?P<stem>\w+_)(?P<revision>\d{2})(?=\.h5)", known)
     if name is None:
         return copy.deepcopy(item)
     newer = f"{name['stem']}{int(name['revision']) + 1:02d}"
@@ -193,14 +225,20 @@ def _next_revision(item: Any) -> Any:
     return renamed(item)
 
 
-def _malformed(name: str, doc: str, change: Callable[[dict[str, Any]], Any]) -> None:
+def _malformed(
+    name: str,
+    doc: str,
+    change: Callable[[dict[str, Any]], Any],
+    change_umm: Callable[[dict[str, Any]], Any],
+) -> None:
     """Register a fault that spoils the first VALUE items of page k."""
 
     @kind(name, f"{doc}, in the first VALUE items of page k", value=1, page=1, content=True)
     def apply(fault: Fault, reply: Reply, page: Page | None) -> None:
-        features = reply.document["features"]
-        for place, item in enumerate(features[: fault.number]):
-            features[place] = change(copy.deepcopy(item))
+        items = _items(reply)
+        for place, item in enumerate(items[: fault.number]):
+            spoil = change_umm if "umm" in item else change
+            items[place] = spoil(copy.deepcopy(item))
 
 
 def _with_ring(item: dict[str, Any], ring: list[Any]) -> dict[str, Any]:
@@ -221,16 +259,64 @@ def _without_times(item: dict[str, Any]) -> dict[str, Any]:
     return {**item, "properties": {}}
 
 
-_malformed("null-geometry", "geometry is null", lambda item: {**item, "geometry": None})
-_malformed("no-geometry", "there is no geometry member", _without("geometry"))
-_malformed("empty-polygon", "the polygon has no ring", lambda item: _with_ring(item, []))
-_malformed("nan-coordinate", "one longitude is NaN", _with_nan)
+def _umm(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a function that changes members of UMM-G; None takes one away."""
+
+    def change(item: dict[str, Any]) -> dict[str, Any]:
+        umm = item["umm"] | changes
+        return item | {"umm": {name: value for name, value in umm.items() if value is not None}}
+
+    return change
+
+
+def _umm_points(change: Callable[[list[Any]], list[Any]]) -> Callable[[dict[str, Any]], Any]:
+    """Return a function that changes the vertices of the outer ring."""
+
+    def spoil(item: dict[str, Any]) -> dict[str, Any]:
+        domain = item["umm"]["SpatialExtent"]["HorizontalSpatialDomain"]
+        boundary = domain["Geometry"]["GPolygons"][0]["Boundary"]
+        boundary["Points"] = change(boundary["Points"])
+        return item
+
+    return spoil
+
+
+_malformed(
+    "null-geometry",
+    "geometry is null",
+    lambda item: {**item, "geometry": None},
+    _umm(SpatialExtent={"HorizontalSpatialDomain": {"Geometry": None}}),
+)
+_malformed(
+    "no-geometry",
+    "there is no geometry member",
+    _without("geometry"),
+    _umm(SpatialExtent=None),
+)
+_malformed(
+    "empty-polygon",
+    "the polygon has no ring",
+    lambda item: _with_ring(item, []),
+    _umm_points(lambda points: []),
+)
+_malformed(
+    "nan-coordinate",
+    "one longitude is NaN",
+    _with_nan,
+    _umm_points(lambda points: [{**points[0], "Longitude": float("nan")}, *points[1:]]),
+)
 _malformed(
     "few-vertices",
     "the ring has two vertices",
     lambda item: _with_ring(item, [item["geometry"]["coordinates"][0][:2]]),
+    _umm_points(lambda points: points[:2]),
 )
-_malformed("missing-id", "there is no id", _without("id"))
-_malformed("not-an-item", "a string stands in place of the item", lambda item: str(item["id"]))
-_malformed("missing-assets", "there are no assets", _without("assets"))
-_malformed("missing-datetime", "there is no time at all", _without_times)
+_malformed("missing-id", "there is no id", _without("id"), _umm(GranuleUR=None))
+_malformed(
+    "not-an-item",
+    "a string stands in place of the item",
+    lambda item: str(item["id"]),
+    lambda item: str(item["umm"]["GranuleUR"]),
+)
+_malformed("missing-assets", "there are no assets", _without("assets"), _umm(RelatedUrls=None))
+_malformed("missing-datetime", "there is no time at all", _without_times, _umm(TemporalExtent=None))

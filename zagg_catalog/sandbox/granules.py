@@ -63,17 +63,37 @@ def concat(parts: Sequence[Granules]) -> Granules:
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     lats = np.concatenate([np.zeros(0), *(p.lats for p in parts)])
     lons = np.concatenate([np.zeros(0), *(p.lons for p in parts)])
-    raw: list[Any] | None = None
+    raw: tuple[Any, ...] | None = None
     if any(p.raw is not None for p in parts):
-        raw = [item for p in parts for item in (p.raw or (None,) * len(p))]
-    order = np.argsort(table["start"].to_numpy(), kind="stable")
-    source = np.repeat(offsets[:-1][order], counts[order])
-    sorted_offsets = np.concatenate([[0], np.cumsum(counts[order])]).astype(np.int64)
-    source += np.arange(len(lats)) - np.repeat(sorted_offsets[:-1], counts[order])
+        raw = tuple(item for p in parts for item in (p.raw or (None,) * len(p)))
+    return pick(Granules(table, lats, lons, offsets, raw), order_of(parts))
+
+
+def order_of(parts: Sequence[Granules]) -> Ints:
+    """Return the rows of several parts, one after the other, in order of start."""
+    starts = [part.table["start"].to_numpy() for part in parts]
+    none = np.zeros(0, dtype="datetime64[us]")
+    return np.argsort(np.concatenate([none, *starts]), kind="stable")
+
+
+def pick(granules: Granules, rows: Ints) -> Granules:
+    """Return some granules, in the order given.
+
+    Parameters
+    ----------
+    granules : Granules
+        Of which.
+    rows : ndarray of int64
+        Places, each at most once.
+    """
+    counts = np.diff(granules.offsets)[rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    source = np.repeat(granules.offsets[:-1][rows] - offsets[:-1], counts)
+    source += np.arange(len(source))
     return Granules(
-        table.take(pa.array(order)).combine_chunks(),
-        lats[source],
-        lons[source],
-        sorted_offsets,
-        None if raw is None else tuple(raw[i] for i in order),
+        granules.table.take(pa.array(rows)).combine_chunks(),
+        granules.lats[source],
+        granules.lons[source],
+        offsets,
+        None if granules.raw is None else tuple(granules.raw[row] for row in rows),
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from zagg_catalog.sandbox.granules import Granules
+from zagg_catalog.sandbox.holdings import Holdings, Record
 
 STAC_VERSION = "1.0.0"
 _TYPES = {"data": "application/x-hdf5", "data_s3": "application/x-hdf5", "metadata": "text/xml"}
@@ -13,14 +16,18 @@ _CONCEPTS = "https://cmr.earthdata.nasa.gov/search/concepts"
 
 
 def item_dict(granules: Granules, row: int, root: str, provider: str) -> Any:
+    """Make one STAC item of granules that are not served yet; see `item_of`."""
+    rows = np.array([row], dtype=np.int64)
+    return item_of(Holdings(granules).now.records(rows)[0], root, provider)
+
+
+def item_of(record: Record, root: str, provider: str) -> Any:
     """Make one STAC item.
 
     Parameters
     ----------
-    granules : Granules
-        The columns.
-    row : int
-        Which granule.
+    record : Record
+        The granule.
     root : str
         Absolute URL of the API's root (``…/stac``), for the links.
     provider : str
@@ -29,12 +36,12 @@ def item_dict(granules: Granules, row: int, root: str, provider: str) -> Any:
     Returns
     -------
     dict
-        The item; what ``granules.raw`` holds, unchanged, where it holds something.
+        The item; what ``record.raw`` holds, unchanged, where it holds something. The ring is a
+        list of positions.
     """
-    if granules.raw is not None and granules.raw[row] is not None:
-        return granules.raw[row]
-    record = granules.table.slice(row, 1).to_pylist()[0]
-    ring = granules.ring(row)
+    if record.raw is not None:
+        return record.raw
+    ring = record.ring
     shape: dict[str, Any] = {"geometry": None}
     if len(ring):
         shape = {
@@ -46,16 +53,24 @@ def item_dict(granules: Granules, row: int, root: str, provider: str) -> Any:
         "type": "Feature",
         "stac_version": STAC_VERSION,
         "stac_extensions": [],
-        "id": record["id"],
-        "collection": record["collection"],
+        "id": record.id,
+        "collection": record.collection,
         **shape,
         "properties": {
-            "datetime": timestamp(record["start"]),
-            "start_datetime": timestamp(record["start"]),
-            "end_datetime": timestamp(record["end"]),
+            "datetime": timestamp(record.start),
+            "start_datetime": timestamp(record.start),
+            "end_datetime": timestamp(record.end),
         },
-        "links": _links(record, row, root, provider),
-        "assets": _assets(record),
+        "links": _links(record, root, provider),
+        "assets": {
+            file.key: {
+                "href": file.href,
+                "type": file.media,
+                "roles": [file.role],
+                **({} if file.title is None else {"title": file.title}),
+            }
+            for file in files_of(record)
+        },
     }
 
 
@@ -64,12 +79,12 @@ def timestamp(when: datetime) -> str:
     return when.isoformat(timespec="milliseconds") + "Z"
 
 
-def _links(record: dict[str, Any], row: int, root: str, provider: str) -> list[dict[str, str]]:
+def _links(record: Record, root: str, provider: str) -> list[dict[str, str]]:
     catalog = f"{root}/{provider}"
-    collection = f"{catalog}/collections/{record['collection']}"
-    concept = f"{_CONCEPTS}/G{2_800_000_000 + row}-{provider}"
+    collection = f"{catalog}/collections/{record.collection}"
+    concept = f"{_CONCEPTS}/G{record.concept}-{provider}"
     return [
-        _link("self", f"{collection}/items/{record['id']}", "application/geo+json"),
+        _link("self", f"{collection}/items/{record.id}", "application/geo+json"),
         _link("parent", collection, "application/json"),
         _link("collection", collection, "application/json"),
         _link("root", root, "application/json"),
@@ -82,34 +97,31 @@ def _link(rel: str, href: str, kind: str) -> dict[str, str]:
     return {"rel": rel, "href": href, "type": kind}
 
 
-def _assets(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return assets under keys that no other granule has: their object paths."""
-    assets: dict[str, dict[str, Any]] = {}
+class File(NamedTuple):
+    """One of a granule's files; its key is its object path, which no other granule has."""
+
+    key: str
+    href: str
+    media: str
+    role: str
+    title: str | None = None
+
+
+def files_of(record: Record) -> list[File]:
+    """Return a granule's files: data, metadata, and the quick looks by path and by number."""
+    files = []
     for kind, media in _TYPES.items():
-        href = record[kind]
+        href = getattr(record, kind)
         if href is None:
             continue
         path = href.split("://", 1)[-1].partition("/")[2]
         key = f"s3_{path}" if href.startswith("s3://") else path.partition("/")[2]
         role = "metadata" if kind == "metadata" else "data"
-        assets[key] = {"href": href, "type": media, "roles": [role], "title": f"Download {key}"}
-    if record["metadata"] is not None:
-        base = record["metadata"].removesuffix(".iso.xml")
-        _add_pictures(assets, base)
-    return assets
-
-
-def _add_pictures(assets: dict[str, dict[str, Any]], base: str) -> None:
-    """Add the quick looks: a browse image by path, and the numbered thumbnail."""
-    path = base.split("://", 1)[-1].partition("/")[2].partition("/")[2]
-    browse = f"{base}_BRW.default.default1.jpg"
-    assets[f"{path}_BRW.default.default1.jpg"] = {
-        "href": browse,
-        "type": "image/jpeg",
-        "roles": ["browse"],
-    }
-    assets["thumbnail_1"] = {
-        "href": f"{base}_BRW.default.default2.jpg",
-        "type": "image/jpeg",
-        "roles": ["thumbnail"],
-    }
+        files.append(File(key, href, media, role, f"Download {key}"))
+    if record.metadata is not None:
+        base = record.metadata.removesuffix(".iso.xml")
+        path = base.split("://", 1)[-1].partition("/")[2].partition("/")[2]
+        browse, thumbnail = (f"_BRW.default.default{n}.jpg" for n in (1, 2))
+        files.append(File(path + browse, base + browse, "image/jpeg", "browse"))
+        files.append(File("thumbnail_1", base + thumbnail, "image/jpeg", "thumbnail"))
+    return files

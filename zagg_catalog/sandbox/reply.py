@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 
 @dataclass
 class Reply:
@@ -30,6 +32,8 @@ class Reply:
         Share of the body that is really sent.
     declare_all : bool
         Whether Content-Length counts the whole body even if less is sent.
+    fast : bool
+        The document holds ready pieces of JSON, `orjson.Fragment`.
     transport : {"send", "close", "reset"}
         Send, close the connection without a reply, or reset it (RST).
     """
@@ -42,13 +46,15 @@ class Reply:
     delay: float = 0.0
     keep: float = 1.0
     declare_all: bool = False
+    fast: bool = False
     transport: str = "send"
 
     def payload(self) -> bytes:
         """Return the whole body."""
         if self.body is not None:
             return self.body
-        return json.dumps(self.document).encode()
+        # The standard library writes NaN, which some faults need.
+        return orjson.dumps(self.document) if self.fast else json.dumps(self.document).encode()
 
 
 @dataclass
@@ -69,6 +75,8 @@ class Page:
         Makes the item at a place of the results, as a fresh dict.
     next_link : callable
         Makes a next link from (offset, page, salt).
+    api : {"stac", "cmr"}
+        Which API the search was sent to.
     """
 
     number: int
@@ -79,3 +87,4 @@ class Page:
     salt: int
     item_at: Callable[[int], Any]
     next_link: Callable[[int, int, int], dict[str, Any]]
+    api: str = "stac"

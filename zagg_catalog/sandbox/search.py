@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
+from numpy.typing import NDArray
 
+from zagg_catalog.regions import Bbox, split_bbox
 from zagg_catalog.sandbox.footprints import Footprints
 from zagg_catalog.sandbox.granules import Granules
 from zagg_catalog.sphere import Ints
@@ -96,12 +98,16 @@ class Index:
     ----------
     granules : Granules
         What is searched; its order is the default order of results.
+    updated : ndarray of datetime64, shape (n,)
+        When each record was written last, UTC.
     """
 
-    def __init__(self, granules: Granules) -> None:
+    def __init__(self, granules: Granules, updated: NDArray[np.datetime64]) -> None:
         self.granules = granules
+        self._updated = updated
         self._footprints = Footprints(granules)
         self._results: OrderedDict[str, Ints] = OrderedDict()
+        self._met: OrderedDict[Bbox, NDArray[np.bool_]] = OrderedDict()
         self._lock = threading.Lock()
 
     def rows(self, parameters: Mapping[str, Any]) -> Ints:
@@ -111,11 +117,12 @@ class Index:
             if key in self._results:
                 self._results.move_to_end(key)
                 return self._results[key]
-            found = self._find(parameters)
+        found = self._find(parameters)
+        with self._lock:
             self._results[key] = found
             while len(self._results) > _KEPT_RESULTS:
                 self._results.popitem(last=False)
-            return found
+        return found
 
     def _find(self, parameters: Mapping[str, Any]) -> Ints:
         table = self.granules.table
@@ -134,11 +141,30 @@ class Index:
             start, end = table["start"].to_numpy(), table["end"].to_numpy()
             match &= np.isnat(start) | ((start <= high) & (end >= low))
         if parameters.get("bbox") is not None:
-            match &= self._footprints.meeting_box(parse_bbox(parameters["bbox"]))
+            match &= self._meeting(parse_bbox(parameters["bbox"]))
+        if parameters.get("boxes"):
+            met = [self._meeting(half) for box in parameters["boxes"] for half in split_bbox(box)]
+            match &= np.logical_or.reduce(met)
+        if parameters.get("updated_since") is not None:
+            match &= self._updated >= np.datetime64(parameters["updated_since"], "ms")
+        if parameters.get("name") is not None:
+            match &= pc.match_substring_regex(table["id"], parameters["name"]).to_numpy()
         if parameters.get("intersects") is not None:
             geometry = parse_geometry(parameters["intersects"])
             match &= self._footprints.meeting_geometry(geometry)
         return self._sorted(np.flatnonzero(match), parameters.get("sortby"))
+
+    def _meeting(self, box: Bbox) -> NDArray[np.bool_]:
+        """Return which footprints meet a box; slices of one search ask for one box."""
+        with self._lock:
+            found = self._met.get(box)
+        if found is None:
+            found = self._footprints.meeting_box(box)
+            with self._lock:
+                self._met[box] = found
+                while len(self._met) > _KEPT_RESULTS:
+                    self._met.popitem(last=False)
+        return found
 
     def _sorted(self, rows: Ints, sortby: Any) -> Ints:
         for field, descending in reversed(_sort_fields(sortby)):

@@ -8,22 +8,35 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any, NamedTuple, Self, cast
+from urllib.parse import parse_qs, urlsplit
 
+from zagg_catalog.sandbox.admin import ADMIN_PATH, ingest
 from zagg_catalog.sandbox.api import Api, Style
+from zagg_catalog.sandbox.cmr import MAX_PAGE, CmrApi
 from zagg_catalog.sandbox.faults import Fault, parse_fault
 from zagg_catalog.sandbox.granules import Granules
+from zagg_catalog.sandbox.holdings import Holdings
 from zagg_catalog.sandbox.loading import from_geoparquet, from_items
-from zagg_catalog.sandbox.reply import Reply
+from zagg_catalog.sandbox.reply import Page, Reply
 
 _RST = struct.pack("ii", 1, 0)
 _IDLE_SECONDS = 300
+_NO_OBJECT = object()
+
+
+class Sent(NamedTuple):
+    """What of a request's headers matters."""
+
+    host: str | None
+    after: str | None
+    is_query: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +81,9 @@ class SandboxServer:
         See `zagg_catalog.sandbox.api.Style`.
     faults : sequence of Fault or str
         Applied in this order; texts as on the command line.
+    cmr_page_size : int, optional
+        Most items on a page of CMR's own search; by default 2,000, or ``page_size`` where that
+        is not the default either.
     host : str
         Address to listen on.
     port : int
@@ -86,6 +102,7 @@ class SandboxServer:
         next_method: str = "same",
         relative: bool = False,
         counts: str = "both",
+        cmr_page_size: int | None = None,
     ) -> None:
         if isinstance(content, str | Path):
             granules = from_geoparquet(content)
@@ -99,17 +116,78 @@ class SandboxServer:
             counts=counts,
         )
         self.faults = [parse_fault(f) if isinstance(f, str) else f for f in faults]
-        self.api = Api(granules, style)
+        self._holdings = Holdings(granules)
+        self.api = Api(self._holdings, style)
+        largest = MAX_PAGE if page_size == Style.page_size else page_size
+        self._cmr = CmrApi(largest if cmr_page_size is None else cmr_page_size, provider)
         self.requests: list[Request] = []
         self._http = _Http((host, port), _Handler)
         self._http.sandbox = self
         self._thread: threading.Thread | None = None
+        self._warming: threading.Thread | None = None
 
     @property
     def root_url(self) -> str:
         """The API's root, ``http://127.0.0.1:PORT/stac``."""
         host, port = self._http.server_address[:2]
         return f"http://{host!s}:{port}/stac"
+
+    @property
+    def cmr_url(self) -> str:
+        """Root of CMR's own search API, ``http://127.0.0.1:PORT/search``."""
+        return f"{self.root_url.removesuffix('/stac')}/search"
+
+    def add(self, granules: Granules, *, when: datetime | None = None) -> None:
+        """Ingest granules while the server runs.
+
+        A request is answered from what was there when it came, whole; searches that page on
+        see the new granules, as with CMR. A granule whose collection and id are there already
+        is written again: its record keeps its concept id and gets the next revision.
+
+        Parameters
+        ----------
+        granules : Granules
+            What `simulate` or `from_geoparquet` returns.
+        when : datetime, optional
+            Time of the ingest, UTC, which ``updated_since`` compares; by default now.
+        """
+        self._holdings.add(granules, when)
+
+    def warm(self) -> None:
+        """Make the text of every item, in a thread, so that the first client does not wait."""
+
+        def work() -> None:
+            self.api.warm(self.root_url, self._http.stopping.is_set)
+
+        self._warming = threading.Thread(target=work, daemon=True)
+        self._warming.start()
+
+    def answer(
+        self, method: str, path: str, given: Mapping[str, Any], sent: Sent
+    ) -> tuple[Reply, Page | None]:
+        """Answer one request of either API, faults included.
+
+        Parameters
+        ----------
+        method, path : str
+            As sent.
+        given : mapping
+            Query parameters, each a list of texts, or the JSON body.
+        sent : Sent
+            The request's headers that matter.
+        """
+        plain = not any(fault.content for fault in self.faults)
+        if path == ADMIN_PATH:
+            reply, page = ingest(self, method, given), None
+        elif path.startswith("/search/"):
+            reply, page = self._cmr.answer(self._holdings.now, path, given, sent.after, plain=plain)
+        else:
+            single = {k: v[0] if sent.is_query else v for k, v in given.items()}
+            root = f"http://{sent.host}/stac" if sent.host else self.root_url
+            reply, page = self.api.answer(method, path, single, root, plain=plain)
+        for fault in self.faults:
+            fault.spoil(reply, page)
+        return reply, page
 
     def start(self) -> Self:
         """Serve from a thread of its own."""
@@ -130,6 +208,8 @@ class SandboxServer:
             self._http.shutdown()
             self._thread.join()
             self._thread = None
+        if self._warming is not None:
+            self._warming.join()
         self._http.hang_up()
         self._http.server_close()
 
@@ -189,35 +269,44 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _IDLE_SECONDS
 
     def do_GET(self) -> None:
-        query = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
-        self._handle(query, None)
+        self._handle(parse_qs(urlsplit(self.path).query, keep_blank_values=True), None)
 
     def do_POST(self) -> None:
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+        if self.headers.get_content_type() == "application/x-www-form-urlencoded":
+            form = parse_qs(text.decode("utf-8", "replace"), keep_blank_values=True)
+            if urlsplit(self.path).path.startswith("/search/"):
+                self._handle({**query, **form}, None)
+                return
         try:
             body = json.loads(text or b"{}")
         except ValueError:
             body = None
-        self._handle({}, body)
+        self._handle(query, body if isinstance(body, dict) else _NO_OBJECT)
 
-    def _handle(self, query: dict[str, str], body: Any) -> None:
+    def _handle(self, query: dict[str, list[str]], body: Any) -> None:
         http = cast("_Http", self.server)
         sandbox = http.sandbox
         path = urlsplit(self.path).path
-        if self.command == "POST" and not isinstance(body, dict):
-            reply, page = Reply(400, {"errors": ["The body must be a JSON object."]}), None
+        sent = Sent(
+            host=self.headers.get("Host"),
+            after=self.headers.get("CMR-Search-After"),
+            is_query=body is None or path == ADMIN_PATH,
+        )
+        if body is _NO_OBJECT:
+            reply = Reply(400, {"errors": ["The body must be a JSON object."]})
+            for fault in sandbox.faults:
+                fault.spoil(reply, None)
         else:
-            given = query if body is None else body
-            root = f"http://{self.headers.get('Host')}/stac" if self.headers.get("Host") else ""
-            reply, page = sandbox.api.answer(self.command, path, given, root or sandbox.root_url)
-        for fault in sandbox.faults:
-            fault.spoil(reply, page)
+            given = query if sent.is_query else body
+            reply, _ = sandbox.answer(self.command, path, given, sent)
         sandbox.requests.append(
             Request(
                 method=self.command,
                 path=path,
-                query=query,
-                body=body,
+                query={name: values[-1] for name, values in query.items()},
+                body=None if body is _NO_OBJECT else body,
                 headers={k.lower(): v for k, v in self.headers.items()},
                 status=reply.status if reply.transport == "send" else 0,
             )

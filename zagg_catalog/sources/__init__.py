@@ -3,6 +3,6 @@
 from zagg_catalog.catalog import Catalog
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.report import HarvestReport
-from zagg_catalog.sources.stac import CMRSource
+from zagg_catalog.sources.source import CMRSource
 
 __all__ = ["CMRSource", "Catalog", "HarvestReport", "Query"]

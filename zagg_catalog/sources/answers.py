@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import orjson
+
 from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
 from zagg_catalog.sources.request import clean_text
 
@@ -48,7 +50,7 @@ def parse_body(body: bytes, needs: str | None) -> dict[str, Any]:
         If it holds something else.
     """
     try:
-        document = json.loads(body)
+        document = read_json(body)
     except (ValueError, RecursionError) as error:
         kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON"
         problem = f"the body of {len(body)} bytes is {kind}{said(body)}."
@@ -60,6 +62,21 @@ def parse_body(body: bytes, needs: str | None) -> dict[str, Any]:
         problem = f"the JSON object has no list {needs!r}{said(body)}."
         raise TryAgain(problem, error=BadResponse)
     return document
+
+
+def read_json(body: bytes) -> Any:
+    """Return what a JSON text holds.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        If it is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        # NaN and halves of surrogate pairs, which only the standard library takes.
+        return json.loads(body)
 
 
 def said(body: bytes) -> str:

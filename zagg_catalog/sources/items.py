@@ -11,9 +11,11 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog import ASSET, DATA_ASSETS, catalog_schema
+from zagg_catalog.catalog import ASSET, DATA_ASSETS, catalog_schema, column_values
+from zagg_catalog.footprints import read_footprints
 from zagg_catalog.regions import polygon_to_bbox
 from zagg_catalog.sources.assets import Assets, canonical_assets, text_or_none
+from zagg_catalog.sources.columns import ordinary_items
 from zagg_catalog.sources.geojson import footprint_wkb
 from zagg_catalog.sources.times import parse_times
 
@@ -80,11 +82,13 @@ def read_items(
     ItemRows
         Rows in the page's order. One unusable item costs no other one its place.
     """
+    if not preserve_thumbnails and (rows := ordinary_items(features, collection)) is not None:
+        return screened(rows)
     quarantined: list[Quarantined] = []
     items: list[Item] = []
     assets: list[Assets] = []
     for number, feature in enumerate(features, 1):
-        name = _id(feature)
+        name = item_name(feature)
         found = canonical_assets(feature, thumbnails=preserve_thumbnails) if name else {}
         if name is None:
             quarantined.append(
@@ -96,10 +100,27 @@ def read_items(
             items.append(feature)
             assets.append(found)
     geometry, problems = footprint_wkb([item.get("geometry") for item in items])
-    quarantined.extend(Quarantined(_id(items[i]) or "", why) for i, why in problems.items())
+    quarantined.extend(Quarantined(item_name(items[i]) or "", why) for i, why in problems.items())
     keep = [i for i in range(len(items)) if i not in problems]
     table = _table([items[i] for i in keep], [assets[i] for i in keep], geometry[keep], collection)
     return ItemRows(table, quarantined)
+
+
+def screened(table: pa.Table) -> ItemRows:
+    """Set aside the rows whose footprint cannot be used.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Columns of `catalog_schema`; every ``geometry`` is a polygon's WKB.
+    """
+    problems = read_footprints(column_values(table, "geometry")).problems
+    if not problems:
+        return ItemRows(table, [])
+    names = table["id"]
+    aside = [Quarantined(names[row].as_py(), why) for row, why in sorted(problems.items())]
+    keep = np.setdiff1d(np.arange(table.num_rows), list(problems))
+    return ItemRows(table.take(pa.array(keep)), aside)
 
 
 def align_assets(tables: Iterable[pa.Table]) -> pa.Table:
@@ -116,21 +137,29 @@ def align_assets(tables: Iterable[pa.Table]) -> pa.Table:
         All rows, in order; every asset name of any page, null where an item has none.
     """
     tables = list(tables)
-    names = {field.name for table in tables for field in table.schema.field("assets").type}
-    order = [*DATA_ASSETS, *sorted(names - set(DATA_ASSETS), key=_natural)]
-    schema = catalog_schema(order)
-    aligned = []
-    for table in tables:
-        old = table["assets"].combine_chunks()
-        fields = [
-            old.field(name) if old.type.get_field_index(name) >= 0 else pa.nulls(len(old), ASSET)
-            for name in order
-        ]
-        assets = pa.StructArray.from_arrays(fields, fields=list(schema.field("assets").type))
-        place = table.schema.get_field_index("assets")
-        columns = [*table.columns[:place], assets, *table.columns[place + 1 :]]
-        aligned.append(pa.table(columns, schema=schema))
-    return pa.concat_tables(aligned)
+    names = ordered_assets(f.name for table in tables for f in table.schema.field("assets").type)
+    return pa.concat_tables([with_assets(table, names) for table in tables])
+
+
+def ordered_assets(names: Iterable[str]) -> list[str]:
+    """Return asset names in the order of the struct's fields: the data, then images."""
+    return [*DATA_ASSETS, *sorted(set(names) - set(DATA_ASSETS), key=_natural)]
+
+
+def with_assets(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Return a table whose ``assets`` have these fields, null where there was none."""
+    schema = catalog_schema(names)
+    if table.schema.equals(schema, check_metadata=True):
+        return table
+    old = table["assets"].combine_chunks()
+    fields = [
+        old.field(name) if old.type.get_field_index(name) >= 0 else pa.nulls(len(old), ASSET)
+        for name in names
+    ]
+    assets = pa.StructArray.from_arrays(fields, fields=list(schema.field("assets").type))
+    place = table.schema.get_field_index("assets")
+    columns = [*table.columns[:place], assets, *table.columns[place + 1 :]]
+    return pa.table(columns, schema=schema)
 
 
 def unique_rows(table: pa.Table) -> pa.Table:
@@ -142,7 +171,8 @@ def unique_rows(table: pa.Table) -> pa.Table:
     return table.take(np.sort(first))
 
 
-def _id(feature: Any) -> str | None:
+def item_name(feature: Any) -> str | None:
+    """Return an item's id; None where it has none that can be used."""
     name = feature.get("id") if isinstance(feature, dict) else None
     return text_or_none(name) if isinstance(name, str) and name.strip() else None
 
@@ -177,7 +207,7 @@ def _table(
         "type": ["Feature"] * len(items),
         "stac_version": [text_or_none(item.get("stac_version")) or "1.0.0" for item in items],
         "stac_extensions": [_texts(item.get("stac_extensions")) for item in items],
-        "id": [_id(item) for item in items],
+        "id": [item_name(item) for item in items],
         "collection": [collection] * len(items),
         "geometry": list(geometry),
         "bbox": [_bbox(i, wkb) for i, wkb in zip(items, geometry, strict=True)],

@@ -11,6 +11,7 @@ from zagg_catalog.sources.request import ApiRequest, clean_text, origin_of, with
 from zagg_catalog.sources.transport import Transport
 
 Page = dict[str, Any]
+ReadPage = Callable[[Transport, ApiRequest], tuple[Page, ApiRequest | None]]
 
 MAX_EMPTY_PAGES = 100
 MAX_REPEATS = 3
@@ -22,6 +23,7 @@ def pages(
     *,
     ask_again: Callable[[Page, bool], bool] | None = None,
     max_empty: int = MAX_EMPTY_PAGES,
+    read: ReadPage | None = None,
 ) -> Iterator[Page]:
     """Yield the pages of a search until one has no next link.
 
@@ -36,6 +38,9 @@ def pages(
         request is repeated, up to three times and within the transport's number of retries.
     max_empty : int
         Pages without an item that may follow each other.
+    read : callable, optional
+        Sends a request and returns the page and the request for the next one; by default that
+        of a STAC API, `read_stac`.
 
     Yields
     ------
@@ -57,7 +62,7 @@ def pages(
         if request.key in seen:
             raise PagingError(f"A next link leads back to a page that was read already: {request}.")
         seen.add(request.key)
-        page, following = _page(transport, request, ask_again)
+        page, following = _page(transport, request, ask_again, read or read_stac)
         yield page
         empty = 0 if page["features"] else empty + 1
         if following is not None and empty >= max_empty:
@@ -65,6 +70,18 @@ def pages(
                 f"{empty} empty pages in a row, each with a next link; the last was {request}."
             )
         request = following
+
+
+def read_stac(transport: Transport, request: ApiRequest) -> tuple[Page, ApiRequest | None]:
+    """Send a request of a STAC API; return the page, and the request for the next one.
+
+    Raises
+    ------
+    RequestFailed, BadResponse, PagingError
+        If the page cannot be read.
+    """
+    page = transport.get_json(request)
+    return page, next_request(page, request)
 
 
 def next_request(page: Page, request: ApiRequest) -> ApiRequest | None:
@@ -123,11 +140,11 @@ def _page(
     transport: Transport,
     request: ApiRequest,
     ask_again: Callable[[Page, bool], bool] | None,
+    read: ReadPage,
 ) -> tuple[Page, ApiRequest | None]:
     repeats = min(transport.retries, MAX_REPEATS)
     for attempt in range(repeats + 1):
-        page = transport.get_json(request)
-        following = next_request(page, request)
+        page, following = read(transport, request)
         if ask_again is None or not ask_again(page, following is None):
             break
         if attempt < repeats:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 
 from zagg_catalog.sources.transport import Transport
+
+
+class Stopped(Exception):
+    """Raised in a worker that ends because another one failed."""
 
 
 class Pool:
@@ -28,7 +32,7 @@ class Pool:
 
     def __init__(self, make: Callable[[], Transport], connections: int) -> None:
         self._make = make
-        self._connections = connections
+        self.connections = connections
         self._idle: SimpleQueue[Transport] = SimpleQueue()
         self._all: list[Transport] = []
         self._lock = threading.Lock()
@@ -48,55 +52,40 @@ class Pool:
         for transport in self._all:
             transport.close()
 
-    def run[Job, Result](
-        self,
-        work: Callable[[Transport, Job], Result | list[Job]],
-        jobs: Sequence[Job],
-    ) -> list[Result]:
-        """Do jobs side by side.
+    def drive(self, work: Callable[[Transport], None], stop: Callable[[], None]) -> None:
+        """Let every connection work until it has nothing left to do.
 
         Parameters
         ----------
         work : callable
-            Called with a transport of its own and a job; returns a result, or a list of
-            smaller jobs to be done in its place.
-        jobs : sequence
-            The jobs.
-
-        Returns
-        -------
-        list
-            The results, in no order.
+            Called once for each connection, with its transport, in a thread of its own.
+        stop : callable
+            Called where one fails or the caller is interrupted; the others are to end soon.
 
         Raises
         ------
         Exception
-            The first that a job raised; jobs not yet begun are dropped then.
+            The first that a connection ended with, `Stopped` aside.
         """
 
-        def one(job: Job) -> Result | list[Job]:
+        def one() -> None:
             transport = self._take()
             try:
-                return work(transport, job)
+                work(transport)
             finally:
                 self._idle.put(transport)
 
-        results: list[Result] = []
-        with ThreadPoolExecutor(self._connections, thread_name_prefix="harvest") as executor:
-            waiting: set[Future[Result | list[Job]]] = _submit(executor, one, jobs)
+        with ThreadPoolExecutor(self.connections, thread_name_prefix="harvest") as executor:
+            futures = [executor.submit(one) for _ in range(self.connections)]
             try:
-                while waiting:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        found = future.result()
-                        if isinstance(found, list):
-                            waiting |= _submit(executor, one, found)
-                        else:
-                            results.append(found)
-            except BaseException:
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
-        return results
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                if not all(f.done() and f.exception() is None for f in futures):
+                    stop()
+        errors = [error for future in futures if (error := future.exception()) is not None]
+        for error in errors:
+            if not isinstance(error, Stopped):
+                raise error
 
     def _take(self) -> Transport:
         with self._lock:
@@ -104,11 +93,3 @@ class Pool:
                 self._all.append(self._make())
                 return self._all[-1]
             return self._idle.get()
-
-
-def _submit[Job, Result](
-    executor: ThreadPoolExecutor,
-    work: Callable[[Job], Result],
-    jobs: Iterable[Job],
-) -> set[Future[Result]]:
-    return {executor.submit(work, job) for job in jobs}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+SEARCH_AFTER = "CMR-Search-After"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _SECRET_VALUE = re.compile(
@@ -45,8 +46,9 @@ class ApiRequest:
 
     @property
     def key(self) -> str:
-        """Text that is equal for equal calls; headers do not count."""
-        return f"{self.method} {self.url} {json.dumps(self.body, sort_keys=True)}"
+        """Text that is equal for equal calls; of headers only CMR's place in a search counts."""
+        after = self.headers.get(SEARCH_AFTER, "")
+        return f"{self.method} {self.url} {json.dumps(self.body, sort_keys=True)}{after}"
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:

@@ -14,7 +14,9 @@ _SEA_ICE = r"^(?P<part>ATL\d{2}-\d{2}_\d{14})_"
 _BASE_NAME = r"^(?P<base>.*?\.h5)"
 
 
-def in_cycle(ids: pa.ChunkedArray | pa.Array, cycle: int) -> tuple[pa.Array, pa.Array]:
+def in_cycle(
+    ids: pa.ChunkedArray | pa.Array, cycle: int, names: pa.Table | None = None
+) -> tuple[pa.Array, pa.Array]:
     """Say which names carry a cycle.
 
     Parameters
@@ -23,6 +25,8 @@ def in_cycle(ids: pa.ChunkedArray | pa.Array, cycle: int) -> tuple[pa.Array, pa.
         Granule ids.
     cycle : int
         Mission cycle.
+    names : pyarrow.Table, optional
+        What `granule_name_columns` makes of the ids, where it is known.
 
     Returns
     -------
@@ -31,7 +35,7 @@ def in_cycle(ids: pa.ChunkedArray | pa.Array, cycle: int) -> tuple[pa.Array, pa.
     readable : pyarrow.Array of bool
         False where the id is not a granule name.
     """
-    names = granule_name_columns(ids)
+    names = granule_name_columns(ids) if names is None else names.combine_chunks()
     carries = pc.and_(
         pc.less_equal(names["cycle"], cycle), pc.greater_equal(names["last_cycle"], cycle)
     )
@@ -40,6 +44,7 @@ def in_cycle(ids: pa.ChunkedArray | pa.Array, cycle: int) -> tuple[pa.Array, pa.
 
 def newest_revisions(
     ids: pa.ChunkedArray | pa.Array,
+    names: pa.Table | None = None,
 ) -> tuple[np.ndarray, list[Superseded]]:
     """Find the newest revision of every granule.
 
@@ -51,6 +56,8 @@ def newest_revisions(
     ----------
     ids : pyarrow.Array of string
         Granule ids, unique. Ids that are not granule names are kept.
+    names : pyarrow.Table, optional
+        What `granule_name_columns` makes of the ids, where it is known.
 
     Returns
     -------
@@ -61,7 +68,7 @@ def newest_revisions(
     """
     if isinstance(ids, pa.ChunkedArray):
         ids = ids.combine_chunks()
-    names = granule_name_columns(ids)
+    names = granule_name_columns(ids) if names is None else names.combine_chunks()
     key = _granule_keys(ids, names)
     base = pc.coalesce(pc.struct_field(pc.extract_regex(ids, _BASE_NAME), "base"), ids)
     rows = pa.table(

@@ -59,7 +59,7 @@ def nothing_matches(error: EmptyHarvest) -> bool:
 
     What was set aside is known to a whole fetch only, since an error has no report.
     """
-    return str(error).startswith("No granules match")
+    return error.matched == 0
 
 
 def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self
 from urllib.parse import urljoin
@@ -20,13 +20,20 @@ from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.answers import TryAgain, parse_body, retry_after, said
 from zagg_catalog.sources.request import ApiRequest, clean_text, origin_of, without_userinfo
 
+try:
+    PACKAGE_VERSION = version("zagg-catalog")
+except PackageNotFoundError:
+    PACKAGE_VERSION = "0"
+
 logger = logging.getLogger(__name__)
 
 RETRY_STATUS = frozenset({429, 500, 502, 503, 504})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5
+# Both spellings are CMR's own.
+PARTIAL = ("CMR-Time-Out", "CMR-Timed-Out")
 FIRST_WAIT = 1.0
-_CHUNK = 1 << 16
+_CHUNK = 1 << 20
 
 
 class Gate:
@@ -89,7 +96,7 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         rng: random.Random | None = None,
     ) -> None:
         settings = get_settings()
-        client = f"zagg-catalog/{_own_version()}"
+        client = f"zagg-catalog/{PACKAGE_VERSION}"
         self.seconds = settings.timeout if timeout is None else timeout
         super().__init__(
             headers={
@@ -105,6 +112,7 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         self.wait_max = settings.retry_wait_max if wait_max is None else wait_max
         self.requests = 0
         self.retries_used = 0
+        self._environments: dict[Any, Any] = {}
         self._gate = gate
         self._sleep = sleep
         self._rng = rng or random.Random()
@@ -140,13 +148,23 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         BadResponse
             If the budget is spent and the last answer was not the expected JSON.
         """
+        return self.get_answer(request, needs=needs)[0]
+
+    def get_answer(
+        self, request: ApiRequest, *, needs: str | None = "features"
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """Send a request; return the JSON object it is answered with, and the answer's headers.
+
+        Parameters, errors: see `get_json`. Names of headers compare without case.
+        """
         attempt = 0
         while True:
             if self._gate is not None and (held := self._gate.wait_time()) > 0:
                 self._sleep(held)
             self.requests += 1
             try:
-                return parse_body(self._body(request), needs)
+                body, headers = self._body(request)
+                return parse_body(body, needs), headers
             except TryAgain as failure:
                 if attempt >= self.retries:
                     raise failure.error(
@@ -176,7 +194,7 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
             wait = self._rng.uniform(0.0, FIRST_WAIT * 2.0 ** min(attempt, 30))
         self._sleep(min(wait, self.wait_max))
 
-    def _body(self, request: ApiRequest) -> bytes:
+    def _body(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
         try:
             return self._answer(request)
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
@@ -184,24 +202,26 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         except ValueError as error:
             # Bad addresses and headers, also those of a redirect: no repetition mends them.
             problem = clean_text(str(error)).rstrip(".")
-            raise RequestFailed(f"{request} cannot be sent or followed: {problem}.") from error
+            message = f"{request} cannot be sent or followed: {problem}."
+            raise RequestFailed(message, final=True) from error
         except (OSError, urllib3.exceptions.HTTPError) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 problem = "the server's certificate is not trusted."
                 raise RequestFailed(f"{request} failed: {problem}") from error
             raise TryAgain(f"the connection failed ({_root(error)}).") from error
 
-    def _answer(self, request: ApiRequest) -> bytes:
-        """Send one attempt, follow redirects, and return the body of a success."""
+    def _answer(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
+        """Send one attempt, follow redirects, and return body and headers of a success."""
         for _ in range(MAX_REDIRECTS + 1):
             deadline = time.monotonic() + self.seconds
             with self._send(request) as response:
                 if response.status_code not in REDIRECTS:
                     body = self._read(response, deadline)
                     self._check_status(request, response, body)
-                    return body
+                    return body, response.headers
                 request = _redirected(request, response)
-        raise RequestFailed(f"{request} failed: more than {MAX_REDIRECTS} redirects in a row.")
+        message = f"{request} failed: more than {MAX_REDIRECTS} redirects in a row."
+        raise RequestFailed(message, final=True)
 
     def _send(self, request: ApiRequest) -> requests.Response:
         prepared = self.session.prepare_request(
@@ -212,11 +232,14 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
                 json=request.body if request.method == "POST" else None,
             )
         )
-        environment = self.session.merge_environment_settings(
-            prepared.url or "", proxies={}, stream=True, verify=None, cert=None
-        )
+        # Reading proxies and certificates from the environment takes a millisecond.
+        origin = origin_of(request.url)
+        if origin not in self._environments:
+            self._environments[origin] = self.session.merge_environment_settings(
+                prepared.url or "", proxies={}, stream=True, verify=None, cert=None
+            )
         return self.session.send(
-            prepared, timeout=self.seconds, allow_redirects=False, **environment
+            prepared, timeout=self.seconds, allow_redirects=False, **self._environments[origin]
         )
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
@@ -230,21 +253,18 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
 
     def _check_status(self, request: ApiRequest, response: requests.Response, body: bytes) -> None:
         status = response.status_code
-        problem = f"HTTP {status}{said(body)}."
+        known = response.headers.get("CMR-Request-Id")
+        named = f" (CMR-Request-Id {clean_text(known, limit=80)})" if known else ""
         if status in RETRY_STATUS:
             wait = response.headers.get("Retry-After")
+            problem = f"HTTP {status}{said(body)}{named}."
             raise TryAgain(problem, wait=retry_after(wait) if wait else None)
-        if response.headers.get("CMR-Time-Out", "").lower() == "true":
-            raise TryAgain("the server ran out of time and sent a part only.")
+        if any(response.headers.get(name, "").lower() == "true" for name in PARTIAL):
+            raise TryAgain(f"the server ran out of time and sent a part only{named}.")
         if not 200 <= status < 300:
-            raise RequestFailed(f"{request} was refused: {problem}")
-
-
-def _own_version() -> str:
-    try:
-        return version("zagg-catalog")
-    except PackageNotFoundError:
-        return "0"
+            problem = f"HTTP {status}{said(body)}{named}."
+            raise RequestFailed(f"{request} was refused: {problem}", final=status < 500)
+        logger.debug("%s answered%s", request, named)
 
 
 def _redirected(request: ApiRequest, response: requests.Response) -> ApiRequest:
@@ -253,10 +273,12 @@ def _redirected(request: ApiRequest, response: requests.Response) -> ApiRequest:
     if "Location" not in response.headers or origin_of(target) != origin_of(request.url):
         raise RequestFailed(
             f"{request} was redirected to {shown}, which is not on the same origin; set the "
-            "STAC root to the address that answers itself."
+            "STAC root to the address that answers itself.",
+            final=True,
         )
     if request.method == "POST" and response.status_code not in {307, 308}:
-        raise RequestFailed(f"{request} was redirected to {shown} in a way that drops its body.")
+        message = f"{request} was redirected to {shown} in a way that drops its body."
+        raise RequestFailed(message, final=True)
     return ApiRequest(without_userinfo(target), request.method, request.body, request.headers)
 
 

@@ -92,7 +92,8 @@ def _refusal(error: ClientError | BotoCoreError, action: str, where: str) -> Sto
         kind = type(error).__name__
         return StoreUnavailable(
             f"{start} the server did not answer, also after retries ({kind}); check that it runs"
-            " and that ZAGG_CATALOG_S3_ENDPOINT is right, then try again."
+            " and that ZAGG_CATALOG_S3_ENDPOINT is right, then try again.",
+            transient=True,
         )
     return StoreUnavailable(
         f"{start} boto3 refused it ({type(error).__name__}); check the AWS settings."
@@ -120,6 +121,7 @@ def _answered(error: ClientError, start: str) -> StoreError:
     if status >= 500 or code == "SlowDown":
         return StoreUnavailable(
             f"{start} the server still failed after retries ({code}, HTTP {status}); try again"
-            " later."
+            " later.",
+            transient=True,
         )
     return StoreUnavailable(f"{start} the server refused it ({code}, HTTP {status}).")

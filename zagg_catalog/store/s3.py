@@ -93,7 +93,8 @@ class S3Store(Store):
                 _pause(race)
         raise StoreUnavailable(
             f"Cannot write {key} in store {self.url}: other writers got in the way {_RACES} times;"
-            " try again."
+            " try again.",
+            transient=True,
         )
 
     def _complete(self, key: str, content: Source) -> bool:

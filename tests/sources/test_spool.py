@@ -1,0 +1,90 @@
+"""Rows wait in memory while they are few, in files otherwise; the catalog is the same."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.sources.served import cycle_22
+from tests.sources.stub import item, name
+from zagg_catalog import Catalog
+from zagg_catalog.errors import IncompleteHarvest
+from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.sources import CMRSource, harvest, sink, spool
+from zagg_catalog.sources.items import read_items
+from zagg_catalog.sources.spool import Spool, gather
+
+
+@pytest.fixture(scope="module")
+def server():
+    with SandboxServer(simulate(cycle=22, tracks=range(1, 1388, 24)), page_size=40) as running:
+        yield running
+
+
+@pytest.fixture
+def small_memory(monkeypatch, tmp_path):
+    """As if a few hundred rows were too many for memory."""
+    monkeypatch.setattr(spool, "IN_MEMORY", 0)
+    monkeypatch.setattr(sink, "PART_ROWS", 100)
+    monkeypatch.setattr(harvest, "MOST_IN_MEMORY", 150)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("thumbnails", [False, True])
+def test_a_harvest_in_files_is_that_in_memory(server, request, connections, thumbnails, tmp_path):
+    source = CMRSource(root_url=server.root_url, connections=connections)
+    whole = source.fetch(cycle_22(), preserve_thumbnails=thumbnails)
+    request.getfixturevalue("small_memory")
+    mapped = source.fetch(cycle_22(), preserve_thumbnails=thumbnails)
+    assert mapped.table.equals(whole.table)
+    assert mapped.metadata == whole.metadata
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert mapped.table.num_rows > 500
+    # The rows are still there although the file has no name any more.
+    assert len(set(mapped.table["id"].to_pylist())) == len(whole)
+
+
+@pytest.mark.parametrize("thumbnails", [False, True])
+def test_a_file_written_row_group_by_row_group_is_equal(server, request, tmp_path, thumbnails):
+    source = CMRSource(root_url=server.root_url)
+    paths = [tmp_path / f"{n}.parquet" for n in range(3)]
+    source.fetch(cycle_22(), preserve_thumbnails=thumbnails).to_geoparquet(paths[0])
+    report = source.fetch_to(cycle_22(), paths[1], preserve_thumbnails=thumbnails)
+    request.getfixturevalue("small_memory")
+    source.fetch_to(cycle_22(), paths[2], preserve_thumbnails=thumbnails)
+    assert paths[0].read_bytes() == paths[1].read_bytes() == paths[2].read_bytes()
+    assert report == source.last_report or report.kept == source.last_report.kept
+    assert len(Catalog.from_geoparquet(paths[1])) == report.kept
+
+
+def test_nothing_is_written_where_the_harvest_fails(server, tmp_path):
+    source = CMRSource(root_url=server.root_url)
+    with (
+        SandboxServer(simulate(cycle=22, tracks=[1]), faults=["count-high"]) as liar,
+        pytest.raises(IncompleteHarvest),
+    ):
+        CMRSource(root_url=liar.root_url).fetch_to(cycle_22(), tmp_path / "c.parquet")
+    assert list(tmp_path.iterdir()) == []
+    assert source.last_report is None
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.data())
+@settings(max_examples=30, deadline=None)
+def test_rows_are_gathered_in_any_order(sizes, data):
+    total = sum(sizes)
+    table = read_items([item(name(n)) for n in range(total)], "ATL06_007").table
+    places = data.draw(st.lists(st.integers(0, total - 1), min_size=1, max_size=12))
+    with tempfile.TemporaryDirectory() as folder, Spool(Path(folder)) as files, Spool() as memory:
+        for store in (files, memory):
+            starts = np.cumsum([0, *sizes])
+            parts = [
+                store.store(table.slice(a, n)) for a, n in zip(starts[:-1], sizes, strict=True)
+            ]
+            found = gather(parts, np.array(places))
+            assert found.equals(table.take(pa.array(places)))

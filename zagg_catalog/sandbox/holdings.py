@@ -1,0 +1,184 @@
+"""Holdings: what the sandbox serves now, with what each granule's record says of itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from zagg_catalog.sandbox.granules import Granules, concat, order_of, pick
+from zagg_catalog.sandbox.search import Index
+from zagg_catalog.sphere import Ints
+
+Times = NDArray[np.datetime64]
+
+# Texts of items are kept for so many rows; further ones are made when they are asked for.
+MOST_TEXTS = 100_000
+
+
+class Content:
+    """What is served at one moment; never changed, only followed by another one.
+
+    Parameters
+    ----------
+    granules : Granules
+        In the default order of results.
+    serial : ndarray of int64, shape (n,)
+        Number of each granule's record; it keeps it whatever is ingested later.
+    revision : ndarray of int64, shape (n,)
+        How often the record was written, from 1.
+    updated : ndarray of datetime64[ms], shape (n,)
+        When that was last, UTC.
+
+    Attributes
+    ----------
+    index : Index
+        Answers searches.
+    collections : list of str
+        Ids, sorted.
+    """
+
+    def __init__(self, granules: Granules, serial: Ints, revision: Ints, updated: Times) -> None:
+        self.granules = granules
+        self.serial = serial
+        self.revision = revision
+        self.updated = updated
+        self.index = Index(granules, updated)
+        names = granules.table["collection"].unique().to_pylist()
+        self.collections = sorted(name for name in names if name)
+        self._texts: dict[tuple[str, int], bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self.granules)
+
+    def records(self, rows: Ints) -> list[Record]:
+        """Return what the records of some rows say."""
+        granules = self.granules
+        values = granules.table.take(pa.array(rows)).to_pylist()
+        return [
+            Record(
+                **value,
+                ring=granules.ring(row),
+                raw=None if granules.raw is None else granules.raw[row],
+                serial=int(self.serial[row]),
+                revision=int(self.revision[row]),
+                updated=self.updated[row].item(),
+            )
+            for row, value in zip(rows.tolist(), values, strict=True)
+        ]
+
+    def texts(self, kind: str, rows: Ints, encode: Callable[[Record], bytes]) -> list[bytes]:
+        """Return the JSON of some rows, each made once.
+
+        Parameters
+        ----------
+        kind : str
+            Equal for equal ``encode``.
+        rows : ndarray of int64
+            Which.
+        encode : callable
+            Makes the text of a record.
+        """
+        keys = [(kind, row) for row in rows.tolist()]
+        found = {key: text for key in keys if (text := self._texts.get(key)) is not None}
+        missing = [key for key in keys if key not in found]
+        if missing:
+            places = np.array([row for _, row in missing], dtype=np.int64)
+            made = map(encode, self.records(places))
+            found |= dict(zip(missing, made, strict=True))
+            if len(self._texts) < MOST_TEXTS:
+                self._texts |= {key: found[key] for key in missing}
+        return [found[key] for key in keys]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One granule as its record says it; see `Granules` and `Content` for the members."""
+
+    id: str
+    collection: str
+    start: datetime
+    end: datetime
+    data: str | None
+    data_s3: str | None
+    metadata: str | None
+    ring: NDArray[np.float64]
+    raw: Any = None
+    serial: int = 0
+    revision: int = 1
+    updated: datetime = datetime(2026, 1, 1)
+
+    @property
+    def concept(self) -> int:
+        """Number in the granule's concept id."""
+        return 2_800_000_000 + self.serial
+
+
+class Holdings:
+    """What a server holds; granules may be ingested while it answers.
+
+    Parameters
+    ----------
+    granules : Granules
+        What it begins with.
+    when : datetime, optional
+        Ingest time of these, UTC; by default now.
+
+    Attributes
+    ----------
+    now : Content
+        To be read once for each request, so that an answer is of one moment.
+    """
+
+    def __init__(self, granules: Granules, when: datetime | None = None) -> None:
+        count = len(granules)
+        ones = np.ones(count, dtype=np.int64)
+        self._lock = threading.Lock()
+        self._next = count
+        self.now = Content(granules, np.arange(count), ones, np.repeat(_moment(when), count))
+
+    def add(self, granules: Granules, when: datetime | None = None) -> None:
+        """Ingest granules; see `zagg_catalog.sandbox.SandboxServer.add`."""
+        with self._lock:
+            old = self.now
+            serial = np.arange(self._next, self._next + len(granules))
+            revision = np.ones(len(granules), dtype=np.int64)
+            known = {name: row for row, name in enumerate(_names(old.granules)) if all(name)}
+            new = _names(granules)
+            places = np.array([known.get(name, -1) for name in new], dtype=np.int64)
+            again = places >= 0
+            serial[again] = old.serial[places[again]]
+            revision[again] = old.revision[places[again]] + 1
+            kept = np.ones(len(old), dtype=bool)
+            kept[places[again]] = False
+            left = np.flatnonzero(kept)
+            both = [pick(old.granules, left), granules]
+            order = order_of(both)
+            updated = np.repeat(_moment(when), len(granules))
+            self.now = Content(
+                concat(both),
+                np.concatenate([old.serial[left], serial])[order],
+                np.concatenate([old.revision[left], revision])[order],
+                np.concatenate([old.updated[left], updated])[order],
+            )
+            self._next += len(granules)
+
+
+def _names(granules: Granules) -> list[tuple[str, str]]:
+    table = granules.table
+    pairs = zip(table["collection"].to_pylist(), table["id"].to_pylist(), strict=True)
+    return list(pairs)
+
+
+def _moment(when: datetime | None) -> np.datetime64:
+    moment = datetime.now(UTC) if when is None else when
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    # CMR keeps milliseconds.
+    return np.datetime64(moment, "ms")

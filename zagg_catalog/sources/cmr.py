@@ -1,0 +1,233 @@
+"""CMR's own search API: granules as UMM-JSON, pages of 2,000, hits and paging in headers.
+
+UMM-JSON and not CMR's ``granules.stac``: it carries the concept id and the revision of every
+granule and is CMR's own model, from which STAC items are made with losses.
+
+Facts: CMR's API documentation, "Search After", "Parameter Options" and "Find granules by…".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from zagg_catalog.regions import Bbox
+from zagg_catalog.sources.assets import text_or_none
+from zagg_catalog.sources.paging import Page
+from zagg_catalog.sources.query import Query
+from zagg_catalog.sources.request import SEARCH_AFTER, ApiRequest
+from zagg_catalog.sources.search import BoxSearch, Interval
+from zagg_catalog.sources.transport import Transport
+
+# CMR refuses larger pages.
+PAGE_MAX = 2000
+# Its pages are large: a search of more is worth cutting.
+FEW_PAGES = 2
+CONCEPTS = "concepts"
+
+# Names of these products carry two cycles; the pattern below is of those that carry one.
+_MULTI_CYCLE = frozenset({"ATL11", "ATL14", "ATL15"})
+_ROLES = {
+    "GET DATA": "data",
+    "GET DATA VIA DIRECT ACCESS": "data",
+    "EXTENDED METADATA": "metadata",
+    "GET RELATED VISUALIZATION": "browse",
+}
+
+
+def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list[BoxSearch]:
+    """Return the search of a query's box; CMR takes west > east, so there is always one.
+
+    Parameters
+    ----------
+    root : str
+        ``https://cmr.earthdata.nasa.gov/search``.
+    query : Query
+        What, when, where.
+    provider : str
+        Whose granules; the same short name may be listed by another provider, too.
+    page_size : int
+        Granules on a page, at most 2,000.
+    """
+    return [_search(root, query, provider, min(page_size, PAGE_MAX), query.interval, "")]
+
+
+def name_pattern(query: Query) -> str | None:
+    """Return a pattern of the names that carry a query's cycle; None where names do not decide.
+
+    ``*`` stands for any text and ``?`` for one character. Sea-ice products carry the
+    hemisphere behind the short name, ``ATL07-01``.
+    """
+    cycle = query.name_cycle
+    if cycle is None or query.short_name in _MULTI_CYCLE:
+        return None
+    return f"{query.short_name}*_{'?' * 14}_????{cycle:02d}??_*"
+
+
+def read_cmr(transport: Transport, request: ApiRequest) -> tuple[Page, ApiRequest | None]:
+    """Send a search; return the page as STAC items, and the request for the next one.
+
+    Returns
+    -------
+    page : dict
+        ``features``, and ``numberMatched`` where the header ``CMR-Hits`` is there.
+    following : ApiRequest or None
+        The same request with the ``CMR-Search-After`` that came; None where none came. The
+        last page may have one; what it leads to is empty then.
+
+    Raises
+    ------
+    RequestFailed, BadResponse
+        If the page cannot be read, a ``CMR-Time-Out`` included.
+    """
+    document, headers = transport.get_answer(request, needs="items")
+    page: Page = {"features": [_feature(item, request) for item in document["items"]]}
+    hits = headers.get("CMR-Hits", "")
+    if hits.isascii() and hits.isdigit():
+        page["numberMatched"] = int(hits)
+    after = headers.get(SEARCH_AFTER)
+    if not after:
+        return page, None
+    return page, ApiRequest(request.url, headers={**request.headers, SEARCH_AFTER: after})
+
+
+def _search(
+    root: str, query: Query, provider: str, size: int, interval: Interval, label: str
+) -> BoxSearch:
+    def between(part: Interval) -> BoxSearch:
+        name = f"slice {part[0]:%Y-%m-%dT%H:%M:%SZ} "
+        return _search(root, query, provider, size, part, name)
+
+    def ask(size: int) -> ApiRequest:
+        given = _parameters(query, provider, query.bbox, interval) | {"page_size": str(size)}
+        text = urlencode(given, quote_via=quote, safe=":*,")
+        return ApiRequest(f"{root}/granules.umm_json?{text}")
+
+    return BoxSearch(
+        bbox=query.bbox,
+        first=ask(size),
+        count=ask(0),
+        label=label,
+        interval=interval,
+        between=between,
+        read=read_cmr,
+        few_pages=FEW_PAGES,
+        stops_when_full=True,
+    )
+
+
+def _parameters(query: Query, provider: str, box: Bbox, interval: Interval) -> dict[str, str]:
+    given = {
+        "short_name": query.short_name,
+        "version": str(query.version),
+        "provider": provider,
+        "bounding_box[]": ",".join(format(side, ".15g") for side in box),
+        "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in interval),
+        # Paging needs an order that stands; CMR breaks ties itself.
+        "sort_key[]": "start_date",
+    }
+    if pattern := name_pattern(query):
+        given["readable_granule_name[]"] = pattern
+        given["options[readable_granule_name][pattern]"] = "true"
+    return {name: value for name, value in given.items() if value}
+
+
+def _feature(item: Any, request: ApiRequest) -> Any:
+    """Return a UMM-G record as the STAC item that CMR-STAC makes of it; odd ones as they are."""
+    umm = item.get("umm") if isinstance(item, dict) else None
+    if not isinstance(umm, dict):
+        return "no UMM-G record"
+    meta = item.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    rings = _rings(umm)
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": [],
+        "id": umm.get("GranuleUR"),
+        "collection": _collection(umm),
+        "geometry": _geometry(rings),
+        "bbox": _box(rings),
+        "properties": _times(umm),
+        "links": _links(meta, request),
+        "assets": _assets(umm.get("RelatedUrls")),
+    }
+
+
+def _collection(umm: Mapping[str, Any]) -> str | None:
+    reference = umm.get("CollectionReference")
+    if not isinstance(reference, dict) or "ShortName" not in reference:
+        return None
+    return f"{reference['ShortName']}_{reference.get('Version', '')}"
+
+
+def _rings(umm: Mapping[str, Any]) -> list[list[Any]] | None:
+    """Return polygons as lists of rings of (lon, lat), the outer one first; None without any."""
+    try:
+        domain = umm["SpatialExtent"]["HorizontalSpatialDomain"]["Geometry"]
+        return [
+            [
+                [[point["Longitude"], point["Latitude"]] for point in ring["Points"]]
+                for ring in (polygon["Boundary"], *_holes(polygon))
+            ]
+            for polygon in domain["GPolygons"]
+        ]
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def _holes(polygon: Mapping[str, Any]) -> Sequence[Any]:
+    zone = polygon.get("ExclusiveZone")
+    found: Sequence[Any] = zone.get("Boundaries", ()) if isinstance(zone, dict) else ()
+    return found
+
+
+def _geometry(polygons: list[list[Any]] | None) -> dict[str, Any] | None:
+    if polygons is None:
+        return None
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _box(polygons: list[list[Any]] | None) -> list[float] | None:
+    """Return the plain extremes of the outer rings, as CMR-STAC does."""
+    try:
+        points = [point for polygon in polygons or () for point in polygon[0]]
+        lons, lats = [lon for lon, _ in points], [lat for _, lat in points]
+        return [min(lons), min(lats), max(lons), max(lats)]
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
+def _times(umm: Mapping[str, Any]) -> dict[str, Any]:
+    extent = umm.get("TemporalExtent")
+    extent = extent if isinstance(extent, dict) else {}
+    span = extent.get("RangeDateTime")
+    if isinstance(span, dict):
+        start, end = span.get("BeginningDateTime"), span.get("EndingDateTime")
+        return {"datetime": start, "start_datetime": start, "end_datetime": end}
+    return {"datetime": extent.get("SingleDateTime")}
+
+
+def _links(meta: Mapping[str, Any], request: ApiRequest) -> list[dict[str, str]]:
+    concept = text_or_none(meta.get("concept-id"))
+    if concept is None:
+        return []
+    root = request.url.partition("?")[0].rpartition("/")[0]
+    return [{"href": f"{root}/{CONCEPTS}/{quote(concept)}.umm_json", "rel": "via"}]
+
+
+def _assets(urls: Any) -> dict[str, dict[str, Any]]:
+    assets: dict[str, dict[str, Any]] = {}
+    for number, url in enumerate(urls if isinstance(urls, list) else ()):
+        role = _ROLES.get(url.get("Type", "")) if isinstance(url, dict) else None
+        if role is not None:
+            assets[str(number)] = {
+                "href": url.get("URL"),
+                "type": url.get("MimeType"),
+                "title": url.get("Description"),
+                "roles": [role],
+            }
+    return assets

@@ -1,0 +1,306 @@
+"""CMRSource: from a Query to a Catalog, over CMR-STAC, another STAC API, or CMR itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from zagg_catalog.catalog import Catalog
+from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.settings import get_settings
+from zagg_catalog.sources.checkpoint import Checkpoint
+from zagg_catalog.sources.cmr import cmr_searches
+from zagg_catalog.sources.files import write_catalog
+from zagg_catalog.sources.harvest import Harvest, harvesting
+from zagg_catalog.sources.pool import Pool
+from zagg_catalog.sources.progress import harvest_progress
+from zagg_catalog.sources.query import Query
+from zagg_catalog.sources.report import HarvestReport
+from zagg_catalog.sources.request import clean_text, without_userinfo
+from zagg_catalog.sources.search import BoxSearch, Wanted
+from zagg_catalog.sources.stac import stac_searches
+from zagg_catalog.sources.transport import Gate, Transport
+
+Method = Literal["GET", "POST"]
+ApiName = Literal["stac", "cmr"]
+
+# CMR makes a page of 2,000 granules in seconds; more connections gain little and load it.
+CMR_CONNECTIONS = 4
+
+
+class CMRSource:
+    """Fetch granule metadata from NASA's CMR-STAC, another STAC API, or CMR's own search.
+
+    Parameters
+    ----------
+    provider : str, optional
+        Overrides the query's provider, which is the sub-catalog of the root. Empty for an API
+        without sub-catalogs.
+    timeout : float, optional
+        Seconds for one request. Default: the setting ``ZAGG_CATALOG_TIMEOUT``, 60.
+    root_url : str, optional
+        Root of the API; searches go to ``{root_url}/{provider}/search``. Default: the setting
+        ``ZAGG_CATALOG_STAC_ROOT``, NASA's CMR-STAC. With ``api="cmr"`` searches go to
+        ``{root_url}/granules.umm_json``; default: ``ZAGG_CATALOG_CMR_ROOT``, NASA's CMR.
+    method : {"GET", "POST"}, optional
+        How to search; some servers page rightly by one of them only. Default: the setting
+        ``ZAGG_CATALOG_STAC_METHOD``, GET.
+    connections : int, optional
+        Connections that a large fetch uses at once. Default: the setting
+        ``ZAGG_CATALOG_CONNECTIONS``, 8.
+    api : {"stac", "cmr"}, optional
+        Which of the two is asked. Default: the setting ``ZAGG_CATALOG_API``, stac.
+    transport : Transport, optional
+        To be used, and not closed, instead of new ones per fetch; then one page is read after
+        the other.
+
+    Attributes
+    ----------
+    last_report : HarvestReport or None
+        Of the last fetch that succeeded, with its transfer figures.
+
+    Raises
+    ------
+    InvalidQuery
+        If the root is not an HTTP address, or the method or API unknown.
+    """
+
+    def __init__(
+        self,
+        provider: str | None = None,
+        timeout: float | None = None,
+        *,
+        root_url: str | None = None,
+        method: Method | None = None,
+        connections: int | None = None,
+        api: ApiName | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        settings = get_settings()
+        self.api: ApiName = settings.api if api is None else api
+        if self.api not in ("stac", "cmr"):
+            raise InvalidQuery(f"The API is 'stac' or 'cmr', not {self.api!r}.")
+        default = settings.stac_root if self.api == "stac" else settings.cmr_root
+        root = default if root_url is None else root_url
+        self.provider = provider
+        self.timeout = timeout
+        self.root_url, self._login = _check_root(root)
+        self.method = settings.stac_method if method is None else method
+        if self.method not in ("GET", "POST"):
+            raise InvalidQuery(f"A search is sent by GET or POST, not {self.method!r}.")
+        most = settings.connections
+        if self.api == "cmr":
+            most = min(most, CMR_CONNECTIONS)
+        self.connections = most if connections is None else connections
+        self.last_report: HarvestReport | None = None
+        self._transport = transport
+
+    def fetch(
+        self,
+        query: Query,
+        *,
+        preserve_thumbnails: bool = False,
+        limit: int = 2000,
+        partial: bool = False,
+        progress: bool | Callable[[int, int | None], None] | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> Catalog:
+        """Run a query and return its Catalog, proven complete.
+
+        Parameters
+        ----------
+        query : Query
+            What, when, where.
+        preserve_thumbnails : bool
+            Keep thumbnails and browse images.
+        limit : int
+            Page size hint; servers clamp it, and so is what they refuse (CMR-STAC over 5000,
+            CMR over 2000).
+        partial : bool
+            Return what came, too, where the count harvested is not the one declared;
+            ``Catalog.complete`` is False then. A request that fails still raises.
+        progress : bool or callable, optional
+            Bar on standard error; by default on a terminal only. A callable is called with the
+            granules so far and the count declared, or None.
+        checkpoint : str or Path, optional
+            Folder that keeps finished slices of a large fetch until it succeeds. A fetch that
+            was killed continues from it within six hours, and gives what it would have given.
+
+        Returns
+        -------
+        Catalog
+            Rows sorted by id. ``metadata`` holds the query, whether it is ``complete``, and
+            the ``harvest`` report; equal for equal content of the server. More than 50,000
+            rows are not in memory but in a file without a name that is mapped.
+
+        Raises
+        ------
+        IncompleteHarvest
+            If it cannot be proven that everything declared came.
+        EmptyHarvest
+            If nothing matches.
+        RequestFailed, BadResponse, PagingError
+            If the API cannot be read.
+        InvalidQuery
+            If the limit is not a positive number, or the checkpoint no folder.
+        """
+        with self._harvest(query, preserve_thumbnails, limit, partial, progress, checkpoint) as (
+            found,
+            metadata,
+        ):
+            return Catalog(found.table(), metadata)
+
+    def fetch_to(
+        self,
+        query: Query,
+        path: str | Path,
+        *,
+        preserve_thumbnails: bool = False,
+        limit: int = 2000,
+        partial: bool = False,
+        progress: bool | Callable[[int, int | None], None] | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> HarvestReport:
+        """Run a query into a stac-geoparquet file, whatever its size.
+
+        The file is what `fetch` and `Catalog.to_geoparquet` give, byte for byte, but is written
+        20,000 rows at once, so that memory does not grow with the number of granules. It
+        appears whole or not at all.
+
+        Parameters
+        ----------
+        query, preserve_thumbnails, limit, partial, progress, checkpoint
+            See `fetch`.
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        HarvestReport
+            Also in ``last_report``.
+
+        Raises
+        ------
+        FetchError, InvalidQuery
+            See `fetch`.
+        """
+        with self._harvest(query, preserve_thumbnails, limit, partial, progress, checkpoint) as (
+            found,
+            metadata,
+        ):
+            write_catalog(path, found.tables, metadata)
+            return found.report
+
+    @contextmanager
+    def _harvest(
+        self,
+        query: Query,
+        thumbnails: bool,
+        limit: int,
+        partial: bool,
+        progress: bool | Callable[[int, int | None], None] | None,
+        checkpoint: str | Path | None,
+    ) -> Iterator[tuple[Harvest, dict[str, Any]]]:
+        """Yield a harvest and its catalog's metadata."""
+        provider = query.provider if self.provider is None else self.provider
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise InvalidQuery(f"limit is a whole number from 1, not {limit!r}.")
+        boxes = self._searches(query, provider, limit)
+        wanted = Wanted(
+            collection=query.collection,
+            cycle=query.name_cycle,
+            preserve_thumbnails=thumbnails,
+            partial=partial,
+        )
+        kept = None
+        if checkpoint is not None:
+            facts = {
+                "api": self.api,
+                "root": self.root_url,
+                "searches": [str(box.first) for box in boxes],
+                "thumbnails": thumbnails,
+            }
+            kept = Checkpoint(Path(checkpoint), facts)
+        with (
+            self._connections(sliced=kept is not None) as (transport, pool),
+            harvest_progress(query.collection, progress) as on_page,
+            harvesting(
+                transport, boxes, wanted, on_page=on_page, pool=pool, checkpoint=kept
+            ) as found,
+        ):
+            self.last_report = found.report
+            yield found, self._metadata(query, provider, thumbnails, found.report)
+
+    def _searches(self, query: Query, provider: str, limit: int) -> list[BoxSearch]:
+        if self.api == "stac":
+            return stac_searches(self.root_url, query, provider, limit, self.method)
+        if not provider:
+            raise InvalidQuery(
+                "CMR itself needs a provider, such as NSIDC_CPRD; others list the same products."
+            )
+        return cmr_searches(self.root_url, query, provider, limit)
+
+    @contextmanager
+    def _connections(self, *, sliced: bool) -> Iterator[tuple[Transport, Pool | None]]:
+        """Yield the transport of a fetch, and the pool for its slices."""
+        if self._transport is not None:
+            yield self._login_to(self._transport), None
+            return
+        gate = Gate()
+
+        def make() -> Transport:
+            return self._login_to(Transport(self.timeout, gate=gate))
+
+        pool = Pool(make, self.connections) if self.connections > 1 or sliced else None
+        with make() as transport:
+            try:
+                yield transport, pool
+            finally:
+                if pool is not None:
+                    pool.close()
+
+    def _login_to(self, transport: Transport) -> Transport:
+        if self._login is not None:
+            transport.session.auth = self._login
+        return transport
+
+    def _metadata(
+        self, query: Query, provider: str, preserve_thumbnails: bool, report: HarvestReport
+    ) -> dict[str, Any]:
+        return {
+            "source": "CMR-STAC" if self.api == "stac" else "CMR",
+            f"{self.api}_root": self.root_url,
+            "provider": provider,
+            "collection": query.collection,
+            "short_name": query.short_name,
+            "version": query.version,
+            "start_date": query.start_date,
+            "end_date": query.end_date,
+            "bbox": list(query.bbox),
+            "cycle": query.cycle,
+            "cycle_convention": None if query.cycle is None else query.convention,
+            "preserve_thumbnails": preserve_thumbnails,
+            "total_granules": report.kept,
+            "complete": report.complete,
+            "harvest": report.to_dict(),
+        }
+
+
+def _check_root(root: str) -> tuple[str, tuple[str, str] | None]:
+    """Return the root without userinfo, and the userinfo for the session."""
+    try:
+        parts = urlsplit(root.strip())
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
+        _ = parts.port
+    except (ValueError, AttributeError):
+        good = False
+    if not good:
+        raise InvalidQuery(
+            "The root of a STAC API is an address such as https://cmr.earthdata.nasa.gov/stac, "
+            f"without a query, not {clean_text(str(root))!r}."
+        )
+    login = (parts.username, parts.password or "") if parts.username else None
+    return without_userinfo(root.strip()).rstrip("/"), login
