@@ -1,7 +1,7 @@
 """zagg 0.61.0 and ours in turn, on the same simulated data, in one run: `make bench`.
 
-Each figure is measured in a process of its own, the two sides alternating, and the median of the
-runs is kept. Results go to ``benchmarks/results.json`` and to the standard output.
+Each figure is measured in a process of its own, the two sides alternating, and the medians are
+kept. Results go to ``benchmarks/results.json``, the tables of them into ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
@@ -10,163 +10,352 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from zagg_catalog import CMRSource, Query
-from zagg_catalog.sandbox import SandboxServer, simulate
-
 HERE = Path(__file__).parent
-FOLDER = HERE / "data"
-SOUTH = (-180.0, -90.0, 180.0, -60.0)
-CYCLE = 22
+sys.path.insert(0, str(HERE))
+
+from page import write_page  # noqa: E402
+from simulated import granules_in, write_all, write_cycle  # noqa: E402
+
+from zagg_catalog import Catalog  # noqa: E402
+
+SECTIONS = ("grids", "files", "cover", "scaling", "archive", "fetch")
+CYCLE, CONNECTIONS = 22, 8
+PACKAGES = ("zagg", "mortie", "numpy", "pyarrow", "shapely")
 
 Result = dict[str, Any]
 
 
-def measure(work: str, *arguments: str) -> Result:
-    command = [sys.executable, "-W", "ignore", str(HERE / "measure.py"), work, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    result: Result = json.loads(done.stdout.splitlines()[-1])
-    return result
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    every: int = 1  # one of so many tracks
+    orders: tuple[int, ...] = (6, 7, 8, 9)
+    one: int = 8  # order of a grid alone
+    sets: tuple[int, ...] = (1, 2, 4, 8)
+    cycles: tuple[int, ...] = (1, 3, 10, 30)
+    zagg_cycles: tuple[int, ...] = (1, 3)
+    page: int = 100
+    latency: float = 0.25
 
 
-def compare(name: str, runs: int, zagg: Sequence[str], ours: Sequence[str]) -> Result:
-    """Run both sides in turn; return medians, and the median of the ratios pair by pair."""
-    rounds = [(measure(*zagg), measure(*ours)) for _ in range(runs)]
-    row: Result = {"name": name}
-    for key in rounds[0][0]["seconds"]:
-        pairs = [(z["seconds"][key], o["seconds"].get(key)) for z, o in rounds]
-        if pairs[0][1] is not None:
-            row[key] = _figures(pairs)
-    for key in ("peak", "bytes"):
-        if key in rounds[0][0] and key in rounds[0][1]:
-            row[key] = _figures([(z[key], o[key]) for z, o in rounds])
-    row["pairs"] = [rounds[0][0].get("pairs"), rounds[0][1].get("pairs")]
-    print(_line(row), flush=True)
-    return row
+QUICK = Sizes(
+    every=200,
+    orders=(4, 5),
+    one=5,
+    sets=(1, 2),
+    cycles=(1, 2),
+    zagg_cycles=(1,),
+    page=10,
+    latency=0.02,
+)
 
 
-def _figures(pairs: list[tuple[float, float]]) -> Result:
+@dataclass
+class Bench:
+    """One run of the benchmarks: where its data are, how often, how much."""
+
+    data: Path
+    runs: int
+    sizes: Sizes
+    profile: bool = False
+    rows: list[Result] = field(default_factory=list)
+
+    def measure(self, work: str, *arguments: str) -> Result:
+        """Measure in a process of its own."""
+        command = [sys.executable, "-W", "ignore", str(HERE / "measure.py"), work, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+        result: Result = json.loads(done.stdout.splitlines()[-1])
+        return result
+
+    def compare(
+        self,
+        section: str,
+        name: str,
+        against: Sequence[str] | None,
+        ours: Sequence[str],
+        *,
+        figures: Sequence[str],
+        targets: dict[str, float] | None = None,
+    ) -> Result:
+        """Run both sides in turn, and keep the medians of both and of the ratios.
+
+        A target is a least ratio of the other side to ours.
+        """
+        rounds = []
+        for _ in range(self.runs):
+            theirs = self.measure(*against) if against else None
+            rounds.append((theirs, self.measure(*ours)))
+        row: Result = {"section": section, "name": name, "figures": {}}
+        for figure in figures:
+            pairs = [(t and _value(t, figure), _value(o, figure)) for t, o in rounds]
+            row["figures"][figure] = _medians(pairs)
+            if targets and figure in targets:
+                row["figures"][figure]["least"] = targets[figure]
+        for side, result in (("against", rounds[0][0]), ("ours", rounds[0][1])):
+            row[side] = {key: (result or {}).get(key) for key in ("pairs", "granules")}
+        if self.profile:
+            row["profile"] = self.measure(*ours, "--profile")["profile"]
+        self.rows.append(row)
+        print(_line(row), flush=True)
+        return row
+
+    def catalog(self, cycle: int = CYCLE, *, south: bool = False) -> Path:
+        """Return the file of a simulated cycle, made where it is not there."""
+        kind = "south" if south else "globe"
+        path = self.data / f"{kind}-every{self.sizes.every}-c{cycle:02d}.parquet"
+        write_cycle(path, cycle, every=self.sizes.every, south=south)
+        return path
+
+    def catalogs(self, count: int) -> list[str]:
+        """Return the files of cycles 1 to `count`, the whole globe."""
+        return [str(self.catalog(cycle)) for cycle in range(1, count + 1)]
+
+
+def grids(bench: Bench) -> None:
+    """One cycle south of 60°S on 1, 2, 4 and 8 HEALPix grids."""
+    on = ["--catalogs", str(bench.catalog(south=True))]
+    for count in bench.sizes.sets:
+        orders = [bench.sizes.one] if count == 1 else (bench.sizes.orders * 2)[:count]
+        if count == 2:
+            orders = bench.sizes.orders[-2:]
+        text = ",".join(map(str, orders))
+        bench.compare(
+            "grids",
+            f"{count} {'grid' if count == 1 else 'grids'}, orders {text}",
+            ["build_zagg", *on, "--orders", text],
+            ["build_ours", *on, "--orders", text],
+            figures=("build", "peak"),
+            targets={"build": 12} if count == 4 else None,
+        )
+
+
+def files(bench: Bench) -> None:
+    """Writing and loading the map of one grid."""
+    on = ["--catalogs", str(bench.catalog(south=True)), "--orders", str(bench.sizes.one)]
+    theirs, ours, compact = (
+        str(bench.data / name) for name in ("zagg.json", "ours.json", "ours.parquet")
+    )
+    bench.compare(
+        "files",
+        f"order {bench.sizes.one}: build, and write zagg's JSON",
+        ["build_zagg", *on, "--write", theirs],
+        ["build_ours", *on, "--write", ours],
+        figures=("build+write", "write", "peak"),
+        targets={"build+write": 6, "peak": 5},
+    )
+    bench.compare(
+        "files",
+        "our parquet against zagg's JSON: write",
+        ["build_zagg", *on, "--write", theirs],
+        ["build_ours", *on, "--write", compact],
+        figures=("write",),
+    )
+    bench.compare(
+        "files",
+        "our parquet against zagg's JSON: load",
+        ["load_zagg", "--read", theirs],
+        ["load_ours", "--read", compact],
+        figures=("load", "peak", "bytes"),
+        targets={"load": 20, "bytes": 40},
+    )
+    bench.compare(
+        "files",
+        "zagg's JSON: load",
+        ["load_zagg", "--read", theirs],
+        ["load_ours", "--read", theirs],
+        figures=("load", "peak"),
+    )
+    for path in (theirs, ours, compact):
+        Path(path).unlink()
+
+
+def cover(bench: Bench) -> None:
+    """One grid alone against mortie's own batch cover of the same footprints."""
+    on = ["--catalogs", str(bench.catalog(south=True)), "--orders", str(bench.sizes.one)]
+    bench.compare(
+        "cover",
+        f"order {bench.sizes.one}: mortie's batch cover, and our whole map",
+        ["cover_mortie", *on],
+        ["build_ours", *on],
+        figures=("build",),
+        targets={"build": 1 / 1.5},
+    )
+
+
+def scaling(bench: Bench) -> None:
+    """1, 3, 10 and 30 cycles of the globe, four grids south of 60°S, one map of all each."""
+    orders = ",".join(map(str, bench.sizes.orders))
+    for count in bench.sizes.cycles:
+        files = bench.catalogs(count)
+        against = None
+        if count in bench.sizes.zagg_cycles:
+            whole = bench.data / f"globe-every{bench.sizes.every}-all{count}.parquet"
+            write_all(whole, [Path(one) for one in files])
+            against = ["build_zagg", "--catalogs", str(whole), "--orders", orders]
+        merging = ["--orders", orders, "--folder", str(bench.data), "--merge"]
+        row = bench.compare(
+            "scaling",
+            f"{count} {'cycle' if count == 1 else 'cycles'}",
+            against,
+            ["archive_ours", "--catalogs", *files, *merging],
+            figures=("build", "peak"),
+        )
+        row["granules"] = sum(granules_in(Path(one)) for one in files)
+        row["per_granule"] = row["figures"]["build"]["ours"] / row["granules"]
+
+
+def archive(bench: Bench) -> None:
+    """A new grid over stored cycles: from their footprint cells, and from rings."""
+    count = bench.sizes.cycles[-1]
+    plain = bench.catalogs(count)
+    stored = [str(_with_cells(Path(one))) for one in plain]
+    on = ["--orders", str(bench.sizes.one), "--folder", str(bench.data)]
+    bench.compare(
+        "archive",
+        f"order {bench.sizes.one} over {count} stored cycles: from rings, and from stored cells",
+        ["archive_ours", "--catalogs", *plain, *on],
+        ["archive_ours", "--catalogs", *stored, *on],
+        figures=("build", "peak"),
+        targets={"build": 10},
+    )
+
+
+def _with_cells(path: Path) -> Path:
+    """Return the file of the same catalog with its footprint cells, made where it is not there."""
+    target = path.with_name(f"cells-{path.name}")
+    if not target.exists():
+        Catalog.from_geoparquet(path).index_footprints().to_geoparquet(target)
+    return target
+
+
+def fetch(bench: Bench) -> None:
+    """A cycle of the globe from a server that takes its time for every page."""
+    path, sizes = bench.catalog(), bench.sizes
+    pages = -(-granules_in(path) // sizes.page)
+    command = [sys.executable, "-m", "zagg_catalog.sandbox", "--items", str(path)]
+    command += ["--latency", str(sizes.latency), "--page-size", str(sizes.page)]
+    with _serving(command) as root:
+        row = bench.compare(
+            "fetch",
+            f"{granules_in(path):,} granules, {sizes.page} a page, {sizes.latency} s a page",
+            ["fetch_zagg", "--root", root],
+            ["fetch_ours", "--root", root],
+            figures=("fetch", "peak"),
+            targets={"fetch": 8},
+        )
+    limit = pages * sizes.latency / CONNECTIONS
+    ours = row["figures"]["fetch"]["ours"]
+    figure = {"against": limit, "ours": ours, "ratio": limit / ours, "least": 1 / 1.3}
+    name = f"{CONNECTIONS} connections' own limit, {pages} pages"
+    bench.rows.append({"section": "fetch", "name": name, "figures": {"fetch": figure}})
+    print(_line(bench.rows[-1]), flush=True)
+
+
+@contextmanager
+def _serving(command: Sequence[str]) -> Iterator[str]:
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        yield server.stdout.readline().split("=", 1)[1].split()[0]
+    finally:
+        server.terminate()
+        server.wait()
+        server.stdout.close()
+
+
+def _value(result: Result, figure: str) -> float:
+    if figure in ("peak", "bytes"):
+        return float(result[figure])
+    return float(sum(result["seconds"][part] for part in figure.split("+")))
+
+
+def _medians(pairs: Sequence[tuple[float | None, float]]) -> Result:
+    ours = statistics.median(o for _, o in pairs)
+    both = [(t, o) for t, o in pairs if t is not None]
+    if not both:
+        return {"against": None, "ours": ours, "ratio": None}
     return {
-        "zagg": statistics.median(z for z, _ in pairs),
-        "ours": statistics.median(o for _, o in pairs),
-        "ratio": statistics.median(z / o for z, o in pairs),
+        "against": statistics.median(t for t, _ in both),
+        "ours": ours,
+        "ratio": statistics.median(t / o for t, o in both),
     }
 
 
 def _line(row: Result) -> str:
-    parts = [f"{row['name']:<34}"]
-    for key, unit in (
-        ("fetch", 1),
-        ("build", 1),
-        ("write", 1),
-        ("load", 1),
-        ("peak", 1e6),
-        ("bytes", 1e6),
-    ):
-        if key in row:
-            f = row[key]
-            parts.append(
-                f"{key} {f['zagg'] / unit:.2f} / {f['ours'] / unit:.2f} = {f['ratio']:.1f}x"
-            )
-    return "  ".join(parts)
+    parts = []
+    for figure, found in row["figures"].items():
+        unit = 1e6 if figure in ("peak", "bytes") else 1
+        ours = f"{found['ours'] / unit:.2f}"
+        if found["ratio"] is not None:
+            ours = f"{found['against'] / unit:.2f} / {ours} = {found['ratio']:.1f}x"
+        parts.append(f"{figure} {ours}")
+    return f"{row['name']:<50} " + "  ".join(parts)
 
 
-def make_catalog(path: Path) -> None:
-    """Fetch a simulated cycle south of 60°S, once."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with SandboxServer(simulate("ATL06", cycle=CYCLE), page_size=2000) as server:
-        query = Query.for_cycle("ATL06", "007", CYCLE, SOUTH)
-        CMRSource(root_url=server.root_url).fetch(query).to_geoparquet(path)
+def machine(bench: Bench, command: Sequence[str]) -> Result:
+    """Return where and how it was measured."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cores": os.cpu_count(),
+        "memory": pages * size,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "runs": bench.runs,
+        "sizes": asdict(bench.sizes),
+        "command": shlex.join(["python", "benchmarks/bench.py", *command]),
+    }
 
 
-def bench_fetch(runs: int) -> list[Result]:
-    """A cycle of 19,418 granules from a server that takes 0.25 s for a page of 100."""
-    command = [sys.executable, "-m", "zagg_catalog.sandbox", "--latency", "0.25"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    try:
-        root = server.stdout.readline().split("=", 1)[1].split()[0]
-        return [
-            compare(
-                "fetch one cycle, 0.25 s a page",
-                runs,
-                ["fetch_zagg", "--root", root],
-                ["fetch_ours", "--root", root],
-            )
-        ]
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def bench_build(runs: int) -> list[Result]:
-    """One cycle south of 60°S on HEALPix grids."""
-    catalog = FOLDER / f"south-c{CYCLE}.parquet"
-    make_catalog(catalog)
-    on = ["--catalog", str(catalog)]
-    rows = []
-    for orders in ("8", "9", "8,9", "6,7,8,9", "6,7,8,9,6,7,8,9"):
-        grids = [*on, "--orders", orders]
-        rows.append(
-            compare(f"build orders {orders}", runs, ["build_zagg", *grids], ["build_ours", *grids])
-        )
-    files = [*on, "--orders", "8", "--files"]
-    rows.append(
-        compare(
-            "build, write JSON, order 8",
-            runs,
-            ["build_zagg", *files, "write"],
-            ["build_ours", *files, "write"],
-        )
-    )
-    rows.append(
-        compare(
-            "parquet against zagg's JSON",
-            runs,
-            ["build_zagg", *files, "load"],
-            ["build_ours", *files, "load", "--format", "parquet"],
-        )
-    )
-    rows.append(
-        compare(
-            "mortie's batch cover, order 8",
-            runs,
-            ["cover_raw", *on, "--orders", "8"],
-            ["build_ours", *on, "--orders", "8"],
-        )
-    )
-    return rows
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--runs", type=int, help="of each figure (default: 3, quick: 1)")
+    add("--quick", action="store_true", help="a few granules, to see that it works")
+    add("--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION")
+    add("--zagg-all", action="store_true", help="let zagg scale as far too: 4 minutes, 9 GB")
+    add("--profile", action="store_true", help="also say where the time of ours goes")
+    add("--data", type=Path, default=HERE / "data", help="folder of simulated catalogs")
+    add("--out", type=Path, default=HERE / "results.json")
+    add("--page", type=Path, help="page to write the tables into (default: docs, unless quick)")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["fetch", "build"])
-    options = parser.parse_args(argv)
-    rows: list[Result] = []
-    if options.only != "fetch":
-        rows += bench_build(options.runs)
-    if options.only != "build":
-        rows += bench_fetch(max(1, options.runs // 3))
-    machine = {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "runs": options.runs,
+    given = list(sys.argv[1:] if argv is None else argv)
+    options = _parser().parse_args(given)
+    sizes = QUICK if options.quick else Sizes()
+    if options.zagg_all:
+        sizes = Sizes(**(asdict(sizes) | {"zagg_cycles": sizes.cycles}))
+    runs = options.runs or (1 if options.quick else 3)
+    options.data.mkdir(parents=True, exist_ok=True)
+    bench = Bench(options.data, runs, sizes, options.profile)
+    works: dict[str, Callable[[Bench], None]] = {
+        work.__name__: work for work in (grids, files, cover, scaling, archive, fetch)
     }
-    out = HERE / "results.json"
-    out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    print(f"Kept in {out}.")
+    for section in options.only:
+        works[section](bench)
+    results = {"machine": machine(bench, given), "rows": bench.rows}
+    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"Kept in {options.out}.")
+    page = options.page or (None if options.quick else HERE.parent / "docs" / "benchmarks.md")
+    if page is not None:
+        write_page(page, results)
+        print(f"Tables written into {page}.")
 
 
 if __name__ == "__main__":

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 SOUTH = (-180.0, -90.0, 180.0, -60.0)
 GLOBE = (-180.0, -90.0, 180.0, 90.0)
 Clock = Callable[[str, Callable[[], Any]], Any]
+Found = dict[str, Any]
 
 
-def fetch_zagg(clock: Clock, options: argparse.Namespace) -> dict[str, Any]:
+def fetch_zagg(clock: Clock, options: argparse.Namespace) -> Found:
     import zagg.catalog.sources as sources
 
     from zagg_catalog.cycles import cycle_to_days
@@ -27,7 +29,7 @@ def fetch_zagg(clock: Clock, options: argparse.Namespace) -> dict[str, Any]:
     return {"granules": catalog.table.num_rows}
 
 
-def fetch_ours(clock: Clock, options: argparse.Namespace) -> dict[str, Any]:
+def fetch_ours(clock: Clock, options: argparse.Namespace) -> Found:
     from zagg_catalog import CMRSource, Query
 
     query = Query.for_cycle("ATL06", "007", options.cycle, GLOBE)
@@ -35,7 +37,8 @@ def fetch_ours(clock: Clock, options: argparse.Namespace) -> dict[str, Any]:
     return {"granules": len(catalog)}
 
 
-def build_zagg(clock: Clock, options: argparse.Namespace) -> dict[str, Any]:
+def build_zagg(clock: Clock, options: argparse.Namespace) -> Found:
+    """A catalog on grids, one after the other; the first map may be written."""
     from zagg.catalog.shardmap import ShardMap
     from zagg.catalog.sources import Catalog
     from zagg.grids import HealpixGrid
@@ -43,72 +46,137 @@ def build_zagg(clock: Clock, options: argparse.Namespace) -> dict[str, Any]:
     from zagg_catalog.regions import bbox_region
 
     region = [(lats, lons) for lats, lons in bbox_region(SOUTH)]
-    catalog = Catalog.from_geoparquet(options.catalog)
+    catalog = clock("read", lambda: Catalog.from_geoparquet(options.catalogs[0]))
     grids = [HealpixGrid(order, order + 6) for order in options.orders]
     maps = clock(
         "build",
         lambda: [ShardMap.build(catalog, g, region=region, backend="mortie") for g in grids],
     )
-    pairs = [sum(map(len, m.granules)) for m in maps]
-    return {"pairs": pairs, **_files(clock, maps[0].to_json, ShardMap.from_json, options, "json")}
+    if options.write:
+        clock("write", lambda: maps[0].to_json(options.write))
+    return {"pairs": [sum(map(len, m.granules)) for m in maps], **_size(options.write)}
 
 
-def build_ours(clock: Clock, options: argparse.Namespace) -> dict[str, Any]:
-    from zagg_catalog import Catalog, HealpixGrid, ShardMap
+def build_ours(clock: Clock, options: argparse.Namespace) -> Found:
+    from zagg_catalog import Catalog, HealpixGrid
     from zagg_catalog.regions import bbox_region
+    from zagg_catalog.shardmap import build_maps
 
     region = bbox_region(SOUTH)
-    catalog = Catalog.from_geoparquet(options.catalog)
+    catalog = clock("read", lambda: Catalog.from_geoparquet(options.catalogs[0]))
     grids = [HealpixGrid(order, order + 6) for order in options.orders]
-    maps = clock("build", lambda: [ShardMap.build(catalog, g, region=region) for g in grids])
-    first = maps[0]
-    write, load = first.to_json, ShardMap.from_json
-    if options.format == "parquet":
-        write, load = first.to_parquet, ShardMap.from_parquet
-    return {
-        "pairs": [m.n_pairs for m in maps],
-        **_files(clock, write, load, options, options.format),
-    }
+    maps = clock("build", lambda: build_maps(catalog, grids, region=region))
+    if options.write:
+        parquet = options.write.endswith(".parquet")
+        write = maps[0].to_parquet if parquet else maps[0].to_json
+        clock("write", lambda: write(options.write))
+    return {"pairs": [m.n_pairs for m in maps], **_size(options.write)}
 
 
-def cover_raw(clock: Clock, options: argparse.Namespace) -> dict[str, Any]:
+def load_zagg(clock: Clock, options: argparse.Namespace) -> Found:
+    from zagg.catalog.shardmap import ShardMap
+
+    clock("load", lambda: ShardMap.from_json(options.read))
+    return _size(options.read)
+
+
+def load_ours(clock: Clock, options: argparse.Namespace) -> Found:
+    from zagg_catalog import ShardMap
+
+    parquet = options.read.endswith(".parquet")
+    load = ShardMap.from_parquet if parquet else ShardMap.from_json
+    clock("load", lambda: load(options.read))
+    return _size(options.read)
+
+
+def cover_mortie(clock: Clock, options: argparse.Namespace) -> Found:
     """mortie's own batch cover of the catalog's WKB, as a yardstick."""
     import mortie.arrow
     import pyarrow.parquet as pq
 
-    column = pq.read_table(options.catalog, columns=["geometry"])["geometry"].combine_chunks()
+    with pq.ParquetFile(options.catalogs[0]) as file:
+        column = file.read(columns=["geometry"])["geometry"].combine_chunks()
     clock("build", lambda: mortie.arrow.from_wkb(column, options.orders[0]))
     return {}
 
 
-def _files(clock: Clock, write: Any, load: Any, options: Any, suffix: str) -> dict[str, Any]:
-    """Write a map, and load it again in a fresh process of the operating system's cache."""
-    if not options.files:
-        return {}
-    path = Path(options.catalog).with_name(f"measured-{os.getpid()}.{suffix}")
-    try:
-        clock("write", lambda: write(str(path)))
-        if options.files == "load":
-            clock("load", lambda: load(str(path)))
-        return {"bytes": path.stat().st_size}
-    finally:
-        path.unlink(missing_ok=True)
+def archive_ours(clock: Clock, options: argparse.Namespace) -> Found:
+    """Stored catalogs on grids, a map per catalog and grid, and one of all where asked for."""
+    from zagg_catalog import HealpixGrid
+    from zagg_catalog.archive import ArchiveGrid, build_archive, catalog_files
+    from zagg_catalog.regions import bbox_region
+
+    grids = [ArchiveGrid(name=f"o{n}", grid=HealpixGrid(n, n + 6)) for n in options.orders]
+    with TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
+        report = clock(
+            "build",
+            lambda: build_archive(
+                catalog_files(options.catalogs),
+                grids,
+                output=folder,
+                region=bbox_region(SOUTH),
+                merge=options.merge,
+            ),
+        )
+    made = report.merged or report.maps
+    pairs = [sum(m.pairs for m in made if m.grid == grid.name) for grid in grids]
+    return {"pairs": pairs, "granules": sum(m.granules for m in made) // len(grids)}
 
 
-def main() -> None:
+def _size(path: str | None) -> Found:
+    return {"bytes": Path(path).stat().st_size} if path else {}
+
+
+def peak_memory() -> int:
+    """Return the most memory that this program has had, bytes.
+
+    What getrusage says includes the process that this one was forked from.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def profiled(call: Callable[[], Found], count: int = 25) -> tuple[Found, list[Found]]:
+    """Run a call, and return what takes the time in it: cumulative seconds by function."""
+    import cProfile
+    import pstats
+
+    profile = cProfile.Profile()
+    result = profile.runcall(call)
+    rows = []
+    for (file, _, name), (_, calls, own, cumulative, _) in pstats.Stats(profile).stats.items():
+        if "zagg_catalog" in file or (file == "~" and own > 0.01):
+            parts = Path(file).parts
+            where = "/".join(parts[parts.index("zagg_catalog") + 1 :]) if len(parts) > 1 else ""
+            what = f"{where}:{name}" if where else name.strip("<>")
+            rows.append({"what": what, "calls": calls, "own": own, "cumulative": cumulative})
+    rows.sort(key=lambda row: -row["cumulative"])
+    return result, rows[:count]
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "work", choices=[n for n in globals() if n.startswith(("fetch_", "build_", "cover_"))]
-    )
+    works = ("fetch_", "build_", "load_", "cover_", "archive_")
+    parser.add_argument("work", choices=[name for name in globals() if name.startswith(works)])
     parser.add_argument("--root")
     parser.add_argument("--cycle", type=int, default=22)
-    parser.add_argument("--catalog")
+    parser.add_argument("--catalogs", nargs="+")
     parser.add_argument(
         "--orders", type=lambda text: [int(o) for o in text.split(",")], default=[8]
     )
-    parser.add_argument("--files", choices=["write", "load"])
-    parser.add_argument("--format", choices=["json", "parquet"], default="json")
-    options = parser.parse_args()
+    parser.add_argument("--write", metavar="FILE")
+    parser.add_argument("--read", metavar="FILE")
+    parser.add_argument("--folder", metavar="DIR")
+    parser.add_argument("--merge", action="store_true")
+    parser.add_argument("--profile", action="store_true")
+    return parser
+
+
+def main() -> None:
+    options = _parser().parse_args()
     seconds: dict[str, float] = {}
 
     def clock(name: str, call: Callable[[], Any]) -> Any:
@@ -117,10 +185,19 @@ def main() -> None:
         seconds[name] = time.perf_counter() - started
         return result
 
-    found = globals()[options.work](clock, options)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak": peak, **found}))
+    if options.work.endswith("_ours"):
+        from zagg_catalog.memory import give_back
+
+        give_back()  # as the command line does
+
+    def work() -> Found:
+        found: Found = globals()[options.work](clock, options)
+        return found
+
+    found, rows = profiled(work) if options.profile else (work(), None)
+    said = {"seconds": seconds, "peak": peak_memory(), **found}
+    print(json.dumps(said | ({} if rows is None else {"profile": rows})))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

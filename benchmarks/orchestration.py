@@ -61,7 +61,8 @@ def library(registry: Path, store: str, root: str) -> None:
     slot = [job.product, region.name, job.cycle]
     with ThreadPoolExecutor(flow_settings().workers) as pool:
         queries = map(query_values, time_slices(job.query, job.slice_count))
-        parts = list(pool.map(lambda query: tasks.fetch_slice.fn(query, root, "", ""), queries))
+        source = {"root": root}
+        parts = list(pool.map(lambda q: tasks.fetch_slice.fn(q, source, "", ""), queries))
         catalog = tasks.store_catalog.fn(query_values(job.query), slot, store, parts)
         grids = list(registered.grids.values())
         specs = [build_values(job, grid, catalog) for grid in grids]

@@ -1,0 +1,131 @@
+"""The tables of the docs' benchmark page, written from the results; no figure is typed by hand.
+
+``python benchmarks/page.py`` writes them anew from ``benchmarks/results.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- {name}: written by benchmarks/page.py -->", "<!-- end of {name} -->"
+GIB = 2**30
+MEMORY_LIMIT = 4 * GIB
+LINEAR = 1.2
+
+Result = dict[str, Any]
+
+TITLES = {
+    "grids": ("One cycle on several grids", "zagg"),
+    "files": ("Files", "zagg"),
+    "cover": ("One grid alone", "mortie's batch cover"),
+    "scaling": ("Many cycles, one map of all of them per grid", "zagg"),
+    "archive": ("A new grid over stored cycles", "from rings"),
+    "fetch": ("Fetch", "zagg, or the limit"),
+}
+
+
+def write_page(path: Path, results: Result) -> None:
+    """Put the tables between their markers in a page."""
+    text = path.read_text(encoding="utf-8")
+    for name, content in (("tables", tables(results)), ("profiles", profiles(results))):
+        text = _between(text, name, content)
+    path.write_text(text, encoding="utf-8")
+
+
+def tables(results: Result) -> str:
+    """Return one table per section, and what they were measured on."""
+    parts = [_machine(results["machine"])]
+    for section, (title, against) in TITLES.items():
+        rows = [row for row in results["rows"] if row["section"] == section]
+        if rows:
+            head = f"### {title}\n\n| work | | {against} | ours | ratio | target | |\n"
+            head += "|---|---|---:|---:|---:|---:|---|\n"
+            parts.append(head + "\n".join(line for row in rows for line in _lines(row)))
+            if section == "scaling":
+                parts.append(_scaling(rows))
+    return "\n\n".join(parts)
+
+
+def profiles(results: Result) -> str:
+    """Return where the time of our side goes, row by row; nothing without ``--profile``."""
+    parts = []
+    for row in results["rows"]:
+        if row.get("profile"):
+            head = f"### {row['name']}\n\n| function | calls | own, s | with what it calls, s |\n"
+            lines = [
+                f"| `{one['what']}` | {one['calls']:,} | {one['own']:.2f} |"
+                f" {one['cumulative']:.2f} |"
+                for one in row["profile"][:15]
+            ]
+            parts.append(head + "|---|---:|---:|---:|\n" + "\n".join(lines))
+    return "\n\n".join(parts) or "No profile was taken in this run (`--profile`)."
+
+
+def _machine(machine: Result) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    runs = "one run" if machine["runs"] == 1 else f"medians of {machine['runs']} runs"
+    return (
+        f"{machine['cores']} cores ({machine['machine']}), {machine['memory'] / GIB:.0f} GiB,"
+        f" Python {machine['python']}, {versions}; {runs} of `{machine['command']}`."
+    )
+
+
+def _lines(row: Result) -> list[str]:
+    lines = []
+    for place, (figure, found) in enumerate(row["figures"].items()):
+        name = row["name"] if not place else ""
+        against = "" if found["against"] is None else _shown(figure, found["against"])
+        ratio = "" if found["ratio"] is None else _ratio(found["ratio"])
+        least = found.get("least")
+        verdict = "" if least is None else ("reached" if found["ratio"] >= least else "**missed**")
+        target = "" if least is None else _ratio(least)
+        cells = (name, figure, against, _shown(figure, found["ours"]), ratio, target, verdict)
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _scaling(rows: list[Result]) -> str:
+    """Say whether memory stays below its limit, and time linear."""
+    last = rows[-1]
+    each = [row["per_granule"] for row in rows]
+    worst = each[-1] / each[0]
+    peak = last["figures"]["peak"]["ours"]
+    memory = "reached" if peak < MEMORY_LIMIT else "**missed**"
+    linear = "reached" if worst <= LINEAR else "**missed**"
+    times = ", ".join(
+        f"{row['name']} ({row['granules']:,} granules) {1e6 * row['per_granule']:.0f}"
+        for row in rows
+    )
+    return (
+        f"Microseconds a granule: {times}. The last against the first: {worst:.2f}, at most"
+        f" {LINEAR}: {linear}. Peak memory of the last: {peak / GIB:.2f} GiB, under"
+        f" {MEMORY_LIMIT / GIB:.0f} GiB: {memory}."
+    )
+
+
+def _shown(figure: str, value: float) -> str:
+    if figure in ("peak", "bytes"):
+        return f"{value / 1e6:,.1f} MB" if value < 1e7 else f"{value / 1e6:,.0f} MB"
+    return f"{value:.2f} s"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _between(text: str, name: str, content: str) -> str:
+    begin, end = BEGIN.format(name=name), END.format(name=name)
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise SystemExit(f"The page has no part between {begin} and {end}; put the two lines in.")
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
+
+
+if __name__ == "__main__":
+    HERE = Path(__file__).parent
+    write_page(
+        HERE.parent / "docs" / "benchmarks.md", json.loads((HERE / "results.json").read_text())
+    )

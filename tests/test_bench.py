@@ -1,0 +1,115 @@
+"""The benchmarks: a run of a few granules, and the page that is written from results."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zagg_catalog import cycle_to_dates
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def page():
+    return load("page")
+
+
+def figure(against, ours, least=None):
+    ratio = against / ours if against else None
+    return {"against": against, "ours": ours, "ratio": ratio} | ({"least": least} if least else {})
+
+
+def row(section, name, granules=None, **figures):
+    found = {"section": section, "name": name, "figures": figures}
+    if granules:
+        found |= {"granules": granules, "per_granule": figures["build"]["ours"] / granules}
+    return found
+
+
+def results(*rows):
+    machine = {"cores": 2, "memory": 2**33, "machine": "x86_64", "python": "3.12", "runs": 3}
+    return {
+        "machine": machine | {"versions": {"zagg": "0.61.0"}, "command": "python bench.py"},
+        "rows": list(rows),
+    }
+
+
+def test_targets_are_reached_or_missed(page):
+    text = page.tables(
+        results(
+            row("grids", "4 grids", build=figure(24.0, 2.0, 12), peak=figure(9e8, 3e8, 5)),
+            row("cover", "order 8", build=figure(1.0, 1.4, 1 / 1.5)),
+        )
+    )
+    assert "2 cores (x86_64), 8 GiB, Python 3.12, zagg 0.61.0; medians of 3 runs" in text
+    assert "| 4 grids | build | 24.00 s | 2.00 s | 12.0 | 12.0 | reached |" in text
+    assert "|  | peak | 900 MB | 300 MB | 3.0 | 5.0 | **missed** |" in text
+    assert "| order 8 | build | 1.00 s | 1.40 s | 0.71 | 0.67 | reached |" in text
+
+
+@pytest.mark.parametrize(
+    ("last", "peak", "says"),
+    [(3.3, 2e9, "1.10, at most 1.2: reached"), (4.0, 5e9, "under 4 GiB: **missed**")],
+)
+def test_time_is_linear_and_memory_limited_or_not(page, last, peak, says):
+    few = row("scaling", "1 cycle", 100, build=figure(9.0, 1.0), peak=figure(1e9, 2e8))
+    many = row("scaling", "3 cycles", 300, build=figure(None, last), peak=figure(None, peak))
+    assert says in page.tables(results(few, many))
+
+
+def test_tables_go_between_their_marks_and_nothing_else_changes(page, tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(PAGE, encoding="utf-8")
+    found = results(row("grids", "1 grid", build=figure(2.0, 1.0)))
+    page.write_page(path, found)
+    once = path.read_text(encoding="utf-8")
+    assert "| 1 grid | build | 2.00 s | 1.00 s | 2.0 |" in once
+    assert once.startswith(PAGE[: PAGE.index("<!--")])
+    page.write_page(path, found)
+    assert path.read_text(encoding="utf-8") == once
+    path.write_text("no marks")
+    with pytest.raises(SystemExit, match="put the two lines in"):
+        page.write_page(path, found)
+
+
+def test_a_profile_says_which_function_of_ours_takes_the_time(page):
+    calls = 7
+    result, rows = load("measure").profiled(lambda: [cycle_to_dates(n) for n in range(1, calls)])
+    assert len(result) == calls - 1
+    row = next(row for row in rows if row["what"] == "cycles.py:cycle_to_dates")
+    assert row["calls"] == calls - 1
+    text = page.profiles(results({"name": "cycles", "profile": rows}))
+    assert f"| `cycles.py:cycle_to_dates` | {calls - 1} | 0.00 |" in text
+    assert "--profile" in page.profiles(results({"name": "cycles"}))
+
+
+@pytest.mark.zagg
+def test_a_quick_run_measures_both_sides_in_turn(tmp_path):
+    pytest.importorskip("zagg")
+    (tmp_path / "page.md").write_text(PAGE, encoding="utf-8")
+    command = [sys.executable, str(ROOT / "benchmarks" / "bench.py"), "--quick"]
+    for flag, name in (("--data", "data"), ("--out", "results.json"), ("--page", "page.md")):
+        command += [flag, str(tmp_path / name)]
+    done = subprocess.run(
+        [*command, "--only", "scaling"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "results.json").read_text())
+    one, two = found["rows"]
+    assert one["against"]["pairs"] == pytest.approx(one["ours"]["pairs"], abs=5)
+    assert one["figures"]["build"]["ratio"] > 0
+    assert two["granules"] == 2 * one["granules"]
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "Microseconds a granule: 1 cycle" in text

@@ -1,0 +1,17 @@
+"""The archive: shard maps of the whole mission, from catalogs that are stored already."""
+
+from zagg_catalog.archive.build import build_archive
+from zagg_catalog.archive.catalogs import StoredCatalog, catalog_files, release_catalogs
+from zagg_catalog.archive.merge import merge_maps
+from zagg_catalog.archive.report import ArchiveGrid, ArchiveMap, ArchiveReport
+
+__all__ = [
+    "ArchiveGrid",
+    "ArchiveMap",
+    "ArchiveReport",
+    "StoredCatalog",
+    "build_archive",
+    "catalog_files",
+    "merge_maps",
+    "release_catalogs",
+]
