@@ -1,20 +1,41 @@
-"""``python -m flows.automations``: the work pool, and what ends runs that died without a word."""
+"""``python -m flows.automations``: the work pool, and the automations that tie the flows together.
+
+Those that start a deployment are made when the deployment is there: run it after deploying, too.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
+from prefect.events.actions import ActionTypes, ChangeFlowRunState, RunDeployment, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+from flows.handover import pickup_automation
+from flows.settings import flow_settings
+from zagg_catalog.errors import InvalidOption
+from zagg_catalog.sources.query import PROVIDER
+from zagg_catalog.watch.notice import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, WATCH
 
 POOL = "zagg-catalog"
 HEARTBEAT = "zagg-catalog: crash runs without a heartbeat"
+CYCLE = "zagg-catalog: prepare an available cycle"
+LATE = "zagg-catalog: report an overdue cycle"
+SILENT = "zagg-catalog: report a watch that is silent"
 TAG = "zagg-catalog"
+
+ON_CYCLE = "prepare-cycle/on-cycle"
+ON_RELEASE = "aggregate/on-release"
+ON_OVERDUE = "report-overdue/on-event"
+
+Template = dict[str, object]
 
 
 def heartbeat_automation(within: timedelta = timedelta(seconds=90)) -> AutomationCore:
@@ -52,6 +73,121 @@ def heartbeat_automation(within: timedelta = timedelta(seconds=90)) -> Automatio
     )
 
 
+def cycle_automation(deployment_id: UUID) -> AutomationCore:
+    """Return the automation that prepares each cycle that an event calls available.
+
+    Parameters
+    ----------
+    deployment_id : UUID
+        The deployment ``prepare-cycle/on-cycle``.
+    """
+    parameters: dict[str, object] = {
+        name: typed(f"event.payload.{name}") for name in ("product", "version", "cycle")
+    }
+    # A notice that has no id, as of a webhook, is known by the event's.
+    parameters["notice"] = typed("event.payload.notice or (event.id | string)")
+    for name in ("store", "stac_root", "registry"):
+        parameters[name] = typed(f"event.payload.{name} | default(none)")
+    parameters["provider"] = typed(f"event.payload.provider | default({PROVIDER!r})")
+    return AutomationCore(
+        name=CYCLE,
+        description="Starts prepare-cycle/on-cycle for a cycle that is new or has changed.",
+        trigger=EventTrigger(
+            posture=Posture.Reactive,
+            expect={AVAILABLE},
+            match={"prefect.resource.id": f"{RESOURCE}.*"},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+        ),
+        actions=[RunDeployment(deployment_id=deployment_id, parameters=parameters)],
+    )
+
+
+def late_automation(action: ActionTypes, within: timedelta = timedelta(hours=1)) -> AutomationCore:
+    """Return the automation that alerts when an overdue cycle is still not prepared.
+
+    Parameters
+    ----------
+    action : Action
+        What to do, from `alert`.
+    within : timedelta
+        How long after the event that it is overdue; 10 s or more.
+    """
+    return AutomationCore(
+        name=LATE,
+        description="Alerts when a cycle that is overdue is not prepared in time.",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            match={"prefect.resource.id": f"{RESOURCE}.*"},
+            after={OVERDUE},
+            expect={PREPARED},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=within,
+        ),
+        actions=[action],
+    )
+
+
+def silent_automation(
+    action: ActionTypes, within: timedelta = timedelta(hours=3)
+) -> AutomationCore:
+    """Return the automation that alerts when a product is not looked at any more.
+
+    Parameters
+    ----------
+    action : Action
+        What to do, from `alert`.
+    within : timedelta
+        Three times what lies between two polls.
+    """
+    return AutomationCore(
+        name=SILENT,
+        description="Alerts when watch-cycles has not looked at a product for too long.",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            match={"prefect.resource.id": f"{WATCH}.*"},
+            after={POLLED},
+            expect={POLLED},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=within,
+        ),
+        actions=[action],
+    )
+
+
+def alert(deployment_id: UUID | None = None, block_id: UUID | None = None) -> ActionTypes:
+    """Return how to alert: by a notification block, or by a run that ends Failed.
+
+    Parameters
+    ----------
+    deployment_id : UUID or None
+        The deployment ``report-overdue/on-event``.
+    block_id : UUID or None
+        A notification block; it goes before the deployment.
+    """
+    resource = "{{ labels.prefect.resource.id }}"
+    message = "event.payload.message | default(none)"
+    if block_id is not None:
+        return SendNotification(
+            block_document_id=block_id,
+            subject=f"zagg-catalog: {resource} is overdue",
+            body="{{ " + message + " or 'Nothing was heard of it in time.' }}",
+        )
+    assert deployment_id is not None
+    parameters = {"resource": {"__prefect_kind": "jinja", "template": resource}}
+    return RunDeployment(
+        deployment_id=deployment_id, parameters=parameters | {"message": typed(message)}
+    )
+
+
+def typed(expression: str) -> Template:
+    """Return a parameter that is the JSON value of an expression, not its text."""
+    template = f"{{{{ ({expression}) | tojson }}}}"
+    return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}
+
+
 def ensure_pool(name: str = POOL) -> bool:
     """Create the work pool that the deployments name; say whether it was new."""
     with get_client(sync_client=True) as client:
@@ -73,11 +209,80 @@ def ensure_automation(automation: AutomationCore) -> bool:
     return not found
 
 
-def main() -> int:
-    """Create pool and automation on the Prefect server that is set."""
+def ensure_automations(block: str | None = None, say: Callable[[str], object] = print) -> None:
+    """Create or renew every automation whose deployment is there.
+
+    Parameters
+    ----------
+    block : str, optional
+        Notification block ``type/name`` for alerts; by default ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``.
+    say : callable
+        Called with a line for each.
+
+    Raises
+    ------
+    InvalidOption
+        If there is no such block.
+    """
+    settings = flow_settings()
+    known = deployment_ids([ON_CYCLE, ON_RELEASE, ON_OVERDUE])
+    chosen = block or settings.alert_block
+    block_id = _block_id(chosen) if chosen else None
+    made: dict[str, AutomationCore | None] = {HEARTBEAT: heartbeat_automation()}
+    made[ON_CYCLE] = cycle_automation(known[ON_CYCLE]) if ON_CYCLE in known else None
+    made[ON_RELEASE] = pickup_automation(known[ON_RELEASE]) if ON_RELEASE in known else None
+    alerting = block_id is not None or ON_OVERDUE in known
+    action = alert(known.get(ON_OVERDUE), block_id) if alerting else None
+    late, silent = (timedelta(seconds=s) for s in (settings.late_after, settings.silent_after))
+    made[ON_OVERDUE] = late_automation(action, late) if action else None
+    made[f"{ON_OVERDUE}, for the watch"] = silent_automation(action, silent) if action else None
+    for what, automation in made.items():
+        if automation is None:
+            say(f"No automation for {what}: deploy it, and run this again.")
+            continue
+        state = "created" if ensure_automation(automation) else "renewed"
+        say(f"Automation {automation.name!r}: {state}.")
+
+
+def deployment_ids(names: Sequence[str]) -> dict[str, UUID]:
+    """Return the ids of those deployments that are there, by ``flow/name``."""
+    found = {}
+    with get_client(sync_client=True) as client:
+        for name in names:
+            try:
+                found[name] = client.read_deployment_by_name(name).id
+            except ObjectNotFound:
+                continue  # not deployed, or not yet
+    return found
+
+
+def _block_id(block: str) -> UUID:
+    kind, _, name = block.partition("/")
+    with get_client(sync_client=True) as client:
+        try:
+            return client.read_block_document_by_name(name, kind).id
+        except ObjectNotFound:
+            raise InvalidOption(
+                f"There is no notification block {block!r}; name one as type/name, such as"
+                " slack-webhook/team."
+            ) from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Create pool and automations on the Prefect server that is set."""
+    parser = argparse.ArgumentParser(prog="python -m flows.automations", description=__doc__)
+    parser.add_argument(
+        "--alert-block",
+        metavar="TYPE/NAME",
+        help="notification block for alerts (default: a run of report-overdue that ends Failed)",
+    )
+    options = parser.parse_args(argv)
     print(f"Work pool {POOL}: {'created' if ensure_pool() else 'there already'}.")
-    made = "created" if ensure_automation(heartbeat_automation()) else "renewed"
-    print(f"Automation {HEARTBEAT!r}: {made}.")
+    try:
+        ensure_automations(options.alert_block)
+    except InvalidOption as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,21 @@ FLAGS: dict[str, Flag] = {
     "registry": {"metavar": "FILE", "help": "the registry (default: the setting)"},
     "slices": {"type": int, "help": "time slices fetched side by side"},
     "force": {"action": "store_true", "help": "also what was fetched and built before"},
+    "products": {"nargs": "+", "metavar": "NAME", "help": "products, as ATL06_007 (default: all)"},
+    "dry_run": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "only say what would be done",
+    },
+    "release": {
+        "metavar": "DIGEST",
+        "help": "of a release, or its beginning (default: the latest)",
+    },
+    "artifact": {"metavar": "KEY", "help": "artifact of a shard map, shardmap-…"},
+    "only_changed": {"action": "store_true", "help": "only shards that changed since"},
+    "allow_partial": {"action": "store_true", "help": "also a partial release"},
+    "allow_contraction": {"action": "store_true", "help": "also where granules are gone"},
+    "output": {"metavar": "URL", "help": "where zagg writes (default: the setting or the config)"},
+    "zagg": {"type": json.loads, "metavar": "JSON", "help": "options of zagg, by name"},
     "publish_partial": {"action": "store_true", "help": "a partial release becomes the latest"},
 }
 

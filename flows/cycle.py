@@ -8,17 +8,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
 from flows.artifacts import is_news, record_release
 from flows.command import run_command
 from flows.exclusive import one_run_of
 from flows.fetch import fetch
+from flows.handover import announce_release
 from flows.jobs import Job
+from flows.notices import claim_of, is_answered, settle
 from flows.parameters import (
     Cycle,
     GridName,
+    NoticeId,
     Product,
     RegionName,
     Slices,
@@ -40,8 +42,7 @@ from zagg_catalog.releases.read import load_release
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.request import clean_text
-
-EVENT = "zagg-catalog.release.published"
+from zagg_catalog.store import open_store
 
 
 @dataclass(kw_only=True)
@@ -90,6 +91,7 @@ def prepare_cycle(
     stac_root: str | None = None,
     provider: str = PROVIDER,
     registry: str | None = None,
+    notice: NoticeId | None = None,
 ) -> Any:
     """Prepare a cycle: one catalog and one release per region, one shard map per grid.
 
@@ -106,6 +108,7 @@ def prepare_cycle(
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
         provider: Sub-catalog of the API; empty for an API without.
         registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
+        notice: What started the run; if a run before it has answered that, it ends at once.
 
     Returns
     -------
@@ -117,6 +120,10 @@ def prepare_cycle(
     settings = get_settings()
     outcomes = []
     with stoppable(), one_run_of(name, number):
+        target = open_store(store or settings.store)
+        if not force and is_answered(target, name, number, notice):
+            return Completed(message=f"{name}, cycle {number}: answered by a run before this one.")
+        claim = claim_of(target, name, number, notice)
         for region, wanted in chosen.items():
             if region not in registered.regions:
                 reason = "; ".join(registered.problems)
@@ -133,7 +140,11 @@ def prepare_cycle(
                 force=force,
             )
             outcomes.append(_prepare(job, wanted, registered, publish_partial))
-    return _final_state(f"{name}, cycle {number}", outcomes)
+        state = _final_state(f"{name}, cycle {number}", outcomes)
+        # A part of the regions or grids is no answer to whoever announced the cycle.
+        if state.is_completed() and regions is None and grids is None:
+            settle(claim)
+    return state
 
 
 def _prepare(
@@ -165,7 +176,7 @@ def _prepare_region(
     session.end()
     # A run that was killed between pointer and event is continued by one that moves nothing.
     if published.latest and (published.moved or is_news(store, job, published)):
-        _announce(job, published)
+        announce_release(job, published)
     record_release(store, job, published)
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome)
@@ -184,26 +195,6 @@ def _with_released(
     released = {grid.name for grid in load_release(store, job.slot, latest).record.grids}
     names = {grid.name for grid in wanted} | released
     return [grid for grid in mine if grid.name in names]
-
-
-def _announce(job: Job, published: Published) -> None:
-    """Emit the one event that says that a release is out."""
-    emit_event(
-        EVENT,
-        resource={
-            "prefect.resource.id": f"zagg-catalog.release.{job.name}",
-            "prefect.resource.name": str(job.slot),
-        },
-        payload={
-            "product": job.product,
-            "region": job.region.name,
-            "cycle": job.cycle,
-            "store": job.open_store().url,
-            "release": published.digest,
-            "status": published.record.status,
-            "grids": [grid.name for grid in published.record.grids if grid.manifest],
-        },
-    )
 
 
 def _log(job: Job, outcome: RegionOutcome) -> None:

@@ -49,6 +49,7 @@ def _choices(section: str) -> dict[str, Any]:
 
 Version = Annotated[str, Field(pattern=r"^[0-9]{3}$")]
 Cycle = Annotated[int, Field(ge=1, le=99)]
+NoticeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,120}$")]
 Slices = Annotated[int, Field(ge=1, le=32)]
 RegionName = Annotated[str, Field(json_schema_extra=_choices("regions"))]
 GridName = Annotated[str, Field(json_schema_extra=_choices("grids"))]

@@ -33,6 +33,21 @@ class FlowSettings(BaseSettings):
         How long a fetch that did not finish may be continued.
     lease : float
         Seconds until another run may take a killed one's place.
+    alert_block : str or None
+        Prefect notification block ``type/name`` for alerts; by default a run that ends Failed.
+    late_after, silent_after : float
+        Seconds until an overdue cycle, and a product that is not looked at, raise an alert.
+    aggregate_dry_run : bool
+        Whether zagg only says what it would do, where a run does not say so itself.
+    aggregate_output : str or None
+        Where zagg writes to: a folder, ``s3://bucket/prefix``, or a template with ``{grid}``;
+        by default ``output.store`` of the pipeline config.
+    aggregate_folder : str
+        Folder for what zagg reads while it runs, kept after a failure.
+    aggregate_timeout, aggregate_wait : float
+        Seconds that zagg may take, and that a run waits for another one at the same grid.
+    aggregate_lease : float
+        Seconds until a pick-up that gives no sign of life may be taken over.
     """
 
     model_config = SettingsConfigDict(
@@ -53,6 +68,15 @@ class FlowSettings(BaseSettings):
     results: str | None = None
     session_hours: float = Field(default=6.0, ge=0)
     lease: float = Field(default=60.0, ge=60)
+    alert_block: str | None = None
+    late_after: float = Field(default=3600, ge=10)
+    silent_after: float = Field(default=3 * 3600, ge=10)
+    aggregate_dry_run: bool = True
+    aggregate_output: str | None = None
+    aggregate_folder: str = "./zagg-pickups"
+    aggregate_timeout: float = Field(default=6 * 3600, gt=0)
+    aggregate_wait: float = Field(default=6 * 3600, ge=0)
+    aggregate_lease: float = Field(default=60.0, ge=2)
 
 
 def flow_settings() -> FlowSettings:

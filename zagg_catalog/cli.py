@@ -16,6 +16,9 @@ from zagg_catalog.catalog import Catalog
 from zagg_catalog.compare import diff_catalogs, diff_maps
 from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap, ZaggCatalogError
 from zagg_catalog.grids import from_config
+from zagg_catalog.map_cli import add_map
+from zagg_catalog.memory import give_back
+from zagg_catalog.notify import add_notify
 from zagg_catalog.registry_cli import add_grids
 from zagg_catalog.release_cli import add_release
 from zagg_catalog.shardmap import ShardMap
@@ -25,7 +28,7 @@ from zagg_catalog.shardmap.manifest import is_manifest
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.summary import summarise_catalog, summarise_map
 
-COMMANDS = ("build", "show", "diff", "check", "release", "grids")
+COMMANDS = ("build", "map", "show", "diff", "check", "release", "grids", "notify")
 
 DONE, WRONG_DATA, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -56,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done, 1 the data is wrong or incomplete, 2 the call is wrong.
     """
+    give_back()
     arguments = _join_bbox(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
@@ -96,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parts = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_build(parts, common)
+    add_map(parts, common)
     show = parts.add_parser("show", parents=[common], help="what is in a catalog or a map")
     show.add_argument("file", help="a catalog (.parquet) or a map (.json, .parquet)")
     show.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -111,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     add_release(parts, common)
     add_grids(parts, common)
+    add_notify(parts, common)
     return parser
 
 
@@ -148,7 +154,9 @@ def _add_build(
     how.add_argument("--footprint", choices=FOOTPRINTS, default="swath", help="granule outline")
     how.add_argument("--mortie-order", type=int, metavar="N", help="order of footprint covers")
     how.add_argument("--preserve-thumbnails", action="store_true", help="keep browse images")
+    how.add_argument("--api", choices=("stac", "cmr"), help="CMR-STAC, or CMR's own search")
     how.add_argument("--stac-root", metavar="URL", help="root of the STAC API")
+    how.add_argument("--checkpoint", metavar="DIR", help="where a killed fetch continues from")
     how.add_argument("--from-catalog", metavar="FILE", help="use this catalog; fetch nothing")
     how.add_argument(
         "--partial", action="store_true", help="accept an incomplete harvest, marked as such"

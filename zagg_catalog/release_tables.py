@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from zagg_catalog.pickup_tables import pickup_facts, pickup_summary, pickup_text
 from zagg_catalog.releases import (
     Garbage,
     GridDiff,
@@ -17,7 +18,9 @@ from zagg_catalog.releases import (
     Publication,
     Published,
     ReleaseDiff,
+    ReleaseRecord,
     Shown,
+    Standing,
     Verification,
 )
 from zagg_catalog.tables import SHOWN, WIDE, print_summary
@@ -48,7 +51,7 @@ def print_list(found: Sequence[Listed]) -> None:
     """Print releases, one a line."""
     heads = ("product", "region", "cycle", "release", "latest", "status", "granules", "grids")
     _print_table(
-        (*heads, "stored"),
+        (*heads, "picked up", "stored"),
         [
             (
                 one.slot.product,
@@ -59,6 +62,7 @@ def print_list(found: Sequence[Listed]) -> None:
                 one.record.status if one.record else "damaged",
                 f"{one.record.catalog.rows:,}" if one.record else "",
                 ", ".join(grid.name for grid in one.record.grids) if one.record else "",
+                pickup_summary(one.standings, one.record, one.digest) if one.record else "",
                 f"{one.stored:%Y-%m-%d %H:%M}",
             )
             for one in found
@@ -77,6 +81,7 @@ def listed_facts(one: Listed) -> dict[str, Any]:
         "status": one.record.status if one.record else None,
         "granules": one.record.catalog.rows if one.record else None,
         "grids": {grid.name: grid.status for grid in one.record.grids} if one.record else None,
+        "pickups": _pickups(one.standings, one.record, one.digest) if one.record else None,
         "problem": one.problem,
     }
 
@@ -102,7 +107,7 @@ def print_shown(shown: Shown) -> None:
             "quarantined": len(harvest.quarantined),
         }
     print_summary(str(record.slot), facts)
-    _print_grids(record.grids)
+    _print_grids(record.grids, shown)
     if shown.latest and shown.publication is not None:
         print_publication(shown.publication)
 
@@ -116,7 +121,14 @@ def shown_facts(shown: Shown) -> dict[str, Any]:
         "latest": shown.latest,
         "record": shown.release.record.model_dump(mode="json"),
         "publication": publication.model_dump(mode="json") if publication else None,
+        "pickups": _pickups(shown.standings, shown.release.record, shown.release.digest),
     }
+
+
+def _pickups(
+    standings: Mapping[str, Standing], record: ReleaseRecord, digest: str
+) -> dict[str, dict[str, Any]]:
+    return {grid.name: pickup_facts(standings, grid.name, digest) for grid in record.grids}
 
 
 def print_publication(publication: Publication) -> None:
@@ -206,8 +218,9 @@ def _grid_facts(grid: GridDiff) -> dict[str, Any]:
     return asdict(grid) | {"redo": grid.redo}
 
 
-def _print_grids(grids: Iterable[GridRecord]) -> None:
+def _print_grids(grids: Iterable[GridRecord], shown: Shown | None = None) -> None:
     heads = ("grid", "status", "shards", "pairs", "granules", "quarantined", "backend", "error")
+    picked = ("picked up",) if shown else ()
     rows = [
         (
             grid.name,
@@ -215,11 +228,16 @@ def _print_grids(grids: Iterable[GridRecord]) -> None:
             *(f"{n:,}" for n in (grid.shards, grid.pairs, grid.granules, grid.quarantined)),
             " ".join(filter(None, (grid.backend, grid.backend_version))),
             grid.error or "",
+            *(
+                [pickup_text(shown.standings, grid.name, shown.release.digest)]
+                if shown is not None
+                else []
+            ),
         )
         for grid in grids
     ]
     if rows:
-        _print_table(heads, rows)
+        _print_table((*heads, *picked), rows)
 
 
 def _named(count: int, names: Sequence[str]) -> str:

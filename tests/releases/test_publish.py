@@ -45,7 +45,7 @@ def test_the_record_says_what_the_catalog_and_the_maps_say(publish):
     assert record.query.bbox == (-180, -90, 180, -60)
     assert (record.catalog.rows, record.catalog.complete) == (8, True)
     healpix, plate = record.grids
-    assert (healpix.name, healpix.backend, healpix.order) == ("healpix", "mortie", 5)
+    assert (healpix.name, healpix.backend, healpix.order) == ("healpix", "mortie", 9)
     assert (plate.name, plate.backend, plate.order) == ("plate", "shapely", None)
     assert (plate.shards, plate.pairs, plate.granules) == (72, 72, 8)
     assert plate.signature["crs"] == "EPSG:4326"

@@ -68,7 +68,8 @@ def _read_s3(location: str, settings: Settings) -> bytes:
         # Not chained: the text may hold signed URLs.
         raise StoreUnavailable(
             f"{location} cannot be read ({type(error).__name__}); check the AWS settings, or"
-            " try again later."
+            " try again later.",
+            transient=True,
         ) from None
     return content
 

@@ -57,7 +57,13 @@ def load_registry(
     }
     if fatal or (problems and not tolerate_broken_grids):
         raise _invalid(source, [*fatal, *problems])
-    return Registry(source=source, regions=regions, grids=grids, problems=tuple(problems))
+    return Registry(
+        source=source,
+        regions=regions,
+        grids=grids,
+        problems=tuple(problems),
+        watch=entries.watch,
+    )
 
 
 def _invalid(source: str, problems: list[str]) -> InvalidRegistry:

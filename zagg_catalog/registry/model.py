@@ -11,6 +11,7 @@ from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.regions import Bbox, Region, bbox_region, region_from_geojson
 from zagg_catalog.releases.canonical import canonical_digest
+from zagg_catalog.watch.rules import WatchRules
 
 SHORT = 12
 
@@ -106,12 +107,24 @@ class Registry:
         By name.
     problems : tuple of str
         What is wrong with single grids or regions, where that was tolerated.
+    watch : dict of str to WatchRules
+        How products are watched, by product, where the file says so.
     """
 
     source: str
     regions: dict[str, RegisteredRegion]
     grids: dict[str, RegisteredGrid]
     problems: tuple[str, ...] = ()
+    watch: dict[str, WatchRules] = field(default_factory=dict)
+
+    @property
+    def products(self) -> list[str]:
+        """Products that grids are for, sorted."""
+        return sorted({name for grid in self.grids.values() for name in grid.products})
+
+    def watch_rules(self, product: str) -> WatchRules:
+        """Return how a product is watched; the defaults where the file says nothing."""
+        return self.watch.get(product, WatchRules())
 
     def select(
         self,
@@ -140,10 +153,10 @@ class Registry:
             If a name is not registered, not for this product, or nothing is left.
         """
         mine = {name: grid for name, grid in self.grids.items() if product in grid.products}
-        known = sorted({name for grid in self.grids.values() for name in grid.products})
         if not mine:
             raise InvalidQuery(
-                f"{self.source} has no grid for {product}; it has grids for {', '.join(known)}."
+                f"{self.source} has no grid for {product}; it has grids for"
+                f" {', '.join(self.products)}."
             )
         here = sorted({grid.region for grid in mine.values()})
         _known("region", regions, here, self.source, product)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,6 +15,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+
+from zagg_catalog.watch.rules import WatchRules
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PRODUCT = re.compile(r"[A-Z0-9]+_[0-9]{3}")
@@ -91,11 +93,12 @@ class GridEntry(_Entry):
 
 @dataclass(frozen=True)
 class RegistryEntries:
-    """The usable entries of the file by name, and the names of all its regions."""
+    """The usable entries of the file by name, the names of all its regions, and the watch's."""
 
     regions: dict[str, RegionEntry]
     grids: dict[str, GridEntry]
     region_names: tuple[str, ...] = ()
+    watch: dict[str, WatchRules] = field(default_factory=dict)
 
 
 def read_entries(content: Any) -> tuple[RegistryEntries, list[str]]:
@@ -115,12 +118,36 @@ def read_entries(content: Any) -> tuple[RegistryEntries, list[str]]:
     """
     if not isinstance(content, dict):
         return RegistryEntries({}, {}), ["the file: it is no mapping; give it regions and grids."]
-    extra = [key for key in content if key not in ("regions", "grids")]
+    extra = [key for key in content if key not in ("regions", "grids", "watch")]
     problems = [f"{key}: {_NO_SUCH_KEY}." for key in extra]
     regions = _section(content, "regions", RegionEntry, problems)
     grids = _section(content, "grids", GridEntry, problems)
+    watch = _watch(content, grids, problems)
     names = content.get("regions")
-    return RegistryEntries(regions, grids, tuple(map(str, names or ()))), problems
+    return RegistryEntries(regions, grids, tuple(map(str, names or ())), watch), problems
+
+
+def _watch(
+    content: dict[Any, Any], grids: dict[str, GridEntry], problems: list[str]
+) -> dict[str, WatchRules]:
+    """Read the optional section that says how products are watched."""
+    values = content.get("watch")
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        problems.append("watch: it is no mapping; give rules by product, as ATL06_007, or none.")
+        return {}
+    known = sorted({product for grid in grids.values() for product in grid.products})
+    rules = {}
+    for name, value in values.items():
+        # A grid that cannot be read is told already; its products are not known.
+        if name not in known and len(grids) == len(content.get("grids") or ()):
+            problems.append(f"watch.{name}: no grid is for it; name one of {', '.join(known)}.")
+        try:
+            rules[str(name)] = WatchRules.model_validate(value or {})
+        except ValidationError as error:
+            problems.extend(_problems(f"watch.{name}", error))
+    return rules
 
 
 def _section[Entry: _Entry](

@@ -1,5 +1,6 @@
 """Releases: a catalog with its shard maps, published so that readers see all of it or nothing."""
 
+from zagg_catalog.releases.acknowledgement import Acknowledgement
 from zagg_catalog.releases.compare import GridDiff, ReleaseDiff, diff
 from zagg_catalog.releases.gc import Garbage, collect_garbage
 from zagg_catalog.releases.gridbuild import GridBuild
@@ -10,9 +11,11 @@ from zagg_catalog.releases.record import GridRecord, ReleaseRecord
 from zagg_catalog.releases.resolve import resolve, resolve_grid
 from zagg_catalog.releases.rollback import rollback
 from zagg_catalog.releases.slot import Slot
+from zagg_catalog.releases.standing import Standing
 from zagg_catalog.releases.verify import Finding, Verification, verify
 
 __all__ = [
+    "Acknowledgement",
     "Contraction",
     "Finding",
     "Garbage",
@@ -27,6 +30,7 @@ __all__ = [
     "ReleaseRecord",
     "Shown",
     "Slot",
+    "Standing",
     "Verification",
     "collect_garbage",
     "diff",

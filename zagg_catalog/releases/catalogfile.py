@@ -125,8 +125,9 @@ def _checked_ids(ids: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 def _query(metadata: dict[str, Any], name: str) -> QueryRecord:
     known = {field: metadata.get(field) for field in QueryRecord.model_fields}
-    if isinstance(known["stac_root"], str):
-        known["stac_root"] = clean_text(without_userinfo(known["stac_root"]), limit=500)
+    for root in ("stac_root", "cmr_root"):
+        if isinstance(known[root], str):
+            known[root] = clean_text(without_userinfo(known[root]), limit=500)
     if isinstance(known["bbox"], list):
         known["bbox"] = tuple(known["bbox"])
     try:

@@ -99,7 +99,7 @@ def diff(store: Store, old: Release, new: Release) -> ReleaseDiff:
         return ReleaseDiff(
             old=old.digest,
             new=new.digest,
-            granules=_granules(store, old, new, scratch),
+            granules=diff_granules(store, old, new),
             grids=[
                 _grid(store, name, old.record.grid(name), new.record.grid(name), scratch)
                 for name in names
@@ -107,13 +107,21 @@ def diff(store: Store, old: Release, new: Release) -> ReleaseDiff:
         )
 
 
-def _granules(store: Store, old: Release, new: Release, scratch: Path) -> CatalogDiff:
+def diff_granules(store: Store, old: Release, new: Release) -> CatalogDiff:
+    """Compare the granules of two releases.
+
+    Raises
+    ------
+    ObjectMissing, CorruptObject
+        If a catalog is damaged; the message names it.
+    """
     if old.record.catalog.digest == new.record.catalog.digest:
         return CatalogDiff(added=[], removed=[], revised=[])
-    ids = [
-        read_ids(store.download(release.record.catalog.key, scratch / "catalog"))
-        for release in (old, new)
-    ]
+    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+        ids = [
+            read_ids(store.download(release.record.catalog.key, Path(folder, "catalog")))
+            for release in (old, new)
+        ]
     return diff_ids(*ids)
 
 

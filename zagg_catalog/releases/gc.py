@@ -11,12 +11,13 @@ from zagg_catalog.releases.pointer import Clock, utc_now
 from zagg_catalog.releases.read import latest_of, load_release, release_keys
 from zagg_catalog.releases.record import ReleaseRecord
 from zagg_catalog.releases.slot import Slot
+from zagg_catalog.releases.standing import Standing, read_standing, standing_keys
 from zagg_catalog.store import ObjectInfo, Store, folder_key, parse_key
 from zagg_catalog.store.keys import Kind
 
 GRACE = timedelta(days=7)
 
-_KINDS: tuple[Kind, ...] = ("catalogs", "shardmaps")
+_KINDS: tuple[Kind, ...] = ("catalogs", "shardmaps", "pickups")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,8 @@ class Garbage:
     releases : list of ObjectInfo
         Records of old releases that no pointer leads to.
     objects : list of ObjectInfo
-        Catalogs and manifests that no other release refers to.
+        Catalogs and manifests that no other release refers to, and acknowledgements that their
+        grid's pointer no longer names.
     young : int
         Objects that nothing refers to, but too young to be garbage.
     deleted : bool
@@ -66,7 +68,8 @@ def collect_garbage(
         Younger objects stay: a publish at work may be about to refer to them.
     releases_after : timedelta, optional
         Also collect releases stored longer ago that neither a pointer nor its history names,
-        partial ones and those that lost a race for instance. By default all releases stay.
+        partial ones and those that lost a race for instance. By default all releases stay. One
+        that is being picked up stays, and so does one that an aggregator's output was made from.
     clock : callable
         Returns the time; to be that of the store's server.
 
@@ -145,12 +148,28 @@ def _pointed(store: Store) -> set[str]:
             slot = Slot(parts.product, parts.region, parts.cycle)
             publication = latest_of(store, slot).publication
             keys.update(map(slot.record_key, publication.digests if publication else ()))
+    for slot, standing in _standings(store):
+        keys.update(map(slot.record_key, _needed(standing)))
     return keys
 
 
+def _needed(standing: Standing) -> set[str]:
+    """Return the releases that are being picked up, or that outputs were made from."""
+    outputs = {entry.output for entry in standing.entries if not entry.dry_run and entry.output}
+    held = [standing.holds(output)[0] for output in outputs]
+    found = {entry.release for entry in held if entry is not None}
+    return found | ({standing.claim.release} if standing.claim else set())
+
+
+def _standings(store: Store) -> Iterable[tuple[Slot, Standing]]:
+    for slot, grid in standing_keys(store, folder_key("pickups")):
+        yield slot, read_standing(store, slot, grid)[0]
+
+
 def _references(store: Store, dropped: set[str]) -> set[str]:
-    """Return the keys that the records refer to, those of dropped ones excepted."""
-    return {file.key for record in _records(store, dropped) for file in record.files}
+    """Return the keys that records and pick-ups refer to, those of dropped ones excepted."""
+    files = {file.key for record in _records(store, dropped) for file in record.files}
+    return files | {entry.key for _, standing in _standings(store) for entry in standing.entries}
 
 
 def _records(store: Store, dropped: set[str]) -> Iterable[ReleaseRecord]:
@@ -161,13 +180,14 @@ def _records(store: Store, dropped: set[str]) -> Iterable[ReleaseRecord]:
 
 
 def _objects(store: Store) -> list[ObjectInfo]:
-    """Return the catalogs and manifests of a store, by key."""
+    """Return the catalogs, manifests and acknowledgements of a store, by key."""
     found = []
     for kind in _KINDS:
         for info in store.list(folder_key(kind)):
             try:
-                parse_key(info.key)
+                parts = parse_key(info.key)
             except InvalidName:
                 continue
-            found.append(info)
+            if parts.digest is not None:
+                found.append(info)
     return sorted(found, key=lambda info: info.key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from zagg_catalog.errors import InvalidName, InvalidRelease, ObjectMissing, StoreError
@@ -11,6 +11,7 @@ from zagg_catalog.releases.pointer import Latest, read_latest
 from zagg_catalog.releases.publication import Publication
 from zagg_catalog.releases.record import ReleaseRecord, load_record
 from zagg_catalog.releases.slot import Slot
+from zagg_catalog.releases.standing import Standing, read_standings
 from zagg_catalog.store import KeyParts, ObjectInfo, Store, folder_key, parse_key
 
 
@@ -52,6 +53,8 @@ class Listed:
         What the record says; None if it cannot be read.
     problem : str or None
         Why it cannot be read.
+    standings : dict of str to Standing
+        How the pick-ups of the slot's grids stand.
     """
 
     slot: Slot
@@ -61,6 +64,7 @@ class Listed:
     latest: bool
     record: ReleaseRecord | None = None
     problem: str | None = None
+    standings: dict[str, Standing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +79,14 @@ class Shown:
         Whether the pointer points to it.
     publication : Publication or None
         What the pointer says, of this release or another.
+    standings : dict of str to Standing
+        How the pick-ups of each grid stand; grids that were never picked up are left out.
     """
 
     release: Release
     latest: bool
     publication: Publication | None
+    standings: dict[str, Standing] = field(default_factory=dict)
 
 
 def load_release(store: Store, slot: Slot, digest: str) -> Release:
@@ -166,6 +173,7 @@ def show(
         release=release,
         latest=latest.digest == release.digest,
         publication=latest.publication,
+        standings=_standings(store, release.slot),
     )
 
 
@@ -190,14 +198,16 @@ def list_releases(
         A damaged record is listed with its problem.
     """
     latest: dict[Slot, Latest] = {}
+    standings: dict[Slot, dict[str, Standing]] = {}
     found = []
     for info, parts in release_keys(store, product, region, cycle):
         if parts.digest is None:
             continue
         slot = Slot(parts.product, parts.region, parts.cycle)
         if slot not in latest:
-            latest[slot] = read_latest(store, slot)
-        found.append(_listed(store, slot, parts.digest, info, latest[slot]))
+            latest[slot], standings[slot] = read_latest(store, slot), _standings(store, slot)
+        one = _listed(store, slot, parts.digest, info, latest[slot])
+        found.append(replace(one, standings=standings[slot]))
     return sorted(found, key=lambda one: (one.slot, one.stored, one.digest))
 
 
@@ -220,6 +230,14 @@ def release_keys(
             continue  # somebody else's file; verify reports it
         if region in (None, parts.region) and cycle in (None, parts.cycle):
             yield info, parts
+
+
+def _standings(store: Store, slot: Slot) -> dict[str, Standing]:
+    """Return how pick-ups stand; what cannot be read is for verify to report."""
+    try:
+        return read_standings(store, slot)
+    except InvalidRelease:
+        return {}
 
 
 def _listed(store: Store, slot: Slot, digest: str, info: ObjectInfo, latest: Latest) -> Listed:

@@ -85,6 +85,8 @@ class QueryRecord(Part):
     ----------
     collection, provider, stac_root : str or None
         Collection id, provider, and root of the STAC API.
+    cmr_root : str or None
+        Root of CMR's own search, where that was asked; not there otherwise.
     start_date, end_date : str or None
         Inclusive days, ``YYYY-MM-DD``, UTC.
     bbox : tuple of float or None
@@ -94,6 +96,7 @@ class QueryRecord(Part):
     collection: str | None = None
     provider: str | None = None
     stac_root: str | None = None
+    cmr_root: str | None = Field(default=None, exclude_if=lambda root: root is None)
     start_date: str | None = None
     end_date: str | None = None
     bbox: Box | None = None

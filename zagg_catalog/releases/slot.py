@@ -90,3 +90,20 @@ class Slot:
         return folder_key(
             "shardmaps", product=self.product, region=self.region, cycle=self.cycle, grid=grid
         )
+
+    @property
+    def pickup_folder(self) -> str:
+        """Key of the folder of what came of its pick-ups, a folder per grid."""
+        return folder_key("pickups", product=self.product, region=self.region, cycle=self.cycle)
+
+    def pickup_folder_of(self, grid: str) -> str:
+        """Return the key of the folder of a grid's acknowledgements."""
+        return folder_key(
+            "pickups", product=self.product, region=self.region, cycle=self.cycle, grid=grid
+        )
+
+    def pickup_pointer(self, grid: str) -> str:
+        """Return the key of the pointer that says how a grid's pick-ups stand."""
+        return pointer_key(
+            "pickups", product=self.product, region=self.region, cycle=self.cycle, grid=grid
+        )

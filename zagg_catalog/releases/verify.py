@@ -15,6 +15,7 @@ from zagg_catalog.errors import (
     StoreError,
     StoreUnavailable,
 )
+from zagg_catalog.releases.acknowledgement import load_acknowledgement
 from zagg_catalog.releases.catalogfile import CatalogFile, read_catalog_file
 from zagg_catalog.releases.gridbuild import missing_ids
 from zagg_catalog.releases.pointer import read_latest
@@ -22,6 +23,7 @@ from zagg_catalog.releases.read import Release, load_release, release_keys
 from zagg_catalog.releases.record import SCHEMA_VERSION, GridRecord, StoredFile
 from zagg_catalog.releases.resolve import map_problems
 from zagg_catalog.releases.slot import Slot
+from zagg_catalog.releases.standing import read_standing
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store, folder_key, parse_key
 from zagg_catalog.store.keys import Kind
@@ -163,7 +165,7 @@ class _Check:
 
     def rest(self, product: str | None, region: str | None, cycle: int | None) -> None:
         """Check the digests of what no release refers to, and the layout."""
-        kinds: tuple[Kind, ...] = ("catalogs", "shardmaps", "releases")
+        kinds: tuple[Kind, ...] = ("catalogs", "shardmaps", "releases", "pickups")
         for kind in kinds:
             for info in self.store.list(folder_key(kind)):
                 try:
@@ -175,8 +177,32 @@ class _Check:
                 wanted = ((product, parts.product), (region, parts.region), (cycle, parts.cycle))
                 if any(want not in (None, has) for want, has in wanted):
                     continue
-                if parts.digest is not None and kind != "releases":
+                slot = Slot(parts.product, parts.region, parts.cycle)
+                if kind == "pickups":
+                    self._pickup(info.key, slot, str(parts.grid), parts.digest)
+                elif parts.digest is not None and kind != "releases":
                     self._loose(info.key)
+
+    def _pickup(self, key: str, slot: Slot, grid: str, digest: str | None) -> None:
+        """Check an acknowledgement, or the pointer that names them."""
+        try:
+            if digest is None:
+                standing = read_standing(self.store, slot, grid)[0]
+                for entry in standing.entries:
+                    if not self.store.exists(entry.key):
+                        self._found(key, f"It refers to {entry.key}, which is not there.")
+                return
+            self.files[key] = None
+            said = load_acknowledgement(self.store.get(key), f"Object {key}")
+            if (said.product, said.region, said.cycle, said.grid) != (
+                *(slot.product, slot.region, slot.cycle),
+                grid,
+            ):
+                self._found(key, f"It acknowledges grid {said.grid} of another slot.")
+        except StoreUnavailable:
+            raise
+        except (StoreError, InvalidRelease) as error:
+            self._found(key, str(error))
 
     def _loose(self, key: str) -> None:
         if key in self.files:

@@ -5,6 +5,7 @@ A key is segments joined by ``/``; a segment is a name, or ``field=name``. The l
     catalogs/product=ATL06_007/region=antarctica/cycle=22/<digest>.parquet
     shardmaps/product=…/region=…/cycle=22/grid=<name>/<digest>.parquet (or .json)
     releases/product=…/region=…/cycle=22/<digest>.json and latest.json
+    pickups/product=…/region=…/cycle=22/grid=<name>/<digest>.json and latest.json
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal, get_args
 
 from zagg_catalog.errors import InvalidName
 
-Kind = Literal["catalogs", "shardmaps", "releases"]
+Kind = Literal["catalogs", "shardmaps", "releases", "pickups"]
 
 POINTER_NAME = "latest.json"
 NAME_LENGTH = 128
@@ -25,7 +26,10 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
     "catalogs": (".parquet",),
     "shardmaps": (".parquet", ".json"),
     "releases": (".json",),
+    "pickups": (".json",),
 }
+_PER_GRID = ("shardmaps", "pickups")
+_WITH_POINTER = ("releases", "pickups")
 _NAME = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9._-]+")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"(?:\.[a-z0-9]{1,16}){1,2}")
@@ -40,14 +44,14 @@ class KeyParts:
 
     Parameters
     ----------
-    kind : {"catalogs", "shardmaps", "releases"}
+    kind : {"catalogs", "shardmaps", "releases", "pickups"}
         The first segment.
     product, region : str
         Product with its version, and region name.
     cycle : int
         The 91-day cycle.
     grid : str or None
-        Grid name; only shard maps have one.
+        Grid name; only shard maps and pick-ups have one.
     digest : str or None
         SHA-256 of the content in hex; None for the pointer.
     suffix : str
@@ -144,11 +148,11 @@ def folder_key(
 
     Parameters
     ----------
-    kind : {"catalogs", "shardmaps", "releases"}
+    kind : {"catalogs", "shardmaps", "releases", "pickups"}
         What is kept there.
     product, region, cycle, grid : str, str, int, str
         In this order; after the first that is None the others must be None. Only shard maps
-        have a grid.
+        and pick-ups have a grid.
 
     Raises
     ------
@@ -156,7 +160,7 @@ def folder_key(
         If a name is not usable, one is left out in the middle, or a grid does not belong.
     """
     _check_kind(kind)
-    if grid is not None and kind != "shardmaps":
+    if grid is not None and kind not in _PER_GRID:
         raise InvalidName(f"{kind} have no grid, and grid {_shown(grid)} was given; leave it out.")
     if cycle is not None and not _CYCLE.fullmatch(str(cycle)):
         raise InvalidName(f"Cycle {_shown(cycle)} is not a number from 1 to 9999.")
@@ -187,9 +191,10 @@ def object_key(
         does not belong.
     """
     _check_kind(kind)
-    if (grid is None) == (kind == "shardmaps"):
+    if (grid is None) == (kind in _PER_GRID):
         raise InvalidName(
-            f"{_shown(kind)}: shard maps are kept per grid, catalogs and releases are not."
+            f"{_shown(kind)}: shard maps and pick-ups are kept per grid, catalogs and releases"
+            " are not."
         )
     if suffix not in _SUFFIXES[kind]:
         allowed = " or ".join(_SUFFIXES[kind])
@@ -198,9 +203,22 @@ def object_key(
     return f"{folder}/{check_digest(digest)}{suffix}"
 
 
-def pointer_key(*, product: str, region: str, cycle: int) -> str:
-    """Return the key of the pointer to the latest release."""
-    folder = folder_key("releases", product=product, region=region, cycle=cycle)
+def pointer_key(
+    kind: Kind = "releases", *, product: str, region: str, cycle: int, grid: str | None = None
+) -> str:
+    """Return the key of a pointer: to the latest release, or to what came of a grid's pick-ups.
+
+    Raises
+    ------
+    InvalidName
+        If a part is not usable, the kind has no pointers, or a grid is missing or does not
+        belong.
+    """
+    if kind not in _WITH_POINTER or (grid is None) == (kind in _PER_GRID):
+        raise InvalidName(
+            f"{_shown(kind)}: releases have one pointer, pick-ups one per grid, others none."
+        )
+    folder = folder_key(kind, product=product, region=region, cycle=cycle, grid=grid)
     return f"{folder}/{POINTER_NAME}"
 
 
@@ -225,7 +243,7 @@ def parse_key(key: str) -> KeyParts:
             same = object_key(kind, **names, cycle=cycle, grid=grid, digest=digest, suffix=suffix)  # type: ignore[arg-type]
         else:
             digest, suffix = None, ".json"
-            same = pointer_key(**names, cycle=cycle)
+            same = pointer_key(kind, **names, cycle=cycle, grid=grid)  # type: ignore[arg-type]
     except (KeyError, ValueError):
         same = ""
     if same != key:

@@ -1,0 +1,198 @@
+"""``watch-cycles``: ask the sources what is new, and announce the cycles worth building."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from flows.command import run_command
+from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
+from zagg_catalog.registry import Registry, load_registry
+from zagg_catalog.settings import get_settings
+from zagg_catalog.sources.probe import open_probe
+from zagg_catalog.sources.query import PROVIDER
+from zagg_catalog.sources.request import clean_text
+from zagg_catalog.store import Store, open_store
+from zagg_catalog.watch.notice import (
+    AVAILABLE,
+    OVERDUE,
+    POLLED,
+    cycle_resource,
+    read_resource,
+    watch_resource,
+)
+from zagg_catalog.watch.poll import Poll, poll
+
+ProductName = Annotated[str, Field(pattern=r"^[A-Z0-9]+_[0-9]{3}$")]
+
+
+class WatchFailed(Exception):
+    """Raised by a run that could not look at every product; names them."""
+
+
+class CycleOverdue(Exception):
+    """Raised by a run that reports that something is late."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Whom a poll asks, and where it keeps what it knows.
+
+    Parameters
+    ----------
+    store, stac_root, registry : str or None
+        As given; what is None is left to the settings, of the run that is started, too.
+    provider : str
+        Sub-catalog of the API.
+    """
+
+    store: str | None
+    stac_root: str | None
+    registry: str | None
+    provider: str
+
+    def open_store(self) -> Store:
+        """Open the store."""
+        return open_store(self.store or get_settings().store)
+
+    @property
+    def given(self) -> dict[str, str | None]:
+        """What the run that is started must be told, too."""
+        return {
+            "store": self.store,
+            "stac_root": self.stac_root,
+            "registry": self.registry,
+            "provider": self.provider,
+        }
+
+
+@flow(name="watch-cycles", log_prints=False)
+def watch_cycles(
+    products: list[ProductName] | None = None,
+    dry_run: bool = False,
+    store: str | None = None,
+    stac_root: str | None = None,
+    provider: str = PROVIDER,
+    registry: str | None = None,
+) -> Any:
+    """Look for new and changed cycles of the registered products, and announce them.
+
+    Args:
+        products: Registered products, short name and version; empty for all.
+        dry_run: Only say what would be announced; write nothing, announce nothing.
+        store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
+        stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
+        provider: Sub-catalog of the API; empty for an API without.
+        registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
+
+    Returns
+    -------
+        What came of each product; the run ends Failed where one could not be looked at.
+    """
+    registered = load_registry(registry, tolerate_broken_grids=True)
+    target = Target(store=store, stac_root=stac_root, registry=registry, provider=provider)
+    said, failures = {}, []
+    for product in _chosen(registered, products):
+        try:
+            said[product] = _look(product, registered, target, dry_run)
+        except PointerConflict:
+            said[product] = "another poll was faster"
+            get_run_logger().info("%s: another poll was faster.", product)
+        except (ZaggCatalogError, OSError) as error:
+            failures.append(clean_text(f"{product}: {error}", limit=800))
+            get_run_logger().error("%s: %s", product, error)
+    if failures:
+        message = "; ".join(failures)
+        return Failed(message=message, data=WatchFailed(message))
+    return Completed(message=f"{'; '.join(f'{k}: {v}' for k, v in said.items())}.", data=said)
+
+
+def _chosen(registry: Registry, products: Sequence[str] | None) -> list[str]:
+    unknown = sorted(set(products or ()) - set(registry.products))
+    if unknown:
+        raise InvalidQuery(
+            f"{registry.source} has no grid for {', '.join(unknown)}; it has grids for"
+            f" {', '.join(registry.products)}."
+        )
+    return list(products or registry.products)
+
+
+def _look(product: str, registry: Registry, target: Target, dry_run: bool) -> str:
+    """Poll one product, announce what is to be said, and return a summary."""
+    with open_probe(product, target.stac_root, target.provider) as probe:
+        rules, now = registry.watch_rules(product), datetime.now(UTC)
+        found = poll(product, probe, target.open_store(), rules, now, dry=dry_run)
+    for entry in (*found.notices, *found.overdue):
+        get_run_logger().info("%s", entry)
+    get_run_logger().info(
+        "%s: %s granules, %d requests.", product, f"{found.cursor.total:,}", found.requests
+    )
+    if not dry_run:
+        _emit(product, found, target)
+    return summary(found)
+
+
+def _emit(product: str, found: Poll, target: Target) -> None:
+    for notice in found.notices:
+        emit_event(
+            AVAILABLE,
+            resource=cycle_resource(product, notice.cycle),
+            payload=notice.payload | target.given,
+        )
+    for late in found.overdue:
+        emit_event(OVERDUE, resource=cycle_resource(product, late.cycle), payload=late.payload)
+    payload = {"granules": found.cursor.total, "requests": found.requests}
+    emit_event(POLLED, resource=watch_resource(product), payload=payload)
+
+
+def summary(found: Poll) -> str:
+    """Return in a few words what a poll has found."""
+    parts = [f"cycle {notice.cycle} {notice.why}" for notice in found.notices]
+    parts += [f"cycle {late.cycle} overdue" for late in found.overdue]
+    return ", ".join(parts) or "nothing new"
+
+
+@flow(name="report-overdue", log_prints=False)
+def report_overdue(resource: str, message: str | None = None) -> Any:
+    """Report that a cycle or the watch itself is late: the run ends Failed, so that people know.
+
+    Args:
+        resource: What is late, as the event's resource names it.
+        message: What is known of it.
+
+    Returns
+    -------
+        Never a success.
+    """
+    found = read_resource(resource)
+    what = f"{found[0]}, cycle {found[1]}, is overdue." if found else f"{resource} is overdue."
+    if resource.startswith(watch_resource("")["prefect.resource.id"]):
+        what = (
+            f"{resource}: the product was not looked at for too long. Is watch-cycles/hourly"
+            " scheduled, is there a worker, and how did its last runs end?"
+        )
+    told = clean_text(message or what, limit=1000)
+    key = f"overdue-{resource.rpartition('.')[2].lower()}"
+    create_markdown_artifact(f"# Overdue\n\n{told}\n", key=key, description=told[:200])
+    return Failed(message=told, data=CycleOverdue(told))
+
+
+_FLAGS = ("products", "dry_run", "store", "stac_root", "provider", "registry")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Look once, from a plain command."""
+    return run_command(watch_cycles, "flows.watch", _FLAGS, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+class Grid:
+    def spatial_signature(self):
+        return {"type": "healpix"}
+
+
+def from_config(config):
+    return Grid()

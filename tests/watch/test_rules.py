@@ -1,0 +1,63 @@
+"""Rules: what the registry's section ``watch`` says."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from zagg_catalog.errors import InvalidRegistry
+from zagg_catalog.registry import load_registry
+from zagg_catalog.watch.rules import WatchRules
+
+SHIPPED = Path(__file__).parents[2] / "deployments"
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """Write the shipped registry with another section `watch`, and return its path."""
+
+    def write(watch):
+        content = yaml.safe_load((SHIPPED / "registry.yaml").read_text())
+        for region in content["regions"].values():
+            if "geojson" in region:
+                region["geojson"] = str(SHIPPED / region["geojson"])
+        for grid in content["grids"].values():
+            grid["config"] = str(SHIPPED / grid["config"])
+        path = tmp_path / "registry.yaml"
+        path.write_text(yaml.safe_dump({**content, "watch": watch}))
+        return path
+
+    return write
+
+
+def test_what_is_shipped_are_the_defaults():
+    shipped = load_registry(SHIPPED / "registry.yaml")
+    assert shipped.watch_rules("ATL06_007") == WatchRules()
+    assert shipped.watch_rules("ATL03_007") == WatchRules()
+    assert shipped.products == ["ATL03_007", "ATL06_007"]
+
+
+def test_a_product_may_have_rules_of_its_own(registry):
+    path = registry({"ATL06_007": {"announce": "quiet", "overdue_days": None}, "ATL03_007": None})
+    rules = load_registry(path).watch_rules("ATL06_007")
+    assert (rules.announce, rules.overdue_days, rules.share) == ("quiet", None, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("watch", "match"),
+    [
+        ({"ATL06_008": {}}, r"watch\.ATL06_008: no grid is for it; name one of ATL03_007, ATL06"),
+        ({"ATL06_007": {"share": 1.5}}, r"watch\.ATL06_007\.share: .*1\.5; correct it"),
+        ({"ATL06_007": {"quiet": 3}}, r"watch\.ATL06_007\.quiet: there is no such key"),
+        ({"ATL06_007": {"announce": "soon"}}, r"watch\.ATL06_007\.announce: "),
+        (["ATL06_007"], "watch: it is no mapping"),
+    ],
+)
+def test_what_is_wrong_is_named(registry, watch, match):
+    with pytest.raises(InvalidRegistry, match=match):
+        load_registry(registry(watch), tolerate_broken_grids=True)
+
+
+def test_patience_doubles_up_to_sixteen_times():
+    hours = [WatchRules().patience(n).total_seconds() / 3600 for n in (1, 2, 3, 5, 9)]
+    assert hours == [6, 12, 24, 96, 96]

@@ -1,0 +1,1 @@
+"""Picking releases up: find one, verify it, hand it to zagg, and acknowledge it."""
