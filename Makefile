@@ -13,7 +13,7 @@ endif
 .PHONY: help demo test lint unit bench pgstac env format constraints clean
 
 help:
-	@echo "make demo         a simulated cycle, offline: two maps by command, then the pipeline"
+	@echo "make demo         offline: two maps by command, then all from a new cycle to zagg's dry run"
 	@echo "make test         every check and test that needs no account"
 	@echo "make lint         ruff, mypy and docstrings only"
 	@echo "make pgstac       fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"

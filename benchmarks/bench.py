@@ -120,9 +120,9 @@ class Bench:
         write_cycle(path, cycle, every=self.sizes.every, south=south)
         return path
 
-    def catalogs(self, count: int) -> list[str]:
-        """Return the files of cycles 1 to `count`, the whole globe."""
-        return [str(self.catalog(cycle)) for cycle in range(1, count + 1)]
+    def catalogs(self, count: int, *, south: bool = False) -> list[str]:
+        """Return the files of cycles 1 to `count`."""
+        return [str(self.catalog(cycle, south=south)) for cycle in range(1, count + 1)]
 
 
 def grids(bench: Bench) -> None:
@@ -220,8 +220,9 @@ def scaling(bench: Bench) -> None:
 
 def archive(bench: Bench) -> None:
     """A new grid over stored cycles: from their footprint cells, and from rings."""
+    # A store has the catalogs of its regions.
     count = bench.sizes.cycles[-1]
-    plain = bench.catalogs(count)
+    plain = bench.catalogs(count, south=True)
     stored = [str(_with_cells(Path(one))) for one in plain]
     on = ["--orders", str(bench.sizes.one), "--folder", str(bench.data)]
     bench.compare(

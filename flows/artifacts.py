@@ -93,13 +93,19 @@ def record_release(store: Store, job: Job, published: Published) -> list[str]:
         mark = _mark(store, grid.manifest.parquet.digest)
         if not _newest_has(key, mark):
             content = map_content(store, job, published, grid)
-            create_table_artifact([content], key=key, description=f"Map of {grid.name} {mark}")
+            what = f"{grid.shards:,} shards, {grid.pairs:,} pairs {mark}"
+            create_table_artifact([content], key=key, description=what)
             created.append(key)
-    create_markdown_artifact(report(store, job, published), key=release_key(job))
+    record = published.record
+    create_markdown_artifact(
+        report(store, job, published),
+        key=release_key(job),
+        description=f"{record.status}: {record.catalog.rows:,} granules, {len(record.grids)} grids",
+    )
     create_table_artifact(
         [_grid_row(store, grid) for grid in published.record.grids],
         key=f"{release_key(job)}-grids",
-        description=f"Grids of the release {job.slot} {_mark(store, published.digest)}",
+        description=f"grids of {job.slot} {_mark(store, published.digest)}",
     )
     return [*created, release_key(job), f"{release_key(job)}-grids"]
 
@@ -154,7 +160,7 @@ def map_content(store: Store, job: Job, published: Published, grid: GridRecord) 
         "record": store.uri(published.key),
         "catalog": store.uri(record.catalog.key),
         "catalog_granules": record.catalog.rows,
-        "stac_root": record.query.stac_root,
+        "source": record.query.stac_root or record.query.cmr_root,
         "first_day": record.query.start_date,
         "last_day": record.query.end_date,
     }

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import yaml
 from prefect import Flow, serve
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
+from prefect.settings import get_current_settings
 
-from flows.cycle import prepare_cycle
-from flows.fetch import fetch_catalog
-from flows.shardmaps import build_shardmaps
+from flows.automations import ensure_automations
 
 PREFECT_FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
-
-_FLOWS: dict[str, Flow[..., Any]] = {
-    "flows/cycle.py:prepare_cycle": prepare_cycle,
-    "flows/fetch.py:fetch_catalog": fetch_catalog,
-    "flows/shardmaps.py:build_shardmaps": build_shardmaps,
-}
+# A laptop serves one person, who waits.
+POLL_SECONDS = 2.0
 
 
 def deployments(path: Path = PREFECT_FILE) -> list[RunnerDeployment]:
@@ -37,8 +36,16 @@ def deployments(path: Path = PREFECT_FILE) -> list[RunnerDeployment]:
     return [_deployment(entry) for entry in entries]
 
 
+def _flow(entrypoint: str) -> Flow[..., Any]:
+    """Return the flow of an entry point such as ``flows/cycle.py:prepare_cycle``."""
+    path, _, name = entrypoint.partition(":")
+    found = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+    assert isinstance(found, Flow), entrypoint
+    return found
+
+
 def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
-    made = _FLOWS[entry["entrypoint"]].to_deployment(
+    made = _flow(entry["entrypoint"]).to_deployment(
         name=entry["name"],
         description=entry["description"],
         tags=entry["tags"],
@@ -50,9 +57,22 @@ def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
     return made
 
 
+def _apply(deployment: RunnerDeployment) -> None:
+    """Create or renew it, with the flow here; one of ``prefect deploy`` says only how to pull."""
+    deployment_id = deployment.apply()
+    assert isinstance(deployment_id, UUID)  # not a coroutine: there is no event loop here
+    with get_client(sync_client=True) as client:
+        client.update_deployment(deployment_id, DeploymentUpdate(path="."))
+
+
 def main() -> int:
-    """Serve until interrupted."""
-    serve(*deployments())
+    """Serve until interrupted; the automations that start deployments are made before."""
+    served = deployments()
+    for deployment in served:
+        _apply(deployment)
+    ensure_automations()
+    seconds = min(POLL_SECONDS, get_current_settings().runner.poll_frequency)
+    serve(*served, query_seconds=seconds)
     return 0
 
 

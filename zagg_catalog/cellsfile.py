@@ -37,8 +37,8 @@ class CellsFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._file = pq.ParquetFile(pa.OSFile(os.fspath(path), "rb"))
-        groups = self._file.metadata
+        self._source = pa.OSFile(os.fspath(path), "rb")
+        groups = self._metadata = pq.ParquetFile(self._source).metadata
         counts = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
         self.edges: list[int] = np.cumsum([0, *counts]).tolist()
         self.rows = int(groups.num_rows)
@@ -47,7 +47,9 @@ class CellsFile:
         """Return cells and notes of rows from one group's beginning to another one's."""
         groups = [i for i, (a, _) in enumerate(pairwise(self.edges)) if first <= a < last]
         columns = [CELLS_COLUMN, NOTE_COLUMN]
-        return self._file.read_row_groups(groups, columns=columns, use_threads=False)
+        # A reader of its own for each call: several threads read at once.
+        file = pq.ParquetFile(self._source, metadata=self._metadata)
+        return file.read_row_groups(groups, columns=columns, use_threads=False)
 
 
 def has_cells(schema: pa.Schema) -> bool:

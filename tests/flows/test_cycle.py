@@ -9,12 +9,13 @@ import psutil
 import pytest
 from prefect.artifacts import Artifact
 
-from flows import cycle, tasks
+from flows import handover, tasks
 from flows.settings import flow_settings
 from tests.flows.conftest import Team
 from tests.store import servers
 from zagg_catalog import ShardMap, from_config
 from zagg_catalog.errors import InvalidQuery, ObjectMissing
+from zagg_catalog.pickup.announcement import Announcement
 from zagg_catalog.releases import list_releases, resolve, verify
 
 ANTARCTICA = ["atl06-antarctica-healpix", "atl06-antarctica-polar"]
@@ -238,14 +239,15 @@ def test_the_store_may_be_on_s3(prefect_server, registry_folder, stac, monkeypat
 
 def test_one_event_says_that_a_release_is_out(team, monkeypatch):
     events = []
-    monkeypatch.setattr(cycle, "emit_event", lambda name, **rest: events.append((name, rest)))
+    monkeypatch.setattr(handover, "emit_event", lambda name, **rest: events.append((name, rest)))
     team.run(regions=["greenland"])
     team.run(regions=["greenland"])
     ((name, event),) = events
     assert name == "zagg-catalog.release.published"
     assert event["resource"]["prefect.resource.id"].endswith("atl06-007-greenland-c22")
     assert event["payload"]["release"] == team.release("greenland").digest
-    assert event["payload"]["grids"] == GREENLAND
+    assert [grid["name"] for grid in event["payload"]["grids"]] == GREENLAND
+    assert Announcement.model_validate(event["payload"]).whole
 
 
 def test_a_run_that_died_before_the_event_is_made_up_for(team, monkeypatch):
@@ -253,10 +255,10 @@ def test_a_run_that_died_before_the_event_is_made_up_for(team, monkeypatch):
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cycle, "emit_event", dies)
+        patch.setattr(handover, "emit_event", dies)
         assert team.run(regions=["greenland"]).is_failed()
     events = []
-    monkeypatch.setattr(cycle, "emit_event", lambda name, **rest: events.append(name))
+    monkeypatch.setattr(handover, "emit_event", lambda name, **rest: events.append(name))
     assert team.run(regions=["greenland"]).message.endswith("nothing new.")
     assert events == ["zagg-catalog.release.published"]
 

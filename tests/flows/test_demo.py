@@ -1,16 +1,59 @@
-"""The demo: the whole chain, offline, from one command."""
+"""The demo: the whole chain, offline, from one command; and nothing of it stays behind."""
+
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
 
 from flows.demo import main
+from flows.local import ROOT
+from tests.flows.live import wait_for
 from zagg_catalog.releases import verify
+from zagg_catalog.releases.read import list_releases
 from zagg_catalog.store import open_store
 
+pytestmark = pytest.mark.integration
 
-def test_the_demo_releases_four_grids_of_two_regions(prefect_server, tmp_path, capsys):
-    assert main(["--folder", str(tmp_path), "--every", "40"]) == 0
+GRIDS = ("antarctica-healpix", "antarctica-polar", "greenland-healpix", "greenland-polar")
+
+
+def test_the_demo_goes_from_a_new_cycle_to_zaggs_answers(tmp_path, capsys):
+    pytest.importorskip("zagg")
+    assert main(["--folder", str(tmp_path), "--every", "40", "--once"]) == 0, capsys.readouterr()
     said = capsys.readouterr().out
-    for name in ("antarctica-healpix", "antarctica-polar", "greenland-healpix", "greenland-polar"):
-        assert f"atl06-{name}: " in said
+    assert "watch-cycles announced cycle 22 (new: 448 granules)" in said
+    for name in GRIDS:
+        assert f"atl06-{name}: picked up and checked by a dry run." in said
     assert "prefect server start" in said
-    found = verify(open_store(str(tmp_path / "store")))
+    store = open_store(str(tmp_path / "chain-1" / "store"))
+    found = verify(store)
     assert found.clean
-    assert (found.releases, found.files) == (2, 6)
+    assert found.releases == 2
+    assert all(len(one.standings) == 2 for one in list_releases(store))
+    assert processes_with(str(tmp_path)) == []
+
+
+def test_an_interrupt_ends_everything_that_the_demo_started(tmp_path):
+    pytest.importorskip("zagg")
+    command = [sys.executable, "-m", "flows.demo", "--folder", str(tmp_path), "--every", "400"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as demo:
+        wait_for((tmp_path / "chain-1" / "prefect" / "server.log").exists)
+        demo.send_signal(signal.SIGINT)
+        said = demo.communicate(timeout=60)[0]
+    assert demo.returncode == 130
+    assert "Interrupted." in said
+    assert processes_with(str(tmp_path)) == []
+
+
+def processes_with(text):
+    """Processes in whose environment a text stands."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(text in value for value in process.environ().values()):
+                found.append(process.cmdline())
+        except psutil.Error:
+            continue  # not ours to look into, or gone
+    return found

@@ -20,6 +20,12 @@ ROOT = Path(__file__).parents[2]
 NAMES = {
     "prepare-cycle/manual",
     "prepare-cycle/daily",
+    "prepare-cycle/on-cycle",
+    "watch-cycles/hourly",
+    "report-overdue/on-event",
+    "aggregate/on-release",
+    "aggregate/catch-up",
+    "aggregate/manual",
     "fetch-catalog/manual",
     "build-shardmaps/manual",
 }

@@ -125,9 +125,10 @@ def _checked_ids(ids: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 def _query(metadata: dict[str, Any], name: str) -> QueryRecord:
     known = {field: metadata.get(field) for field in QueryRecord.model_fields}
-    for root in ("stac_root", "cmr_root"):
-        if isinstance(known[root], str):
-            known[root] = clean_text(without_userinfo(known[root]), limit=500)
+    for field in ("stac_root", "cmr_root"):
+        root = known[field]
+        if isinstance(root, str):
+            known[field] = clean_text(without_userinfo(root), limit=500)
     if isinstance(known["bbox"], list):
         known["bbox"] = tuple(known["bbox"])
     try:

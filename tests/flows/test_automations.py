@@ -1,0 +1,157 @@
+"""Automations on a real server: from an event to a run, and from silence to an alert."""
+
+import time
+from datetime import datetime
+
+import pytest
+import yaml
+
+from flows.automations import CYCLE
+from flows.watch import watch_cycles
+from tests.flows.live import LiveServer, wait_for
+from zagg_catalog.cli import main
+from zagg_catalog.releases import find_release
+from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.store import open_store
+from zagg_catalog.watch.notice import OVERDUE, PREPARED
+
+pytestmark = pytest.mark.integration
+
+TRACKS = range(1, 1388, 40)
+RESOURCE = "zagg-catalog.cycle.atl06-007-c{}"
+
+
+@pytest.fixture(scope="module")
+def source():
+    """An API that has cycle 21, and to which more is added."""
+    with SandboxServer(simulate("ATL06", cycle=21, tracks=TRACKS)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def settings(source, registry_folder, tmp_path_factory):
+    """Environment of everything that runs flows."""
+    folder = tmp_path_factory.mktemp("automations")
+    content = yaml.safe_load((registry_folder / "registry.yaml").read_text())
+    rules = {"first_cycle": 22, "changed_hours": 0, "patience_hours": 0.0005}
+    content["watch"] = {"ATL06_007": rules | {"overdue_days": None}}
+    content["grids"] = {
+        name: {**grid, "config": str(registry_folder / grid["config"])}
+        for name, grid in content["grids"].items()
+        if grid["region"] == "greenland"
+    }
+    content["regions"]["greenland"] = {"bbox": [-74, 59, -10, 84]}
+    content["regions"].pop("antarctica")
+    (folder / "registry.yaml").write_text(yaml.safe_dump(content))
+    return {
+        "ZAGG_CATALOG_STORE": str(folder / "store"),
+        "ZAGG_CATALOG_STAC_ROOT": source.root_url,
+        "ZAGG_CATALOG_REGISTRY": str(folder / "registry.yaml"),
+        "ZAGG_CATALOG_FLOW_LATE_AFTER": "10",
+        "ZAGG_CATALOG_FLOW_SILENT_AFTER": "10",
+    }
+
+
+@pytest.fixture(scope="module")
+def prefect(settings, tmp_path_factory):
+    """A server, and one process that serves all deployments."""
+    with (
+        LiveServer(tmp_path_factory.mktemp("live") / "prefect") as server,
+        server.serve(env=settings) as served,
+    ):
+        assert f"Automation {CYCLE!r}: created." in served.said
+        yield server
+
+
+@pytest.fixture
+def watch(prefect, settings, monkeypatch):
+    """Poll once, and return what the run says."""
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+
+    def poll():
+        with prefect.here():
+            return watch_cycles(return_state=True).message
+
+    return poll
+
+
+def ended(prefect, flow, count):
+    """Wait until so many runs of a flow have ended, and return them."""
+
+    def all_ended():
+        runs = prefect.runs(flow)
+        return runs if len(runs) >= count and all(r.state.is_final() for r in runs) else None
+
+    runs = wait_for(all_ended, 60)
+    assert len(runs) == count, [run.state for run in runs]
+    return runs
+
+
+def test_a_new_cycle_becomes_a_release_with_nobody_touching_anything(
+    prefect, settings, source, watch
+):
+    assert watch() == "ATL06_007: nothing new."
+    source.add(simulate("ATL06", cycle=22, tracks=TRACKS))
+    assert watch() == "ATL06_007: cycle 22 new."
+    (run,) = ended(prefect, "prepare-cycle", 1)
+    assert run.state.is_completed(), run.state.message
+    typed = {name: run.parameters[name] for name in ("product", "version", "cycle", "store")}
+    assert typed == {"product": "ATL06", "version": "007", "cycle": 22, "store": None}
+    assert find_release(open_store(settings["ZAGG_CATALOG_STORE"]), "ATL06_007", "greenland", 22)
+    (event,) = prefect.events("zagg-catalog.cycle.available")
+    print(f"event to run created: {delay(event, run.created):.1f} s,")
+    print(f"to user code {delay(event, run.start_time):.1f} s, to end {delay(event, run.end_time)}")
+    (prepared,) = wait_for(lambda: prefect.events(PREPARED))
+    assert prepared["resource"]["prefect.resource.id"] == RESOURCE.format(22)
+    assert watch() == "ATL06_007: nothing new."
+
+
+def delay(event, when):
+    return (when - datetime.fromisoformat(event["occurred"])).total_seconds()
+
+
+def test_an_event_that_was_lost_is_made_up_for_by_a_later_poll(prefect, source, watch):
+    with prefect.client() as client:
+        (automation,) = client.read_automations_by_name(CYCLE)
+        client.pause_automation(automation.id)
+        time.sleep(1)
+        source.add(simulate("ATL06", cycle=22, tracks=range(2, 1388, 400)))
+        assert watch() == "ATL06_007: cycle 22 changed."
+        time.sleep(2)
+        assert len(prefect.runs("prepare-cycle")) == 1
+        client.resume_automation(automation.id)
+    assert watch() == "ATL06_007: cycle 22 again."
+    last = ended(prefect, "prepare-cycle", 2)[-1]
+    assert last.state.message == "ATL06_007, cycle 22: released greenland."
+
+
+def test_notify_starts_a_run_and_the_same_twice_does_no_work_twice(prefect):
+    command = ["notify", "--product", "ATL06", "--cycle", "22", "--api-url", prefect.api_url]
+    assert [main(command), main(command)] == [0, 0]
+    runs = ended(prefect, "prepare-cycle", 4)[-2:]
+    assert all(run.parameters["notice"] for run in runs)
+    said = {run.state.message.partition(": ")[2] for run in runs}
+    assert said <= {"nothing new.", "answered by a run before this one."}
+    assert "nothing new." in said
+
+
+def test_what_is_overdue_and_stays_so_raises_an_alert(prefect):
+    payload = {"message": "ATL06_007, cycle 23 was due on 2024-08-31."}
+    prefect.emit(OVERDUE, RESOURCE.format(23), payload)
+    prefect.emit(OVERDUE, RESOURCE.format(24), payload)
+    prefect.emit(PREPARED, RESOURCE.format(24), {})
+
+    def reports():
+        runs = prefect.runs("report-overdue")
+        found = {run.parameters["resource"]: run for run in runs if run.state.is_final()}
+        return found if len(found) >= 2 else None
+
+    found = wait_for(reports, 60)
+    # 23 stayed away, 24 came; and nobody polls any more.
+    assert set(found) == {RESOURCE.format(23), "zagg-catalog.watch.atl06-007"}
+    late = found[RESOURCE.format(23)]
+    assert late.state.is_failed()
+    assert late.state.message == payload["message"]
+    silent = found["zagg-catalog.watch.atl06-007"]
+    assert "not looked at for too long" in silent.state.message

@@ -1,0 +1,233 @@
+"""The whole chain on real servers: from granules at the source to zagg's acknowledged dry run.
+
+Nobody starts `prepare-cycle` or `aggregate` here: a schedule or a scheduler starts the watch,
+events do the rest, and what an event did not bring is made up for by what runs every hour.
+"""
+
+from contextlib import contextmanager
+
+import pytest
+
+from flows.automations import CYCLE, POOL, ensure_automations, ensure_pool
+from flows.chain import CATCH_UP, WATCH, Chain, timings
+from flows.handover import EVENT as PUBLISHED
+from flows.handover import PICKUP
+from flows.local import program
+from flows.sample import PRODUCT, REGIONS, write_registry
+from tests.flows.live import LiveServer, wait_for
+from tests.store import servers
+from zagg_catalog.releases import Slot, diff, find_release, verify
+from zagg_catalog.releases.standing import read_standings
+from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.store import open_store
+from zagg_catalog.watch.notice import AVAILABLE
+
+pytest.importorskip("zagg")
+
+pytestmark = [
+    pytest.mark.integration,
+    # Prefect's own: warnings of its dependencies, and sockets that its threads close late.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+TRACKS = range(1, 1388, 40)
+# A busy machine takes its time; what is waited for is there much sooner on a quiet one.
+LONG = 300
+
+
+@pytest.fixture(scope="module")
+def source():
+    """A STAC API that has cycle 21, and to which more is added."""
+    with SandboxServer(simulate("ATL06", cycle=21, tracks=TRACKS)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """An S3 server whose conditional writes hold."""
+    with servers.running(servers.moto()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def environment(source, s3, tmp_path_factory):
+    """What all that runs flows is told: a store on S3, four grids, and a watch in a hurry."""
+    folder = tmp_path_factory.mktemp("chain")
+    # A notice that nobody has answered after two seconds is given again.
+    hurry = {"first_cycle": 22, "changed_hours": 0, "patience_hours": 0.0005}
+    return {
+        "ZAGG_CATALOG_STORE": f"s3://{servers.new_bucket(s3.endpoint)}/team/zagg",
+        "ZAGG_CATALOG_S3_ENDPOINT": s3.endpoint,
+        "ZAGG_CATALOG_S3_REGION": "us-east-1",
+        "ZAGG_CATALOG_S3_ACCESS_KEY_ID": servers.KEY_ID,
+        "ZAGG_CATALOG_S3_SECRET_ACCESS_KEY": servers.SECRET,
+        "ZAGG_CATALOG_STAC_ROOT": source.root_url,
+        "ZAGG_CATALOG_REGISTRY": str(write_registry(folder, **hurry, overdue_days=None)),
+        "ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER": str(folder / "work"),
+        "ZAGG_CATALOG_FLOW_RESULTS": str(folder / "results"),
+    }
+
+
+@pytest.fixture(scope="module")
+def store(environment, s3):
+    return open_store(environment["ZAGG_CATALOG_STORE"], settings=servers.settings_for(s3.endpoint))
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory):
+    quick = {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2"}
+    with LiveServer(tmp_path_factory.mktemp("live") / "prefect", **quick) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chain(prefect, store):
+    return Chain(prefect, store, PRODUCT, 22, REGIONS)
+
+
+@pytest.fixture(scope="class")
+def worker(prefect, environment):
+    """A worker; pool, deployments and automations are made as docs/operations.md says."""
+    deploy = ["--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
+    said = []
+    with prefect.here():
+        ensure_pool()
+        prefect.call(program("prefect"), *deploy, timeout=LONG)
+        ensure_automations(say=said.append)
+    assert {f"Automation {name!r}: created." for name in (CYCLE, PICKUP)} <= set(said)
+    with prefect.work(POOL, environment) as worker:
+        yield worker
+
+
+def add_tracks(source, first):
+    """Let the granules of a few more tracks of cycle 22 arrive."""
+    source.add(simulate("ATL06", cycle=22, tracks=range(first, 1388, 400)))
+
+
+def ended(prefect, flow, count):
+    """Wait until there are so many runs of a flow, and all have ended; return them."""
+
+    def all_ended():
+        runs = prefect.runs(flow)
+        open_ones = [run for run in runs if not run.state.is_final()]
+        return runs if len(runs) >= count and not open_ones else None
+
+    return wait_for(all_ended, LONG)
+
+
+def outcomes(store):
+    """How every pick-up of cycle 22 ended, by region and grid, the newest first."""
+    found = {region: read_standings(store, Slot(PRODUCT, region, 22)) for region in REGIONS}
+    return {
+        (region, grid): [entry.outcome for entry in standing.entries]
+        for region, standings in found.items()
+        for grid, standing in standings.items()
+    }
+
+
+def say(found):
+    """Print the times of all steps: ``pytest -s`` shows them."""
+    for what, since, step in timings(found):
+        print(f"{since:6.1f} s  {step:+5.1f} s  {what}")
+
+
+@contextmanager
+def paused(prefect, automation):
+    """An automation that hears nothing meanwhile: events that are emitted now are lost to it."""
+    with prefect.client() as client:
+        (found,) = client.read_automations_by_name(automation)
+        client.pause_automation(found.id)
+        yield
+        client.resume_automation(found.id)
+
+
+@pytest.mark.usefixtures("worker")
+class TestWithAWorker:
+    """`prefect deploy --all`, and a worker that looks for runs."""
+
+    def test_a_new_cycle_is_picked_up_with_nobody_touching_anything(
+        self, prefect, chain, source, store
+    ):
+        start = chain.begin()
+        source.add(simulate("ATL06", cycle=22, tracks=TRACKS))
+        prefect.schedule(WATCH, in_seconds=8)
+        found = start.follow(seconds=LONG, idle=60)
+        say(found)
+        starters = {
+            (flow, run.created_by.type) for flow, runs in found.runs.items() for run in runs
+        }
+        # The catch-up is due once an hour, and may be just now.
+        assert starters - {("aggregate", "SCHEDULE")} == {
+            ("watch-cycles", "SCHEDULE"),
+            ("prepare-cycle", "AUTOMATION"),
+            ("aggregate", "AUTOMATION"),
+        }
+        assert len(found.acknowledgements) == 4
+        for said in found.acknowledgements.values():
+            assert (said.outcome, said.dry_run, said.changes) == ("checked", True, None)
+            assert said.zagg_version
+            assert said.shards == said.summary["total_cells"] > 0
+        assert verify(store).clean
+
+    def test_granules_that_arrive_later_are_picked_up_with_a_list_of_changed_shards(
+        self, prefect, chain, source, store
+    ):
+        start = chain.begin()
+        add_tracks(source, 2)
+        prefect.start_run(WATCH)
+        found = start.follow(seconds=LONG)
+        say(found)
+        assert found.events[0]["payload"]["why"] == "changed"
+        for region, shown in found.releases.items():
+            old = find_release(store, PRODUCT, region, 22, digest=start.digests[region])
+            for grid in diff(store, old, shown.release).grids:
+                changes = found.acknowledgements[grid.name].changes
+                assert changes.base == start.digests[region]
+                assert (changes.dropped.count, changes.granules_removed) == (0, 0)
+                redo = sorted((*changes.added.keys, *changes.changed.keys))
+                assert redo == [int(key) for key in grid.redo]
+                assert 0 < len(redo) < found.acknowledgements[grid.name].shards
+
+    def test_the_same_events_twice_lead_to_one_aggregation(self, prefect, store):
+        before = outcomes(store)
+        prepared, aggregated = (
+            len(ended(prefect, flow, 0)) for flow in ("prepare-cycle", "aggregate")
+        )
+        for event in (prefect.events(AVAILABLE)[-1], *prefect.events(PUBLISHED)[-2:]):
+            prefect.emit(event["event"], event["resource"]["prefect.resource.id"], event["payload"])
+        again = ended(prefect, "prepare-cycle", prepared + 1)[prepared:]
+        picked = ended(prefect, "aggregate", aggregated + 2)[aggregated:]
+        assert [run.state.message for run in again] == [
+            "ATL06_007, cycle 22: answered by a run before this one."
+        ]
+        assert [run.state.message for run in picked] == ["Grids: 2 already."] * 2
+        assert outcomes(store) == before
+
+
+class TestServedFromOneProcess:
+    """`python -m flows.serve`, which is not always there, and a server that is not either."""
+
+    def test_nothing_is_lost(self, prefect, chain, source, store, environment):
+        start = chain.begin()
+        add_tracks(source, 3)
+        # Announced while nobody is there to run anything; then the server goes, too.
+        prefect.run("-m", "flows.watch", env=environment, timeout=LONG)
+        wait_for(lambda: start.look().runs["prepare-cycle"], LONG)
+        prefect.stop()
+        prefect.start()
+        with prefect.serve(environment), paused(prefect, PICKUP):
+            wait_for(lambda: set(start.look().releases) == set(REGIONS), LONG)
+            ended(prefect, "prepare-cycle", 0)
+            wait_for(lambda: len(prefect.events(PUBLISHED)) >= 2, LONG)
+        # The releases are out; their events were heard by nobody, and the aggregator is down.
+        prefect.stop()
+        prefect.start()
+        assert [run for run in start.look().runs["aggregate"] if not run.auto_scheduled] == []
+        with prefect.serve(environment):
+            prefect.start_run(CATCH_UP)
+            found = start.follow(seconds=LONG)
+        assert len(found.acknowledgements) == 4
+        assert {one.outcome for one in found.acknowledgements.values()} == {"checked"}
+        for said in found.acknowledgements.values():
+            assert said.changes.base in start.digests.values()
+        assert verify(store).clean
