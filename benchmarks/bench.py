@@ -45,7 +45,7 @@ class Sizes:
     one: int = 8  # order of a grid alone
     sets: tuple[int, ...] = (1, 2, 4, 8)
     cycles: tuple[int, ...] = (1, 3, 10, 30)
-    zagg_cycles: tuple[int, ...] = (1, 3)
+    zagg_cycles: tuple[int, ...] = (1,)
     page: int = 100
     latency: float = 0.25
 
