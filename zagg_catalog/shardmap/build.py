@@ -141,7 +141,8 @@ def build_maps(
         for grid, method in zip(grids, methods, strict=True)
     ]
     strips = footprint == "beams" and beams.applies(catalog)
-    for view in kept.views(_any_near([work.plan for work in works]), cells=not strips):
+    for batch in kept.batches:
+        view = batch.look(_any_near([work.plan for work in works]), cells=not strips)
         in_threads(partial(_Work.add, view=view, strips=strips), works)
     area = mask if aoi is None else as_region(aoi)
     entries = granule_entries(catalog.table, time_key=catalog.metadata.get("time_key"))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from threading import Lock, RLock
@@ -185,24 +181,6 @@ class Kept:
         rows = self.table.num_rows
         count = -(-rows // BATCH)
         return [rows * i // count for i in range(count + 1)] if count else [0]
-
-    def views(self, near: Near | None, *, cells: bool = True) -> Iterator[View]:
-        """Look at every batch in turn, see `Batch.look`; stored cells are read ahead.
-
-        Cells that have to be found take every core by themselves, and much more memory.
-        """
-        ahead = os.cpu_count() or 1 if self._stored is not None and cells else 0
-        if min(ahead, len(self.batches)) < 2:
-            yield from (batch.look(near, cells=cells) for batch in self.batches)
-            return
-        waiting: deque[Future[View]] = deque()
-        with ThreadPoolExecutor(ahead) as pool:
-            for batch in self.batches:
-                waiting.append(pool.submit(batch.look, near, cells=cells))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
 
     def has_room(self, size: int) -> bool:
         """Take so many bytes of what may be kept, and say whether there were as many."""
