@@ -39,7 +39,7 @@ lint: $(STAMP)
 	$(BIN)/interrogate --quiet zagg_catalog
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # a file shares its servers
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py

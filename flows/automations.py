@@ -18,7 +18,7 @@ from prefect.events.actions import ActionTypes, ChangeFlowRunState, RunDeploymen
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows.handover import pickup_automation
+from flows.handover import each_event, pickup_automation
 from flows.settings import flow_settings
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.sources.query import PROVIDER
@@ -92,13 +92,7 @@ def cycle_automation(deployment_id: UUID) -> AutomationCore:
     return AutomationCore(
         name=CYCLE,
         description="Starts prepare-cycle/on-cycle for a cycle that is new or has changed.",
-        trigger=EventTrigger(
-            posture=Posture.Reactive,
-            expect={AVAILABLE},
-            match={"prefect.resource.id": f"{RESOURCE}.*"},
-            for_each={"prefect.resource.id"},
-            threshold=1,
-        ),
+        trigger=each_event(AVAILABLE, RESOURCE),
         actions=[RunDeployment(deployment_id=deployment_id, parameters=parameters)],
     )
 

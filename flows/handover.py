@@ -37,6 +37,17 @@ def announce_release(job: Job, published: Published) -> None:
     )
 
 
+def each_event(event: str, resource: str) -> EventTrigger:
+    """Return the trigger that fires for each event of this name on a resource that begins so."""
+    return EventTrigger(
+        posture=Posture.Reactive,
+        expect={event},
+        match={"prefect.resource.id": f"{resource}.*"},
+        for_each={"prefect.resource.id"},
+        threshold=1,
+    )
+
+
 def pickup_automation(deployment_id: UUID) -> AutomationCore:
     """Return the automation that starts an aggregator for each published release.
 
@@ -54,13 +65,7 @@ def pickup_automation(deployment_id: UUID) -> AutomationCore:
     return AutomationCore(
         name=PICKUP,
         description="Starts aggregate/on-release on the release that an event announces.",
-        trigger=EventTrigger(
-            posture=Posture.Reactive,
-            expect={EVENT},
-            match={"prefect.resource.id": f"{RESOURCE}.*"},
-            for_each={"prefect.resource.id"},
-            threshold=1,
-        ),
+        trigger=each_event(EVENT, RESOURCE),
         actions=[
             RunDeployment(
                 deployment_id=deployment_id,

@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from zagg_catalog.grids.plane import ring_edges
-from zagg_catalog.sphere import Floats, Ints, angle_between, ring_areas, to_xyz
+from zagg_catalog.sphere import Floats, Ints, angle_between, ring_areas, runs, to_xyz
 
 # Vertices closer than this are one vertex: 1e-9 rad is 6 mm on the ground.
 SAME_VERTEX = 1e-9
@@ -57,11 +57,16 @@ class Footprints:
     def __len__(self) -> int:
         return len(self.granule)
 
+    def rings_of(self, rows: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
+        """Return the rings of granules asked for by their rows, and how many rings each has."""
+        first, last = (np.searchsorted(self.granule, rows, side=side) for side in ("left", "right"))
+        return runs(first, last), last - first
+
     def take(self, rings: Ints) -> Footprints:
         """Return some of the rings, in the order asked for."""
         counts = np.diff(self.offsets)[rings]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        vertex = np.arange(offsets[-1]) + np.repeat(self.offsets[rings] - offsets[:-1], counts)
+        vertex = runs(self.offsets[rings], self.offsets[rings + 1])
         return Footprints(
             lats=self.lats[vertex],
             lons=self.lons[vertex],

@@ -68,6 +68,13 @@ def wrap_longitude(lons: ArrayLike) -> Floats:
     return result
 
 
+def runs(low: Ints, high: Ints) -> Ints:
+    """Return all integers from each low to before its high, one run after the other."""
+    counts = high - low
+    every: Ints = np.arange(counts.sum()) + np.repeat(low - (np.cumsum(counts) - counts), counts)
+    return every
+
+
 def densify_edges(start: Floats, end: Floats, max_step: float) -> tuple[Floats, Ints]:
     """Cut great-circle edges into steps no longer than ``max_step``.
 

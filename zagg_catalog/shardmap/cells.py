@@ -17,7 +17,7 @@ from zagg_catalog.footprints import Footprints
 from zagg_catalog.grids.plane import ring_edges
 from zagg_catalog.grids.trace import distinct, trace
 from zagg_catalog.shardmap import beams
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints
+from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, runs
 
 # The order of footprint cells, 12.7 km.
 ORDER = 9
@@ -109,7 +109,7 @@ class Cells:
             return found[which], rows[which]
         low, high = _ranges(self.numbers[larger])
         low, high = np.searchsorted(covered, [low >> (shift - 1), high >> (shift - 1)])
-        held = _runs(low, high)
+        held = runs(low, high)
         return (
             np.concatenate([found[which], held.astype(np.int32)]),
             np.concatenate([rows[which], np.repeat(rows[larger], high - low)]),
@@ -122,13 +122,6 @@ def _ranges(numbers: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
     least = wide & -wide
     start = (wide ^ least) >> 1
     return start, start + least
-
-
-def _runs(low: Ints, high: Ints) -> Ints:
-    """Return all integers from each low to before its high."""
-    counts = high - low
-    runs: Ints = np.arange(counts.sum()) + np.repeat(low - (np.cumsum(counts) - counts), counts)
-    return runs
 
 
 def none_known(first: int, last: int) -> Cells:

@@ -99,8 +99,6 @@ class Batch:
             if notes is None:
                 read = self.rings()
                 notes = stored.Notes(read.problems, read.repaired)
-            if not cells:
-                return self._view(notes, None)
             return self._view(notes, found)
 
     def _view(self, notes: stored.Notes, cells: Cells | None) -> View:

@@ -14,7 +14,7 @@ from zagg_catalog.grids.blocks import Block
 from zagg_catalog.grids.healpix import LARGEST_RADIUS
 from zagg_catalog.grids.plane import Geometries, unit_vectors
 from zagg_catalog.shardmap.cells import ORDER, Cells, words_of
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between
+from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between, runs
 
 # No cell reaches further from its centre, radians.
 _RADIUS = LARGEST_RADIUS / 2**ORDER
@@ -72,9 +72,9 @@ class CellTiles:
         sure = _codes(row[tile >= 0], tile[tile >= 0], len(self._tiles))
         # Tiles that a cell may reach beside the one that it lies in.
         first = np.searchsorted(cell_of, number)
-        counts = np.searchsorted(cell_of, number, side="right") - first
-        which = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
-        maybe = _codes(np.repeat(row, counts), tile_of[which], len(self._tiles))
+        last = np.searchsorted(cell_of, number, side="right")
+        reached = tile_of[runs(first, last)]
+        maybe = _codes(np.repeat(row, last - first), reached, len(self._tiles))
         return TilePairs(sure, np.setdiff1d(maybe, sure, assume_unique=True))
 
     def _meet(self, number: NDArray[np.int32]) -> None:

@@ -116,9 +116,7 @@ def _asked(block: Block, tiles: Geometries, pairs: TilePairs, view: View) -> Int
     row, tile = np.divmod(pairs.doubtful, len(tiles))
     some = view.rings(np.unique(row))
     rings = block.project_rings(some.lats, some.lons, some.offsets)
-    first = np.searchsorted(some.granule, row)
-    counts = np.searchsorted(some.granule, row, side="right") - first
-    ring = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    ring, counts = some.rings_of(row)
     pair = np.repeat(np.arange(len(row)), counts)
     met = shapely.intersects(tiles[tile[pair]], rings[ring])
     asked: Ints = pairs.doubtful[np.unique(pair[met])]

@@ -94,9 +94,7 @@ class Tested:
         if not len(rows):
             return found
         # Every ring of a granule is tested, whichever of them the candidate was found by.
-        first = np.searchsorted(footprints.granule, rows)
-        counts = np.searchsorted(footprints.granule, rows, side="right") - first
-        ring = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+        ring, counts = footprints.rings_of(rows)
         keep = self._meet(footprints, ring, np.repeat(shards, counts))
         return Found(
             shards=np.repeat(shards, counts)[keep],
