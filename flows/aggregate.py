@@ -22,19 +22,17 @@ from flows.retries import healing
 from flows.runner import task_runner
 from flows.settings import flow_settings
 from flows.stopping import Stopped, stop_here, stoppable
+from zagg_catalog.aggregation.choose import choose
+from zagg_catalog.aggregation.pending import latest_slots, pending
+from zagg_catalog.aggregation.references import Announcement, Reference, event_reference
+from zagg_catalog.aggregation.request import PickupRequest
+from zagg_catalog.aggregation.run import PickupResult, pick_up
+from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import InvalidQuery, PickupRefused, ZaggCatalogError
-from zagg_catalog.pickup.aggregator import ZaggOptions
-from zagg_catalog.pickup.announcement import Announcement
-from zagg_catalog.pickup.choose import choose
-from zagg_catalog.pickup.order import Order
-from zagg_catalog.pickup.pending import latest_slots, pending
-from zagg_catalog.pickup.pick import PickedUp, pick_up
-from zagg_catalog.pickup.reference import Reference, event_reference
+from zagg_catalog.messages import clean_text, user_at_host
 from zagg_catalog.registry import Registry, load_registry
-from zagg_catalog.releases import Slot
-from zagg_catalog.releases.pointer import user_at_host
+from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.settings import get_settings
-from zagg_catalog.sources.request import clean_text
 from zagg_catalog.store import Store, open_store
 
 # More than this no one reads in a state's message; the log and the store have all of it.
@@ -102,8 +100,8 @@ def aggregate(
     references += [named_reference(artifact)] if artifact is not None else []
     place = open_store(store or (event.store if event is not None else get_settings().store))
     slot = _slot(product, version, region, cycle, references)
-    order = Order(
-        slot=slot or Slot("none", "none", 1),
+    order = PickupRequest(
+        slot=slot or ReleaseKey("none", "none", 1),
         grid="none",
         release=release,
         references=tuple(references),
@@ -142,10 +140,10 @@ def _slot(
     region: str | None,
     cycle: int | None,
     references: Sequence[Reference],
-) -> Slot | None:
+) -> ReleaseKey | None:
     """Return the slot that is named, or None where the store is to say."""
     if product is not None and region is not None and cycle is not None:
-        return Slot(f"{product}_{version}", region, cycle)
+        return ReleaseKey(f"{product}_{version}", region, cycle)
     if not references:
         return None
     slot = references[0].slot
@@ -163,7 +161,9 @@ def _slot(
     return slot
 
 
-def _named_orders(store: Store, order: Order, grids: Sequence[str] | None) -> list[Order]:
+def _named_orders(
+    store: Store, order: PickupRequest, grids: Sequence[str] | None
+) -> list[PickupRequest]:
     """Return the orders of one release."""
     choice = choose(store, order.slot, release=order.release, references=order.references)
     record = choice.release.record
@@ -181,7 +181,7 @@ def _named_orders(store: Store, order: Order, grids: Sequence[str] | None) -> li
     return [_with_artifact(store, order.for_grid(order.slot, name)) for name in names]
 
 
-def _with_artifact(store: Store, order: Order) -> Order:
+def _with_artifact(store: Store, order: PickupRequest) -> PickupRequest:
     """Add what the artifact of the grid's map says, where this Prefect server has one."""
     if any(ref.source.startswith("artifact ") for ref in order.references):
         return order
@@ -191,11 +191,11 @@ def _with_artifact(store: Store, order: Order) -> Order:
 
 def _pending_orders(
     store: Store,
-    order: Order,
+    order: PickupRequest,
     grids: Sequence[str] | None,
-    slots: Iterable[Slot],
+    slots: Iterable[ReleaseKey],
     registry: Registry,
-) -> tuple[list[Order], list[str]]:
+) -> tuple[list[PickupRequest], list[str]]:
     """Return the orders of all latest releases that wait, and what is left to a person."""
     orders, said = [], []
     for slot in sorted(slots):
@@ -211,7 +211,7 @@ def _pending_orders(
 
 
 @task(task_run_name="aggregate {order.grid}, {order.slot}", persist_result=False)
-def aggregate_grid(store: str, order: Order, registry: str | None) -> Any:
+def aggregate_grid(store: str, order: PickupRequest, registry: str | None) -> Any:
     """Pick up one grid.
 
     Parameters
@@ -245,8 +245,8 @@ def told_to_end() -> str | None:
 
 
 def _run(
-    store: Store, registry: str | None, orders: Sequence[Order]
-) -> tuple[list[PickedUp], list[str]]:
+    store: Store, registry: str | None, orders: Sequence[PickupRequest]
+) -> tuple[list[PickupResult], list[str]]:
     """Pick up every grid, side by side; one that fails does not stop the others."""
     settings = flow_settings()
     limit = settings.aggregate_timeout + settings.aggregate_wait + OVERHEAD
@@ -255,7 +255,7 @@ def _run(
     results, failures = [], []
     for future in as_completed(list(futures)):
         order, found = futures[future], future.result(raise_on_failure=False)
-        if isinstance(found, PickedUp):
+        if isinstance(found, PickupResult):
             results.append(found)
             record_pickup(store, found)
             failures += _say(found)
@@ -265,7 +265,7 @@ def _run(
     return results, failures
 
 
-def _say(found: PickedUp) -> list[str]:
+def _say(found: PickupResult) -> list[str]:
     """Log what came of a grid, and return it where it failed."""
     logger, order = get_run_logger(), found.order
     for note in found.notes:
@@ -286,13 +286,15 @@ def _surprise(error: object) -> BaseException | None:
     return None
 
 
-def _failure(order: Order, error: object) -> str:
+def _failure(order: PickupRequest, error: object) -> str:
     text = str(error).strip() or type(error).__name__
     what = text if isinstance(error, ZaggCatalogError) else f"{type(error).__name__}: {text}"
     return clean_text(f"{order.grid}, {order.slot}: {what}", limit=1500)
 
 
-def _final_state(results: Sequence[PickedUp], failures: Sequence[str], said: Sequence[str]) -> Any:
+def _final_state(
+    results: Sequence[PickupResult], failures: Sequence[str], said: Sequence[str]
+) -> Any:
     """Return the state that the run ends in: Failed, with what was not done, or Completed."""
     if failures:
         message = clean_text(
@@ -309,7 +311,7 @@ def _final_state(results: Sequence[PickedUp], failures: Sequence[str], said: Seq
     return Completed(message=message, data=[_facts(one) for one in results])
 
 
-def _facts(one: PickedUp) -> dict[str, Any]:
+def _facts(one: PickupResult) -> dict[str, Any]:
     said = one.acknowledgement
     return {
         "slot": str(one.order.slot),

@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.local import LocalFailure, LocalServer, utc
 from zagg_catalog.errors import ObjectMissing
-from zagg_catalog.releases import Acknowledgement, Publication, Shown, show
-from zagg_catalog.releases.acknowledgement import load_acknowledgement
+from zagg_catalog.releases import Acknowledgement, Publication, ReleaseView, show
+from zagg_catalog.releases.pickups import load_acknowledgement
 from zagg_catalog.store import Store
 from zagg_catalog.watch.notice import AVAILABLE, cycle_resource
 
@@ -47,7 +47,7 @@ class Progress:
     since: datetime
     runs: Mapping[str, Sequence[FlowRun]] = field(default_factory=dict)
     events: Sequence[Mapping[str, Any]] = ()
-    releases: Mapping[str, Shown] = field(default_factory=dict)
+    releases: Mapping[str, ReleaseView] = field(default_factory=dict)
     acknowledgements: Mapping[str, Acknowledgement] = field(default_factory=dict)
 
     @property
@@ -103,7 +103,7 @@ class Chain:
         digests = {region: one.release.digest for region, one in self._latest().items()}
         return Start(self, datetime.now(UTC), digests)
 
-    def _latest(self) -> dict[str, Shown]:
+    def _latest(self) -> dict[str, ReleaseView]:
         found = {}
         for region in self.regions:
             try:
@@ -213,7 +213,7 @@ class Start:
             and datetime.fromisoformat(event["occurred"]) >= self.since
         ]
 
-    def _acknowledged(self, shown: Shown) -> list[Acknowledgement]:
+    def _acknowledged(self, shown: ReleaseView) -> list[Acknowledgement]:
         digest = shown.release.digest
         entries = [standing.of_release(digest) for standing in shown.standings.values()]
         store = self.chain.store
@@ -256,7 +256,7 @@ def _steps(found: Progress) -> list[tuple[str, datetime]]:
     return sorted(steps, key=lambda step: step[1])
 
 
-def _published(shown: Shown) -> datetime:
+def _published(shown: ReleaseView) -> datetime:
     assert isinstance(shown.publication, Publication)  # it is the latest
     return shown.publication.published_at
 

@@ -9,7 +9,7 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from flows.jobs import Job
-from zagg_catalog.pickup.announcement import announce
+from zagg_catalog.aggregation.references import announce
 from zagg_catalog.releases import Published
 
 EVENT = "zagg-catalog.release.published"

@@ -7,7 +7,7 @@ from typing import Any
 
 from zagg_catalog.cycles import Convention
 from zagg_catalog.registry import RegisteredGrid, RegisteredRegion
-from zagg_catalog.releases import Slot
+from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources import Query
 from zagg_catalog.sources.query import PROVIDER
@@ -62,9 +62,9 @@ class Job:
     force: bool = False
 
     @property
-    def slot(self) -> Slot:
+    def slot(self) -> ReleaseKey:
         """What the release is for."""
-        return Slot(self.product, self.region.name, self.cycle)
+        return ReleaseKey(self.product, self.region.name, self.cycle)
 
     @property
     def root(self) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 from prefect.artifacts import Artifact, create_table_artifact
 from prefect.exceptions import ObjectNotFound
 
+from zagg_catalog.aggregation.references import Reference, artifact_reference
+from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
-from zagg_catalog.pickup.pick import PickedUp
-from zagg_catalog.pickup.reference import Reference, artifact_reference
-from zagg_catalog.releases import Acknowledgement, Slot
-from zagg_catalog.releases.acknowledgement import Shards, load_acknowledgement
+from zagg_catalog.releases import Acknowledgement, ReleaseKey
+from zagg_catalog.releases.pickups import ShardList, load_acknowledgement
 from zagg_catalog.store import Store
 
 NAMED = 20
@@ -20,7 +20,7 @@ NAMED = 20
 Values = dict[str, Any]
 
 
-def slot_name(slot: Slot) -> str:
+def slot_name(slot: ReleaseKey) -> str:
     """Return a slot as part of an artifact's key, ``atl06-007-antarctica-c22``."""
     return f"{slot.product.lower().replace('_', '-')}-{slot.region}-c{slot.cycle}"
 
@@ -42,7 +42,7 @@ def named_reference(key: str) -> Reference:
     return artifact_reference(key, row)
 
 
-def found_reference(store: Store, slot: Slot, grid: str) -> Reference | None:
+def found_reference(store: Store, slot: ReleaseKey, grid: str) -> Reference | None:
     """Return what the artifact of a grid's map names, if there is one of this store."""
     key = f"shardmap-{slot_name(slot)}-{grid}"
     row = _row(key)
@@ -52,7 +52,7 @@ def found_reference(store: Store, slot: Slot, grid: str) -> Reference | None:
     return found if found.is_of(store) and found.slot == slot else None
 
 
-def record_pickup(store: Store, picked: PickedUp) -> str | None:
+def record_pickup(store: Store, picked: PickupResult) -> str | None:
     """Create the artifact of a pick-up, unless the newest one says the same.
 
     Returns
@@ -116,7 +116,7 @@ def _shards(said: Acknowledgement) -> str:
     return f"{said.shards:,} {'changed ' if said.restricted else ''}shards"
 
 
-def _named(shards: Shards) -> str:
+def _named(shards: ShardList) -> str:
     # As text: a browser reads keys past 2**53 wrongly as numbers.
     names = ", ".join(map(str, shards.keys[:NAMED]))
     return f"{shards.count:,}" + (f": {names}" if names else "")

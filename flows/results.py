@@ -13,8 +13,8 @@ from prefect.context import TaskRunContext
 from prefect.settings import get_current_settings
 
 from flows.settings import flow_settings
-from zagg_catalog.releases import Slot
-from zagg_catalog.releases.canonical import canonical_digest
+from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.releases.publication import package_versions
 from zagg_catalog.store import LocalStore, Store
 
@@ -71,7 +71,7 @@ class Session:
         Whether it began in a run before this one.
     """
 
-    def __init__(self, store: Store, slot: Slot, *, force: bool = False) -> None:
+    def __init__(self, store: Store, slot: ReleaseKey, *, force: bool = False) -> None:
         self._folder = _local_folder(store)
         name = canonical_digest([store.url, slot.product, slot.region, slot.cycle])[:32]
         self._path = self._folder / "sessions" / f"{name}.json"

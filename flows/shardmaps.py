@@ -21,9 +21,9 @@ from flows.settings import flow_settings
 from flows.stopping import stoppable
 from flows.tasks import build_grid
 from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import RegisteredGrid, load_registry
 from zagg_catalog.settings import get_settings
-from zagg_catalog.sources.request import clean_text
 from zagg_catalog.store import Store, parse_key
 
 Values = dict[str, Any]

@@ -16,11 +16,11 @@ from prefect import task
 
 from flows.results import given_key
 from flows.stopping import stop_here
-from zagg_catalog.catalog import Catalog
+from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidConfig
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
-from zagg_catalog.releases import GridBuild, Published, Slot, publish
+from zagg_catalog.releases import GridBuild, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.report import Transfer
@@ -166,7 +166,7 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
         path = Path(folder, "map.parquet")
         shard_map.to_parquet(path)
         ref = place.put(
-            Slot(product, region, cycle).manifest_folder(spec["grid"]), path, ".parquet"
+            ReleaseKey(product, region, cycle).manifest_folder(spec["grid"]), path, ".parquet"
         )
     metadata = shard_map.metadata
     return {

@@ -9,8 +9,8 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.chain import Progress, timings
 from flows.narrator import Narrator, Waiting
-from zagg_catalog.releases import Acknowledgement, Shown
-from zagg_catalog.releases.acknowledgement import Shards
+from zagg_catalog.releases import Acknowledgement, ReleaseView
+from zagg_catalog.releases.pickups import ShardList
 
 SHORT = 12
 KEYS = 6
@@ -64,7 +64,7 @@ class Teller:
             said = state.message or state.name
             self._narrator.say(f"{_what(flow, run)} ended: {said}", style)
 
-    def _release(self, region: str, shown: Shown) -> None:
+    def _release(self, region: str, shown: ReleaseView) -> None:
         record = shown.release.record
         self._narrator.say(
             f"prepare-cycle published {region}: {len(record.grids)} grids of"
@@ -144,7 +144,7 @@ def changed(one: Acknowledgement) -> list[str]:
     ]
 
 
-def some(shards: Shards) -> str:
+def some(shards: ShardList) -> str:
     """Return the first few keys."""
     return ", ".join(map(str, shards.keys[:KEYS])) + (", …" if shards.count > KEYS else "")
 

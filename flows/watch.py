@@ -16,11 +16,11 @@ from pydantic import Field
 
 from flows.command import run_command
 from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
+from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.probe import open_probe
 from zagg_catalog.sources.query import PROVIDER
-from zagg_catalog.sources.request import clean_text
 from zagg_catalog.store import Store, open_store
 from zagg_catalog.watch.notice import (
     AVAILABLE,

@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from zagg_catalog import Catalog
-from zagg_catalog.catalog import GranulesSkipped, catalog_schema, granule_entries
+from zagg_catalog.catalog.table import GranulesSkipped, catalog_schema, granule_entries
 from zagg_catalog.errors import InvalidCatalog
 
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from tests.shardmap.test_model import GRID, entry
 from zagg_catalog import ShardMap
-from zagg_catalog.compare import diff_ids, diff_maps
+from zagg_catalog.diff import diff_ids, diff_maps
 
 OLD = "ATL06_20231218221441_00012210_007_01.h5"
 NEW = "ATL06_20231218221441_00012210_007_02.h5_abcdefgh"

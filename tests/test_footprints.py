@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
-from zagg_catalog.footprints import read_footprints
+from zagg_catalog.geometry.footprints import read_footprints
 
 GOOD = shapely.Polygon([(0, 0), (1, 0), (1, 1)]).wkb
 

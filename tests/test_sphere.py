@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zagg_catalog.sphere import (
+from zagg_catalog.geometry.sphere import (
     angle_between,
     densify_edges,
     lat_extremes,

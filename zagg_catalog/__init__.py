@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zagg_catalog.catalog import Catalog
+from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.config import load_config
 from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import ZaggCatalogError
@@ -12,7 +12,7 @@ from zagg_catalog.regions import load_polygon, polygon_to_bbox
 from zagg_catalog.shardmap import ShardMap
 
 if TYPE_CHECKING:
-    from zagg_catalog.make import make_shardmap
+    from zagg_catalog.build import make_shardmap
     from zagg_catalog.sources import CMRSource, Query
 
 __version__ = "0.1.0"
@@ -39,7 +39,7 @@ __all__ = [
 _LATER = {
     "CMRSource": "zagg_catalog.sources",
     "Query": "zagg_catalog.sources",
-    "make_shardmap": "zagg_catalog.make",
+    "make_shardmap": "zagg_catalog.build",
 }
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from zagg_catalog import commands, tables
-from zagg_catalog.catalog import Catalog
-from zagg_catalog.compare import diff_catalogs, diff_maps
+from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.diff import diff_catalogs, diff_maps
 from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap, ZaggCatalogError
 from zagg_catalog.grids import from_config
 from zagg_catalog.map_cli import add_map
@@ -24,7 +24,7 @@ from zagg_catalog.release_cli import add_release
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.shardmap.backends import BACKENDS
 from zagg_catalog.shardmap.build import FOOTPRINTS
-from zagg_catalog.shardmap.manifest import is_manifest
+from zagg_catalog.shardmap.parquet_file import is_manifest
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.summary import summarise_catalog, summarise_map
 

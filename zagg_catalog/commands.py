@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from zagg_catalog.catalog import Catalog
+from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.cycles import Convention
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.grids import OutputGrid, from_config

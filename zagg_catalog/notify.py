@@ -17,8 +17,8 @@ import requests
 
 from zagg_catalog.cycles import check_cycle
 from zagg_catalog.errors import InvalidQuery, NotifyFailed
-from zagg_catalog.sources.request import clean_text, without_userinfo
-from zagg_catalog.watch.notice import AVAILABLE, Notice, cycle_resource
+from zagg_catalog.messages import clean_text, without_userinfo
+from zagg_catalog.watch.notice import AVAILABLE, CycleAvailable, cycle_resource
 
 DONE = 0
 TIMEOUT = 30.0
@@ -51,7 +51,7 @@ def event_body(product: str, version: str, cycle: int, *, now: datetime | None =
     if not re.fullmatch(r"[0-9]{1,3}", release):
         raise InvalidQuery(f"--version is a release, as 007, not {version!r}.")
     full = f"{name}_{int(release):03d}"
-    notice = Notice(product=full, cycle=check_cycle(cycle), why="by-hand")
+    notice = CycleAvailable(product=full, cycle=check_cycle(cycle), why="by-hand")
     return {
         "id": str(uuid.uuid4()),
         "occurred": (now or datetime.now(UTC)).isoformat(),

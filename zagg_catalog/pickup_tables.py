@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from zagg_catalog.releases import ReleaseRecord, Standing
-from zagg_catalog.releases.pointer import utc_now
+from zagg_catalog.messages import utc_now
+from zagg_catalog.releases import PickupHistory, ReleaseRecord
 
 _SAID = {
     "aggregated": "aggregated",
@@ -19,7 +19,7 @@ _SAID = {
 }
 
 
-def pickup_text(standings: Mapping[str, Standing], grid: str, digest: str) -> str:
+def pickup_text(standings: Mapping[str, PickupHistory], grid: str, digest: str) -> str:
     """Return whether a grid of a release was picked up, and how it ended."""
     facts = pickup_facts(standings, grid, digest)
     if facts["under_way"]:
@@ -30,7 +30,7 @@ def pickup_text(standings: Mapping[str, Standing], grid: str, digest: str) -> st
     return f"{text}: {facts['reason']}" if facts["reason"] else text
 
 
-def pickup_facts(standings: Mapping[str, Standing], grid: str, digest: str) -> dict[str, Any]:
+def pickup_facts(standings: Mapping[str, PickupHistory], grid: str, digest: str) -> dict[str, Any]:
     """Return how a grid of a release was picked up, as JSON-ready values.
 
     Parameters
@@ -46,7 +46,7 @@ def pickup_facts(standings: Mapping[str, Standing], grid: str, digest: str) -> d
         ``picked_up``, whether zagg aggregated it; ``outcome`` and the rest of the newest entry
         that finished, or else of the newest; ``under_way``, who is at it now.
     """
-    standing = standings.get(grid, Standing())
+    standing = standings.get(grid, PickupHistory())
     entry, claim = standing.of_release(digest), standing.claim
     busy = claim is not None and claim.release == digest and claim.alive(utc_now())
     return {
@@ -68,7 +68,9 @@ def pickup_facts(standings: Mapping[str, Standing], grid: str, digest: str) -> d
     }
 
 
-def pickup_summary(standings: Mapping[str, Standing], record: ReleaseRecord, digest: str) -> str:
+def pickup_summary(
+    standings: Mapping[str, PickupHistory], record: ReleaseRecord, digest: str
+) -> str:
     """Return how many grids of a release were picked up, ``4 of 4`` or ``dry run 4 of 4``."""
     names = [grid.name for grid in record.grids if grid.manifest is not None]
     facts = [pickup_facts(standings, name, digest) for name in names]

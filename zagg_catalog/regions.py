@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zagg_catalog.errors import InvalidRegion
-from zagg_catalog.sphere import Floats, lat_extremes
+from zagg_catalog.geometry.sphere import Floats, lat_extremes
 
 Ring = tuple[Floats, Floats]
 Bbox = tuple[float, float, float, float]

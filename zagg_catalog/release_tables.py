@@ -14,13 +14,13 @@ from zagg_catalog.releases import (
     Garbage,
     GridDiff,
     GridRecord,
-    Listed,
+    PickupHistory,
     Publication,
     Published,
     ReleaseDiff,
     ReleaseRecord,
-    Shown,
-    Standing,
+    ReleaseRow,
+    ReleaseView,
     Verification,
 )
 from zagg_catalog.tables import SHOWN, WIDE, print_summary
@@ -47,7 +47,7 @@ def print_published(published: Published) -> None:
     _print_grids(record.grids)
 
 
-def print_list(found: Sequence[Listed]) -> None:
+def print_list(found: Sequence[ReleaseRow]) -> None:
     """Print releases, one a line."""
     heads = ("product", "region", "cycle", "release", "latest", "status", "granules", "grids")
     _print_table(
@@ -70,7 +70,7 @@ def print_list(found: Sequence[Listed]) -> None:
     )
 
 
-def listed_facts(one: Listed) -> dict[str, Any]:
+def listed_facts(one: ReleaseRow) -> dict[str, Any]:
     """Return a listed release as JSON-ready values."""
     return {
         **asdict(one.slot),
@@ -86,7 +86,7 @@ def listed_facts(one: Listed) -> dict[str, Any]:
     }
 
 
-def print_shown(shown: Shown) -> None:
+def print_shown(shown: ReleaseView) -> None:
     """Print a release."""
     record = shown.release.record
     harvest = record.harvest
@@ -112,7 +112,7 @@ def print_shown(shown: Shown) -> None:
         print_publication(shown.publication)
 
 
-def shown_facts(shown: Shown) -> dict[str, Any]:
+def shown_facts(shown: ReleaseView) -> dict[str, Any]:
     """Return a release as JSON-ready values."""
     publication = shown.publication
     return {
@@ -126,7 +126,7 @@ def shown_facts(shown: Shown) -> dict[str, Any]:
 
 
 def _pickups(
-    standings: Mapping[str, Standing], record: ReleaseRecord, digest: str
+    standings: Mapping[str, PickupHistory], record: ReleaseRecord, digest: str
 ) -> dict[str, dict[str, Any]]:
     return {grid.name: pickup_facts(standings, grid.name, digest) for grid in record.grids}
 
@@ -218,7 +218,7 @@ def _grid_facts(grid: GridDiff) -> dict[str, Any]:
     return asdict(grid) | {"redo": grid.redo}
 
 
-def _print_grids(grids: Iterable[GridRecord], shown: Shown | None = None) -> None:
+def _print_grids(grids: Iterable[GridRecord], shown: ReleaseView | None = None) -> None:
     heads = ("grid", "status", "shards", "pairs", "granules", "quarantined", "backend", "error")
     picked = ("picked up",) if shown else ()
     rows = [

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zagg_catalog.catalog import Catalog, granule_entries
+from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.cycles import granule_name_columns
 from zagg_catalog.shardmap import ShardMap
 

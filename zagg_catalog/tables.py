@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zagg_catalog.commands import BuildResult
-from zagg_catalog.compare import CatalogDiff, MapDiff
+from zagg_catalog.diff import CatalogDiff, MapDiff
 from zagg_catalog.summary import Summary
 
 # A list longer than this is cut, saying so.

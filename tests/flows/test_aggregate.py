@@ -12,16 +12,17 @@ from flows import aggregate as module
 from flows import handover
 from flows.aggregate import aggregate
 from flows.parameters import Product
+from tests.aggregation.desk import Desk, alter
 from tests.flows.conftest import Team
-from tests.pickup.desk import Desk, alter
-from zagg_catalog.pickup import aggregator, pick
-from zagg_catalog.pickup.announcement import Announcement
-from zagg_catalog.releases import Slot
-from zagg_catalog.releases.standing import read_standings
+from zagg_catalog.aggregation import run as pick
+from zagg_catalog.aggregation import zagg as aggregator
+from zagg_catalog.aggregation.references import Announcement
+from zagg_catalog.releases import ReleaseKey
+from zagg_catalog.releases.pickups import read_standings
 
 HEALPIX, POLAR = "atl06-greenland-healpix", "atl06-greenland-polar"
 GREENLAND = {"product": Product.ATL06, "region": "greenland", "cycle": 22}
-SLOT = Slot("ATL06_007", "greenland", 22)
+SLOT = ReleaseKey("ATL06_007", "greenland", 22)
 
 
 class Aggregator(Desk):
@@ -85,7 +86,7 @@ def test_it_catches_up_with_every_grid_of_the_store_by_the_real_zagg(real):
     state = real.run()
     assert state.message == "Grids: 4 checked."
     for region in ("antarctica", "greenland"):
-        outcomes = real.outcomes(Slot("ATL06_007", region, 22))
+        outcomes = real.outcomes(ReleaseKey("ATL06_007", region, 22))
         assert list(outcomes.values()) == ["checked", "checked"]
     before = real.files()
     assert real.run().message == "Nothing to pick up."

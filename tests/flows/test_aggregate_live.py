@@ -6,11 +6,11 @@ import pytest
 
 from flows.handover import EVENT
 from tests.flows.live import LiveServer, wait_for
-from zagg_catalog.releases import Slot
-from zagg_catalog.releases.standing import read_standings
+from zagg_catalog.releases import ReleaseKey
+from zagg_catalog.releases.pickups import read_standings
 from zagg_catalog.store import open_store
 
-SLOT = Slot("ATL06_007", "greenland", 22)
+SLOT = ReleaseKey("ATL06_007", "greenland", 22)
 
 
 @pytest.mark.integration

@@ -14,8 +14,8 @@ from flows.settings import flow_settings
 from tests.flows.conftest import Team
 from tests.store import servers
 from zagg_catalog import ShardMap, from_config
+from zagg_catalog.aggregation.references import Announcement
 from zagg_catalog.errors import InvalidQuery, ObjectMissing
-from zagg_catalog.pickup.announcement import Announcement
 from zagg_catalog.releases import list_releases, resolve, verify
 
 ANTARCTICA = ["atl06-antarctica-healpix", "atl06-antarctica-polar"]

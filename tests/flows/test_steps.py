@@ -14,7 +14,7 @@ from zagg_catalog import Catalog
 from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.registry import load_registry
-from zagg_catalog.releases import Slot
+from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.store import open_store
 
 
@@ -92,7 +92,7 @@ def test_without_a_number_the_cycle_is_that_of_45_days_ago():
     assert cycle_or_current(None, start) == 21
 
 
-SLOT = Slot("ATL06_007", "greenland", 22)
+SLOT = ReleaseKey("ATL06_007", "greenland", 22)
 
 
 def test_a_session_is_continued_until_it_ends(tmp_path):

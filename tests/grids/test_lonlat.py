@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
-from zagg_catalog.grids.lonlat import lonlat_polygon
+from zagg_catalog.geometry.plane import lonlat_polygon
 
 
 def polygon(*vertices: tuple[float, float]) -> shapely.Geometry:

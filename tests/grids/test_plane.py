@@ -10,9 +10,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zagg_catalog.grids.plane import Plane, longest_step, ragged, unit_vectors
+from zagg_catalog.geometry.plane import Plane, longest_step, ragged, unit_vectors
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, angle_between, to_latlon, to_xyz
 from zagg_catalog.regions import Region, bbox_region
-from zagg_catalog.sphere import EARTH_RADIUS, angle_between, to_latlon, to_xyz
 
 RADIUS = np.radians(60.0)
 OCTANT = (np.array([0.0, 0.0, 90.0]), np.array([0.0, 90.0, 0.0]))
@@ -172,7 +172,7 @@ class TestRings:
         plane = plane_at(10.0, 10.0)
         rings = ragged([geodetic(circle(10, lon, np.full(7, 0.1))) for lon in range(-170, 180, 9)])
         whole, near = plane.project_rings(*rings), plane.near(*rings)
-        monkeypatch.setattr("zagg_catalog.grids.plane._BATCH", 20)
+        monkeypatch.setattr("zagg_catalog.geometry.plane._BATCH", 20)
         assert shapely.equals_exact(plane.project_rings(*rings), whole, 1e-6).all()
         assert np.array_equal(plane.near(*rings), near)
         assert 0 < near.sum() < len(near)

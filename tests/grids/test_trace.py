@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zagg_catalog.grids import trace as tracing
-from zagg_catalog.grids.faces import face_positions, nested_of, places_of
-from zagg_catalog.grids.trace import in_threads, trace
-from zagg_catalog.grids.walk import halve_all
-from zagg_catalog.sphere import to_xyz
+from zagg_catalog.geometry import healpix_trace as tracing
+from zagg_catalog.geometry.healpix_cells import face_positions, nested_of, places_of
+from zagg_catalog.geometry.healpix_trace import in_threads, trace
+from zagg_catalog.geometry.healpix_walk import halve_all
+from zagg_catalog.geometry.sphere import to_xyz
 
 # Poles, the antimeridian, corners of base cells and the parallel where their formulas change.
 PLACES = [(90, 0), (-90, 0), (41.81, 90), (41.81, 0), (0, 45), (0, 0), (5, 180), (-41.81, 17)]

@@ -4,9 +4,9 @@ import mortie
 import numpy as np
 import pytest
 
-from zagg_catalog.grids.faces import cell_keys, cell_numbers
-from zagg_catalog.grids.walk import Area, walk, walk_everywhere
-from zagg_catalog.sphere import to_latlon, to_xyz
+from zagg_catalog.geometry.healpix_cells import cell_keys, cell_numbers
+from zagg_catalog.geometry.healpix_walk import Area, walk, walk_everywhere
+from zagg_catalog.geometry.sphere import to_latlon, to_xyz
 
 
 def edge(*points):

@@ -17,7 +17,8 @@ from zagg_catalog.releases import (
     rollback,
     verify,
 )
-from zagg_catalog.store import UnsafeStoreWarning, open_store, probe
+from zagg_catalog.store import UnsafeStoreWarning, open_store
+from zagg_catalog.store import s3_errors as probe
 
 pytestmark = [
     pytest.mark.integration,

@@ -6,7 +6,8 @@ import pytest
 
 from tests.store import servers
 from zagg_catalog.errors import StoreUnavailable, UnsafePointerStore
-from zagg_catalog.store import UnsafeStoreWarning, open_store, probe
+from zagg_catalog.store import UnsafeStoreWarning, open_store
+from zagg_catalog.store import s3_errors as probe
 
 pytestmark = pytest.mark.integration
 

@@ -211,7 +211,7 @@ class TestTheOracleSeesAMiss:
 
     def test_when_edges_are_not_densified(self, rings, monkeypatch):
         """Straight lines between a ring's vertices leave the great circle by kilometres."""
-        from zagg_catalog.grids import plane
+        from zagg_catalog.geometry import plane
 
         grid = RectilinearGrid("EPSG:3031", 1000, [-3.2e6, -3.2e6, 3.2e6, 3.2e6], (32, 32))
         case = Case("fine", grid, Tiles(grid), ANTARCTIC, vectors(-90, 0), np.radians(42))

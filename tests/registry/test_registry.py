@@ -10,8 +10,8 @@ import yaml
 from tests.store import servers
 from zagg_catalog.cli import main
 from zagg_catalog.errors import InvalidQuery, InvalidRegistry, StoreUnavailable
+from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.registry import load_registry
-from zagg_catalog.releases.canonical import canonical_digest
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 

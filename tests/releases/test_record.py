@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from zagg_catalog.errors import InvalidRelease
+from zagg_catalog.jsonio import canonical_digest, canonical_json
 from zagg_catalog.releases import schema
-from zagg_catalog.releases.canonical import canonical_digest, canonical_json
+from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import Contraction, Publication, load_publication
 from zagg_catalog.releases.record import (
     CatalogRecord,
@@ -29,7 +30,6 @@ from zagg_catalog.releases.record import (
     load_record,
     status_of,
 )
-from zagg_catalog.releases.slot import Slot
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
@@ -116,7 +116,7 @@ queries = st.builds(
 
 @st.composite
 def records(draw):
-    slot = Slot(draw(names), draw(names), draw(st.integers(1, 9999)))
+    slot = ReleaseKey(draw(names), draw(names), draw(st.integers(1, 9999)))
     digest = draw(digests)
     catalog = CatalogRecord(
         key=slot.catalog_key(digest),
@@ -262,7 +262,7 @@ times = st.datetimes(
 def test_a_publication_comes_back_equal_and_in_utc(digest, when, who, before, ids):
     publication = Publication(
         digest=digest,
-        key=Slot("ATL06_007", "antarctica", 22).record_key(digest),
+        key=ReleaseKey("ATL06_007", "antarctica", 22).record_key(digest),
         published_at=when,
         published_by=who,
         action="publish",

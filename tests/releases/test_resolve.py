@@ -10,8 +10,8 @@ import pytest
 from tests.releases import inputs
 from zagg_catalog import ShardMap
 from zagg_catalog.errors import CorruptObject, InvalidName, InvalidRelease, ObjectMissing
+from zagg_catalog.jsonio import canonical_digest, canonical_json
 from zagg_catalog.releases import resolve, show
-from zagg_catalog.releases.canonical import canonical_digest, canonical_json
 
 
 def by_shard(shard_map):

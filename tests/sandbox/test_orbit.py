@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zagg_catalog.cycles import TRACKS, granule_name_columns
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, angle_between, to_xyz
 from zagg_catalog.sandbox.granules import Granules
 from zagg_catalog.sandbox.loading import from_geoparquet
 from zagg_catalog.sandbox.orbit import (
@@ -22,7 +23,6 @@ from zagg_catalog.sandbox.orbit import (
     region_phases,
     region_seconds,
 )
-from zagg_catalog.sphere import EARTH_RADIUS, angle_between, to_xyz
 
 
 def km_between(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -6,14 +6,14 @@ import shapely
 
 from tests.test_catalog import make_catalog
 from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap, from_config, load_polygon
-from zagg_catalog.catalog import column_values
+from zagg_catalog.catalog.table import column_values
 from zagg_catalog.cycles import parse_granule_name
-from zagg_catalog.footprints import read_footprints
+from zagg_catalog.geometry.footprints import read_footprints
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, to_xyz
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.sandbox import simulate
 from zagg_catalog.sandbox.orbit import beam_tracks
 from zagg_catalog.shardmap import beams
-from zagg_catalog.sphere import EARTH_RADIUS, to_xyz
 
 GRID = HealpixGrid(7, 13)
 GRIDS = [

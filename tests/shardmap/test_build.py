@@ -8,10 +8,10 @@ from pyproj import Transformer
 from tests.test_catalog import SQUARE, make_catalog
 from zagg_catalog import HealpixGrid, RectilinearGrid, ShardMap, from_config, load_polygon
 from zagg_catalog.errors import InvalidOption, MissingBackend
+from zagg_catalog.geometry.sphere import to_latlon, to_xyz
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.shardmap.backends import spherely
-from zagg_catalog.sphere import to_latlon, to_xyz
 
 HEALPIX = HealpixGrid(6, 12, chunk_inner=8)
 POLAR = RectilinearGrid("EPSG:3031", 1000, [-3.2e6, -3.2e6, 3.2e6, 3.2e6])
@@ -195,7 +195,7 @@ def test_what_is_far_away_is_left_out_and_drops_no_pair(real_data, config, monke
     """Footprints are dropped by points on their edges or caps only where they cannot reach."""
     from zagg_catalog import Catalog
     from zagg_catalog.grids.blocks import Block
-    from zagg_catalog.shardmap import kept
+    from zagg_catalog.shardmap import cell_index as kept
 
     path = real_data / "atl03_007_neon.parquet"
     grid = from_config(real_data / f"{config}.yaml")

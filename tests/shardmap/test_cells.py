@@ -19,7 +19,8 @@ from tests.test_catalog import SQUARE, make_catalog
 from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap, from_config, load_polygon
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.regions import bbox_region
-from zagg_catalog.shardmap import build_maps, kept, stored
+from zagg_catalog.shardmap import build_maps, stored
+from zagg_catalog.shardmap import cell_index as kept
 from zagg_catalog.shardmap.cells import numbers_of, words_of
 
 SOUTH = bbox_region((-180, -90, 180, 10))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.shardmap.test_model import SOUTH, entry, make_map
 from zagg_catalog import ShardMap
-from zagg_catalog.catalog import entry_dicts
+from zagg_catalog.catalog.table import entry_dicts
 from zagg_catalog.errors import InvalidShardMap
-from zagg_catalog.shardmap import document
+from zagg_catalog.shardmap import json_file as document
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(
     ["}, {", '"}, {"', "]], [[{", "\\", "\x7f", "é", '"granules": [[{', "}\n    ],\n    ["]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.shardmap.test_model import SOUTH, entry, make_map
 from zagg_catalog import ShardMap
 from zagg_catalog.errors import InvalidShardMap, UnknownShard
-from zagg_catalog.shardmap import manifest
+from zagg_catalog.shardmap import parquet_file as manifest
 
 SHAPES = st.dictionaries(
     st.integers(0, 2**64 - 1), st.sets(st.integers(0, 9), min_size=1), min_size=1, max_size=8

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sources.stub import item, name
-from zagg_catalog.catalog import Catalog, catalog_schema
+from zagg_catalog.catalog.table import Catalog, catalog_schema
 from zagg_catalog.sources.assets import canonical_assets
 from zagg_catalog.sources.geojson import footprint_wkb
 from zagg_catalog.sources.items import align_assets, read_items

@@ -13,7 +13,8 @@ import pytest
 
 from tests.sources.stub import Stub, Waits, answer, ok, page, quick
 from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
-from zagg_catalog.sources.request import ApiRequest, clean_text, origin_of
+from zagg_catalog.messages import clean_text
+from zagg_catalog.sources.request import ApiRequest, origin_of
 from zagg_catalog.sources.transport import Transport
 
 GOOD = ok(page())

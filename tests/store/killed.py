@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from zagg_catalog.store import LocalStore, files, local
+from zagg_catalog import files
+from zagg_catalog.store import LocalStore, local
 
 FOLDER, POINTER = "catalogs/product=A", "releases/latest.json"
 CONTENT = b"0123456789abcdef" * 200_000

@@ -18,7 +18,8 @@ from zagg_catalog.errors import (
     UnsafePointerStore,
 )
 from zagg_catalog.settings import Settings
-from zagg_catalog.store import UnsafeStoreWarning, open_store, probe
+from zagg_catalog.store import UnsafeStoreWarning, open_store
+from zagg_catalog.store import s3_errors as probe
 
 FOLDER, POINTER = "catalogs/product=A", "releases/latest.json"
 SMALL, BIG = b"content", bytes(range(256)) * 34_000  # 8.7 MB: two parts

@@ -152,10 +152,10 @@ def test_a_source_that_cannot_be_read_is_said(store, tmp_path):
 def test_a_source_that_changes_meanwhile_is_not_stored(store, tmp_path, monkeypatch, content):
     path = tmp_path / "source"
     path.write_bytes(content)
-    blocks = "zagg_catalog.store.digest.Source.checked_blocks"
-    from zagg_catalog.store.digest import Source
+    blocks = "zagg_catalog.files.Content.checked_blocks"
+    from zagg_catalog.files import Content
 
-    original = Source.checked_blocks
+    original = Content.checked_blocks
 
     def changed(self, *length):
         path.write_bytes(content[:-1] + b"!")

@@ -9,11 +9,11 @@ from glob import glob
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from zagg_catalog.catalog import Catalog
+from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import CorruptObject, InvalidQuery, InvalidRelease, ObjectMissing
+from zagg_catalog.files import digest_file
 from zagg_catalog.releases import find_release
 from zagg_catalog.store import Store
-from zagg_catalog.store.digest import digest_file
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

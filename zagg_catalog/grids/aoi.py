@@ -8,10 +8,10 @@ import mortie
 import numpy as np
 import shapely
 
+from zagg_catalog.geometry.sphere import Floats, Ints
 from zagg_catalog.grids.base import Keys, Mask
 from zagg_catalog.grids.blocks import Block
 from zagg_catalog.regions import Region
-from zagg_catalog.sphere import Floats, Ints
 
 if TYPE_CHECKING:
     from zagg_catalog.grids.rectilinear import RectilinearGrid

@@ -9,11 +9,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from zagg_catalog.geometry.plane import Geometries, Plane, ragged
+from zagg_catalog.geometry.sphere import Floats, Ints
 from zagg_catalog.grids.base import Keys
-from zagg_catalog.grids.plane import Geometries, Plane, ragged
 from zagg_catalog.grids.tiles import TileSpace
 from zagg_catalog.regions import Region
-from zagg_catalog.sphere import Floats, Ints
 
 # A block reaches no further than this from the centre of its plane.
 LARGEST_RADIUS = np.radians(60.0)

@@ -11,15 +11,14 @@ from shapely.geometry.base import BaseGeometry
 
 from zagg_catalog.config import MAX_ORDER, HealpixSection, PipelineConfig
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
+from zagg_catalog.geometry.healpix_cells import cell_keys, cell_numbers, face_positions
+from zagg_catalog.geometry.healpix_walk import sorted_distinct, walk_everywhere
+from zagg_catalog.geometry.plane import lonlat_polygon, ragged, ring_edges, unit_vectors
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between
 from zagg_catalog.grids.aoi import healpix_mask
 from zagg_catalog.grids.base import Keys, Mask, Near, Signature, as_keys
-from zagg_catalog.grids.faces import cell_keys, cell_numbers, face_positions
-from zagg_catalog.grids.lonlat import lonlat_polygon
-from zagg_catalog.grids.plane import ragged, ring_edges, unit_vectors
 from zagg_catalog.grids.signature import output_fields
-from zagg_catalog.grids.walk import sorted_distinct, walk_everywhere
 from zagg_catalog.regions import Region, as_region
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between
 
 # Points per side of a shard's outline.
 OUTLINE_STEP = 32

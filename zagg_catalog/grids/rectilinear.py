@@ -16,14 +16,14 @@ from shapely.geometry.base import BaseGeometry
 
 from zagg_catalog.config import PipelineConfig, RectilinearSection
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
+from zagg_catalog.geometry.plane import lonlat_polygon
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, angle_between
 from zagg_catalog.grids.aoi import rectilinear_mask
 from zagg_catalog.grids.base import Keys, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.blocks import Block, Tiling, cover, split_into_blocks
-from zagg_catalog.grids.lonlat import lonlat_polygon
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.grids.tiles import TileSpace, outline
 from zagg_catalog.regions import Region, as_region
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, angle_between
 
 # Points along the longer side of a shard's outline.
 OUTLINE_STEP = 32

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from pyproj import Transformer
 
-from zagg_catalog.grids.plane import Geometries, Plane, unit_vectors
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, angle_between
+from zagg_catalog.geometry.plane import Geometries, Plane, unit_vectors
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, angle_between
 
 # Points per side of the lattice that bounds a box.
 _LATTICE = 17

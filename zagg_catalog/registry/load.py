@@ -10,13 +10,13 @@ import yaml
 
 from zagg_catalog.config import load_config_from_dict
 from zagg_catalog.errors import InvalidConfig, InvalidGrid, InvalidRegion, InvalidRegistry
+from zagg_catalog.files import digest_of
 from zagg_catalog.grids import HealpixGrid, OutputGrid, from_config
 from zagg_catalog.regions import polygon_to_bbox
 from zagg_catalog.registry.files import beside, read_bytes
 from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
 from zagg_catalog.registry.schema import GridEntry, RegionEntry, RegistryEntries, read_entries
 from zagg_catalog.settings import get_settings
-from zagg_catalog.store.digest import digest_of
 
 
 def load_registry(

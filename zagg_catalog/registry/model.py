@@ -9,8 +9,8 @@ from typing import Any
 
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.grids import OutputGrid
+from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.regions import Bbox, Region, bbox_region, region_from_geojson
-from zagg_catalog.releases.canonical import canonical_digest
 from zagg_catalog.watch.rules import WatchRules
 
 SHORT = 12

@@ -1,17 +1,23 @@
 """Releases: a catalog with its shard maps, published so that readers see all of it or nothing."""
 
-from zagg_catalog.releases.acknowledgement import Acknowledgement
-from zagg_catalog.releases.compare import GridDiff, ReleaseDiff, diff
+from zagg_catalog.releases.diff import GridDiff, ReleaseDiff, diff
 from zagg_catalog.releases.gc import Garbage, collect_garbage
 from zagg_catalog.releases.gridbuild import GridBuild
+from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.pickups import Acknowledgement, PickupHistory
 from zagg_catalog.releases.publication import Contraction, Publication
 from zagg_catalog.releases.publish import Published, publish
-from zagg_catalog.releases.read import Listed, Release, Shown, find_release, list_releases, show
+from zagg_catalog.releases.read import (
+    Release,
+    ReleaseRow,
+    ReleaseView,
+    find_release,
+    list_releases,
+    show,
+)
 from zagg_catalog.releases.record import GridRecord, ReleaseRecord
 from zagg_catalog.releases.resolve import resolve, resolve_grid
 from zagg_catalog.releases.rollback import rollback
-from zagg_catalog.releases.slot import Slot
-from zagg_catalog.releases.standing import Standing
 from zagg_catalog.releases.verify import Finding, Verification, verify
 
 __all__ = [
@@ -22,15 +28,15 @@ __all__ = [
     "GridBuild",
     "GridDiff",
     "GridRecord",
-    "Listed",
+    "PickupHistory",
     "Publication",
     "Published",
     "Release",
     "ReleaseDiff",
+    "ReleaseKey",
     "ReleaseRecord",
-    "Shown",
-    "Slot",
-    "Standing",
+    "ReleaseRow",
+    "ReleaseView",
     "Verification",
     "collect_garbage",
     "diff",

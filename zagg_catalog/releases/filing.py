@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
+from zagg_catalog.files import digest_file
 from zagg_catalog.releases.record import StoredFile
 from zagg_catalog.store import Store
-from zagg_catalog.store.base import Content
-from zagg_catalog.store.digest import digest_file
+from zagg_catalog.store.base import ContentLike
 
 
 class Filing:
@@ -31,8 +31,8 @@ class Filing:
     def __init__(self, store: Store) -> None:
         self.written: list[str] = []
         self._store = store
-        self._staged: list[tuple[str, Content]] = []
-        self._found: dict[str, Content] = {}
+        self._staged: list[tuple[str, ContentLike]] = []
+        self._found: dict[str, ContentLike] = {}
         self._folder = TemporaryDirectory(prefix="zagg-catalog-")
         self._numbers = itertools.count()
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from zagg_catalog.errors import InvalidName, InvalidOption, InvalidRelease
-from zagg_catalog.releases.pointer import Clock, utc_now
+from zagg_catalog.messages import Clock, utc_now
+from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.pickups import PickupHistory, read_standing, standing_keys
 from zagg_catalog.releases.read import latest_of, load_release, release_keys
 from zagg_catalog.releases.record import ReleaseRecord
-from zagg_catalog.releases.slot import Slot
-from zagg_catalog.releases.standing import Standing, read_standing, standing_keys
 from zagg_catalog.store import ObjectInfo, Store, folder_key, parse_key
 from zagg_catalog.store.keys import Kind
 
@@ -145,7 +145,7 @@ def _pointed(store: Store) -> set[str]:
     keys: set[str] = set()
     for _, parts in release_keys(store):
         if parts.digest is None:
-            slot = Slot(parts.product, parts.region, parts.cycle)
+            slot = ReleaseKey(parts.product, parts.region, parts.cycle)
             publication = latest_of(store, slot).publication
             keys.update(map(slot.record_key, publication.digests if publication else ()))
     for slot, standing in _standings(store):
@@ -153,7 +153,7 @@ def _pointed(store: Store) -> set[str]:
     return keys
 
 
-def _needed(standing: Standing) -> set[str]:
+def _needed(standing: PickupHistory) -> set[str]:
     """Return the releases that are being picked up, or that outputs were made from."""
     outputs = {entry.output for entry in standing.entries if not entry.dry_run and entry.output}
     held = [standing.holds(output)[0] for output in outputs]
@@ -161,7 +161,7 @@ def _needed(standing: Standing) -> set[str]:
     return found | ({standing.claim.release} if standing.claim else set())
 
 
-def _standings(store: Store) -> Iterable[tuple[Slot, Standing]]:
+def _standings(store: Store) -> Iterable[tuple[ReleaseKey, PickupHistory]]:
     for slot, grid in standing_keys(store, folder_key("pickups")):
         yield slot, read_standing(store, slot, grid)[0]
 
@@ -175,7 +175,7 @@ def _references(store: Store, dropped: set[str]) -> set[str]:
 def _records(store: Store, dropped: set[str]) -> Iterable[ReleaseRecord]:
     for info, parts in release_keys(store):
         if parts.digest and info.key not in dropped:
-            slot = Slot(parts.product, parts.region, parts.cycle)
+            slot = ReleaseKey(parts.product, parts.region, parts.cycle)
             yield load_release(store, slot, parts.digest).record
 
 

@@ -14,15 +14,15 @@ import pyarrow.compute as pc
 import yaml
 
 from zagg_catalog.errors import InvalidConfig, InvalidRelease, InvalidShardMap, SignatureMismatch
+from zagg_catalog.files import digest_of
 from zagg_catalog.grids import OutputGrid, from_config
-from zagg_catalog.releases.canonical import canonical_digest
-from zagg_catalog.releases.catalogfile import CatalogFile
+from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.messages import clean_text
+from zagg_catalog.releases.catalog_file import CatalogFile
 from zagg_catalog.releases.publication import version_of
 from zagg_catalog.releases.record import GridRecord, ManifestFiles
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.sources.request import clean_text
 from zagg_catalog.store import check_name
-from zagg_catalog.store.digest import digest_of
 
 ERROR_LENGTH = 500
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from zagg_catalog.compare import diff_ids
+from zagg_catalog.diff import diff_ids
 from zagg_catalog.errors import InvalidRelease, StoreError
-from zagg_catalog.releases.catalogfile import read_ids
+from zagg_catalog.messages import Clock, user_at_host, utc_now
+from zagg_catalog.releases.catalog_file import read_ids
+from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
     NAMED,
     Action,
@@ -25,29 +23,12 @@ from zagg_catalog.releases.publication import (
     package_versions,
 )
 from zagg_catalog.releases.record import ReleaseRecord, load_record
-from zagg_catalog.releases.slot import Slot
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store
 
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """Return the time, UTC."""
-    return datetime.now(UTC)
-
-
-def user_at_host() -> str:
-    """Return who runs this, and where."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class Occasion:
+class PublishContext:
     """The circumstances of a publication, which are no part of the release.
 
     Parameters
@@ -66,7 +47,7 @@ class Occasion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Latest:
+class CurrentRelease:
     """A slot's pointer as it was read.
 
     Parameters
@@ -89,22 +70,22 @@ class Latest:
         return self.publication.digest if self.publication else None
 
 
-def read_latest(store: Store, slot: Slot) -> Latest:
+def read_latest(store: Store, slot: ReleaseKey) -> CurrentRelease:
     """Read a slot's pointer; one that says nothing readable is reported, not raised."""
     pointer = store.read_pointer(slot.pointer)
     if pointer is None:
-        return Latest()
+        return CurrentRelease()
     try:
         publication = load_publication(pointer.value, f"Pointer {slot.pointer}")
         if publication.key != slot.record_key(publication.digest):
             raise InvalidRelease(f"Pointer {slot.pointer} points to {publication.key}, elsewhere.")
     except InvalidRelease as error:
-        return Latest(token=pointer.token, problem=str(error))
-    return Latest(publication=publication, token=pointer.token)
+        return CurrentRelease(token=pointer.token, problem=str(error))
+    return CurrentRelease(publication=publication, token=pointer.token)
 
 
 def contraction(
-    store: Store, latest: Latest, record: ReleaseRecord, ids: pa.ChunkedArray
+    store: Store, latest: CurrentRelease, record: ReleaseRecord, ids: pa.ChunkedArray
 ) -> Contraction:
     """Return the granules of the latest release that a record's catalog has not.
 
@@ -141,12 +122,12 @@ def contraction(
 
 def move_latest(
     store: Store,
-    latest: Latest,
+    latest: CurrentRelease,
     record: ReleaseRecord,
     *,
     action: Action,
     contraction: Contraction,
-    occasion: Occasion,
+    occasion: PublishContext,
 ) -> Publication:
     """Point a slot to a release, if its pointer is still the one that was read.
 

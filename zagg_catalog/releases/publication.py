@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 
-from zagg_catalog.errors import InvalidRelease
-from zagg_catalog.releases.canonical import canonical_json
-from zagg_catalog.releases.record import Digest, Key, Part, first_problem, read_version
+from zagg_catalog.jsonio import canonical_json, load_model
+from zagg_catalog.releases.record import Digest, Key, Part
 from zagg_catalog.store.keys import digest_in
 
 SCHEMA_VERSION: Final = 1
@@ -135,11 +134,7 @@ def load_publication(content: bytes, source: str = "The pointer") -> Publication
     InvalidRelease
         If it is not a publication, or one of a newer version.
     """
-    read_version(content, source, newest=SCHEMA_VERSION)
-    try:
-        return Publication.model_validate_json(content)
-    except ValidationError as error:
-        raise InvalidRelease(f"{source} is not a publication: {first_problem(error)}.") from None
+    return load_model(Publication, content, source, noun="a publication", newest=SCHEMA_VERSION)
 
 
 def package_versions() -> dict[str, str]:

@@ -9,27 +9,21 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from zagg_catalog.errors import InvalidCatalog, InvalidRelease, PointerConflict
-from zagg_catalog.releases.catalogfile import CatalogFile, read_catalog_file
+from zagg_catalog.jsonio import first_problem
+from zagg_catalog.messages import Clock, utc_now
+from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
 from zagg_catalog.releases.filing import Filing
 from zagg_catalog.releases.gridbuild import GridBuild, check_builds
+from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.pointer import (
-    Clock,
-    Latest,
-    Occasion,
+    CurrentRelease,
+    PublishContext,
     contraction,
     move_latest,
     read_latest,
-    utc_now,
 )
 from zagg_catalog.releases.publication import Contraction, Publication
-from zagg_catalog.releases.record import (
-    CatalogRecord,
-    ManifestFiles,
-    ReleaseRecord,
-    first_problem,
-    status_of,
-)
-from zagg_catalog.releases.slot import Slot
+from zagg_catalog.releases.record import CatalogRecord, ManifestFiles, ReleaseRecord, status_of
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store
 
@@ -136,7 +130,7 @@ def publish(
     shrunk = contraction(store, latest, record, facts.ids)
     moved = latest.digest != record.digest and (record.status == "complete" or partial_latest)
     if moved:
-        occasion = Occasion(published_by=published_by, transfer=transfer, clock=clock)
+        occasion = PublishContext(published_by=published_by, transfer=transfer, clock=clock)
         moved, latest = _move(store, latest, record, shrunk, occasion)
     return Published(
         record=record,
@@ -151,8 +145,12 @@ def publish(
 
 
 def _move(
-    store: Store, latest: Latest, record: ReleaseRecord, shrunk: Contraction, occasion: Occasion
-) -> tuple[bool, Latest]:
+    store: Store,
+    latest: CurrentRelease,
+    record: ReleaseRecord,
+    shrunk: Contraction,
+    occasion: PublishContext,
+) -> tuple[bool, CurrentRelease]:
     """Move the pointer; say whether it was us, and what it says now."""
     try:
         publication = move_latest(
@@ -164,21 +162,21 @@ def _move(
         if current.digest != record.digest:
             raise
         return False, current
-    return True, Latest(publication=publication)
+    return True, CurrentRelease(publication=publication)
 
 
-def _slot(facts: CatalogFile, product: str | None, region: str, cycle: int | None) -> Slot:
+def _slot(facts: CatalogFile, product: str | None, region: str, cycle: int | None) -> ReleaseKey:
     product = product or facts.metadata.get("collection")
     cycle = cycle if cycle is not None else facts.metadata.get("cycle")
     if product is None or cycle is None:
         what = "product" if product is None else "cycle"
         raise InvalidRelease(f"The catalog does not say its {what}; name it, for the release.")
-    return Slot(product, region, cycle)
+    return ReleaseKey(product, region, cycle)
 
 
 def _record(
     filing: Filing,
-    slot: Slot,
+    slot: ReleaseKey,
     facts: CatalogFile,
     path: Path,
     maps: Sequence[GridBuild],
@@ -212,7 +210,7 @@ def _record(
 
 
 def _manifest(
-    filing: Filing, slot: Slot, build: GridBuild, json_manifests: bool
+    filing: Filing, slot: ReleaseKey, build: GridBuild, json_manifests: bool
 ) -> ManifestFiles | None:
     """Write the manifests of a map and stage them; None if it failed."""
     if build.shard_map is None:

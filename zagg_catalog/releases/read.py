@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from zagg_catalog.errors import InvalidName, InvalidRelease, ObjectMissing, StoreError
-from zagg_catalog.releases.pointer import Latest, read_latest
+from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.pickups import PickupHistory, read_standings
+from zagg_catalog.releases.pointer import CurrentRelease, read_latest
 from zagg_catalog.releases.publication import Publication
 from zagg_catalog.releases.record import ReleaseRecord, load_record
-from zagg_catalog.releases.slot import Slot
-from zagg_catalog.releases.standing import Standing, read_standings
 from zagg_catalog.store import KeyParts, ObjectInfo, Store, folder_key, parse_key
 
 
@@ -29,14 +29,14 @@ class Release:
         What the record says.
     """
 
-    slot: Slot
+    slot: ReleaseKey
     key: str
     digest: str
     record: ReleaseRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class ReleaseRow:
     """A release in a list.
 
     Parameters
@@ -57,18 +57,18 @@ class Listed:
         How the pick-ups of the slot's grids stand.
     """
 
-    slot: Slot
+    slot: ReleaseKey
     key: str
     digest: str
     stored: datetime
     latest: bool
     record: ReleaseRecord | None = None
     problem: str | None = None
-    standings: dict[str, Standing] = field(default_factory=dict)
+    standings: dict[str, PickupHistory] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ReleaseView:
     """A release, and what its slot's pointer says.
 
     Parameters
@@ -86,10 +86,10 @@ class Shown:
     release: Release
     latest: bool
     publication: Publication | None
-    standings: dict[str, Standing] = field(default_factory=dict)
+    standings: dict[str, PickupHistory] = field(default_factory=dict)
 
 
-def load_release(store: Store, slot: Slot, digest: str) -> Release:
+def load_release(store: Store, slot: ReleaseKey, digest: str) -> Release:
     """Read a release by its whole digest.
 
     Raises
@@ -131,7 +131,7 @@ def find_release(
     CorruptObject, InvalidRelease
         If the pointer or the record is damaged.
     """
-    slot = Slot(product, region, cycle)
+    slot = ReleaseKey(product, region, cycle)
     if digest is None:
         digest = latest_of(store, slot).digest
         if digest is None:
@@ -143,7 +143,7 @@ def find_release(
     return load_release(store, slot, _whole(store, slot, digest))
 
 
-def latest_of(store: Store, slot: Slot) -> Latest:
+def latest_of(store: Store, slot: ReleaseKey) -> CurrentRelease:
     """Read a slot's pointer.
 
     Raises
@@ -159,7 +159,7 @@ def latest_of(store: Store, slot: Slot) -> Latest:
 
 def show(
     store: Store, product: str, region: str, cycle: int, *, digest: str | None = None
-) -> Shown:
+) -> ReleaseView:
     """Return a release, the latest by default, and its slot's publication.
 
     Raises
@@ -169,7 +169,7 @@ def show(
     """
     release = find_release(store, product, region, cycle, digest=digest)
     latest = read_latest(store, release.slot)
-    return Shown(
+    return ReleaseView(
         release=release,
         latest=latest.digest == release.digest,
         publication=latest.publication,
@@ -182,7 +182,7 @@ def list_releases(
     product: str | None = None,
     region: str | None = None,
     cycle: int | None = None,
-) -> list[Listed]:
+) -> list[ReleaseRow]:
     """Return the releases in a store, by slot and then by the time they were stored.
 
     Parameters
@@ -197,13 +197,13 @@ def list_releases(
     list of Listed
         A damaged record is listed with its problem.
     """
-    latest: dict[Slot, Latest] = {}
-    standings: dict[Slot, dict[str, Standing]] = {}
+    latest: dict[ReleaseKey, CurrentRelease] = {}
+    standings: dict[ReleaseKey, dict[str, PickupHistory]] = {}
     found = []
     for info, parts in release_keys(store, product, region, cycle):
         if parts.digest is None:
             continue
-        slot = Slot(parts.product, parts.region, parts.cycle)
+        slot = ReleaseKey(parts.product, parts.region, parts.cycle)
         if slot not in latest:
             latest[slot], standings[slot] = read_latest(store, slot), _standings(store, slot)
         one = _listed(store, slot, parts.digest, info, latest[slot])
@@ -232,7 +232,7 @@ def release_keys(
             yield info, parts
 
 
-def _standings(store: Store, slot: Slot) -> dict[str, Standing]:
+def _standings(store: Store, slot: ReleaseKey) -> dict[str, PickupHistory]:
     """Return how pick-ups stand; what cannot be read is for verify to report."""
     try:
         return read_standings(store, slot)
@@ -240,13 +240,15 @@ def _standings(store: Store, slot: Slot) -> dict[str, Standing]:
         return {}
 
 
-def _listed(store: Store, slot: Slot, digest: str, info: ObjectInfo, latest: Latest) -> Listed:
+def _listed(
+    store: Store, slot: ReleaseKey, digest: str, info: ObjectInfo, latest: CurrentRelease
+) -> ReleaseRow:
     record, problem = None, None
     try:
         record = load_release(store, slot, digest).record
     except (StoreError, InvalidRelease) as error:
         problem = str(error)
-    return Listed(
+    return ReleaseRow(
         slot=slot,
         key=info.key,
         digest=digest,
@@ -257,7 +259,7 @@ def _listed(store: Store, slot: Slot, digest: str, info: ObjectInfo, latest: Lat
     )
 
 
-def _whole(store: Store, slot: Slot, digest: str) -> str:
+def _whole(store: Store, slot: ReleaseKey, digest: str) -> str:
     """Return the one digest among a slot's releases that begins so."""
     digest = digest.strip().lower()
     if len(digest) == 64:

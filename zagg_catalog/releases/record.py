@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,15 +11,13 @@ from pydantic import (
     Field,
     JsonValue,
     NonNegativeInt,
-    ValidationError,
     model_validator,
 )
 
 from zagg_catalog.cycles import Convention
-from zagg_catalog.errors import InvalidRelease
-from zagg_catalog.releases.canonical import canonical_digest, canonical_json
-from zagg_catalog.releases.slot import Slot
-from zagg_catalog.store.digest import digest_of
+from zagg_catalog.files import digest_of
+from zagg_catalog.jsonio import canonical_digest, canonical_json, load_model
+from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.store.keys import check_digest, check_key, check_name, digest_in
 
 SCHEMA_VERSION: Final = 1
@@ -268,9 +265,9 @@ class ReleaseRecord(Part):
         return self
 
     @property
-    def slot(self) -> Slot:
+    def slot(self) -> ReleaseKey:
         """What the release is for."""
-        return Slot(self.product, self.region, self.cycle)
+        return ReleaseKey(self.product, self.region, self.cycle)
 
     @property
     def files(self) -> list[StoredFile]:
@@ -319,39 +316,6 @@ def load_record(content: bytes, source: str = "The release record") -> ReleaseRe
     InvalidRelease
         If it is not a release record, or one of a newer version.
     """
-    read_version(content, source, newest=SCHEMA_VERSION)
-    try:
-        return ReleaseRecord.model_validate_json(content)
-    except ValidationError as error:
-        raise InvalidRelease(f"{source} is not a release record: {first_problem(error)}.") from None
-
-
-def read_version(content: bytes, source: str, *, newest: int) -> int:
-    """Return the schema version that a file says it has.
-
-    Raises
-    ------
-    InvalidRelease
-        If it is not a JSON object with a version from 1 to `newest`.
-    """
-    try:
-        document: Any = json.loads(content)
-    except ValueError:
-        raise InvalidRelease(f"{source} is not JSON.") from None
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InvalidRelease(f"{source} has no schema_version; it was not written by this program.")
-    if version > newest:
-        raise InvalidRelease(
-            f"{source} has schema_version {version} and this program knows up to {newest};"
-            " update zagg-catalog."
-        )
-    return version
-
-
-def first_problem(error: ValidationError) -> str:
-    """Return the first thing that is wrong, and where."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, problem["loc"]))
-    text = problem["msg"].rstrip(".")
-    return f"{where}: {text}" if where else text
+    return load_model(
+        ReleaseRecord, content, source, noun="a release record", newest=SCHEMA_VERSION
+    )

@@ -6,14 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from zagg_catalog.errors import InvalidRelease, ObjectMissing
-from zagg_catalog.releases.canonical import canonical_digest
+from zagg_catalog.files import digest_file, rename_synced, temporary_beside, write_synced
+from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.releases.gridbuild import plain
 from zagg_catalog.releases.read import Release, find_release
 from zagg_catalog.releases.record import GridRecord, ManifestFiles
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
-from zagg_catalog.store.digest import digest_file
-from zagg_catalog.store.files import beside, rename_synced, write_synced
 
 
 def resolve(
@@ -128,9 +127,9 @@ def _unaltered(target: Path, note: Path) -> bool:
 def _place(made: Path, target: Path, note: Path) -> None:
     """Put a file and its digest where they belong; each appears whole or not at all."""
     digest, _ = digest_file(made)
-    with made.open("rb") as source, beside(target) as temporary:
+    with made.open("rb") as source, temporary_beside(target) as temporary:
         write_synced(temporary, iter(lambda: source.read(1 << 20), b""))
         rename_synced(temporary, target)
-    with beside(note) as temporary:
+    with temporary_beside(note) as temporary:
         write_synced(temporary, [f"{digest}\n".encode()])
         rename_synced(temporary, note)

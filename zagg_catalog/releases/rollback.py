@@ -6,15 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from zagg_catalog.errors import InvalidRelease
-from zagg_catalog.releases.catalogfile import read_ids
-from zagg_catalog.releases.pointer import (
-    Clock,
-    Occasion,
-    contraction,
-    move_latest,
-    read_latest,
-    utc_now,
-)
+from zagg_catalog.messages import Clock, utc_now
+from zagg_catalog.releases.catalog_file import read_ids
+from zagg_catalog.releases.pointer import PublishContext, contraction, move_latest, read_latest
 from zagg_catalog.releases.publication import Publication
 from zagg_catalog.releases.read import Release, find_release
 from zagg_catalog.releases.verify import verify_release
@@ -68,7 +62,7 @@ def rollback(
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
         ids = read_ids(store.download(release.record.catalog.key, Path(folder, "catalog")))
     shrunk = contraction(store, latest, release.record, ids)
-    occasion = Occasion(published_by=published_by, clock=clock)
+    occasion = PublishContext(published_by=published_by, clock=clock)
     return move_latest(
         store, latest, release.record, action="rollback", contraction=shrunk, occasion=occasion
     )

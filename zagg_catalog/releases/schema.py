@@ -8,16 +8,15 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from zagg_catalog.releases.acknowledgement import Acknowledgement
+from zagg_catalog.releases.pickups import Acknowledgement, PickupHistory
 from zagg_catalog.releases.publication import Publication
 from zagg_catalog.releases.record import ReleaseRecord
-from zagg_catalog.releases.standing import Standing
 
 _MODELS: dict[str, type[BaseModel]] = {
     "release.schema.json": ReleaseRecord,
     "publication.schema.json": Publication,
     "acknowledgement.schema.json": Acknowledgement,
-    "standing.schema.json": Standing,
+    "standing.schema.json": PickupHistory,
 }
 
 

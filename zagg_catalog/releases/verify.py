@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from zagg_catalog.compare import diff_maps
+from zagg_catalog.diff import diff_maps
 from zagg_catalog.errors import (
     InvalidCatalog,
     InvalidName,
@@ -15,15 +15,14 @@ from zagg_catalog.errors import (
     StoreError,
     StoreUnavailable,
 )
-from zagg_catalog.releases.acknowledgement import load_acknowledgement
-from zagg_catalog.releases.catalogfile import CatalogFile, read_catalog_file
+from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
 from zagg_catalog.releases.gridbuild import missing_ids
+from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.pickups import load_acknowledgement, read_standing
 from zagg_catalog.releases.pointer import read_latest
 from zagg_catalog.releases.read import Release, load_release, release_keys
 from zagg_catalog.releases.record import SCHEMA_VERSION, GridRecord, StoredFile
 from zagg_catalog.releases.resolve import map_problems
-from zagg_catalog.releases.slot import Slot
-from zagg_catalog.releases.standing import read_standing
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store, folder_key, parse_key
 from zagg_catalog.store.keys import Kind
@@ -94,9 +93,9 @@ def verify(
         If the store cannot be read.
     """
     check = _Check(store)
-    slots: set[Slot] = set()
+    slots: set[ReleaseKey] = set()
     for _, parts in release_keys(store, product, region, cycle):
-        slot = Slot(parts.product, parts.region, parts.cycle)
+        slot = ReleaseKey(parts.product, parts.region, parts.cycle)
         slots.add(slot)
         if parts.digest is not None:
             check.release(slot, parts.digest)
@@ -128,7 +127,7 @@ class _Check:
             releases=len(self.releases), files=len(self.files), findings=sorted(self.findings)
         )
 
-    def release(self, slot: Slot, digest: str) -> None:
+    def release(self, slot: ReleaseKey, digest: str) -> None:
         """Check a record and what it refers to."""
         key = slot.record_key(digest)
         self.releases.add(key)
@@ -153,7 +152,7 @@ class _Check:
             for grid in record.grids:
                 self._grid(key, grid, catalog, Path(scratch))
 
-    def pointer(self, slot: Slot) -> None:
+    def pointer(self, slot: ReleaseKey) -> None:
         """Check that a pointer, and its history, name releases that exist."""
         latest = read_latest(self.store, slot)
         if latest.problem:
@@ -177,13 +176,13 @@ class _Check:
                 wanted = ((product, parts.product), (region, parts.region), (cycle, parts.cycle))
                 if any(want not in (None, has) for want, has in wanted):
                     continue
-                slot = Slot(parts.product, parts.region, parts.cycle)
+                slot = ReleaseKey(parts.product, parts.region, parts.cycle)
                 if kind == "pickups":
                     self._pickup(info.key, slot, str(parts.grid), parts.digest)
                 elif parts.digest is not None and kind != "releases":
                     self._loose(info.key)
 
-    def _pickup(self, key: str, slot: Slot, grid: str, digest: str | None) -> None:
+    def _pickup(self, key: str, slot: ReleaseKey, grid: str, digest: str | None) -> None:
         """Check an acknowledgement, or the pointer that names them."""
         try:
             if digest is None:

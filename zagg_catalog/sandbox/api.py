@@ -12,11 +12,11 @@ import numpy as np
 import orjson
 import pyarrow.compute as pc
 
+from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sandbox.holdings import MOST_TEXTS, Content, Holdings, Record
 from zagg_catalog.sandbox.items import STAC_VERSION, item_of, timestamp
 from zagg_catalog.sandbox.reply import Page, Reply
 from zagg_catalog.sandbox.search import BadRequest, Search, make_cursor, parse_search
-from zagg_catalog.sphere import Ints
 
 CONFORMS_TO = (
     "https://api.stacspec.org/v1.0.0/core",

@@ -10,8 +10,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from zagg_catalog.geometry.sphere import Floats, Ints, densify_edges, to_latlon, to_xyz
 from zagg_catalog.sandbox.granules import Granules
-from zagg_catalog.sphere import Floats, Ints, densify_edges, to_latlon, to_xyz
 
 # Straight pieces of this length on the map leave the great circle by less than SLACK.
 STEP, POLAR_STEP, POLAR_LATITUDE = 0.25, 0.05, 81.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from zagg_catalog.sphere import Floats, Ints
+from zagg_catalog.geometry.sphere import Floats, Ints
 
 SCHEMA = pa.schema(
     [

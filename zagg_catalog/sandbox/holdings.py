@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sandbox.granules import Granules, concat, order_of, pick
 from zagg_catalog.sandbox.search import Index
-from zagg_catalog.sphere import Ints
 
 Times = NDArray[np.datetime64]
 

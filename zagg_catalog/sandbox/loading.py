@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
+from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.sandbox.granules import SCHEMA, Granules, concat
-from zagg_catalog.sphere import Floats
 
 
 def from_geoparquet(path: str | Path) -> Granules:

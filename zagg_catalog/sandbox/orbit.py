@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zagg_catalog.cycles import ORBIT_SECONDS, REGIONS, TRACKS
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, to_latlon, to_xyz, wrap_longitude
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, to_latlon, to_xyz, wrap_longitude
 
 INCLINATION = 92.0
 # The Earth turns 91 times under the orbit plane while the satellite makes 1,387 orbits.
@@ -135,7 +135,7 @@ def offset_track(rgt: ArrayLike, phase: ArrayLike, offset_km: ArrayLike) -> tupl
         As in `ground_track`.
     offset_km : array_like of float
         Kilometres to the right of the direction of flight, negative to the left; on the sphere
-        of `zagg_catalog.sphere`. Broadcast against the others.
+        of `zagg_catalog.geometry.sphere`. Broadcast against the others.
 
     Returns
     -------

@@ -8,6 +8,14 @@ from functools import lru_cache
 import numpy as np
 
 from zagg_catalog.cycles import REGIONS
+from zagg_catalog.geometry.sphere import (
+    EARTH_RADIUS,
+    Floats,
+    Ints,
+    angle_between,
+    to_xyz,
+    wrap_longitude,
+)
 from zagg_catalog.sandbox.orbit import (
     REGION_STARTS,
     SHIFT_PER_ORBIT,
@@ -15,7 +23,6 @@ from zagg_catalog.sandbox.orbit import (
     offset_track,
     region_phases,
 )
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between, to_xyz, wrap_longitude
 
 # Median distance between the sides of 2,089 real rings, 12.4 to 12.9 km.
 HALF_WIDTH_KM = 6.265

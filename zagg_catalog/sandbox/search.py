@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
+from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.regions import Bbox, split_bbox
 from zagg_catalog.sandbox.footprints import Footprints
 from zagg_catalog.sandbox.granules import Granules
-from zagg_catalog.sphere import Ints
 
 MAX_LIMIT = 5000
 _SORT_FIELDS = {

@@ -20,10 +20,10 @@ from zagg_catalog.cycles import (
     check_cycle,
 )
 from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sandbox.granules import SCHEMA, Granules, concat
 from zagg_catalog.sandbox.orbit import region_seconds
 from zagg_catalog.sandbox.rings import VARIANTS, swath_rings
-from zagg_catalog.sphere import Ints
 
 HTTPS_HOST = "https://data.nsidc.earthdatacloud.nasa.gov"
 PROTECTED, PUBLIC = "nsidc-cumulus-prod-protected", "nsidc-cumulus-prod-public"

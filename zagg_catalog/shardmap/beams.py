@@ -13,11 +13,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog import Catalog
-from zagg_catalog.footprints import Footprints
+from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.geometry.footprints import Footprints
+from zagg_catalog.geometry.plane import unit_vectors
+from zagg_catalog.geometry.sphere import (
+    EARTH_RADIUS,
+    Floats,
+    Ints,
+    angle_between,
+    to_latlon,
+    to_xyz,
+)
 from zagg_catalog.grids.base import Near
-from zagg_catalog.grids.plane import unit_vectors
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between, to_latlon, to_xyz
 
 PRODUCTS = ("ATL03", "ATL06")
 PAIR_OFFSETS = (-3300.0, 0.0, 3300.0)  # m, across the track

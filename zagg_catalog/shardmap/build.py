@@ -15,18 +15,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog import Catalog, granule_entries, plain_metadata
+from zagg_catalog.catalog.table import Catalog, granule_entries, plain_metadata
 from zagg_catalog.errors import InvalidOption
+from zagg_catalog.geometry.healpix_trace import in_threads
+from zagg_catalog.geometry.sphere import Floats, Ints
 from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Keys, Near
-from zagg_catalog.grids.trace import in_threads
 from zagg_catalog.regions import Region, as_region, bbox_region
 from zagg_catalog.shardmap import beams
 from zagg_catalog.shardmap.backends import Backend, Found, Plan, choose_backend
+from zagg_catalog.shardmap.cell_index import View, kept_of
 from zagg_catalog.shardmap.cells import ORDER
-from zagg_catalog.shardmap.kept import View, kept_of
 from zagg_catalog.shardmap.model import ShardMap
-from zagg_catalog.sphere import Floats, Ints
 
 FOOTPRINTS = ("swath", "beams")
 # Coverages remembered: as many as a team's grids over a few regions.

@@ -13,11 +13,11 @@ import mortie
 import numpy as np
 from numpy.typing import NDArray
 
-from zagg_catalog.footprints import Footprints
-from zagg_catalog.grids.plane import ring_edges
-from zagg_catalog.grids.trace import distinct, trace
+from zagg_catalog.geometry.footprints import Footprints
+from zagg_catalog.geometry.healpix_trace import distinct, trace
+from zagg_catalog.geometry.plane import ring_edges
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, runs
 from zagg_catalog.shardmap import beams
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, runs
 
 # The order of footprint cells, 12.7 km.
 ORDER = 9

@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from zagg_catalog.catalog import entry_dicts
+from zagg_catalog.catalog.table import entry_dicts
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
+from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Mask
 from zagg_catalog.grids.signature import signature_differences
-from zagg_catalog.sphere import Ints
 
 if TYPE_CHECKING:
-    from zagg_catalog.catalog import Catalog
+    from zagg_catalog.catalog.table import Catalog
     from zagg_catalog.grids import OutputGrid
     from zagg_catalog.regions import Region
 
@@ -303,8 +303,8 @@ class ShardMap:
         )
 
     def to_json(self, path: str | Path) -> None:
-        """Write the manifest that zagg's runner loads; see `zagg_catalog.shardmap.document`."""
-        from zagg_catalog.shardmap.document import write_json
+        """Write the manifest that zagg's runner loads; see `zagg_catalog.shardmap.json_file`."""
+        from zagg_catalog.shardmap.json_file import write_json
 
         write_json(self, path)
 
@@ -317,13 +317,13 @@ class ShardMap:
         InvalidShardMap
             If the file is not a manifest.
         """
-        from zagg_catalog.shardmap.document import read_json
+        from zagg_catalog.shardmap.json_file import read_json
 
         return read_json(path)
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the compact manifest: one row per granule, with the keys of its shards."""
-        from zagg_catalog.shardmap.manifest import write_parquet
+        from zagg_catalog.shardmap.parquet_file import write_parquet
 
         write_parquet(self, path)
 
@@ -347,7 +347,7 @@ class ShardMap:
         UnknownShard
             If the map does not have one of the shards asked for.
         """
-        from zagg_catalog.shardmap.manifest import read_parquet
+        from zagg_catalog.shardmap.parquet_file import read_parquet
 
         return read_parquet(path, shards=shards)
 

@@ -11,8 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zagg_catalog.catalog import Catalog
-from zagg_catalog.cellsfile import CELLS_COLUMN, CELLS_KEYS, CELLS_ROWS, NOTE_COLUMN, CellsFile
+from zagg_catalog.catalog.geoparquet import (
+    CELLS_COLUMN,
+    CELLS_KEYS,
+    CELLS_ROWS,
+    NOTE_COLUMN,
+    CellsFile,
+)
+from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.shardmap.cells import ORDER, Cells, numbers_of, words_of
 
@@ -102,7 +108,7 @@ def _notes(column: pa.ChunkedArray, first: int) -> Notes:
 
 def index_footprints(catalog: Catalog, order: int) -> Catalog:
     """Return a catalog with the cells of its footprints; see `Catalog.index_footprints`."""
-    from zagg_catalog.shardmap.kept import kept_of
+    from zagg_catalog.shardmap.cell_index import kept_of
 
     if order != ORDER:
         raise InvalidOption(

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
-from zagg_catalog.sources.request import clean_text
+from zagg_catalog.messages import clean_text
 
 
 class TryAgain(Exception):

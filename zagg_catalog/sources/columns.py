@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zagg_catalog.catalog import ASSET, DATA_ASSETS, catalog_schema
+from zagg_catalog.catalog.table import ASSET, DATA_ASSETS, catalog_schema
 from zagg_catalog.sources.times import TIME
 
 _SCHEMA = catalog_schema()

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zagg_catalog.catalog import atomic_path, catalog_schema, file_metadata
-from zagg_catalog.cellsfile import write_options
+from zagg_catalog.catalog.geoparquet import write_options
+from zagg_catalog.catalog.table import catalog_schema, file_metadata
+from zagg_catalog.files import atomic_path
 
 
 def write_catalog(

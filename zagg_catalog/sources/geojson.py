@@ -9,9 +9,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.footprints import read_footprints
+from zagg_catalog.geometry.footprints import read_footprints
+from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.sources.assets import text_or_none
-from zagg_catalog.sphere import Floats
 
 
 def footprint_wkb(

@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zagg_catalog.catalog import catalog_schema
+from zagg_catalog.catalog.table import catalog_schema
 from zagg_catalog.cycles import granule_name_columns
 from zagg_catalog.errors import EmptyHarvest
+from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sources.checkpoint import Checkpoint
 from zagg_catalog.sources.garbage import calm_collector
 from zagg_catalog.sources.haul import Haul, OnPage
@@ -30,7 +31,6 @@ from zagg_catalog.sources.search import BoxSearch, Wanted
 from zagg_catalog.sources.sink import Decoder
 from zagg_catalog.sources.spool import Part, Spool, gather
 from zagg_catalog.sources.transport import Transport
-from zagg_catalog.sphere import Ints
 
 # A larger table is not made in memory but in a file that is mapped.
 MOST_IN_MEMORY = 50_000

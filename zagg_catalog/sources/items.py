@@ -11,8 +11,8 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog import ASSET, DATA_ASSETS, catalog_schema, column_values
-from zagg_catalog.footprints import read_footprints
+from zagg_catalog.catalog.table import ASSET, DATA_ASSETS, catalog_schema, column_values
+from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.regions import polygon_to_bbox
 from zagg_catalog.sources.assets import Assets, canonical_assets, text_or_none
 from zagg_catalog.sources.columns import ordinary_items

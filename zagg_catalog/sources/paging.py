@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from zagg_catalog.errors import PagingError
-from zagg_catalog.sources.request import ApiRequest, clean_text, origin_of, without_userinfo
+from zagg_catalog.messages import clean_text, without_userinfo
+from zagg_catalog.sources.request import ApiRequest, origin_of
 from zagg_catalog.sources.transport import Transport
 
 Page = dict[str, Any]

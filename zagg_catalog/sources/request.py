@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlsplit
+
+from zagg_catalog.messages import clean_text
 
 SEARCH_AFTER = "CMR-Search-After"
 DEFAULT_PORTS = {"http": 80, "https": 443}
-
-_SECRET_VALUE = re.compile(
-    r"(?i)\b([\w.-]*(?:token|signature|secret|password|passwd|credential|api[_-]?key|auth|sig)"
-    r"[\w.-]*[\"']?\s*[=:]\s*[\"']?)(?:bearer\s+|basic\s+)?[^\s&\"'#;]+"
-)
-_USERINFO = re.compile(r"//[^/\s@]*@")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 @dataclass(frozen=True)
@@ -62,16 +56,3 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     return scheme, (parts.hostname or "").lower(), parts.port or DEFAULT_PORTS.get(scheme)
-
-
-def without_userinfo(url: str) -> str:
-    """Return a URL without user, password and fragment."""
-    parts: SplitResult = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
-
-
-def clean_text(text: str, *, limit: int = 200) -> str:
-    """Return text fit for a message: on one line, cut, no userinfo, tokens or signatures."""
-    text = _CONTROL.sub(" ", text[: 4 * limit]).strip()
-    text = _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("//", text))
-    return text if len(text) <= limit else text[:limit] + "…"

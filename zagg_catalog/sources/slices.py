@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from zagg_catalog.catalog import Catalog
+from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.sources.items import align_assets, unique_rows
 from zagg_catalog.sources.query import Query

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from zagg_catalog.catalog import Catalog
+from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.checkpoint import Checkpoint
 from zagg_catalog.sources.cmr import cmr_searches
@@ -19,7 +20,6 @@ from zagg_catalog.sources.pool import Pool
 from zagg_catalog.sources.progress import harvest_progress
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.report import HarvestReport
-from zagg_catalog.sources.request import clean_text, without_userinfo
 from zagg_catalog.sources.search import BoxSearch, Wanted
 from zagg_catalog.sources.stac import stac_searches
 from zagg_catalog.sources.transport import Gate, Transport

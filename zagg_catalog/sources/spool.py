@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sources.items import align_assets
-from zagg_catalog.sphere import Ints
 
 # Rows of one file, and how much is kept in memory before files are written.
 PART_ROWS = 4_000

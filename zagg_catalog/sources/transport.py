@@ -16,9 +16,10 @@ import urllib3
 from pystac_client.stac_api_io import StacApiIO
 
 from zagg_catalog.errors import RequestFailed
+from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.answers import TryAgain, parse_body, retry_after, said
-from zagg_catalog.sources.request import ApiRequest, clean_text, origin_of, without_userinfo
+from zagg_catalog.sources.request import ApiRequest, origin_of
 
 try:
     PACKAGE_VERSION = version("zagg-catalog")

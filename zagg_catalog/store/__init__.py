@@ -15,7 +15,7 @@ from zagg_catalog.store.keys import (
     pointer_key,
 )
 from zagg_catalog.store.local import LocalStore
-from zagg_catalog.store.location import open_store
+from zagg_catalog.store.open import open_store
 
 __all__ = [
     "KeyParts",

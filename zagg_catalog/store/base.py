@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zagg_catalog.errors import CorruptObject, InvalidName, PointerConflict
-from zagg_catalog.store.digest import Source, digest_file, digest_of
+from zagg_catalog.files import Content, digest_file, digest_of
 from zagg_catalog.store.keys import check_digest, check_key, check_suffix, digest_in
 
 if TYPE_CHECKING:
     import pyarrow.fs
 
-Content = bytes | str | os.PathLike[str]
+ContentLike = bytes | str | os.PathLike[str]
 
 
 class UnsafeStoreWarning(UserWarning):
@@ -105,7 +105,7 @@ class Store(ABC):
 
     url: str
 
-    def put(self, folder: str, source: Content, suffix: str) -> ObjectRef:
+    def put(self, folder: str, source: ContentLike, suffix: str) -> ObjectRef:
         """Store an object in a folder, under its own digest.
 
         Parameters
@@ -131,10 +131,10 @@ class Store(ABC):
         """
         check_suffix(suffix)
         check_key(folder)
-        content = Source(source)
+        content = Content(source)
         return self._put(check_key(f"{folder}/{content.digest}{suffix}"), content)
 
-    def put_object(self, key: str, source: Content) -> ObjectRef:
+    def put_object(self, key: str, source: ContentLike) -> ObjectRef:
         """Store an object under a key that ends with its digest.
 
         Raises
@@ -146,7 +146,7 @@ class Store(ABC):
         StoreUnavailable
             If the store cannot be written.
         """
-        expected, content = self._digest(key), Source(source)
+        expected, content = self._digest(key), Content(source)
         if content.digest != expected:
             raise CorruptObject(
                 f"Nothing was stored under {key}: it names SHA-256 {expected} and the content has"
@@ -196,7 +196,7 @@ class Store(ABC):
         return target
 
     @abstractmethod
-    def _put(self, key: str, content: Source) -> ObjectRef: ...
+    def _put(self, key: str, content: Content) -> ObjectRef: ...
 
     @abstractmethod
     def _get(self, key: str, expected: str) -> bytes: ...

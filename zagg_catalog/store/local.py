@@ -11,15 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zagg_catalog.errors import ObjectMissing, StoreUnavailable
-from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, conflict, token_of
-from zagg_catalog.store.digest import BLOCK, Source, check_digest_of, digest_file, digest_of, reason
-from zagg_catalog.store.files import (
+from zagg_catalog.files import (
+    BLOCK,
     TEMPORARY,
-    beside,
+    Content,
+    check_digest_of,
+    digest_file,
+    digest_of,
     locked,
+    reason,
     rename_synced,
+    temporary_beside,
     write_synced,
 )
+from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, conflict, token_of
 from zagg_catalog.store.keys import check_key
 
 if TYPE_CHECKING:
@@ -39,12 +44,12 @@ class LocalStore(Store):
         self.root = Path(root).expanduser().absolute()
         self.url = str(self.root)
 
-    def _put(self, key: str, content: Source) -> ObjectRef:
+    def _put(self, key: str, content: Content) -> ObjectRef:
         path = self.root / key
         with self._explained(key, "write"):
             if self._complete(path, content):
                 return ObjectRef(key, content.digest, content.size, written=False)
-            with beside(path) as temporary:
+            with temporary_beside(path) as temporary:
                 write_synced(temporary, content.checked_blocks())
                 with locked(path.parent):
                     # Of writers that meet, the first one to hold the lock wrote the object.
@@ -62,7 +67,7 @@ class LocalStore(Store):
     def _download(self, key: str, expected: str, target: Path) -> None:
         with self._explained(key, "read"):
             file = (self.root / key).open("rb")
-        with file, self._explained(key, "copy"), beside(target) as temporary:
+        with file, self._explained(key, "copy"), temporary_beside(target) as temporary:
             write_synced(temporary, iter(lambda: file.read(BLOCK), b""))
             check_digest_of(key, expected, digest_file(temporary)[0])
             rename_synced(temporary, target)
@@ -102,7 +107,7 @@ class LocalStore(Store):
     def swap_pointer(self, key: str, value: bytes, expected: str | None) -> str:
         """Replace a pointer if it is still the version that was read; see `Store`."""
         path = self.root / check_key(key)
-        with self._explained(key, "write"), beside(path) as temporary:
+        with self._explained(key, "write"), temporary_beside(path) as temporary:
             write_synced(temporary, [value])
             with locked(path.parent):
                 current = self.read_pointer(key)
@@ -138,7 +143,7 @@ class LocalStore(Store):
         return path.relative_to(self.root).as_posix()
 
     @staticmethod
-    def _complete(path: Path, content: Source) -> bool:
+    def _complete(path: Path, content: Content) -> bool:
         """Say whether the file is there with the right content, read again."""
         facts = _facts(path)
         if facts is None or facts.st_size != content.size:

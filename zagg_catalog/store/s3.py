@@ -14,17 +14,26 @@ from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 
 from zagg_catalog.errors import ObjectMissing, StoreUnavailable, UnsafePointerStore
+from zagg_catalog.files import (
+    BLOCK,
+    Content,
+    check_digest_of,
+    digest_file,
+    digest_of,
+    reason,
+    rename_synced,
+    temporary_beside,
+    write_synced,
+)
 from zagg_catalog.settings import Settings
 from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, conflict
 from zagg_catalog.store.client import endpoint_name, make_client, make_session
-from zagg_catalog.store.digest import BLOCK, Source, check_digest_of, digest_file, digest_of, reason
-from zagg_catalog.store.files import beside, rename_synced, write_synced
 from zagg_catalog.store.keys import check_key
-from zagg_catalog.store.probe import is_safe
-from zagg_catalog.store.refusal import (
+from zagg_catalog.store.s3_errors import (
     code_of,
     explained,
     is_missing,
+    is_safe,
     knows_no_condition,
     lost_condition,
     status_of,
@@ -67,12 +76,12 @@ class S3Store(Store):
         self._conditional = True
         self._bucket_seen = False
 
-    def _put(self, key: str, content: Source) -> ObjectRef:
+    def _put(self, key: str, content: Content) -> ObjectRef:
         with self._explained(f"write {key}"):
             written = not self._complete(key, content) and self._create(key, content)
         return ObjectRef(key, content.digest, content.size, written=written)
 
-    def _create(self, key: str, content: Source) -> bool:
+    def _create(self, key: str, content: Content) -> bool:
         """Upload an object unless someone else does so first; say whether it was us."""
         for race in range(_RACES):
             try:
@@ -97,7 +106,7 @@ class S3Store(Store):
             transient=True,
         )
 
-    def _complete(self, key: str, content: Source) -> bool:
+    def _complete(self, key: str, content: Content) -> bool:
         """Say whether an object is there, by its size and the digest recorded with it."""
         facts = self._head(key)
         if facts is None or facts["ContentLength"] != content.size:
@@ -120,7 +129,7 @@ class S3Store(Store):
             write_synced(temporary, answer["Body"].iter_chunks(BLOCK))
 
         try:
-            with beside(target) as temporary:
+            with temporary_beside(target) as temporary:
                 self._reading(key, copy)
                 check_digest_of(key, expected, digest_file(temporary)[0])
                 rename_synced(temporary, target)

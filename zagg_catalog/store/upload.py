@@ -9,14 +9,14 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from zagg_catalog.store.digest import Source
+from zagg_catalog.files import Content
 
 PART_SIZE = 8 << 20
 MAX_PARTS = 10_000
 DIGEST_FIELD = "sha256"
 
 
-def upload(client: Any, bucket: str, key: str, content: Source, condition: dict[str, str]) -> None:
+def upload(client: Any, bucket: str, key: str, content: Content, condition: dict[str, str]) -> None:
     """Store content under a key, with its digest as metadata.
 
     Parameters
@@ -52,7 +52,7 @@ def upload(client: Any, bucket: str, key: str, content: Source, condition: dict[
 
 
 def _upload_parts(
-    client: Any, bucket: str, key: str, content: Source, condition: dict[str, str]
+    client: Any, bucket: str, key: str, content: Content, condition: dict[str, str]
 ) -> None:
     """Send the parts one after another, then make them one object."""
     where = {"Bucket": bucket, "Key": key}
@@ -67,7 +67,7 @@ def _upload_parts(
         raise
 
 
-def _send_parts(client: Any, where: dict[str, str], content: Source) -> list[dict[str, Any]]:
+def _send_parts(client: Any, where: dict[str, str], content: Content) -> list[dict[str, Any]]:
     """Send the parts, and return what the server needs to put them together."""
     length = max(PART_SIZE, -(-content.size // MAX_PARTS))
     parts = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, ConfigDict, Field
 
 from zagg_catalog.errors import PointerConflict
-from zagg_catalog.releases.canonical import canonical_json
+from zagg_catalog.jsonio import canonical_json
 from zagg_catalog.store import Store, check_key
 from zagg_catalog.watch.cursor import Cursor, load, read_cursor
 from zagg_catalog.watch.notice import read_notice_id

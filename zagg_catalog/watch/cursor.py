@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from zagg_catalog.errors import InvalidCursor
-from zagg_catalog.releases.canonical import canonical_json
+from zagg_catalog.jsonio import canonical_json
 from zagg_catalog.store import Pointer, Store, check_key
 from zagg_catalog.watch.notice import Why
 

@@ -77,7 +77,7 @@ def read_notice_id(notice: str, product: str, cycle: int) -> tuple[str, int] | N
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notice:
+class CycleAvailable:
     """A cycle is available.
 
     Parameters
@@ -137,7 +137,7 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overdue:
+class CycleOverdue:
     """A cycle is late.
 
     Parameters

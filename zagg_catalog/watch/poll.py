@@ -14,7 +14,7 @@ from zagg_catalog.watch.cursor import Cursor, CycleState, Given, read_cursor, wr
 from zagg_catalog.watch.expected import expected_count
 from zagg_catalog.watch.judge import due_date, is_overdue, reason
 from zagg_catalog.watch.look import look
-from zagg_catalog.watch.notice import Notice, Overdue, Why, notice_id
+from zagg_catalog.watch.notice import CycleAvailable, CycleOverdue, Why, notice_id
 from zagg_catalog.watch.rules import WatchRules
 
 # About how long NSIDC takes to publish what was measured.
@@ -40,8 +40,8 @@ class Poll:
     """
 
     cursor: Cursor
-    notices: tuple[Notice, ...] = ()
-    overdue: tuple[Overdue, ...] = ()
+    notices: tuple[CycleAvailable, ...] = ()
+    overdue: tuple[CycleOverdue, ...] = ()
     written: bool = False
     requests: int = 0
 
@@ -121,7 +121,7 @@ def _settled(store: Store, cursor: Cursor) -> Cursor:
 
 def _given(
     store: Store, cursor: Cursor, rules: WatchRules, now: datetime
-) -> tuple[Cursor, tuple[Notice, ...]]:
+) -> tuple[Cursor, tuple[CycleAvailable, ...]]:
     """Return the notices to give, and the cursor that knows of them."""
     counts = {cycle: state.count for cycle, state in cursor.cycles.items()}
     whole = {cycle: expected_count(cycle, counts, now) for cycle in counts}
@@ -177,9 +177,11 @@ def _next(state: CycleState, why: Why, now: datetime) -> Given:
     return Given(number=number, why=why, version=state.version, count=state.count, at=now)
 
 
-def _notice(cursor: Cursor, cycle: int, given: Given, why: Why, whole: float | None) -> Notice:
+def _notice(
+    cursor: Cursor, cycle: int, given: Given, why: Why, whole: float | None
+) -> CycleAvailable:
     state = cursor.cycles[cycle]
-    return Notice(
+    return CycleAvailable(
         product=cursor.product,
         cycle=cycle,
         why=why,
@@ -190,7 +192,9 @@ def _notice(cursor: Cursor, cycle: int, given: Given, why: Why, whole: float | N
     )
 
 
-def _late(cursor: Cursor, rules: WatchRules, now: datetime) -> tuple[Cursor, tuple[Overdue, ...]]:
+def _late(
+    cursor: Cursor, rules: WatchRules, now: datetime
+) -> tuple[Cursor, tuple[CycleOverdue, ...]]:
     """Return the cycles to call overdue, and the cursor that knows of them."""
     counts = {cycle: state.count for cycle, state in cursor.cycles.items()}
     states, late = {}, []
@@ -209,10 +213,10 @@ def _overdue(
     rules: WatchRules,
     counts: dict[int, int],
     now: datetime,
-) -> Overdue:
+) -> CycleOverdue:
     due = due_date(cycle, rules)
     assert due is not None  # else it would not be overdue
-    return Overdue(
+    return CycleOverdue(
         product=product,
         cycle=cycle,
         due=due,

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zagg_catalog.footprints import Footprints
+from zagg_catalog.geometry.footprints import Footprints
+from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Near
+from zagg_catalog.shardmap.cell_index import View
 from zagg_catalog.shardmap.cells import Cells
-from zagg_catalog.shardmap.kept import View
-from zagg_catalog.sphere import Ints
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,11 +10,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from zagg_catalog.geometry.plane import Geometries, unit_vectors
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between, runs
 from zagg_catalog.grids.blocks import Block
 from zagg_catalog.grids.healpix import LARGEST_RADIUS
-from zagg_catalog.grids.plane import Geometries, unit_vectors
 from zagg_catalog.shardmap.cells import ORDER, Cells, words_of
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints, angle_between, runs
 
 # No cell reaches further from its centre, radians.
 _RADIUS = LARGEST_RADIUS / 2**ORDER

@@ -8,16 +8,16 @@ import mortie
 import numpy as np
 from numpy.typing import NDArray
 
-from zagg_catalog.footprints import Footprints
+from zagg_catalog.geometry.footprints import Footprints
+from zagg_catalog.geometry.healpix_walk import Area, walk
+from zagg_catalog.geometry.plane import ring_edges
+from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids import HealpixGrid
 from zagg_catalog.grids.base import Near
-from zagg_catalog.grids.plane import ring_edges
-from zagg_catalog.grids.walk import Area, walk
 from zagg_catalog.shardmap import cells as footprint_cells
 from zagg_catalog.shardmap.backends.base import Found, Plan
+from zagg_catalog.shardmap.cell_index import View
 from zagg_catalog.shardmap.cells import ORDER, Cells, coarse_numbers, cover, may_hold
-from zagg_catalog.shardmap.kept import View
-from zagg_catalog.sphere import Ints
 
 
 class Mortie:

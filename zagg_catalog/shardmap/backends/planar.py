@@ -10,15 +10,15 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.footprints import Footprints
+from zagg_catalog.geometry.footprints import Footprints
+from zagg_catalog.geometry.plane import Geometries
+from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids import RectilinearGrid
 from zagg_catalog.grids.base import Near
 from zagg_catalog.grids.blocks import Block
-from zagg_catalog.grids.plane import Geometries
 from zagg_catalog.shardmap.backends.base import Found, Plan
 from zagg_catalog.shardmap.backends.celltiles import CellTiles, TilePairs
-from zagg_catalog.shardmap.kept import View
-from zagg_catalog.sphere import Ints
+from zagg_catalog.shardmap.cell_index import View
 
 _Block = tuple[Block, Geometries, CellTiles]
 # Tiles of the last few grids and regions, for the next catalog.

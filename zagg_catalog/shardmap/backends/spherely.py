@@ -11,11 +11,11 @@ import shapely
 from numpy.typing import NDArray
 
 from zagg_catalog.errors import MissingBackend
-from zagg_catalog.footprints import Footprints, ragged_rings
+from zagg_catalog.geometry.footprints import Footprints, ragged_rings
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
 from zagg_catalog.grids.base import Near
 from zagg_catalog.shardmap.backends.base import Backend, Found, Plan
-from zagg_catalog.shardmap.kept import View
-from zagg_catalog.sphere import EARTH_RADIUS, Floats, Ints
+from zagg_catalog.shardmap.cell_index import View
 
 Geographies = NDArray[np.object_]
 

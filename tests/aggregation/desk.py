@@ -1,0 +1,172 @@
+"""An aggregator's desk: a store with releases, its own registry, and a zagg that is watched."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from tests.releases import inputs
+from zagg_catalog import ShardMap
+from zagg_catalog.aggregation.request import PickupRequest
+from zagg_catalog.aggregation.run import PickupResult, pick_up
+from zagg_catalog.aggregation.zagg import ZaggAnswer, ZaggCall
+from zagg_catalog.registry import Registry, load_registry
+from zagg_catalog.releases import Acknowledgement, GridBuild, Published, ReleaseKey
+from zagg_catalog.releases import publish as publish_release
+from zagg_catalog.releases.pickups import PickupHistory, load_acknowledgement, read_standing
+from zagg_catalog.store import Store, open_store
+
+SLOT = ReleaseKey(*inputs.SLOT)
+GRIDS = ("healpix", "plate")
+
+_HEAD = """data_source:
+  reader: h5coro
+  driver: s3
+  groups: [gt1l]
+  coordinates:
+    latitude: "/{group}/land_ice_segments/latitude"
+    longitude: "/{group}/land_ice_segments/longitude"
+  variables:
+    h_li: "/{group}/land_ice_segments/h_li"
+aggregation:
+  variables:
+    count: {function: len, source: h_li, dtype: int32, fill_value: 0}
+"""
+CONFIGS = {
+    "healpix": _HEAD + "output:\n  grid: {type: healpix, parent_order: 5, child_order: 8}\n",
+    "plate": _HEAD + "output:\n  grid: {type: rectilinear, crs: EPSG:4326, resolution: 0.1,"
+    " bounds: [-10, -10, 30, 10], chunk_shape: [10, 10]}\n",
+}
+# Granule number → revision. `more` has a granule more and one revised, `fewer` lost the first.
+CATALOGS = {
+    "first": dict.fromkeys(range(6), 1),
+    "more": dict.fromkeys(range(7), 1) | {3: 2},
+    "most": dict.fromkeys(range(8), 1) | {3: 2},
+    "fewer": dict.fromkeys(range(1, 6), 1),
+}
+BOX = "[-1, -1, 28, 2]"
+REGION = [([-1, -1, 2, 2], [-1, 28, 28, -1])]
+
+
+def write_inputs(folder: Path) -> None:
+    """Write the catalogs, and a map of each for every grid."""
+    for grid, config in CONFIGS.items():
+        (folder / f"{grid}.yaml").write_text(config)
+    for name, numbers in CATALOGS.items():
+        catalog = inputs.make(numbers)
+        catalog.to_geoparquet(folder / f"{name}.parquet")
+        for grid in GRIDS:
+            build = GridBuild(grid, folder / f"{grid}.yaml")
+            built = ShardMap.build(catalog, build.output_grid, region=REGION)
+            built.to_parquet(folder / f"{name}-{grid}.parquet")
+
+
+class Desk:
+    """What a test acts on; `calls` are the calls of the zagg that `watched` puts in place."""
+
+    def __init__(self, inputs_folder: Path, folder: Path, store_url: str | None = None) -> None:
+        self.inputs, self.folder = inputs_folder, folder
+        self.store_url = store_url or str(folder / "store")
+        self.registry_file = folder / "registry.yaml"
+        self.calls: list[ZaggCall] = []
+        self.handed: list[list[int]] = []
+        self.ending: Exception | None = None
+        self.summary: dict = {}
+        for grid, config in CONFIGS.items():
+            (folder / f"{grid}.yaml").write_text(config)
+        self.register(*GRIDS)
+
+    @property
+    def store(self) -> Store:
+        return open_store(self.store_url)
+
+    @property
+    def registry(self) -> Registry:
+        return load_registry(self.registry_file, tolerate_broken_grids=True)
+
+    def register(self, *grids: str, region: str = "antarctica") -> None:
+        entry = "{{config: {0}.yaml, products: [ATL06_007], region: {1}}}"
+        lines = [f"  {grid}: {entry.format(grid, region)}" for grid in grids]
+        boxes = f"regions: {{antarctica: {{bbox: {BOX}}}, greenland: {{bbox: {BOX}}}}}"
+        self.registry_file.write_text("\n".join([boxes, "grids:", *lines]))
+
+    def configure(self, grid: str, old: str, new: str) -> None:
+        """Change the aggregator's own config of a grid."""
+        path = self.folder / f"{grid}.yaml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def publish(self, name: str, *, failed: tuple[str, ...] = (), **options) -> Published:
+        builds = [
+            GridBuild(grid, self.inputs / f"{grid}.yaml", error="Out of memory.")
+            if grid in failed
+            else GridBuild(
+                grid,
+                self.inputs / f"{grid}.yaml",
+                shard_map=ShardMap.from_parquet(self.inputs / f"{name}-{grid}.parquet"),
+            )
+            for grid in GRIDS
+        ]
+        catalog = self.inputs / f"{name}.parquet"
+        given = {"catalog": catalog, "maps": builds, "region": inputs.REGION}
+        return publish_release(self.store, **(given | options))
+
+    def order(self, grid: str = "healpix", **changes) -> PickupRequest:
+        given = {
+            "slot": SLOT,
+            "grid": grid,
+            "folder": self.folder / "work",
+            "by": "someone@somewhere",
+            "lease": timedelta(seconds=30),
+            "patience": 0.0,
+            "timeout": 60.0,
+        }
+        return PickupRequest(**(given | changes))
+
+    def pick(self, grid: str = "healpix", **changes) -> PickupResult:
+        return pick_up(self.store, self.order(grid, **changes), self.registry)
+
+    def aggregate(self, grid: str = "healpix", **changes) -> PickupResult:
+        """Pick up in earnest."""
+        return self.pick(grid, **({"dry_run": False, "output": str(self.folder / "out")} | changes))
+
+    def standing(self, grid: str = "healpix") -> PickupHistory:
+        return read_standing(self.store, SLOT, grid)[0]
+
+    def said(self, grid: str = "healpix") -> Acknowledgement:
+        """The newest acknowledgement."""
+        key = self.standing(grid).entries[0].key
+        return load_acknowledgement(self.store.get(key))
+
+    def files(self) -> dict[str, int]:
+        root = Path(self.store_url)
+        return {
+            str(path.relative_to(root)): path.stat().st_mtime_ns
+            for path in root.rglob("*")
+            if path.is_file() and not path.name.startswith(".")
+        }
+
+    def zagg(self, call: ZaggCall, folder: Path, **_: object) -> ZaggAnswer:
+        """Stand in for zagg: read what it would read, and say what it would say."""
+        document = json.loads(Path(call.catalog).read_text())
+        self.calls.append(call)
+        self.handed.append(document["shard_keys"])
+        if self.ending is not None:
+            raise self.ending
+        summary = {"total_cells": len(document["shard_keys"]), "dry_run": call.dry_run}
+        return ZaggAnswer(
+            version="0.61.0",
+            signature=document["grid_signature"],
+            summary=summary | self.summary,
+        )
+
+
+def alter(path: str | os.PathLike[str]) -> None:
+    """Change one byte in the middle of a file."""
+    file = Path(path)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))

@@ -1,0 +1,43 @@
+"""The same on S3: claims and acknowledgements by conditional writes."""
+
+import threading
+
+import pytest
+
+from tests.aggregation.desk import SLOT, Desk
+from tests.store import servers
+from tests.store.conftest import moto, s3_place
+from zagg_catalog.aggregation import run as pick
+from zagg_catalog.releases import verify
+
+__all__ = ["moto", "s3_place"]
+
+
+@pytest.fixture
+def desk(pickup_inputs, tmp_path, s3_place, moto, monkeypatch) -> Desk:
+    monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", moto.endpoint)
+    monkeypatch.setenv("ZAGG_CATALOG_S3_ACCESS_KEY_ID", servers.KEY_ID)
+    monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", servers.SECRET)
+    found = Desk(pickup_inputs, tmp_path, s3_place.url)
+    monkeypatch.setattr(pick, "run_zagg", found.zagg)
+    return found
+
+
+@pytest.mark.integration
+def test_a_release_in_a_bucket_is_picked_up_once_however_many_ask(desk):
+    desk.publish("first")
+    found = []
+    askers = [threading.Thread(target=lambda: found.append(desk.aggregate())) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert len(found) == 4
+    assert [one.status for one in found].count("done") == 1
+    assert len(desk.calls) == 1
+    (entry,) = desk.standing().entries
+    assert (entry.outcome, desk.standing().claim) == ("aggregated", None)
+    keys = {info.key for info in desk.store.list("pickups")}
+    assert keys == {entry.key, SLOT.pickup_pointer("healpix")}
+    assert servers.SECRET not in desk.store.get(entry.key).decode()
+    assert verify(desk.store).clean

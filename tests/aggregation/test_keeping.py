@@ -1,0 +1,146 @@
+"""Acknowledgements beside the releases: verify, gc, diff and rollback know them, and show tells."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.aggregation.desk import GRIDS, SLOT, alter
+from tests.releases import inputs
+from zagg_catalog.aggregation.lease import Place, claim_grid
+from zagg_catalog.cli import main
+from zagg_catalog.errors import InvalidRelease
+from zagg_catalog.releases import collect_garbage, rollback, verify
+from zagg_catalog.releases.pickups import PickupAttempt
+
+LATER = datetime.now(UTC) + timedelta(days=400)
+
+
+def sweep(desk, **options):
+    return collect_garbage(desk.store, delete=True, clock=lambda: LATER, **options)
+
+
+def command(desk, name, *arguments):
+    return main(["release", name, *arguments, "--store", desk.store_url])
+
+
+SLOT_FLAGS = ["--product", SLOT.product, "--region", SLOT.region, "--cycle", str(SLOT.cycle)]
+
+
+def test_a_store_with_pickups_verifies_and_holds_no_garbage(desk):
+    desk.publish("first")
+    desk.pick()
+    desk.aggregate("plate")
+    assert verify(desk.store).clean
+    assert verify(desk.store, *inputs.SLOT).clean
+    before = desk.files()
+    assert sweep(desk).objects == []
+    assert desk.files() == before
+
+
+def test_an_altered_or_missing_acknowledgement_is_found(desk):
+    desk.publish("first")
+    desk.pick()
+    desk.pick("plate")
+    first, second = (Path(desk.store_url, desk.standing(grid).entries[0].key) for grid in GRIDS)
+    alter(first)
+    second.unlink()
+    found = {finding.key: finding.problem for finding in verify(desk.store).findings}
+    assert first.name.split(".")[0] in found[desk.standing().entries[0].key]
+    assert "which is not there" in found[SLOT.pickup_pointer("plate")]
+
+
+def test_a_standing_that_says_nothing_readable_is_found_and_stops_gc(desk):
+    desk.publish("first")
+    desk.pick()
+    Path(desk.store_url, SLOT.pickup_pointer("healpix")).write_text("{}")
+    assert "no schema_version" in verify(desk.store).findings[0].problem
+    with pytest.raises(InvalidRelease, match="no schema_version"):
+        sweep(desk)
+
+
+def test_acknowledgements_that_no_pointer_names_are_garbage(desk):
+    """Of a run that was killed between the two writes."""
+    desk.publish("first")
+    picked = desk.pick()
+    loose = picked.acknowledgement.model_copy(update={"by": "someone else"})
+    ref = desk.store.put(SLOT.pickup_folder_of("healpix"), loose.to_bytes(), ".json")
+    assert verify(desk.store).clean
+    assert [info.key for info in sweep(desk).objects] == [ref.key]
+    assert desk.store.exists(picked.entry.key)
+
+
+def test_gc_keeps_what_an_output_was_made_from_and_what_is_being_picked_up(desk):
+    partial = desk.publish("first", failed=("plate",))
+    claimed = desk.publish("more", failed=("plate",))
+    old = desk.publish("most", failed=("plate",))
+    desk.aggregate(release=partial.digest, allow_partial=True)
+    place = Place(store=desk.store, slot=SLOT, grid="plate")
+    now = datetime.now(UTC)
+    attempt = PickupAttempt(release=claimed.digest, dry_run=True, by="me", began_at=now)
+    claim_grid(place, attempt, patience=0)
+    garbage = sweep(desk, releases_after=timedelta(days=1))
+    assert [info.key for info in garbage.releases] == [old.key]
+    assert desk.store.exists(partial.key)
+    assert desk.store.exists(claimed.key)
+
+
+def test_a_rollback_leaves_pickups_as_they_are(desk):
+    first = desk.publish("first")
+    desk.pick()
+    before = desk.standing()
+    desk.publish("more")
+    rollback(desk.store, *inputs.SLOT, first.digest)
+    assert desk.standing() == before
+    assert verify(desk.store).clean
+
+
+def test_show_tells_whether_a_release_was_picked_up(desk, capsys):
+    desk.publish("first")
+    desk.pick()
+    desk.configure("plate", "resolution: 0.1", "resolution: 0.2")
+    desk.pick("plate")
+    assert command(desk, "show", *SLOT_FLAGS) == 0
+    lines = capsys.readouterr().out.splitlines()
+    healpix = next(line for line in lines if line.startswith("healpix"))
+    assert "dry run 20" in healpix
+    assert any("refused 20" in line for line in lines)
+    assert command(desk, "show", *SLOT_FLAGS, "--json") == 0
+    pickups = json.loads(capsys.readouterr().out)["pickups"]
+    assert pickups["healpix"]["outcome"] == "checked"
+    assert not pickups["healpix"]["picked_up"], "a dry run aggregates nothing"
+    assert pickups["plate"]["outcome"] == "refused"
+    assert "defines another grid" in pickups["plate"]["reason"]
+    assert desk.aggregate().status == "done"
+    command(desk, "show", *SLOT_FLAGS, "--json")
+    said = json.loads(capsys.readouterr().out)["pickups"]["healpix"]
+    assert (said["picked_up"], said["outcome"]) == (True, "aggregated")
+    assert (said["by"], said["under_way"]) == ("someone@somewhere", None)
+    assert desk.store.exists(said["acknowledgement"])
+
+
+def test_show_tells_who_is_at_it(desk, capsys):
+    published = desk.publish("first")
+    place = Place(store=desk.store, slot=SLOT, grid="healpix")
+    now = datetime.now(UTC)
+    attempt = PickupAttempt(release=published.digest, dry_run=False, by="me@here", began_at=now)
+    with claim_grid(place, attempt, patience=0):
+        command(desk, "show", *SLOT_FLAGS)
+    assert "under way, by me@here" in capsys.readouterr().out
+
+
+def test_list_tells_of_each_release(desk, capsys):
+    desk.publish("first")
+    desk.aggregate()
+    desk.aggregate("plate")
+    second = desk.publish("more")
+    desk.pick()
+    assert command(desk, "list") == 0
+    out = capsys.readouterr().out
+    assert "2 of 2" in out
+    assert "dry run 1 of 2" in out
+    command(desk, "list", "--json")
+    listed = {one["digest"]: one["pickups"] for one in json.loads(capsys.readouterr().out)}
+    assert listed[second.digest]["healpix"]["outcome"] == "checked"
+    assert listed[second.digest]["plate"]["outcome"] is None

@@ -1,0 +1,1 @@
+"""Geometry: points, rings and planes, and the HEALPix cells that edges pass through."""

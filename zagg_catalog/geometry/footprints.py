@@ -1,0 +1,289 @@
+"""Footprints: a WKB column as ragged rings, with what is wrong with each named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import mortie
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from zagg_catalog.geometry.plane import ring_edges
+from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, ring_areas, runs, to_xyz
+
+# Vertices closer than this are one vertex: 1e-9 rad is 6 mm on the ground.
+SAME_VERTEX = 1e-9
+# Two vertices this near to opposite, radians, have no great circle between them.
+OPPOSITE = 1e-6
+HALF = 2.0 * np.pi  # steradians
+UNSURE = 0.01
+# Rings of more vertices are tested one by one; sides of edges computed at once.
+_MOST_VERTICES = 200
+_MOST_SIDES = 500_000
+# A product of two triple products is known to this; each is known to about 1e-16.
+_ROUNDING = 1e-15
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Footprints:
+    """Exterior rings of many granules, ready for a geometry kernel.
+
+    Parameters
+    ----------
+    lats, lons : ndarray of float64, shape (vertices,)
+        Degrees, WGS84. Rings are not closed; repeated vertices are removed.
+    offsets : ndarray of int64, shape (rings + 1,)
+        Ring i is ``[offsets[i]:offsets[i + 1]]``.
+    granule : ndarray of int64, shape (rings,)
+        Row of the granule that each ring belongs to, ascending; several for a MultiPolygon.
+    problems : dict of int to str
+        Rows that have no usable ring, and why.
+    repaired : dict of int to str
+        Rows whose ring was mended, and how.
+    breadth : ndarray of float64, shape (rings,), optional
+        Metres; no circle of a greater diameter fits into the ring. Not known where infinite.
+    """
+
+    lats: Floats
+    lons: Floats
+    offsets: Ints
+    granule: Ints
+    problems: dict[int, str]
+    repaired: dict[int, str] = field(default_factory=dict)
+    breadth: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.granule)
+
+    def rings_of(self, rows: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
+        """Return the rings of granules asked for by their rows, and how many rings each has."""
+        first, last = (np.searchsorted(self.granule, rows, side=side) for side in ("left", "right"))
+        return runs(first, last), last - first
+
+    def take(self, rings: Ints) -> Footprints:
+        """Return some of the rings, in the order asked for."""
+        counts = np.diff(self.offsets)[rings]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        vertex = runs(self.offsets[rings], self.offsets[rings + 1])
+        return Footprints(
+            lats=self.lats[vertex],
+            lons=self.lons[vertex],
+            offsets=offsets,
+            granule=self.granule[rings],
+            problems=self.problems,
+            repaired=self.repaired,
+            breadth=None if self.breadth is None else self.breadth[rings],
+        )
+
+
+def ragged_rings(lats: list[Floats], lons: list[Floats]) -> tuple[Floats, Floats, Ints]:
+    """Return rings as flat lats, lons and offsets, repeated vertices removed."""
+    if not lats:
+        return np.empty(0), np.empty(0), np.zeros(1, dtype=np.int64)
+    lat, lon = np.concatenate(lats), np.concatenate(lons)
+    ring = np.repeat(np.arange(len(lats)), [len(one) for one in lats])
+    keep = _distinct(lat, lon, ring)
+    counts = np.bincount(ring[keep], minlength=len(lats))
+    return lat[keep], lon[keep], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
+    """Read and screen a column of WKB footprints.
+
+    Parameters
+    ----------
+    wkb : ndarray of object, shape (granules,)
+        WKB bytes or None; longitude before latitude. Holes are ignored, so that a footprint
+        is never smaller than the granule.
+
+    Returns
+    -------
+    Footprints
+        Every usable ring; a granule with a ring that is not usable is in ``problems`` whole.
+
+    Notes
+    -----
+    Closing and repeated vertices go, either orientation is taken, and the smaller side of a
+    ring is meant. A ring that crosses itself is mended where only one shape can be meant: see
+    `mend`. A ring is not usable with fewer than three distinct vertices, one that is not a
+    place, two neighbours at opposite ends of the Earth, or an area that is half the Earth's to
+    one per cent, so that no side is the smaller.
+    """
+    with np.errstate(invalid="ignore"):  # NaN coordinates are reported below
+        geometries = shapely.from_wkb(wkb, on_invalid="ignore")
+    problems = _missing(wkb, geometries)
+    parts, granule = shapely.get_parts(geometries, return_index=True)
+    polygonal = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    parts, granule = parts[polygonal], granule[polygonal].astype(np.int64)
+    coordinates, ring_of_vertex = shapely.get_coordinates(
+        shapely.get_exterior_ring(parts), return_index=True
+    )
+    lons, lats = coordinates[:, 0].copy(), coordinates[:, 1].copy()
+    bad = _bad_vertices(lats, lons)
+    keep = _distinct(lats, lons, ring_of_vertex)
+    counts = np.bincount(ring_of_vertex[keep], minlength=len(parts))
+    areal = _has_third_vertex(lats[keep], lons[keep], counts)
+    for ring in np.unique(ring_of_vertex[bad]):
+        problems[int(granule[ring])] = "a vertex is not a finite latitude and longitude"
+    for ring in np.flatnonzero(~areal):
+        problems.setdefault(int(granule[ring]), "fewer than three distinct vertices")
+    good = ~np.isin(granule, np.fromiter(problems, np.int64, len(problems)))
+    keep &= good[ring_of_vertex]
+    return _screened(
+        Footprints(
+            lats=lats[keep],
+            lons=lons[keep],
+            offsets=np.concatenate([[0], np.cumsum(counts[good])]).astype(np.int64),
+            granule=granule[good],
+            problems=problems,
+        )
+    )
+
+
+def _screened(footprints: Footprints) -> Footprints:
+    """Mend rings that cross themselves, and leave out those whose inside is not certain."""
+    lats, lons = footprints.lats, footprints.lons
+    problems, repaired = footprints.problems, footprints.repaired
+    start, end, ring = ring_edges(lats, lons, footprints.offsets)
+    opposite = np.einsum("ij,ij->i", start, end) < -np.cos(OPPOSITE)
+    for row in footprints.granule[ring[opposite]].tolist():
+        problems[row] = "two neighbouring vertices are at opposite ends of the Earth"
+    mended = False
+    for i in np.flatnonzero(~surely_simple(start, footprints.offsets)):
+        part = slice(footprints.offsets[i], footprints.offsets[i + 1])
+        row = int(footprints.granule[i])
+        if row in problems or mortie.ring_is_simple(lats[part], lons[part]):
+            continue
+        order, how = mend(lats[part], lons[part])
+        if order is None:
+            problems[row] = how
+            continue
+        mended = True
+        repaired[row] = how
+        lats[part], lons[part] = lats[part][order], lons[part][order]
+    if mended:
+        start, end, ring = ring_edges(lats, lons, footprints.offsets)
+    areas = ring_areas(start, end, ring, len(footprints))
+    for row in footprints.granule[areas > HALF * (1.0 - UNSURE)].tolist():
+        problems.setdefault(row, "the footprint is half the Earth, so that no side is the smaller")
+    if not problems:
+        return footprints
+    bad = np.fromiter(problems, np.int64, len(problems))
+    return footprints.take(np.flatnonzero(~np.isin(footprints.granule, bad)))
+
+
+def surely_simple(xyz: Floats, offsets: Ints) -> NDArray[np.bool_]:
+    """Return which rings certainly do not cross themselves; a quick test of many at once.
+
+    Parameters
+    ----------
+    xyz : ndarray of float64, shape (vertices, 3)
+        Unit vectors.
+    offsets : ndarray of int64, shape (rings + 1,)
+        Where each ring's vertices start.
+
+    Returns
+    -------
+    ndarray of bool, shape (rings,)
+        False also for rings of many vertices.
+
+    Notes
+    -----
+    Edges that cross part each other's ends, each by its great circle. No two edges of a ring
+    may do so, within rounding, that do not follow one another.
+    """
+    counts = np.diff(offsets)
+    simple = np.zeros(len(counts), dtype=bool)
+    for count in np.unique(counts[(counts >= 3) & (counts <= _MOST_VERTICES)]).tolist():
+        apart = np.ones((count, count), dtype=bool)
+        every = np.arange(count)
+        for step in (-1, 0, 1):
+            apart[every, (every + step) % count] = False
+        rings = np.flatnonzero(counts == count)
+        for some in np.array_split(rings, len(rings) * count**2 // _MOST_SIDES + 1):
+            points = xyz[offsets[some][:, None] + every]
+            following = np.roll(points, -1, axis=1)
+            sides = np.cross(points, following) @ points.transpose(0, 2, 1)
+            parts = np.roll(sides, -1, axis=2)
+            parts *= sides
+            crossing = parts <= _ROUNDING
+            simple[some] = ~(crossing & crossing.transpose(0, 2, 1) & apart).any(axis=(1, 2))
+    return simple
+
+
+def mend(lats: Floats, lons: Floats) -> tuple[Ints | None, str]:
+    """Return the order of vertices in which a ring does not cross itself, if only one can be meant.
+
+    Parameters
+    ----------
+    lats, lons : ndarray of float64, shape (n,)
+        A ring that crosses itself, degrees.
+
+    Returns
+    -------
+    order : ndarray of int64 or None
+        None where it is not certain what was meant.
+    how : str
+        What was done, or what is wrong.
+
+    Notes
+    -----
+    Four vertices make the quadrilateral that they span, which holds both halves of a bow-tie.
+    A longer ring whose two sides run the same way, instead of there and back, has its second
+    half turned, if the result does not cross itself.
+    """
+    count = len(lats)
+    every = np.arange(count)
+    if count == 4:
+        for order in (every[[0, 1, 3, 2]], every[[0, 2, 1, 3]]):
+            if mortie.ring_is_simple(lats[order], lons[order]):
+                return order, "a bow-tie of four vertices became the quadrilateral that they span"
+    elif count % 2 == 0:
+        half = count // 2
+        order = np.concatenate([every[:half], every[half:][::-1]])
+        if mortie.ring_is_simple(lats[order], lons[order]):
+            return order, "a swath whose sides ran the same way had the second one turned"
+    return None, "the ring crosses itself, and it is not certain what was meant"
+
+
+def _missing(wkb: Any, geometries: Any) -> dict[int, str]:
+    problems: dict[int, str] = {}
+    unread = shapely.is_missing(geometries)
+    for row in np.flatnonzero(unread):
+        problems[int(row)] = "no geometry" if wkb[row] is None else "the geometry is not WKB"
+    kinds = shapely.get_type_id(geometries)
+    areal = np.isin(kinds, [shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON])
+    for row in np.flatnonzero(~unread & (shapely.is_empty(geometries) | ~areal)):
+        problems[int(row)] = f"a footprint is a polygon, not {geometries[row].geom_type}, or empty"
+    return problems
+
+
+def _bad_vertices(lats: Floats, lons: Floats) -> NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        return ~((np.abs(lats) <= 90.0) & (np.abs(lons) <= 360.0))
+
+
+def _distinct(lats: Floats, lons: Floats, ring: Ints) -> NDArray[np.bool_]:
+    """Mark vertices that differ from the next one in their ring, going round."""
+    if not len(lats):
+        return np.zeros(0, dtype=bool)
+    last = np.flatnonzero(np.concatenate([ring[1:] != ring[:-1], [True]]))
+    following = np.arange(len(lats)) + 1
+    following[last] = np.concatenate([[0], last[:-1] + 1])
+    return _differ(lats, lons, following)
+
+
+def _has_third_vertex(lats: Floats, lons: Floats, counts: Ints) -> NDArray[np.bool_]:
+    """Return which rings have a vertex that is neither their first nor their second."""
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    second = np.minimum(first + 1, len(lats) - 1)
+    third = _differ(lats, lons, first) & _differ(lats, lons, second)
+    return np.bincount(np.repeat(np.arange(len(counts)), counts)[third], minlength=len(counts)) > 0
+
+
+def _differ(lats: Floats, lons: Floats, other: Ints) -> NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        xyz = to_xyz(lats, lons)
+        return ~(angle_between(xyz, xyz[other]) < SAME_VERTEX)

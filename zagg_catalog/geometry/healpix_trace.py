@@ -1,0 +1,306 @@
+"""The HEALPix cells that many edges pass through, found by points set along them.
+
+Points stand about a cell apart, and most steps between two of them are settled by arithmetic on
+whole arrays; the few in doubt are halved as `zagg_catalog.geometry.healpix_walk` does, so that
+both find the same cells.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zagg_catalog.geometry.healpix_cells import FACE_SIDE, nested_of, places_of
+from zagg_catalog.geometry.healpix_walk import TOLERANCE, halve_all
+from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, densify_edges
+
+# Points stand this part of a cell's side apart, and at least three steps on each edge.
+_STEP = 0.9
+_FEWEST = 3
+# A step in doubt is cut into this many, which bend this many times less, squared.
+_FINER = 5
+# Longer edges are cut first, radians: points at equal parts of a chord are then as good as equal
+# angles.
+_LONGEST = 0.2
+# Points taken at once: their arrays fit into a processor's cache.
+_CHUNK = 20_000
+# Numbers of owners and of cells in one integer.
+_MOST_OWNERS = 1 << 31
+
+
+def in_threads[T, R](work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
+    """Return what some work makes of each part, in order, on as many threads as there are cores."""
+    parts = list(parts)
+    cores = min(os.cpu_count() or 1, len(parts))
+    if cores < 2:
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(cores) as pool:
+        return list(pool.map(work, parts))
+
+
+def trace(start: Floats, end: Floats, owner: Ints, order: int) -> Ints:
+    """Return the cells that edges pass through, with whose edge it is.
+
+    Parameters
+    ----------
+    start, end : ndarray of float64, shape (n, 3)
+        Unit vectors on the authalic sphere; edges run the short way.
+    owner : ndarray of int64, shape (n,)
+        Whose edge it is, ascending, below 2**31.
+    order : int
+        Order of the cells, at most 13.
+
+    Returns
+    -------
+    ndarray of int64, shape (m,)
+        ``owner << (2 * order + 4) | cell``, ascending and distinct; cells as nested numbers.
+
+    Notes
+    -----
+    The same as `zagg_catalog.geometry.healpix_walk` finds, up to cells entered no deeper than its
+    tolerance, 6 mm. Depends on the edges alone, not on the number of cores.
+    """
+    start, end, owner = _cut_long(start, end, owner)
+    steps = _steps(start, end, order)
+    parts = _parts(owner, steps + 1)
+    taken = in_threads(
+        lambda part: _take_twice(start[part], end[part], owner[part], steps[part], order), parts
+    )
+    # What is left in doubt is little in each part: halved together.
+    doubts = _Doubts.of([doubts for _, doubts in taken])
+    rest = in_threads(lambda some: halve_all(*some, order), doubts.split())
+    shift = 2 * order + 4
+    settled = [(whose << shift) | nested_of(cells, order) for whose, cells in rest]
+    late = np.concatenate([np.empty(0, np.int64), *settled])
+    late.sort()
+    shares = list(_with_late([cells for cells, _ in taken], late, shift))
+    del taken
+    found = in_threads(lambda both: distinct(np.concatenate(both)), shares)
+    return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def distinct(values: Ints) -> Ints:
+    """Return the distinct values, ascending; sorts in place."""
+    values.sort()
+    keep = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=keep[1:])
+    return values[keep]
+
+
+def _cut_long(start: Floats, end: Floats, owner: Ints) -> tuple[Floats, Floats, Ints]:
+    """Cut edges that are longer than the longest; the others stay."""
+    dot = np.einsum("ij,ij->i", start, end)
+    if not len(dot) or dot.min() > np.cos(_LONGEST):
+        return start, end, owner
+    points, counts = densify_edges(start, end, _LONGEST)
+    following = np.roll(points, -1, axis=0)
+    following[np.cumsum(counts) - 1] = end
+    return points, following, np.repeat(owner, counts)
+
+
+def _steps(start: Floats, end: Floats, order: int) -> Ints:
+    side = FACE_SIDE / (1 << order)
+    steps = np.ceil(angle_between(start, end) / (_STEP * side)).astype(np.int64)
+    return np.maximum(steps, _FEWEST)
+
+
+def _parts(owner: Ints, sizes: Ints) -> list[slice]:
+    """Cut edges into runs of about a chunk of points each, never within an owner."""
+    if not len(owner):
+        return []
+    total = np.cumsum(sizes)
+    last = np.flatnonzero(np.append(owner[1:] != owner[:-1], True))  # last edge of each owner
+    chunk = (total[last] - 1) // _CHUNK
+    ends = last[np.append(chunk[1:] != chunk[:-1], True)] + 1
+    starts = np.append(0, ends[:-1])
+    return [slice(int(a), int(b)) for a, b in zip(starts, ends, strict=True)]
+
+
+def _with_late(early: list[Ints], late: Ints, shift: int) -> Iterable[tuple[Ints, Ints]]:
+    """Give to each part, whose owners are its own, what was settled late of them."""
+    done = 0
+    for cells in early:
+        top = ((cells.max() >> shift) + 1) << shift if len(cells) else 0
+        upto = max(done, int(np.searchsorted(late, top)))
+        yield cells, late[done:upto]
+        done = upto
+
+
+@dataclass(frozen=True, eq=False)
+class _Doubts:
+    """Steps in doubt: unit vectors of their ends, and owners."""
+
+    start: Floats
+    end: Floats
+    owner: Ints
+
+    @classmethod
+    def of(cls, parts: list[_Doubts]) -> _Doubts:
+        none = np.empty((0, 3))
+        return cls(
+            np.concatenate([none, *(part.start for part in parts)]),
+            np.concatenate([none, *(part.end for part in parts)]),
+            np.concatenate([np.empty(0, np.int64), *(part.owner for part in parts)]),
+        )
+
+    def split(self) -> list[tuple[Floats, Floats, Ints]]:
+        """Return shares; their number does not change what is found."""
+        shares = np.array_split(np.arange(len(self.owner)), max(1, min(8, len(self.owner) // 2000)))
+        return [(self.start[some], self.end[some], self.owner[some]) for some in shares]
+
+
+def _take_twice(
+    start: Floats, end: Floats, owner: Ints, steps: Ints, order: int
+) -> tuple[Ints, _Doubts]:
+    """Return what is certain of a few owners' edges; what is in doubt is cut finer once."""
+    cells, doubts = _take(start, end, owner, steps, order)
+    if not len(doubts.owner):
+        return cells, doubts
+    again = np.full(len(doubts.owner), _FINER)
+    more, doubts = _take(doubts.start, doubts.end, doubts.owner, again, order)
+    return np.concatenate([cells, more]), doubts
+
+
+def _take(start: Floats, end: Floats, owner: Ints, steps: Ints, order: int) -> tuple[Ints, _Doubts]:
+    """Return what is certain of the edges of a few owners, and the steps that are not."""
+    sizes = steps + 1
+    stops = np.cumsum(sizes)
+    x, y, z = _points(start, end, steps, stops)
+    face, px, py = places_of(x, y, z)
+    scale = float(1 << order)
+    px *= scale
+    py *= scale
+    i, j = px.astype(np.int32), py.astype(np.int32)
+    number = (face << np.int32(2 * order)) | (i << np.int32(order)) | j
+    edges_last = stops - 1
+    slack_x, slack_y = _bends(face, px, py, stops - sizes, edges_last, scale)
+    kind = _Kinds(face, px, py, i, j, slack_x, slack_y, order)
+    inner = np.ones(len(x) - 1, dtype=bool)
+    inner[edges_last[:-1]] = False
+    corner, third, doubt = kind.settle(inner)
+    whose = np.repeat(owner, sizes)
+    fresh = np.ones(len(number), dtype=bool)
+    np.not_equal(number[1:], number[:-1], out=fresh[1:])
+    fresh[(stops - sizes)[1:][owner[1:] != owner[:-1]]] = True
+    shift = 2 * order + 4
+    cells = (np.concatenate([whose[fresh], whose[corner]]) << shift) | nested_of(
+        np.concatenate([number[fresh], third]), order
+    )
+    points = np.stack([x, y, z], axis=1) if len(doubt) else np.empty((0, 3))
+    return cells, _Doubts(points[doubt], points[doubt + 1], whose[doubt])
+
+
+def _points(start: Floats, end: Floats, steps: Ints, stops: Ints) -> tuple[Floats, Floats, Floats]:
+    """Return unit vectors of points that divide each edge's chord, both ends among them."""
+    sizes = steps + 1
+    along = np.arange(stops[-1], dtype=np.float64)
+    along -= np.repeat((stops - sizes).astype(np.float64), sizes)
+    along *= np.repeat(1.0 / steps, sizes)
+    way = end - start
+    square = np.einsum("ij,ij->i", way, way)
+    size = along * (along - 1.0)
+    size *= np.repeat(square, sizes)
+    size += 1.0
+    np.sqrt(size, out=size)
+    np.divide(1.0, size, out=size)
+    found = []
+    for axis in range(3):
+        part = np.repeat(np.ascontiguousarray(way[:, axis]), sizes)
+        part *= along
+        part += np.repeat(np.ascontiguousarray(start[:, axis]), sizes)
+        part *= size
+        found.append(part)
+    return found[0], found[1], found[2]
+
+
+def _bends(
+    face: NDArray[np.int32], x: Floats, y: Floats, first: Ints, last: Ints, scale: float
+) -> tuple[Floats, Floats]:
+    """Bound how far each step bends from a straight line, in x and in y, in cells.
+
+    The second difference of three points is eight times a parabola's bend in a step, and at
+    least the bend where two straight lines meet in one. The largest of the four around a step
+    holds where curvature changes its sign. Infinite beside another base cell.
+    """
+    away = face[1:] != face[:-1]
+    changes = np.flatnonzero(away[1:] | away[:-1]) + 1
+    bends = []
+    for value in (x, y):
+        second = np.zeros(len(value) + 2)  # of the point before, one place later
+        inner = second[2:-2]
+        np.add(value[2:], value[:-2], out=inner)
+        inner -= value[1:-1]
+        inner -= value[1:-1]
+        np.abs(inner, out=inner)
+        second[changes + 1] = np.inf
+        second[first + 1] = 0.0
+        second[last + 1] = 0.0
+        two = np.maximum(second[1:], second[:-1])
+        four = np.maximum(two[2:], two[:-2])
+        four += TOLERANCE * scale
+        bends.append(four)
+    return bends[0], bends[1]
+
+
+class _Kinds:
+    """Steps between following points, and which cells each passes."""
+
+    def __init__(
+        self,
+        face: NDArray[np.int32],
+        x: Floats,
+        y: Floats,
+        i: NDArray[np.int32],
+        j: NDArray[np.int32],
+        slack_x: Floats,
+        slack_y: Floats,
+        order: int,
+    ) -> None:
+        self.face, self.x, self.y, self.i, self.j = face, x, y, i, j
+        self.slack = slack_x, slack_y
+        self.order = order
+
+    def settle(self, inner: NDArray[np.bool_]) -> tuple[Ints, NDArray[np.int32], Ints]:
+        """Return steps with a third cell, that cell, and the steps in doubt."""
+        good = inner & (self.face[1:] == self.face[:-1])
+        far = np.zeros(len(good), dtype=np.int32)
+        for value, index, slack in (
+            (self.x, self.i, self.slack[0]),
+            (self.y, self.j, self.slack[1]),
+        ):
+            a, b = value[:-1], value[1:]
+            low = np.minimum(a, b)
+            low -= slack
+            good &= low >= np.minimum(index[:-1], index[1:])
+            high = np.maximum(a, b)
+            high += slack
+            good &= high < np.maximum(index[:-1], index[1:]) + np.int32(1)
+            moved = index[1:] - index[:-1]
+            moved *= moved
+            far += moved
+        settled = good & (far < 2)
+        diagonal = np.flatnonzero(good & (far == 2) & (np.abs(self.i[1:] - self.i[:-1]) == 1))
+        corner, third, vague = self._corners(diagonal)
+        settled[corner] = True
+        settled[vague] = False
+        return corner, third, np.flatnonzero(inner & ~settled)
+
+    def _corners(self, step: Ints) -> tuple[Ints, NDArray[np.int32], Ints]:
+        """Return the diagonal steps with the cell each passes between, and those in doubt."""
+        i0, j0, i1, j1 = self.i[step], self.j[step], self.i[step + 1], self.j[step + 1]
+        x0, y0 = self.x[step], self.y[step]
+        way_x, way_y = self.x[step + 1] - x0, self.y[step + 1] - y0
+        slope = way_y / way_x
+        row = np.maximum(j0, j1)
+        height = y0 + (np.maximum(i0, i1) - x0) * slope - row
+        unsure = np.abs(height) <= self.slack[1][step] + self.slack[0][step] * np.abs(slope)
+        # At the line between the columns the step is still in its first row, or in the next.
+        first_row = (height < 0) == (y0 < row)
+        i, j = np.where(first_row, i1, i0), np.where(first_row, j0, j1)
+        number = (self.face[step] << np.int32(2 * self.order)) | (i << np.int32(self.order)) | j
+        return step[~unsure], number[~unsure], step[unsure]
