@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3
-import botocore.exceptions
 from botocore import exceptions as boto
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
@@ -325,6 +322,8 @@ def make_session(settings: Settings) -> Any:
     StoreUnavailable
         If the profile does not exist, or the AWS config files cannot be read.
     """
+    import boto3  # loads slowly
+
     try:
         return boto3.Session(
             aws_access_key_id=_revealed(settings.s3_access_key_id),
@@ -333,7 +332,7 @@ def make_session(settings: Settings) -> Any:
             region_name=settings.s3_region,
             profile_name=settings.s3_profile,
         )
-    except botocore.exceptions.BotoCoreError as error:
+    except BotoCoreError as error:
         raise StoreUnavailable(
             f"The AWS settings cannot be used ({type(error).__name__}): check the profile name,"
             " the AWS config files, and that key id and secret are both given."
@@ -348,6 +347,8 @@ def make_client(session: Any, settings: Settings) -> Any:
     StoreUnavailable
         If the endpoint is not a URL.
     """
+    from botocore.config import Config
+
     config = Config(
         connect_timeout=settings.s3_timeout,
         read_timeout=settings.s3_timeout,
@@ -367,7 +368,7 @@ def make_client(session: Any, settings: Settings) -> Any:
         return session.client(
             "s3", endpoint_url=settings.s3_endpoint, region_name=region, config=config
         )
-    except (ValueError, botocore.exceptions.BotoCoreError) as error:
+    except (ValueError, BotoCoreError) as error:
         raise StoreUnavailable(
             f"The S3 settings cannot be used ({type(error).__name__}): check the endpoint,"
             " expected as in http://127.0.0.1:9000, and the region."
