@@ -19,9 +19,8 @@ from zagg_catalog.messages import SHORT
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import Publication
-from zagg_catalog.releases.read import Release, find_release, latest_of
+from zagg_catalog.releases.read import Release, find_release, latest_of, map_problems
 from zagg_catalog.releases.record import GridRecord
-from zagg_catalog.releases.resolve import map_problems
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 

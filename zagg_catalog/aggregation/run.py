@@ -43,9 +43,9 @@ from zagg_catalog.releases.pickups import (
     PickupHistory,
     PickupSummary,
     load_acknowledgement,
-    read_standings,
+    read_pickup_histories,
 )
-from zagg_catalog.releases.pointer import read_latest
+from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import load_release, release_keys
 from zagg_catalog.releases.record import GridRecord
 from zagg_catalog.shardmap import ShardMap
@@ -459,7 +459,7 @@ def pending(store: Store, slot: ReleaseKey, order: PickupRequest, registry: Regi
         if latest.problem or latest.digest is None:
             return Pending(slot=slot, problem=latest.problem)
         record = load_release(store, slot, latest.digest).record
-        standings = read_standings(store, slot)
+        standings = read_pickup_histories(store, slot)
     except StoreUnavailable:
         raise
     except (StoreError, InvalidRelease) as error:

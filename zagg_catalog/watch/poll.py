@@ -8,13 +8,13 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from zagg_catalog.cycles import CYCLE_LENGTH, KNOWN_GAPS, REGIONS, TRACKS, cycle_of, cycle_to_dates
 from zagg_catalog.errors import BadResponse
+from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.releases.read import release_keys
 from zagg_catalog.sources.probe import Probe
 from zagg_catalog.store import Store
 from zagg_catalog.watch.answers import read_answer
 from zagg_catalog.watch.cursor import Cursor, CycleState, LastEvent, read_cursor, write_cursor
 from zagg_catalog.watch.events import CycleAvailable, CycleOverdue, Why, notice_id
-from zagg_catalog.watch.rules import WatchRules
 
 # About how long NSIDC takes to publish what was measured.
 LATENCY = timedelta(days=45)
