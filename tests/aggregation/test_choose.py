@@ -32,7 +32,7 @@ def artifact(desk, published, *, named=True, **changes):
         "digest": grid.manifest.parquet.digest,
         "signature_digest": grid.signature_digest,
         "release": published.digest,
-        "record": desk.store.uri(SLOT.record_key(changes.get("release", published.digest))),
+        "record": desk.store.uri(SLOT.key("releases", changes.get("release", published.digest))),
     }
     return artifact_reference("shardmap-a", row | changes, named=named)
 

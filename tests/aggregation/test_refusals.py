@@ -86,7 +86,7 @@ def test_a_manifest_of_another_grid_under_its_own_digest(desk):
     mine["manifest"]["parquet"] = file
     forged = canonical_json(document)
     digest = digest_of([forged])[0]
-    desk.store.put_object(SLOT.record_key(digest), forged)
+    desk.store.put_object(SLOT.key("releases", digest), forged)
     refused(desk, SignatureMismatch, "built for another grid", release=digest)
 
 
@@ -96,7 +96,7 @@ def test_a_map_whose_counts_are_not_those_of_the_release(desk):
     document["grids"][0]["pairs"] += 1
     forged = canonical_json(document)
     digest = digest_of([forged])[0]
-    desk.store.put_object(SLOT.record_key(digest), forged)
+    desk.store.put_object(SLOT.key("releases", digest), forged)
     refused(desk, InvalidRelease, "pairs and the release says", release=digest)
 
 

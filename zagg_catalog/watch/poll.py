@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from zagg_catalog.cycles import cycle_of
 from zagg_catalog.registry.schema import WatchRules
-from zagg_catalog.releases.read import release_keys
+from zagg_catalog.releases.layout import list_keys
 from zagg_catalog.sources.probe import Probe
 from zagg_catalog.store import Store
 from zagg_catalog.watch.answers import read_answer
@@ -159,7 +159,9 @@ def _reason(
 
 
 def _released(store: Store, product: str, cycle: int) -> bool:
-    return any(parts.digest is None for _, parts in release_keys(store, product, None, cycle))
+    return any(
+        parts.digest is None for _, parts in list_keys(store, "releases", product, None, cycle)
+    )
 
 
 def _told(cursor: Cursor, cycle: int) -> datetime:
