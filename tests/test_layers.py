@@ -45,11 +45,9 @@ KNOWN: set[str] = {
     "not at the top: grids",
     "not at the top: sandbox",
     "not at the top: shardmap",
-    "not at the top: store",
     "upwards: catalog to shardmap",
     "upwards: geometry to grids",
     "upwards: geometry to regions",
-    "upwards: registry to watch",
     "upwards: sandbox to cli",
 }
 FILES = {
