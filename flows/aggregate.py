@@ -19,11 +19,10 @@ from flows.artifacts import found_reference, named_reference, record_pickup
 from flows.command import run_command
 from flows.runtime import RunCancelled, cancellable, check_cancelled, task_runner, with_retries
 from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
-from zagg_catalog.aggregation.choose import choose
-from zagg_catalog.aggregation.pending import latest_slots, pending
+from zagg_catalog.aggregation.checks import choose
 from zagg_catalog.aggregation.references import Announcement, Reference, event_reference
 from zagg_catalog.aggregation.request import PickupRequest
-from zagg_catalog.aggregation.run import PickupResult, pick_up
+from zagg_catalog.aggregation.run import PickupResult, latest_slots, pending, pick_up
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import InvalidQuery, PickupRefused, ZaggCatalogError
 from zagg_catalog.messages import SHORT, clean_text, user_at_host

@@ -20,8 +20,8 @@ from zagg_catalog.aggregation.references import announce
 from zagg_catalog.errors import InvalidCursor
 from zagg_catalog.releases import Published
 from zagg_catalog.store import Store
-from zagg_catalog.watch.answers import Claim, read_answer
-from zagg_catalog.watch.notice import PREPARED, cycle_resource, split_product
+from zagg_catalog.watch.answers import EventClaim, read_answer
+from zagg_catalog.watch.events import PREPARED, cycle_resource, split_product
 
 RELEASE_PUBLISHED = "zagg-catalog.release.published"
 RELEASE = "zagg-catalog.release"
@@ -54,7 +54,7 @@ def is_processed(store: Store, product: str, cycle: int, notice: str | None) -> 
     return notice is not None and read_answer(store, product, cycle).covers(product, cycle, notice)
 
 
-def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> Claim:
+def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> EventClaim:
     """Return what a run answers that is about to ask the source.
 
     Its own notice, those of runs that wait behind it for the same cycle, and all that the watch
@@ -62,14 +62,14 @@ def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> Clai
     """
     notices = [*([notice] if notice else []), *waiting_notices(product, cycle)]
     try:
-        return Claim.take(store, product, cycle, notices)
+        return EventClaim.take(store, product, cycle, notices)
     except InvalidCursor as error:
         # The watch's own trouble; it must not keep anybody from preparing a cycle.
         get_run_logger().warning("%s", error)
-        return Claim(store=store, product=product, cycle=cycle, others=tuple(notices))
+        return EventClaim(store=store, product=product, cycle=cycle, others=tuple(notices))
 
 
-def mark_processed(claim: Claim) -> None:
+def mark_processed(claim: EventClaim) -> None:
     """Record that a run which ended well answers its claim, and say so."""
     claim.answer(str(flow_run.name or flow_run.id or "a run"))
     name, version = split_product(claim.product)
