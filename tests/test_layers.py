@@ -43,9 +43,7 @@ KNOWN: set[str] = {
     "not at the top: catalog",
     "not at the top: sandbox",
     "not at the top: shardmap",
-    "not at the top: store",
     "upwards: catalog to shardmap",
-    "upwards: registry to watch",
     "upwards: sandbox to cli",
 }
 FILES = {

@@ -16,19 +16,14 @@ from zagg_catalog.shardmap import ShardMap
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogDiff:
-    """What a second catalog has that a first one has not, and the other way round.
-
-    Parameters
-    ----------
-    added, removed : list of str
-        Ids, ascending. A revised granule is in neither.
-    revised : list of (str, str)
-        Old and new id of granules whose revision changed.
-    """
+    """Granules that differ between an old and a new catalog."""
 
     added: list[str]
+    """Ids that only the new catalog has, ascending; without revised granules."""
     removed: list[str]
+    """Ids that only the old catalog has, ascending; without revised granules."""
     revised: list[tuple[str, str]]
+    """Old and new id of each granule whose revision changed."""
 
     @property
     def same(self) -> bool:
@@ -38,32 +33,37 @@ class CatalogDiff:
 
 @dataclass(frozen=True, kw_only=True)
 class MapDiff:
-    """How a second shard map differs from a first one.
-
-    Parameters
-    ----------
-    signature : list of str
-        Keys of the grid signature that differ.
-    shards_added, shards_removed, shards_changed : list of int
-        Ascending shard keys; a changed shard has other granules.
-    pairs_added, pairs_removed : int
-        Number of (shard, granule) pairs in only one of them.
-    granules : CatalogDiff
-        Differences between the granules that they assign.
-    """
+    """Shards and pairs that differ between an old and a new shard map."""
 
     signature: list[str]
+    """Keys of the grid signature that differ."""
     shards_added: list[int]
+    """Keys of shards that only the new map has, ascending."""
     shards_removed: list[int]
+    """Keys of shards that only the old map has, ascending."""
     shards_changed: list[int]
+    """Keys of shards in both maps that have other granules, ascending."""
     pairs_added: int
+    """Number of (shard, granule) pairs that only the new map has."""
     pairs_removed: int
+    """Number of (shard, granule) pairs that only the old map has."""
     granules: CatalogDiff
+    """Differences between the granules that the maps assign."""
 
     @property
     def same(self) -> bool:
         """Whether both pair the same granules with the same shards of the same grid."""
         return not (self.signature or self.pairs_added or self.pairs_removed)
+
+    @property
+    def regridded(self) -> bool:
+        """Whether the maps are of different grids."""
+        return bool(self.signature)
+
+    @property
+    def redo(self) -> list[int]:
+        """Keys of shards to aggregate again: added or changed, ascending."""
+        return sorted([*self.shards_added, *self.shards_changed])
 
 
 def diff_ids(old: pa.ChunkedArray, new: pa.ChunkedArray) -> CatalogDiff:
@@ -77,7 +77,7 @@ def diff_ids(old: pa.ChunkedArray, new: pa.ChunkedArray) -> CatalogDiff:
     Returns
     -------
     CatalogDiff
-        A granule that is there under another revision counts as revised.
+        A granule that both have, in different revisions, counts as revised.
     """
     added = pc.filter(new, pc.invert(pc.is_in(new, value_set=old))).unique()
     removed = pc.filter(old, pc.invert(pc.is_in(old, value_set=new))).unique()
@@ -87,10 +87,10 @@ def diff_ids(old: pa.ChunkedArray, new: pa.ChunkedArray) -> CatalogDiff:
         for identity, name in zip(_identities(added), added.to_pylist(), strict=True)
         if identity in by_identity
     ]
-    gone, come = {pair[0] for pair in revised}, {pair[1] for pair in revised}
+    old_revised, new_revised = {pair[0] for pair in revised}, {pair[1] for pair in revised}
     return CatalogDiff(
-        added=sorted(set(added.to_pylist()) - come),
-        removed=sorted(set(removed.to_pylist()) - gone),
+        added=sorted(set(added.to_pylist()) - new_revised),
+        removed=sorted(set(removed.to_pylist()) - old_revised),
         revised=sorted(revised),
     )
 
@@ -101,8 +101,11 @@ def diff_catalogs(old: Catalog, new: Catalog) -> CatalogDiff:
 
 
 def diff_maps(old: ShardMap, new: ShardMap) -> MapDiff:
-    """Compare two shard maps, pair by pair."""
-    keys = set(old.grid_signature) | set(new.grid_signature)
+    """Compare two shard maps, pair by pair.
+
+    Shard keys are compared as numbers, also where the maps are of different grids; see
+    `diff_replaced` for maps whose keys name different places.
+    """
     first, second = old.pairs(), new.pairs()
     on = ["shard_key", "id"]
     plus = second.join(first, on, join_type="left anti")
@@ -110,7 +113,7 @@ def diff_maps(old: ShardMap, new: ShardMap) -> MapDiff:
     both = np.intersect1d(old.shards, new.shards)
     touched = np.union1d(plus["shard_key"].to_numpy(), minus["shard_key"].to_numpy())
     return MapDiff(
-        signature=sorted(k for k in keys if old.grid_signature.get(k) != new.grid_signature.get(k)),
+        signature=_signature_keys(old, new),
         shards_added=np.setdiff1d(new.shards, old.shards).tolist(),
         shards_removed=np.setdiff1d(old.shards, new.shards).tolist(),
         shards_changed=np.intersect1d(both, touched).tolist(),
@@ -120,8 +123,38 @@ def diff_maps(old: ShardMap, new: ShardMap) -> MapDiff:
     )
 
 
+def diff_replaced(old: ShardMap | None, new: ShardMap | None) -> MapDiff:
+    """Return the difference of a map that replaces another one as a whole.
+
+    Parameters
+    ----------
+    old, new : ShardMap or None
+        Maps of different grids, or None where there is no map.
+
+    Returns
+    -------
+    MapDiff
+        All shards and pairs of ``old`` are removed, and all of ``new`` are added.
+    """
+    none = pa.chunked_array([], pa.string())
+    return MapDiff(
+        signature=[] if old is None or new is None else _signature_keys(old, new),
+        shards_added=[] if new is None else new.shards.tolist(),
+        shards_removed=[] if old is None else old.shards.tolist(),
+        shards_changed=[],
+        pairs_added=0 if new is None else new.n_pairs,
+        pairs_removed=0 if old is None else old.n_pairs,
+        granules=diff_ids(*(none if one is None else one.table["id"] for one in (old, new))),
+    )
+
+
+def _signature_keys(old: ShardMap, new: ShardMap) -> list[str]:
+    first, second = old.grid_signature, new.grid_signature
+    return sorted(k for k in set(first) | set(second) if first.get(k) != second.get(k))
+
+
 def _identities(ids: pa.Array) -> list[Any]:
-    """Return what a granule keeps over its revisions; its id where the name says nothing."""
+    """Return what identifies a granule in all its revisions; its id if the name is irregular."""
     parts = granule_name_columns(ids).drop_columns("revision").to_pylist()
     return [
         tuple(part.values()) if part["product"] else name

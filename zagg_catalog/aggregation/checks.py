@@ -14,9 +14,8 @@ from zagg_catalog.errors import (
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.messages import SHORT
 from zagg_catalog.registry import RegisteredGrid, Registry
-from zagg_catalog.releases.read import Release
+from zagg_catalog.releases.read import Release, map_problems
 from zagg_catalog.releases.record import GridRecord
-from zagg_catalog.releases.resolve import map_problems
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 

@@ -9,8 +9,8 @@ from zagg_catalog.aggregation.request import PickupRequest, output_of
 from zagg_catalog.errors import InvalidRelease, StoreError, StoreUnavailable
 from zagg_catalog.registry import Registry
 from zagg_catalog.releases.layout import ReleaseKey
-from zagg_catalog.releases.pickups import PickupHistory, read_standings
-from zagg_catalog.releases.pointer import read_latest
+from zagg_catalog.releases.pickups import PickupHistory, read_pickup_histories
+from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import load_release, release_keys
 from zagg_catalog.store import Store
 
@@ -80,7 +80,7 @@ def pending(store: Store, slot: ReleaseKey, order: PickupRequest, registry: Regi
         if latest.problem or latest.digest is None:
             return Pending(slot=slot, problem=latest.problem)
         record = load_release(store, slot, latest.digest).record
-        standings = read_standings(store, slot)
+        standings = read_pickup_histories(store, slot)
     except StoreUnavailable:
         raise
     except (StoreError, InvalidRelease) as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.watch.cursor import CycleState, Given
 from zagg_catalog.watch.expected import bounds
 from zagg_catalog.watch.notice import Why
-from zagg_catalog.watch.rules import WatchRules
 
 # A cycle that stays late is called so again after this.
 REMINDER = timedelta(days=7)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from zagg_catalog.cycles import cycle_of
+from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.releases.read import release_keys
 from zagg_catalog.sources.probe import Probe
 from zagg_catalog.store import Store
@@ -15,7 +16,6 @@ from zagg_catalog.watch.expected import expected_count
 from zagg_catalog.watch.judge import due_date, is_overdue, reason
 from zagg_catalog.watch.look import look
 from zagg_catalog.watch.notice import CycleAvailable, CycleOverdue, Why, notice_id
-from zagg_catalog.watch.rules import WatchRules
 
 # About how long NSIDC takes to publish what was measured.
 LATENCY = timedelta(days=45)

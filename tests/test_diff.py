@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from tests.shardmap.test_model import GRID, entry
 from zagg_catalog import ShardMap
-from zagg_catalog.diff import diff_ids, diff_maps
+from zagg_catalog.diff import diff_ids, diff_maps, diff_replaced
 
 OLD = "ATL06_20231218221441_00012210_007_01.h5"
 NEW = "ATL06_20231218221441_00012210_007_02.h5_abcdefgh"
@@ -42,6 +42,8 @@ def test_shards_are_added_removed_or_changed():
     assert (diff.shards_added, diff.shards_removed, diff.shards_changed) == ([4], [1], [2])
     assert (diff.pairs_added, diff.pairs_removed) == (2, 2)
     assert (diff.granules.added, diff.granules.removed) == (["c"], ["b"])
+    assert diff.redo == [2, 4]
+    assert not diff.regridded
 
 
 def test_equal_pairs_on_another_grid_are_not_the_same():
@@ -50,6 +52,7 @@ def test_equal_pairs_on_another_grid_are_not_the_same():
     new.grid_signature = new.grid_signature | {"child_order": 15}
     diff = diff_maps(old, new)
     assert diff.signature == ["child_order"]
+    assert diff.regridded
     assert not diff.same
 
 
@@ -57,3 +60,16 @@ def test_keys_past_the_signed_range_are_compared_exactly():
     big = 10415418563224403974
     diff = diff_maps(shard_map({big: ["a"]}), shard_map({big + 1: ["a"]}))
     assert (diff.shards_added, diff.shards_removed) == ([big + 1], [big])
+
+
+def test_a_map_replaces_another_one_or_none_as_a_whole():
+    old, new = shard_map({1: ["a"], 2: ["a"]}), shard_map({2: ["a", "b"]})
+    new.grid_signature = new.grid_signature | {"child_order": 15}
+    diff = diff_replaced(old, new)
+    assert (diff.shards_added, diff.shards_removed, diff.shards_changed) == ([2], [1, 2], [])
+    assert (diff.pairs_added, diff.pairs_removed) == (2, 2)
+    assert (diff.regridded, diff.granules.added) == (True, ["b"])
+    added, removed = diff_replaced(None, new), diff_replaced(old, None)
+    assert (added.redo, added.pairs_removed, added.granules.added) == ([2], 0, ["a", "b"])
+    assert (removed.redo, removed.shards_removed, removed.granules.removed) == ([], [1, 2], ["a"])
+    assert diff_replaced(None, None).same
