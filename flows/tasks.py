@@ -23,8 +23,8 @@ from zagg_catalog.registry import read_region
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, Query
+from zagg_catalog.sources.query_slices import merge_slices, nothing_matches
 from zagg_catalog.sources.report import Transfer
-from zagg_catalog.sources.slices import merge_slices, nothing_matches
 from zagg_catalog.store import Store, folder_key, open_store
 
 Values = dict[str, Any]
