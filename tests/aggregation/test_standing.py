@@ -126,7 +126,7 @@ def test_a_standing_is_read_back():
     [
         (b"{}", "no schema_version"),
         (b'{"schema_version": 2}', "update zagg-catalog"),
-        (b'{"schema_version": 1, "entries": 3}', "says no standing: entries"),
+        (b'{"schema_version": 1, "entries": 3}', "is not a pick-up history: entries"),
     ],
 )
 def test_a_standing_that_is_none_is_refused(content, message):

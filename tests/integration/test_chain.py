@@ -20,7 +20,7 @@ from zagg_catalog.releases import ReleaseKey, diff, find_release, verify
 from zagg_catalog.releases.pickups import read_pickup_histories
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import open_store
-from zagg_catalog.watch.notice import AVAILABLE
+from zagg_catalog.watch.events import AVAILABLE
 
 pytest.importorskip("zagg")
 
