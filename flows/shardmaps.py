@@ -13,12 +13,9 @@ from prefect.states import Completed, Failed
 from flows.artifacts import progress
 from flows.command import run_command
 from flows.jobs import Job, build_values
-from flows.parameters import GridName
 from flows.results import content_key, result_storage
-from flows.retries import healing
-from flows.runner import task_runner
-from flows.settings import flow_settings
-from flows.stopping import stoppable
+from flows.runtime import cancellable, task_runner, with_retries
+from flows.settings import GridName, flow_settings
 from flows.tasks import build_grid
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import clean_text
@@ -61,7 +58,7 @@ def build_shardmaps(
         store=store or get_settings().store,
         force=force,
     )
-    with stoppable():
+    with cancellable():
         outcomes = build(job, chosen[slot.region], {"key": catalog})
     failed = [entry for entry in outcomes if entry.get("error")]
     if failed:
@@ -114,7 +111,7 @@ def _submit(
     job: Job, grid: RegisteredGrid, catalog: Values, *, again: bool = False
 ) -> PrefectFuture[Values]:
     values = build_values(job, grid, catalog)
-    building = healing(
+    building = with_retries(
         build_grid,
         flow_settings().build_timeout,
         result_storage=result_storage(job.open_store()),

@@ -15,7 +15,7 @@ import yaml
 from prefect import task
 
 from flows.results import given_key
-from flows.stopping import stop_here
+from flows.runtime import check_cancelled
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidConfig
 from zagg_catalog.grids import OutputGrid, from_config
@@ -23,8 +23,8 @@ from zagg_catalog.registry import read_region
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, Query
+from zagg_catalog.sources.query_slices import merge_slices, nothing_matches
 from zagg_catalog.sources.report import Transfer
-from zagg_catalog.sources.slices import merge_slices, nothing_matches
 from zagg_catalog.store import Store, open_store
 
 Values = dict[str, Any]
@@ -64,7 +64,7 @@ def fetch_slice(query: Values, source: Values, key: str, label: str) -> Values:
     cmr = CMRSource(root_url=given.pop("root"), **given)
     try:
         catalog = cmr.fetch(
-            Query(**query), progress=lambda done, total: stop_here(), checkpoint=checkpoint
+            Query(**query), progress=lambda done, total: check_cancelled(), checkpoint=checkpoint
         )
     except EmptyHarvest as error:
         state = "empty" if nothing_matches(error) else "unusable"

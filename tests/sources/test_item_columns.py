@@ -1,0 +1,117 @@
+"""Ordinary pages go straight to columns; they are the rows that a look at each item gives."""
+
+import orjson
+import pyarrow as pa
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.sources.stub import item, name
+from zagg_catalog.catalog.table import catalog_schema
+from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.sources import items
+from zagg_catalog.sources.item_columns import decode_regular_page
+
+COLLECTION = "ATL06_007"
+
+
+@pytest.fixture(scope="module")
+def page():
+    with SandboxServer(simulate(cycle=22, tracks=range(1, 1388, 60)), page_size=400) as server:
+        url = f"{server.root_url}/NSIDC_CPRD/search"
+        return orjson.loads(requests.get(url, timeout=10).content)["features"]
+
+
+def each_by_itself(features, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(items, "decode_regular_page", lambda *_: None)
+        return items.read_items(features, COLLECTION)
+
+
+def test_columns_are_what_each_item_by_itself_gives(page, monkeypatch):
+    table = decode_regular_page(page, COLLECTION)
+    table.validate(full=True)
+    assert table.schema.equals(catalog_schema(), check_metadata=True)
+    assert table.equals(each_by_itself(page, monkeypatch).table)
+
+
+def ordinary(number):
+    """An item with all that an ordinary one has."""
+    texts = {
+        key: f"2024-01-01T00:0{n}:00.000Z"
+        for n, key in enumerate(("datetime", "start_datetime", "end_datetime"))
+    }
+    return item(name(number), stac_extensions=[], properties=texts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": ""},
+        {"id": 5},
+        {"id": "ATL06_é.h5"},
+        {"collection": "ATL03_007"},
+        {"stac_version": "1.1.0"},
+        {"stac_extensions": ["a"]},
+        {"geometry": None},
+        {"geometry": {"type": "Point", "coordinates": [0, 0]}},
+        {"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}},
+        {"geometry": {"type": "Polygon", "coordinates": [[[0, 0, 5]] * 4]}},
+        {"bbox": [0, 0, 1]},
+        {"bbox": None},
+        {"properties": {}},
+        {"properties": {"datetime": "2024-01-01T00:00:00Z"}},
+        {"links": None},
+        {"links": [{"href": 1, "rel": "self"}]},
+        {"assets": {}},
+        {"assets": {"a": {"href": "ftp://x/a.h5", "roles": ["data"]}}},
+        {"assets": {"a": {"href": "https://x/a.h5?token=1", "roles": ["data"]}}},
+        {"assets": {"a": {"href": "https://x/a.h5"}}},
+        "not an item",
+        None,
+    ],
+    ids=str,
+)
+def test_one_odd_item_lets_each_be_looked_at(change):
+    odd = ordinary(2) | change if isinstance(change, dict) else change
+    assert decode_regular_page([ordinary(1)], COLLECTION) is not None
+    assert decode_regular_page([ordinary(1), odd], COLLECTION) is None
+    assert items.read_items([ordinary(1), odd], COLLECTION).table["id"][0].as_py() == name(1)
+
+
+def test_footprints_are_screened_all_the_same(monkeypatch):
+    half = [[-90, -90 + 1e-9], [0, 0], [90, 0], [180, 0], [-90, 0], [-90, -90 + 1e-9]]
+    crossing = [[0, 0], [1, 1], [2, 0], [2, 1], [1, 0.3], [0, 1], [0, 0]]
+    flat = [[0, 0], [1, 0], [0, 0], [0, 0]]
+    shapes = [{"type": "Polygon", "coordinates": [ring]} for ring in (half, crossing, flat)]
+    features = [ordinary(n) | {"geometry": shape} for n, shape in enumerate(shapes)]
+    features.append(ordinary(9))
+    assert decode_regular_page(features, COLLECTION) is not None
+    one, other = items.read_items(features, COLLECTION), each_by_itself(features, monkeypatch)
+    assert one.quarantined == other.quarantined
+    assert one.table.equals(other.table)
+    assert 0 < len(one.quarantined) < len(features)
+
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=4) | st.just(["data"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+
+
+@given(member=st.sampled_from(sorted(ordinary(1))), value=any_json)
+@settings(max_examples=150, deadline=None)
+def test_no_json_whatever_makes_a_difference(member, value):
+    features = [ordinary(1), ordinary(2) | {member: value}]
+    with pytest.MonkeyPatch.context() as patch:
+        slow = each_by_itself(features, patch)
+    found = items.read_items(features, COLLECTION)
+    assert found.table.equals(slow.table)
+    assert found.quarantined == slow.quarantined
+
+
+def test_no_item_is_left_to_the_other_way():
+    assert decode_regular_page([], COLLECTION) is None
+    assert isinstance(items.read_items([], COLLECTION).table, pa.Table)

@@ -1,0 +1,296 @@
+"""CMR's own search API: granules as UMM-JSON, hits and paging in headers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+
+from zagg_catalog.sandbox.faults import Page, Reply
+from zagg_catalog.sandbox.holdings import Record, Snapshot
+from zagg_catalog.sandbox.items import files_of, timestamp
+from zagg_catalog.sandbox.search import BadRequest
+
+MAX_PAGE = 2000
+# What may be asked besides the conditions.
+_OTHER = frozenset({"page_size", "sort_key", "pretty", "options[readable_granule_name][pattern]"})
+_SORT = {
+    "start_date": "start_date",
+    "end_date": "end_date",
+    "granule_ur": "id",
+    "readable_granule_name": "id",
+}
+_TYPES = {
+    "metadata": "EXTENDED METADATA",
+    "browse": "GET RELATED VISUALIZATION",
+    "thumbnail": "GET RELATED VISUALIZATION",
+}
+Given = Mapping[str, list[str]]
+
+
+class CmrApi:
+    """Answers ``/search/granules.umm_json`` and ``/search/granules.json``.
+
+    Parameters
+    ----------
+    page_size : int
+        Most items on a page; a larger ``page_size`` is cut to it, above 2,000 refused.
+    provider : str
+        Of all granules.
+    """
+
+    def __init__(self, page_size: int, provider: str) -> None:
+        self._page_size = min(page_size, MAX_PAGE)
+        self._provider = provider
+
+    def answer(
+        self,
+        content: Snapshot,
+        path: str,
+        given: Given,
+        after: str | None,
+        *,
+        plain: bool = False,
+    ) -> tuple[Reply, Page | None]:
+        """Answer one request.
+
+        Parameters
+        ----------
+        content : Content
+            What is served.
+        path : str
+            ``/search/granules.umm_json``.
+        given : mapping of str to list of str
+            Parameters; names with and without ``[]`` mean the same.
+        after : str or None
+            The request's ``CMR-Search-After``.
+        plain : bool
+            No fault will look into the items.
+        """
+        kind = re.fullmatch(r"/search/granules(?:\.(umm_json|json))?", path)
+        if kind is None:
+            return Reply(404, {"errors": [f"There is nothing at {path!r}."]}), None
+        try:
+            return self._search(content, kind[1] or "json", given, after, plain)
+        except BadRequest as error:
+            return Reply(400, {"errors": [str(error)]}), None
+
+    def _search(
+        self, content: Snapshot, kind: str, given: Given, after: str | None, plain: bool
+    ) -> tuple[Reply, Page | None]:
+        size = min(_page_size(given), self._page_size)
+        rows = self._rows(content, given)
+        offset, number, salt = _read_after(after)
+        taken = rows[offset : offset + size]
+        encode = _umm_item if kind == "umm_json" else _json_entry
+        name = f"cmr {kind}"
+
+        def item_at(place: int) -> Any:
+            record = content.records(rows[place : place + 1])[0]
+            return encode(record, self._provider)
+
+        if plain:
+            texts = content.texts(name, taken, lambda r: orjson.dumps(encode(r, self._provider)))
+            items: list[Any] = [orjson.Fragment(text) for text in texts]
+        else:
+            items = [encode(record, self._provider) for record in content.records(taken)]
+        reply = Reply(200, _document(kind, items, len(rows)), fast=plain)
+        reply.content_type = _MEDIA[kind]
+        reply.headers["CMR-Hits"] = str(len(rows))
+        reply.headers["CMR-Request-Id"] = f"00000000-0000-4000-8000-{_request_number():012d}"
+        if len(taken):
+            # As CMR does, also behind the last item: the request after it comes back empty.
+            reply.headers["CMR-Search-After"] = make_after(offset + len(taken), number + 1)
+        page = Page(
+            number=number,
+            offset=offset,
+            size=size,
+            taken=len(taken),
+            matched=len(rows),
+            salt=salt,
+            item_at=item_at,
+            next_link=lambda offset, page, salt: {"after": make_after(offset, page, salt)},
+            api="cmr",
+        )
+        return reply, page
+
+    def _rows(self, content: Snapshot, given: Given) -> Any:
+        found: dict[str, Any] = {}
+        names: dict[str, list[str]] = {}
+        for key, values in given.items():
+            names.setdefault(key.removesuffix("[]"), []).extend(v for v in values if v)
+        providers = names.pop("provider", None) or names.pop("provider_short_name", None)
+        products, versions = names.pop("short_name", None), names.pop("version", None)
+        if not (providers or products):
+            raise BadRequest("The CMR does not allow querying across granules in all collections.")
+        if providers and self._provider not in providers:
+            return np.zeros(0, dtype=np.int64)
+        if products or versions:
+            found["collections"] = [
+                name
+                for name in content.collections
+                if (not products or name.rpartition("_")[0] in products)
+                and (not versions or name.rpartition("_")[2] in versions)
+            ]
+        if temporal := names.pop("temporal", None):
+            found["datetime"] = "/".join(_interval(temporal[0]))
+        if boxes := names.pop("bounding_box", None):
+            found["boxes"] = [_box(text) for text in boxes]
+        if since := names.pop("updated_since", None):
+            found["updated_since"] = _moment(since[0]).isoformat()
+        if patterns := names.pop("readable_granule_name", None):
+            wild = _first(given, "options[readable_granule_name][pattern]", "false") == "true"
+            found["name"] = "|".join(f"(?:{_pattern(text, wild)})" for text in patterns)
+        if sort := names.pop("sort_key", None):
+            found["sortby"] = ",".join(map(_sort_key, sort))
+        unknown = sorted(set(names) - _OTHER)
+        if unknown:
+            raise BadRequest(f"Parameter [{unknown[0]}] was not recognized.")
+        return content.index.rows(found)
+
+
+_MEDIA = {
+    "umm_json": "application/vnd.nasa.cmr.umm_results+json; version=1.6.5; charset=utf-8",
+    "json": "application/json; charset=utf-8",
+}
+_counter = iter(range(1, 1 << 40))
+
+
+def make_after(offset: int, page: int, salt: int = 0) -> str:
+    """Return an opaque header for the page that begins at ``offset``."""
+    text = base64.urlsafe_b64encode(json.dumps([offset, page, salt]).encode()).decode()
+    return json.dumps(["sandbox", text])
+
+
+def _request_number() -> int:
+    return next(_counter)
+
+
+def _document(kind: str, items: list[Any], hits: int) -> dict[str, Any]:
+    if kind == "umm_json":
+        return {"hits": hits, "took": 1, "items": items}
+    return {"feed": {"title": "ECHO granule metadata", "entry": items}}
+
+
+def _umm_item(record: Record, provider: str) -> Any:
+    """Return one granule as UMM-G 1.6.5; what ``record.raw`` holds where it holds something."""
+    if record.raw is not None:
+        return record.raw
+    product, _, version = record.collection.rpartition("_")
+    umm: dict[str, Any] = {
+        "GranuleUR": record.id,
+        "CollectionReference": {"ShortName": product, "Version": version},
+        "TemporalExtent": {
+            "RangeDateTime": {
+                "BeginningDateTime": timestamp(record.start),
+                "EndingDateTime": timestamp(record.end),
+            }
+        },
+        "RelatedUrls": [
+            {
+                "URL": file.href,
+                "Type": _TYPES.get(file.role)
+                or ("GET DATA VIA DIRECT ACCESS" if file.href.startswith("s3:") else "GET DATA"),
+                "MimeType": file.media,
+                **({} if file.title is None else {"Description": file.title}),
+            }
+            for file in files_of(record)
+        ],
+    }
+    if len(record.ring):
+        points = [{"Longitude": lon, "Latitude": lat} for lon, lat in record.ring.tolist()]
+        geometry = {"GPolygons": [{"Boundary": {"Points": points}}]}
+        umm["SpatialExtent"] = {"HorizontalSpatialDomain": {"Geometry": geometry}}
+    return {
+        "meta": {
+            "concept-type": "granule",
+            "concept-id": f"G{record.concept}-{provider}",
+            "revision-id": record.revision,
+            "native-id": record.id,
+            "provider-id": provider,
+            "format": "application/vnd.nasa.cmr.umm+json",
+            "revision-date": timestamp(record.updated),
+        },
+        "umm": umm,
+    }
+
+
+def _json_entry(record: Record, provider: str) -> Any:
+    """Return one granule as the short JSON has it, without links and polygons."""
+    return {
+        "id": f"G{record.concept}-{provider}",
+        "title": record.id,
+        "producer_granule_id": record.id,
+        "time_start": timestamp(record.start),
+        "time_end": timestamp(record.end),
+        "updated": timestamp(record.updated),
+        "data_center": provider,
+    }
+
+
+def _first(given: Given, name: str, default: str) -> str:
+    return given.get(name, [default])[0].lower()
+
+
+def _page_size(given: Given) -> int:
+    text = _first(given, "page_size", "10")
+    if not text.isdigit() or int(text) > MAX_PAGE:
+        raise BadRequest(f"page_size must be a number between 0 and {MAX_PAGE}, not {text!r}.")
+    return int(text)
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    """Return west, south, east, north; west > east crosses the antimeridian."""
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        raise BadRequest(f"[{text}] is not a valid URL encoded bounding_box") from None
+    if not (max(abs(west), abs(east)) <= 180 and -90 <= south <= north <= 90):
+        raise BadRequest(f"bounding_box [{text}] leaves the Earth or has its south above its north")
+    return west, south, east, north
+
+
+def _interval(text: str) -> tuple[str, str]:
+    low, _, high = text.partition(",")
+    ends = tuple(f"{_moment(end).isoformat()}Z" if end.strip() else ".." for end in (low, high))
+    return ends[0], ends[1]
+
+
+def _moment(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise BadRequest(f"[{text}] is not a valid datetime") from None
+    return when.astimezone(UTC).replace(tzinfo=None) if when.tzinfo else when
+
+
+def _pattern(text: str, wild: bool) -> str:
+    """Return a regular expression; names compare without case, as in CMR."""
+    escaped = re.escape(text)
+    if wild:
+        escaped = escaped.replace(r"\*", ".*").replace(r"\?", ".")
+    return f"(?i)^{escaped}$"
+
+
+def _sort_key(text: str) -> str:
+    name = text.lstrip("+- ")
+    if name not in _SORT:
+        raise BadRequest(f"The sort key [{name}] is not a valid field for sorting granules.")
+    return ("-" if text.startswith("-") else "") + _SORT[name]
+
+
+def _read_after(text: str | None) -> tuple[int, int, int]:
+    if text is None:
+        return 0, 1, 0
+    try:
+        _, cursor = json.loads(text)
+        offset, page, salt = (int(v) for v in json.loads(base64.urlsafe_b64decode(cursor)))
+    except (ValueError, TypeError):
+        raise BadRequest("search_after is not one of this server's.") from None
+    return offset, page, salt

@@ -1,0 +1,446 @@
+"""HTTP: requests to an API, retried until they are answered or their budget is spent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
+
+import orjson
+import requests
+import urllib3
+from pystac_client.stac_api_io import StacApiIO
+
+from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
+from zagg_catalog.messages import clean_text, without_userinfo
+from zagg_catalog.settings import get_settings
+
+SEARCH_AFTER = "CMR-Search-After"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class ApiRequest:
+    """One call of a STAC API.
+
+    Parameters
+    ----------
+    url : str
+        Absolute address with its query.
+    method : {"GET", "POST"}
+        A POST sends ``body`` as JSON.
+    body : dict, optional
+        Search parameters of a POST.
+    headers : dict, optional
+        Further headers, as a next link may ask for.
+    """
+
+    url: str
+    method: str = "GET"
+    body: dict[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        body = f" {json.dumps(self.body)}" if self.body else ""
+        return clean_text(f"{self.method} {self.url}{body}", limit=500)
+
+    @property
+    def key(self) -> str:
+        """Text that is equal for equal calls; of headers only CMR's place in a search counts."""
+        after = self.headers.get(SEARCH_AFTER, "")
+        return f"{self.method} {self.url} {json.dumps(self.body, sort_keys=True)}{after}"
+
+
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port, as browsers compare them.
+
+    Raises
+    ------
+    ValueError
+        If the port is not a number.
+    """
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), parts.port or DEFAULT_PORTS.get(scheme)
+
+
+class RetryableError(Exception):
+    """One attempt failed in a way that another one may not.
+
+    Parameters
+    ----------
+    problem : str
+        What went wrong, as a sentence.
+    wait : float, optional
+        Seconds that the server asks to wait.
+    error : type
+        Error to raise when there are no attempts left.
+    """
+
+    def __init__(
+        self, problem: str, *, wait: float | None = None, error: type[FetchError] = RequestFailed
+    ) -> None:
+        super().__init__(problem)
+        self.wait = wait
+        self.error = error
+
+
+def parse_body(body: bytes, needs: str | None) -> dict[str, Any]:
+    """Return the JSON object that a body holds.
+
+    Parameters
+    ----------
+    body : bytes
+        Decoded from any content encoding.
+    needs : str or None
+        Name of a list that it must hold.
+
+    Raises
+    ------
+    TryAgain
+        If it holds something else.
+    """
+    try:
+        document = read_json(body)
+    except (ValueError, RecursionError) as error:
+        kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON"
+        problem = f"the body of {len(body)} bytes is {kind}{server_message(body)}."
+        raise RetryableError(problem, error=BadResponse) from error
+    if not isinstance(document, dict):
+        problem = f"expected a JSON object, got {type(document).__name__}{server_message(body)}."
+        raise RetryableError(problem, error=BadResponse)
+    if needs is not None and not isinstance(document.get(needs), list):
+        problem = f"the JSON object has no list {needs!r}{server_message(body)}."
+        raise RetryableError(problem, error=BadResponse)
+    return document
+
+
+def read_json(body: bytes) -> Any:
+    """Return what a JSON text holds.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        If it is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        # NaN and halves of surrogate pairs, which only the standard library takes.
+        return json.loads(body)
+
+
+def server_message(body: bytes) -> str:
+    """Return the server's own words, from a JSON error object where there is one."""
+    text = body[:4000].decode("utf-8", "replace")
+    try:
+        document = json.loads(body) if len(body) <= 4000 else None
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict):
+        for key in ("detail", "description", "errors", "message", "error"):
+            if document.get(key):
+                text = _as_text(document[key])
+                break
+    text = clean_text(text).rstrip(".")
+    return f": {text}" if text else ""
+
+
+def retry_after(value: str) -> float | None:
+    """Read Retry-After, seconds or an HTTP date, as seconds from now; None for neither."""
+    try:
+        return max(0.0, float(int(value)))
+    except ValueError:
+        pass
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        return "; ".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+try:
+    PACKAGE_VERSION = version("zagg-catalog")
+except PackageNotFoundError:
+    PACKAGE_VERSION = "0"
+
+logger = logging.getLogger(__name__)
+
+RETRY_STATUS = frozenset({429, 500, 502, 503, 504})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS = 5
+# Both spellings are CMR's own.
+PARTIAL = ("CMR-Time-Out", "CMR-Timed-Out")
+FIRST_WAIT = 1.0
+_CHUNK = 1 << 20
+
+
+class Gate:
+    """Lets connections wait together where a server asked one of them to.
+
+    Parameters
+    ----------
+    now : callable
+        Clock, seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._until = 0.0
+        self._lock = threading.Lock()
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody through for so many seconds."""
+        with self._lock:
+            self._until = max(self._until, self._now() + seconds)
+
+    def wait_time(self) -> float:
+        """Return how many seconds are left."""
+        return max(0.0, self._until - self._now())
+
+
+class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
+    """pystac-client's transport with a retry budget that also covers spoilt bodies.
+
+    Parameters
+    ----------
+    timeout : float, optional
+        Seconds for one attempt, its body included. Default: the setting.
+    retries : int, optional
+        Further attempts after the first. Default: the setting.
+    wait_max : float, optional
+        Longest wait between attempts, seconds; a longer ``Retry-After`` is cut to it, so that
+        one request takes at most ``(retries + 1) * timeout + retries * wait_max``.
+    gate : Gate, optional
+        Shared with other connections to the same API.
+    sleep : callable
+        Called with seconds.
+    rng : random.Random, optional
+        Source of the jitter.
+
+    Attributes
+    ----------
+    requests, retries_used : int
+        Attempts made so far, and how many of them were repetitions.
+    """
+
+    def __init__(
+        self,
+        timeout: float | None = None,
+        retries: int | None = None,
+        wait_max: float | None = None,
+        *,
+        gate: Gate | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        settings = get_settings()
+        client = f"zagg-catalog/{PACKAGE_VERSION}"
+        self.seconds = settings.timeout if timeout is None else timeout
+        super().__init__(
+            headers={
+                "Client-Id": client,
+                "User-Agent": client,
+                "Accept": "application/geo+json, application/json",
+            },
+            timeout=self.seconds,
+            # Our own loop retries, because urllib3's cannot see a spoilt body.
+            max_retries=None,
+        )
+        self.retries = settings.retries if retries is None else retries
+        self.wait_max = settings.retry_wait_max if wait_max is None else wait_max
+        self.requests = 0
+        self.retries_used = 0
+        self._environments: dict[Any, Any] = {}
+        self._gate = gate
+        self._sleep = sleep
+        self._rng = rng or random.Random()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the session's connections."""
+        self.session.close()
+
+    def get_json(self, request: ApiRequest, *, needs: str | None = "features") -> dict[str, Any]:
+        """Send a request and return the JSON object it is answered with.
+
+        Parameters
+        ----------
+        request : ApiRequest
+            The call.
+        needs : str, optional
+            Name of a list that the object must hold; None takes any object.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        RequestFailed
+            If the API refuses the request, or the budget is spent.
+        BadResponse
+            If the budget is spent and the last answer was not the expected JSON.
+        """
+        return self.get_answer(request, needs=needs)[0]
+
+    def get_answer(
+        self, request: ApiRequest, *, needs: str | None = "features"
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """Send a request; return the JSON object it is answered with, and the answer's headers.
+
+        Parameters, errors: see `get_json`. Names of headers compare without case.
+        """
+        attempt = 0
+        while True:
+            if self._gate is not None and (held := self._gate.wait_time()) > 0:
+                self._sleep(held)
+            self.requests += 1
+            try:
+                body, headers = self._body(request)
+                return parse_body(body, needs), headers
+            except RetryableError as failure:
+                if attempt >= self.retries:
+                    raise failure.error(
+                        f"{request} failed: {failure} That was attempt {attempt + 1} of "
+                        f"{self.retries + 1}; try again later."
+                    ) from failure.__cause__
+                logger.info("%s: %s (attempt %d)", request, failure, attempt + 1)
+                self.pause(attempt, failure.wait)
+                attempt += 1
+
+    def pause(self, attempt: int, asked: float | None = None) -> None:
+        """Wait before a repetition, and count it.
+
+        Parameters
+        ----------
+        attempt : int
+            Repetitions before this one; the wait doubles with each, with full jitter.
+        asked : float, optional
+            Seconds that the server asked for; then a little jitter is added to them.
+        """
+        self.retries_used += 1
+        if asked is not None:
+            wait = asked * self._rng.uniform(1.0, 1.1)
+            if self._gate is not None:
+                self._gate.hold(min(asked, self.wait_max))
+        else:
+            wait = self._rng.uniform(0.0, FIRST_WAIT * 2.0 ** min(attempt, 30))
+        self._sleep(min(wait, self.wait_max))
+
+    def _body(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
+        try:
+            return self._answer(request)
+        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
+            raise RetryableError(f"no whole answer within {self.seconds:g} s.") from error
+        except ValueError as error:
+            # Bad addresses and headers, also those of a redirect: no repetition mends them.
+            problem = clean_text(str(error)).rstrip(".")
+            message = f"{request} cannot be sent or followed: {problem}."
+            raise RequestFailed(message, final=True) from error
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                problem = "the server's certificate is not trusted."
+                raise RequestFailed(f"{request} failed: {problem}") from error
+            raise RetryableError(f"the connection failed ({_root(error)}).") from error
+
+    def _answer(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
+        """Send one attempt, follow redirects, and return body and headers of a success."""
+        for _ in range(MAX_REDIRECTS + 1):
+            deadline = time.monotonic() + self.seconds
+            with self._send(request) as response:
+                if response.status_code not in REDIRECTS:
+                    body = self._read(response, deadline)
+                    self._check_status(request, response, body)
+                    return body, response.headers
+                request = _redirected(request, response)
+        message = f"{request} failed: more than {MAX_REDIRECTS} redirects in a row."
+        raise RequestFailed(message, final=True)
+
+    def _send(self, request: ApiRequest) -> requests.Response:
+        prepared = self.session.prepare_request(
+            requests.Request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                json=request.body if request.method == "POST" else None,
+            )
+        )
+        # Reading proxies and certificates from the environment takes a millisecond.
+        origin = origin_of(request.url)
+        if origin not in self._environments:
+            self._environments[origin] = self.session.merge_environment_settings(
+                prepared.url or "", proxies={}, stream=True, verify=None, cert=None
+            )
+        return self.session.send(
+            prepared, timeout=self.seconds, allow_redirects=False, **self._environments[origin]
+        )
+
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
+        """Read a body piece by piece, so that a trickle cannot outlast the time-out."""
+        pieces = []
+        while piece := response.raw.read1(_CHUNK, decode_content=True):
+            pieces.append(piece)
+            if time.monotonic() > deadline:
+                raise requests.exceptions.ReadTimeout
+        return b"".join(pieces)
+
+    def _check_status(self, request: ApiRequest, response: requests.Response, body: bytes) -> None:
+        status = response.status_code
+        known = response.headers.get("CMR-Request-Id")
+        named = f" (CMR-Request-Id {clean_text(known, limit=80)})" if known else ""
+        if status in RETRY_STATUS:
+            wait = response.headers.get("Retry-After")
+            problem = f"HTTP {status}{server_message(body)}{named}."
+            raise RetryableError(problem, wait=retry_after(wait) if wait else None)
+        if any(response.headers.get(name, "").lower() == "true" for name in PARTIAL):
+            raise RetryableError(f"the server ran out of time and sent a part only{named}.")
+        if not 200 <= status < 300:
+            problem = f"HTTP {status}{server_message(body)}{named}."
+            raise RequestFailed(f"{request} was refused: {problem}", final=status < 500)
+        logger.debug("%s answered%s", request, named)
+
+
+def _redirected(request: ApiRequest, response: requests.Response) -> ApiRequest:
+    target = urljoin(request.url, response.headers.get("Location", ""))
+    shown = clean_text(target, limit=500)
+    if "Location" not in response.headers or origin_of(target) != origin_of(request.url):
+        raise RequestFailed(
+            f"{request} was redirected to {shown}, which is not on the same origin; set the "
+            "STAC root to the address that answers itself.",
+            final=True,
+        )
+    if request.method == "POST" and response.status_code not in {307, 308}:
+        message = f"{request} was redirected to {shown} in a way that drops its body."
+        raise RequestFailed(message, final=True)
+    return ApiRequest(without_userinfo(target), request.method, request.body, request.headers)
+
+
+def _root(error: BaseException) -> str:
+    """Return the innermost cause in a few words; requests nests its errors deeply."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    text = clean_text(str(error), limit=120)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,210 @@
+"""A page of regular STAC items as Arrow, without a Python object per granule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zagg_catalog.catalog.table import ASSET, DATA_ASSETS, catalog_schema
+
+_SCHEMA = catalog_schema()
+_LINK = _SCHEMA.field("links").type.value_type
+_BBOX = _SCHEMA.field("bbox").type
+_TIME = _SCHEMA.field("datetime").type
+_TIMES = ("datetime", "start_datetime", "end_datetime")
+# WKB of a polygon with one ring: little-endian, type 3, one ring.
+_POLYGON = np.frombuffer(b"\x01\x03\x00\x00\x00\x01\x00\x00\x00", dtype=np.uint8)
+_HEAD = len(_POLYGON) + 4
+
+
+class _Irregular(Exception):
+    """A page has an item that is not ordinary, so that each must be looked at by itself."""
+
+
+# What reading an item that is not as expected can end with.
+_IRREGULAR = (
+    _Irregular,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    pa.ArrowException,
+)
+
+
+def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | None:
+    """Turn items into rows where all of them are ordinary.
+
+    An ordinary item has an id, the collection that was asked for, texts where texts belong, one
+    closed ring of usable positions, a box, times in UTC with milliseconds, and a data file.
+
+    Parameters
+    ----------
+    features : sequence
+        As parsed from JSON.
+    collection : str
+        Collection that was asked for.
+
+    Returns
+    -------
+    pyarrow.Table or None
+        Rows as `zagg_catalog.sources.items.read_items` gives them, their footprints not yet
+        screened; or None where one item is not ordinary, which says nothing of whether it can
+        be used.
+    """
+    if not features:
+        return None
+    try:
+        columns = [
+            pa.repeat("Feature", len(features)),
+            pa.repeat("1.0.0", len(features)),
+            _no_extensions(features),
+            _ids(features),
+            _of_collection(features, collection),
+            *_shapes(features),
+            _links(features),
+            _assets(features),
+            *_times(features),
+        ]
+    except _IRREGULAR:
+        return None
+    return pa.table(columns, schema=_SCHEMA)
+
+
+def _ids(features: Sequence[Any]) -> pa.Array:
+    ids = [feature["id"] for feature in features]
+    _require(all(type(name) is str and name.isascii() and name.strip() for name in ids))
+    return pa.array(ids, pa.string())
+
+
+def _of_collection(features: Sequence[Any], collection: str) -> pa.Array:
+    _require(all(feature["collection"] == collection for feature in features))
+    return pa.repeat(collection, len(features))
+
+
+def _no_extensions(features: Sequence[Any]) -> pa.Array:
+    _require(all(f["stac_version"] == "1.0.0" and f["stac_extensions"] == [] for f in features))
+    return pa.ListArray.from_arrays(_zeros(len(features)), pa.array([], pa.string()))
+
+
+def _shapes(features: Sequence[Any]) -> list[pa.Array]:
+    """Return the columns geometry and bbox."""
+    geometries = [feature["geometry"] for feature in features]
+    _require(all(shape["type"] == "Polygon" for shape in geometries))
+    polygons = [shape["coordinates"] for shape in geometries]
+    _require(all(len(polygon) == 1 for polygon in polygons))
+    rings = [polygon[0] for polygon in polygons]
+    counts = np.array([len(ring) for ring in rings])
+    positions = list(chain.from_iterable(rings))
+    _require(counts.min() >= 4 and set(map(len, positions)) == {2})
+    xy = np.fromiter(chain.from_iterable(positions), np.float64, 2 * len(positions)).reshape(-1, 2)
+    ends = np.cumsum(counts)
+    _require(np.isfinite(xy).all() and (xy[ends - 1] == xy[ends - counts]).all())
+    wkb = _wkb(xy, counts)
+    boxes = [feature["bbox"] for feature in features]
+    _require(all(len(box) == 4 for box in boxes))
+    sides = np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)
+    _require(np.isfinite(sides).all() and not any(type(v) is bool for b in boxes for v in b))
+    members = [pa.array(np.ascontiguousarray(side)) for side in sides.T]
+    return [wkb, pa.StructArray.from_arrays(members, fields=list(_BBOX))]
+
+
+def _wkb(xy: np.ndarray, counts: np.ndarray) -> pa.Array:
+    """Return polygons of one ring each; ``xy`` has shape (vertices, 2), lon and lat."""
+    sizes = _HEAD + 16 * counts
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    starts = offsets[:-1].astype(np.int64)
+    buffer = np.empty(int(offsets[-1]), dtype=np.uint8)
+    buffer[starts[:, None] + np.arange(len(_POLYGON))] = _POLYGON
+    numbers = counts.astype("<u4").view(np.uint8).reshape(-1, 4)
+    buffer[starts[:, None] + np.arange(len(_POLYGON), _HEAD)] = numbers
+    is_head = np.zeros(len(buffer), dtype=bool)
+    is_head[starts[:, None] + np.arange(_HEAD)] = True
+    buffer[~is_head] = xy.astype("<f8").reshape(-1).view(np.uint8)
+    return pa.Array.from_buffers(
+        pa.binary(), len(counts), [None, pa.py_buffer(offsets), pa.py_buffer(buffer)]
+    )
+
+
+def _links(features: Sequence[Any]) -> pa.Array:
+    links = [feature["links"] for feature in features]
+    flat = list(chain.from_iterable(links))
+    offsets = np.concatenate([[0], np.cumsum([len(some) for some in links])]).astype(np.int32)
+    hrefs, rels = [link["href"] for link in flat], [link["rel"] for link in flat]
+    members = [_texts(hrefs), _texts(rels)]
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.StructArray.from_arrays(members, fields=list(_LINK))
+    ).cast(_SCHEMA.field("links").type)
+
+
+def _assets(features: Sequence[Any]) -> pa.Array:
+    """Return the first data file over HTTPS, on S3, and the metadata, HTTPS before S3."""
+    found: list[list[Any]] = [[None] * len(features) for _ in DATA_ASSETS]
+    for place, feature in enumerate(features):
+        for asset in feature["assets"].values():
+            href, roles = asset["href"], asset["roles"]
+            web = href.startswith("https://")
+            _require(web or href.startswith("s3://"))
+            if "data" in roles:
+                _require(href.endswith(".h5") and "#" not in href and "?" not in href)
+                kind = found[0 if web else 1]
+            elif "metadata" in roles:
+                kind = found[2]
+                _require(web)
+            else:
+                continue
+            if kind[place] is None:
+                kind[place] = asset
+    _require(not any(a is None and b is None for a, b in zip(found[0], found[1], strict=True)))
+    fields = list(_SCHEMA.field("assets").type)
+    return pa.StructArray.from_arrays([_asset(some) for some in found], fields=fields)
+
+
+def _asset(assets: list[Any]) -> pa.Array:
+    missing = pa.array([asset is None for asset in assets])
+    there = [asset or _NOTHING for asset in assets]
+    roles = [asset["roles"] for asset in there]
+    _require(all(type(r) is list and all(type(role) is str for role in r) for r in roles))
+    members = [
+        _texts([asset.get(name) for asset in there], may_lack=True)
+        for name in ("href", "type", "title")
+    ]
+    members.append(pa.array(roles, ASSET.field("roles").type))
+    return pa.StructArray.from_arrays(members, fields=list(ASSET), mask=missing)
+
+
+_NOTHING: dict[str, Any] = {"roles": []}
+
+
+def _texts(values: list[Any], *, may_lack: bool = False) -> pa.Array:
+    allowed = {str, type(None)} if may_lack else {str}
+    _require(set(map(type, values)) <= allowed)
+    return pa.array(values, pa.string())
+
+
+def _times(features: Sequence[Any]) -> list[pa.Array]:
+    properties = [feature["properties"] for feature in features]
+    columns = []
+    for name in _TIMES:
+        texts = [values[name] for values in properties]
+        _require(
+            all(len(t) == 24 and t[10] == "T" and t[19] == "." and t[23] == "Z" for t in texts)
+        )
+        columns.append(pc.cast(pa.array(texts, pa.string()), _TIME))
+    return columns
+
+
+def _zeros(count: int) -> pa.Array:
+    return pa.array(np.zeros(count + 1, dtype=np.int32))
+
+
+def _require(condition: Any) -> None:
+    if not condition:
+        raise _Irregular

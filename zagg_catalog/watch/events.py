@@ -1,0 +1,313 @@
+"""Events of a cycle, as Prefect's API takes them; nothing here needs Prefect."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import requests
+
+from zagg_catalog.cycles import check_cycle
+from zagg_catalog.errors import InvalidQuery, NotifyFailed
+from zagg_catalog.messages import clean_text, without_userinfo
+
+AVAILABLE = "zagg-catalog.cycle.available"
+OVERDUE = "zagg-catalog.cycle.overdue"
+PREPARED = "zagg-catalog.cycle.prepared"
+POLLED = "zagg-catalog.watch.polled"
+RESOURCE = "zagg-catalog.cycle"
+WATCH = "zagg-catalog.watch"
+
+Why = Literal["new", "changed", "again", "recheck", "by-hand"]
+
+_PRODUCT = re.compile(r"([A-Z0-9]+)_([0-9]{3})")
+_RESOURCE = re.compile(rf"{re.escape(RESOURCE)}\.([a-z0-9]+)-([0-9]{{3}})-c([0-9]{{1,2}})")
+
+
+def cycle_name(product: str, cycle: int) -> str:
+    """Return a cycle's short name, ``atl06-007-c22``."""
+    return f"{product.lower().replace('_', '-')}-c{cycle}"
+
+
+def cycle_resource(product: str, cycle: int) -> dict[str, str]:
+    """Return the resource of a cycle's events."""
+    return {
+        "prefect.resource.id": f"{RESOURCE}.{cycle_name(product, cycle)}",
+        "prefect.resource.name": f"{product}, cycle {cycle}",
+    }
+
+
+def watch_resource(product: str) -> dict[str, str]:
+    """Return the resource of the events that say that a product was looked at."""
+    return {
+        "prefect.resource.id": f"{WATCH}.{product.lower().replace('_', '-')}",
+        "prefect.resource.name": f"watch of {product}",
+    }
+
+
+def read_resource(resource: str) -> tuple[str, int] | None:
+    """Return product and cycle of a resource's id; None where it is no cycle's."""
+    found = _RESOURCE.fullmatch(resource)
+    return (f"{found[1].upper()}_{found[2]}", int(found[3])) if found else None
+
+
+def split_product(product: str) -> tuple[str, str]:
+    """Return short name and version of ``ATL06_007``.
+
+    Raises
+    ------
+    InvalidQuery
+        If it is something else.
+    """
+    found = _PRODUCT.fullmatch(product)
+    if found is None:
+        raise InvalidQuery(f"A product is short name and version, as ATL06_007, not {product!r}.")
+    return found[1], found[2]
+
+
+def notice_id(product: str, cycle: int, generation: str, number: int) -> str:
+    """Return the id of a watch's notice, ``atl06-007-c22-1f0c9a-3``."""
+    return f"{cycle_name(product, cycle)}-{generation}-{number}"
+
+
+def read_notice_id(notice: str, product: str, cycle: int) -> tuple[str, int] | None:
+    """Return generation and number of a watch's notice of this cycle; None for any other id."""
+    prefix = re.escape(cycle_name(product, cycle))
+    found = re.fullmatch(rf"{prefix}-([0-9a-f]+)-([0-9]+)", notice)
+    return (found[1], int(found[2])) if found else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleAvailable:
+    """A cycle is available.
+
+    Parameters
+    ----------
+    product : str
+        ``ATL06_007``.
+    cycle : int
+        Mission cycle.
+    why : {"new", "changed", "again", "recheck", "by-hand"}
+        Granules of a new cycle; another state than was told; a notice that nobody answered;
+        nothing heard for long; somebody asked for it.
+    notice : str or None
+        Id that a run answers; None for the event's own.
+    before, now : int or None
+        Granules that were told of last, and granules now; None where nobody counted.
+    expected : float or None
+        Granules of a whole cycle.
+    """
+
+    product: str
+    cycle: int
+    why: Why
+    notice: str | None = None
+    before: int | None = None
+    now: int | None = None
+    expected: float | None = None
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the event carries.
+
+        Raises
+        ------
+        InvalidQuery
+            If the product or cycle is none.
+        """
+        name, version = split_product(self.product)
+        return {
+            "product": name,
+            "version": version,
+            "cycle": check_cycle(self.cycle),
+            "why": self.why,
+            "notice": self.notice,
+            "granules": {
+                "before": self.before,
+                "now": self.now,
+                "expected": None if self.expected is None else round(self.expected),
+            },
+        }
+
+    def __str__(self) -> str:
+        counts = [f"{self.now:,} granules"] if self.now is not None else []
+        counts += [f"{self.before:,} before"] if self.before else []
+        counts += [f"about {self.expected:,.0f} expected"] if self.expected else []
+        said = f" ({', '.join(counts)})" if counts else ""
+        return f"{self.product}, cycle {self.cycle}: {self.why}{said}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleOverdue:
+    """A cycle is late.
+
+    Parameters
+    ----------
+    product : str
+        ``ATL06_007``.
+    cycle : int
+        Mission cycle.
+    due : datetime
+        When it should have been prepared, UTC.
+    granules : int
+        How many there are.
+    expected : float or None
+        How many a whole cycle has.
+    problem : {"missing", "few", "unanswered"}
+        No granules; too few to be announced; announced, and no run has ended well.
+    """
+
+    product: str
+    cycle: int
+    due: datetime
+    granules: int
+    expected: float | None
+    problem: Literal["missing", "few", "unanswered"]
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the event carries."""
+        name, version = split_product(self.product)
+        expected = None if self.expected is None else round(self.expected)
+        return {
+            "product": name,
+            "version": version,
+            "cycle": self.cycle,
+            "due": self.due.isoformat(),
+            "problem": self.problem,
+            "granules": {"now": self.granules, "expected": expected},
+            "message": str(self),
+        }
+
+    def __str__(self) -> str:
+        whole = f" of about {self.expected:,.0f} expected" if self.expected else ""
+        said = {
+            "missing": "the source has no granule of it",
+            "few": f"the source has {self.granules:,} granules{whole}, too few to announce it",
+            "unanswered": "it was announced, and no run of prepare-cycle has ended well",
+        }[self.problem]
+        return f"{self.product}, cycle {self.cycle} was due on {self.due:%Y-%m-%d}: {said}."
+
+
+TIMEOUT = 30.0
+
+Event = dict[str, Any]
+
+
+def event_body(product: str, version: str, cycle: int, *, now: datetime | None = None) -> Event:
+    """Return the event that a cycle is available, as Prefect's API takes it in a list.
+
+    Parameters
+    ----------
+    product : str
+        Short name, ``ATL06``; small letters are accepted.
+    version : str
+        Release, ``007``; ``7`` means the same.
+    cycle : int
+        Mission cycle, 1 to 99.
+    now : datetime, optional
+        When it happened, UTC.
+
+    Raises
+    ------
+    InvalidQuery
+        Naming what is wrong.
+    """
+    name, release = product.strip().upper(), version.strip()
+    if not re.fullmatch(r"ATL[0-9]{2}", name):
+        raise InvalidQuery(f"--product is the short name of a product, as ATL06, not {product!r}.")
+    if not re.fullmatch(r"[0-9]{1,3}", release):
+        raise InvalidQuery(f"--version is a release, as 007, not {version!r}.")
+    full = f"{name}_{int(release):03d}"
+    notice = CycleAvailable(product=full, cycle=check_cycle(cycle), why="by-hand")
+    return {
+        "id": str(uuid.uuid4()),
+        "occurred": (now or datetime.now(UTC)).isoformat(),
+        "event": AVAILABLE,
+        "resource": cycle_resource(full, cycle),
+        "related": [],
+        "payload": notice.payload,
+    }
+
+
+def send(event: Event, api_url: str | None, environment: Mapping[str, str] = os.environ) -> str:
+    """Post an event to Prefect's API.
+
+    Parameters
+    ----------
+    event : dict
+        From `event_body`.
+    api_url : str or None
+        Address of the API; by default ``PREFECT_API_URL``.
+    environment : mapping
+        Holds ``PREFECT_API_KEY`` or ``PREFECT_API_AUTH_STRING`` where the API asks for one.
+
+    Returns
+    -------
+    str
+        Where it was posted to, without secrets.
+
+    Raises
+    ------
+    InvalidQuery
+        If there is no address, or it is none.
+    NotifyFailed
+        If the API cannot be reached or refuses.
+    """
+    url = _events_url(api_url or environment.get("PREFECT_API_URL") or "")
+    shown = clean_text(url)
+    try:
+        answer = requests.post(
+            url,
+            json=[event],
+            headers=_login(environment),
+            timeout=TIMEOUT,
+            allow_redirects=False,
+        )
+    except (requests.RequestException, ValueError) as error:
+        raise NotifyFailed(
+            f"Prefect's API at {shown} cannot be reached ({type(error).__name__}); is the server"
+            " running, and is the address right?"
+        ) from None
+    if answer.status_code in (401, 403):
+        raise NotifyFailed(
+            f"Prefect's API at {shown} refused the login (HTTP {answer.status_code}); set"
+            " PREFECT_API_KEY, or PREFECT_API_AUTH_STRING for a server of your own."
+        )
+    if not 200 <= answer.status_code < 300:
+        said = clean_text(answer.text, limit=200)
+        raise NotifyFailed(
+            f"Prefect's API at {shown} answered HTTP {answer.status_code}: {said} The address"
+            " ends with /api on a server, and with a workspace's id on Cloud."
+        )
+    return shown
+
+
+def _events_url(api_url: str) -> str:
+    try:
+        parts = urlsplit(api_url.strip())
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        given = f", not {clean_text(api_url)!r}" if api_url else ""
+        raise InvalidQuery(
+            "Say where Prefect is: --api-url or PREFECT_API_URL, an address such as"
+            f" http://127.0.0.1:4200/api{given}."
+        )
+    return f"{without_userinfo(api_url.strip()).rstrip('/')}/events"
+
+
+def _login(environment: Mapping[str, str]) -> dict[str, str]:
+    if key := environment.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
+    if login := environment.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+    return {}
