@@ -300,7 +300,7 @@ def _superseded(
     if reference.release in (publication.digests if publication else ()):
         older = "was asked for" if pinned else "has superseded it"
         return f"{source} names release {theirs}; release {ours} {older}."
-    if not reference.named and store.exists(found.slot.record_key(reference.release)):
+    if not reference.named and store.exists(found.slot.key("releases", reference.release)):
         return f"{source} names release {theirs}, which never was the latest; {ours} is taken."
     raise PickupRefused(
         f"{source} names release {theirs} of {found.slot}, which neither is nor ever was the"

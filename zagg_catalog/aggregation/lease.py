@@ -244,12 +244,12 @@ class Lease:
         )
 
     def _write(self, history: PickupHistory, token: str | None) -> str:
-        key = self._slot.pickup_pointer(self._grid)
+        key = self._slot.pointer("pickups", self._grid)
         return self._store.swap_pointer(key, history.to_bytes(), token)
 
     def _put(self, acknowledgement: Acknowledgement) -> PickupSummary:
         """Store a record, and return its summary for the history."""
-        folder = self._slot.pickup_folder_of(self._grid)
+        folder = self._slot.folder("pickups", self._grid)
         ref = self._store.put(folder, acknowledgement.to_bytes(), ".json")
         summary = PickupSummary.of(acknowledgement, ref.key)
         reason = (summary.reason or "")[:REASON_LENGTH] or None

@@ -40,7 +40,7 @@ from zagg_catalog.errors import (
 )
 from zagg_catalog.messages import SHORT, clean_text
 from zagg_catalog.registry import RegisteredGrid, Registry
-from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.pickups import (
     Acknowledgement,
     Outcome,
@@ -52,7 +52,7 @@ from zagg_catalog.releases.pickups import (
     read_pickup_history,
 )
 from zagg_catalog.releases.publication import read_latest
-from zagg_catalog.releases.read import load_release, release_keys
+from zagg_catalog.releases.read import load_release
 from zagg_catalog.releases.record import GridRecord
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
@@ -371,9 +371,9 @@ def latest_slots(
     cycle: int | None = None,
 ) -> Iterator[ReleaseKey]:
     """Yield the product, region and cycle of every latest release; each may be given."""
-    for _, parts in release_keys(store, product, region, cycle):
+    for _, parts in list_keys(store, "releases", product, region, cycle):
         if parts.digest is None:
-            yield ReleaseKey(parts.product, parts.region, parts.cycle)
+            yield parts.slot
 
 
 def pending(store: Store, slot: ReleaseKey, request: PickupRequest, registry: Registry) -> Pending:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.healpix_trace import distinct, trace
 from zagg_catalog.geometry.plane import ring_edges
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, runs
+from zagg_catalog.geometry.ragged import runs
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
 from zagg_catalog.shardmap import beams
 
 # The order of footprint cells, 12.7 km.

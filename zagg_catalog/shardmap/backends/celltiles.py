@@ -11,9 +11,10 @@ import shapely
 from numpy.typing import NDArray
 
 from zagg_catalog.geometry.plane import Geometries, unit_vectors
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between, runs
-from zagg_catalog.grids.blocks import Block
+from zagg_catalog.geometry.ragged import runs
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between
 from zagg_catalog.grids.healpix import LARGEST_RADIUS
+from zagg_catalog.grids.tiles import TileBlock
 from zagg_catalog.shardmap.cells import ORDER, Cells, words_of
 
 # No cell reaches further from its centre, radians.
@@ -40,12 +41,12 @@ class CellTiles:
         What must be met, metres in the block's plane.
     """
 
-    def __init__(self, block: Block, tiles: Geometries) -> None:
+    def __init__(self, block: TileBlock, tiles: Geometries) -> None:
         self._block = block
         self._tiles = tiles
         # A plane stretches what is off its centre.
         widest = min(block.plane.radius + 2.0 * _RADIUS, np.pi / 2.0)
-        self._reach = _RADIUS * EARTH_RADIUS / np.cos(widest / 2.0) + block.reach
+        self._reach = _RADIUS * EARTH_RADIUS / np.cos(widest / 2.0) + block.plane.reach
         self._inner = shapely.buffer(tiles, -self._reach)
         self._lock = Lock()
         self._met = np.zeros(_CELLS, dtype=bool)

@@ -15,12 +15,12 @@ from zagg_catalog.geometry.plane import Geometries
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids import RectilinearGrid
 from zagg_catalog.grids.base import Near
-from zagg_catalog.grids.blocks import Block
+from zagg_catalog.grids.tiles import TileBlock
 from zagg_catalog.shardmap.backends.base import Found, Plan
 from zagg_catalog.shardmap.backends.celltiles import CellTiles, TilePairs
 from zagg_catalog.shardmap.cell_index import View
 
-_Block = tuple[Block, Geometries, CellTiles]
+_Block = tuple[TileBlock, Geometries, CellTiles]
 # Tiles of the last few grids and regions, for the next catalog.
 _remembered: dict[bytes, list[_Block]] = {}
 _MOST = 4
@@ -69,7 +69,7 @@ class InPlanes:
         blocks = []
         for block in self._grid.blocks(self._covered):
             # Tiles are few and plain: prepared, they meet many rings faster than the other way.
-            tiles = shapely.buffer(block.tile_polygons(), block.reach, join_style="mitre")
+            tiles = shapely.buffer(block.tile_polygons(), block.plane.reach, join_style="mitre")
             shapely.prepare(tiles)
             blocks.append((block, tiles, CellTiles(block, tiles)))
         return blocks
@@ -111,11 +111,11 @@ class InPlanes:
         return Found(shards=np.searchsorted(self._covered, keys), rows=rows)
 
 
-def _asked(block: Block, tiles: Geometries, pairs: TilePairs, view: View) -> Ints:
+def _asked(block: TileBlock, tiles: Geometries, pairs: TilePairs, view: View) -> Ints:
     """Return those of the doubtful pairs whose footprint meets the tile."""
     row, tile = np.divmod(pairs.doubtful, len(tiles))
     some = view.rings(np.unique(row))
-    rings = block.project_rings(some.lats, some.lons, some.offsets)
+    rings = block.plane.project_rings(some.lats, some.lons, some.offsets)
     ring, counts = some.rings_of(row)
     pair = np.repeat(np.arange(len(row)), counts)
     met = shapely.intersects(tiles[tile[pair]], rings[ring])
@@ -124,10 +124,10 @@ def _asked(block: Block, tiles: Geometries, pairs: TilePairs, view: View) -> Int
 
 
 def _join_block(
-    block: Block, tiles: Geometries, footprints: Footprints
+    block: TileBlock, tiles: Geometries, footprints: Footprints
 ) -> tuple[NDArray[np.uint64], Ints]:
-    near = np.flatnonzero(block.near(footprints.lats, footprints.lons, footprints.offsets))
+    near = np.flatnonzero(block.plane.near(footprints.lats, footprints.lons, footprints.offsets))
     some = footprints.take(near)
-    rings = block.project_rings(some.lats, some.lons, some.offsets)
+    rings = block.plane.project_rings(some.lats, some.lons, some.offsets)
     tile, ring = shapely.STRtree(rings).query(tiles, predicate="intersects")
     return block.keys[tile], near[ring]
