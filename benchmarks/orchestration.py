@@ -29,7 +29,7 @@ from flows.parameters import Product
 from flows.settings import flow_settings
 from zagg_catalog.registry import load_registry
 from zagg_catalog.sandbox import SandboxServer, simulate
-from zagg_catalog.sources.slices import time_slices
+from zagg_catalog.sources.query_slices import time_slices
 
 DEPLOYMENTS = Path(__file__).parents[1] / "deployments"
 

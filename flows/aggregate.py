@@ -22,11 +22,10 @@ from flows.retries import healing
 from flows.runner import task_runner
 from flows.settings import flow_settings
 from flows.stopping import Stopped, stop_here, stoppable
-from zagg_catalog.aggregation.choose import choose
-from zagg_catalog.aggregation.pending import latest_slots, pending
+from zagg_catalog.aggregation.checks import choose
 from zagg_catalog.aggregation.references import Announcement, Reference, event_reference
 from zagg_catalog.aggregation.request import PickupRequest
-from zagg_catalog.aggregation.run import PickupResult, pick_up
+from zagg_catalog.aggregation.run import PickupResult, latest_slots, pending, pick_up
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import InvalidQuery, PickupRefused, ZaggCatalogError
 from zagg_catalog.messages import clean_text, user_at_host

@@ -22,7 +22,7 @@ from flows.handover import each_event, pickup_automation
 from flows.settings import flow_settings
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.sources.query import PROVIDER
-from zagg_catalog.watch.notice import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, WATCH
+from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, WATCH
 
 POOL = "zagg-catalog"
 HEARTBEAT = "zagg-catalog: crash runs without a heartbeat"

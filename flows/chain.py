@@ -15,7 +15,7 @@ from zagg_catalog.errors import ObjectMissing
 from zagg_catalog.releases import Acknowledgement, Publication, ReleaseView, show
 from zagg_catalog.releases.pickups import load_acknowledgement
 from zagg_catalog.store import Store
-from zagg_catalog.watch.notice import AVAILABLE, cycle_resource
+from zagg_catalog.watch.events import AVAILABLE, cycle_resource
 
 WATCH = "watch-cycles/hourly"
 CATCH_UP = "aggregate/catch-up"

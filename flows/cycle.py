@@ -38,7 +38,7 @@ from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.releases import Published
-from zagg_catalog.releases.pointer import read_latest
+from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.query import PROVIDER

@@ -24,7 +24,7 @@ from zagg_catalog.registry import load_registry
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources import Query
 from zagg_catalog.sources.query import PROVIDER
-from zagg_catalog.sources.slices import time_slices
+from zagg_catalog.sources.query_slices import time_slices
 
 Values = dict[str, Any]
 

@@ -17,8 +17,8 @@ from prefect.runtime import flow_run
 
 from zagg_catalog.errors import InvalidCursor
 from zagg_catalog.store import Store
-from zagg_catalog.watch.answers import Claim, read_answer
-from zagg_catalog.watch.notice import PREPARED, cycle_resource, split_product
+from zagg_catalog.watch.answers import EventClaim, read_answer
+from zagg_catalog.watch.events import PREPARED, cycle_resource, split_product
 
 FLOW = "prepare-cycle"
 _NOT_ENDED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
@@ -29,7 +29,7 @@ def is_answered(store: Store, product: str, cycle: int, notice: str | None) -> b
     return notice is not None and read_answer(store, product, cycle).covers(product, cycle, notice)
 
 
-def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> Claim:
+def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> EventClaim:
     """Return what a run answers that is about to ask the source.
 
     Its own notice, those of runs that wait behind it for the same cycle, and all that the watch
@@ -37,14 +37,14 @@ def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> Clai
     """
     notices = [*([notice] if notice else []), *waiting_notices(product, cycle)]
     try:
-        return Claim.take(store, product, cycle, notices)
+        return EventClaim.take(store, product, cycle, notices)
     except InvalidCursor as error:
         # The watch's own trouble; it must not keep anybody from preparing a cycle.
         get_run_logger().warning("%s", error)
-        return Claim(store=store, product=product, cycle=cycle, others=tuple(notices))
+        return EventClaim(store=store, product=product, cycle=cycle, others=tuple(notices))
 
 
-def settle(claim: Claim) -> None:
+def settle(claim: EventClaim) -> None:
     """Record that a run which ended well answers its claim, and say so."""
     claim.answer(str(flow_run.name or flow_run.id or "a run"))
     name, version = split_product(claim.product)

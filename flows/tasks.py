@@ -20,11 +20,11 @@ from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidConfig
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
-from zagg_catalog.releases import GridBuild, Published, ReleaseKey, publish
+from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, Query
+from zagg_catalog.sources.query_slices import merge_slices, nothing_matches
 from zagg_catalog.sources.report import Transfer
-from zagg_catalog.sources.slices import merge_slices, nothing_matches
 from zagg_catalog.store import Store, folder_key, open_store
 
 Values = dict[str, Any]
@@ -232,13 +232,13 @@ class UnknownGrid:
         return {}
 
 
-def _grid_build(store: Store, entry: Values, folder: Path) -> GridBuild:
+def _grid_build(store: Store, entry: Values, folder: Path) -> MapToPublish:
     config = entry["config"].encode()
     if entry.get("error"):
         grid = cast(OutputGrid, UnknownGrid()) if entry.get("broken") else None
-        return GridBuild(entry["grid"], config, grid=grid, error=entry["error"])
+        return MapToPublish(entry["grid"], config, grid=grid, error=entry["error"])
     path = store.download(entry["manifest"], folder / f"{entry['grid']}.parquet")
-    return GridBuild(entry["grid"], config, shard_map=ShardMap.from_parquet(path))
+    return MapToPublish(entry["grid"], config, shard_map=ShardMap.from_parquet(path))
 
 
 def _config(text: str, name: str) -> Any:

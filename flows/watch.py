@@ -22,7 +22,7 @@ from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.probe import open_probe
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import Store, open_store
-from zagg_catalog.watch.notice import (
+from zagg_catalog.watch.events import (
     AVAILABLE,
     OVERDUE,
     POLLED,

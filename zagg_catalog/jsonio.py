@@ -33,6 +33,11 @@ def canonical_digest(value: Any) -> str:
     return digest_of([canonical_json(value)])[0]
 
 
+def as_json(value: Any) -> Any:
+    """Return a value as JSON gives it back: tuples as lists, numpy numbers as Python's."""
+    return json.loads(json.dumps(value, default=lambda number: number.item()))
+
+
 def load_model[Model: BaseModel](
     model: type[Model], content: bytes, source: str, *, noun: str, newest: int
 ) -> Model:

@@ -243,7 +243,7 @@ def _slot(options: argparse.Namespace) -> tuple[str, str, int]:
     return options.product, options.region, options.cycle
 
 
-def _grid_build(text: str) -> releases.GridBuild:
+def _grid_build(text: str) -> releases.MapToPublish:
     """Read ``NAME=CONFIG:MAP``."""
     name, equals, files = text.partition("=")
     config, colon, path = files.rpartition(":")
@@ -254,7 +254,7 @@ def _grid_build(text: str) -> releases.GridBuild:
     if not Path(path).is_file():
         raise InvalidQuery(f"There is no file {path}.")
     read = ShardMap.from_parquet if Path(path).suffix == ".parquet" else ShardMap.from_json
-    return releases.GridBuild(name, Path(config), shard_map=read(path))
+    return releases.MapToPublish(name, Path(config), shard_map=read(path))
 
 
 def _print_json(value: object) -> None:

@@ -13,9 +13,9 @@ from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, pick_up
 from zagg_catalog.aggregation.zagg import ZaggAnswer, ZaggCall
 from zagg_catalog.registry import Registry, load_registry
-from zagg_catalog.releases import Acknowledgement, GridBuild, Published, ReleaseKey
+from zagg_catalog.releases import Acknowledgement, MapToPublish, Published, ReleaseKey
 from zagg_catalog.releases import publish as publish_release
-from zagg_catalog.releases.pickups import PickupHistory, load_acknowledgement, read_standing
+from zagg_catalog.releases.pickups import PickupHistory, load_acknowledgement, read_pickup_history
 from zagg_catalog.store import Store, open_store
 
 SLOT = ReleaseKey(*inputs.SLOT)
@@ -58,7 +58,7 @@ def write_inputs(folder: Path) -> None:
         catalog = inputs.make(numbers)
         catalog.to_geoparquet(folder / f"{name}.parquet")
         for grid in GRIDS:
-            build = GridBuild(grid, folder / f"{grid}.yaml")
+            build = MapToPublish(grid, folder / f"{grid}.yaml")
             built = ShardMap.build(catalog, build.output_grid, region=REGION)
             built.to_parquet(folder / f"{name}-{grid}.parquet")
 
@@ -101,9 +101,9 @@ class Desk:
 
     def publish(self, name: str, *, failed: tuple[str, ...] = (), **options) -> Published:
         builds = [
-            GridBuild(grid, self.inputs / f"{grid}.yaml", error="Out of memory.")
+            MapToPublish(grid, self.inputs / f"{grid}.yaml", error="Out of memory.")
             if grid in failed
-            else GridBuild(
+            else MapToPublish(
                 grid,
                 self.inputs / f"{grid}.yaml",
                 shard_map=ShardMap.from_parquet(self.inputs / f"{name}-{grid}.parquet"),
@@ -134,7 +134,7 @@ class Desk:
         return self.pick(grid, **({"dry_run": False, "output": str(self.folder / "out")} | changes))
 
     def standing(self, grid: str = "healpix") -> PickupHistory:
-        return read_standing(self.store, SLOT, grid)[0]
+        return read_pickup_history(self.store, SLOT, grid)[0]
 
     def said(self, grid: str = "healpix") -> Acknowledgement:
         """The newest acknowledgement."""

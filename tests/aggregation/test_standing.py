@@ -15,7 +15,7 @@ from zagg_catalog.releases.pickups import (
     PickupHistory,
     PickupSummary,
     ShardList,
-    load_standing,
+    load_pickup_history,
 )
 from zagg_catalog.store import object_key, parse_key, pointer_key
 
@@ -118,7 +118,7 @@ def test_refusals_without_end_do_not_push_out_what_an_output_holds(past):
 
 def test_a_standing_is_read_back():
     found = standing(entry(A), entry(B, "failed"))
-    assert load_standing(found.to_bytes()) == found
+    assert load_pickup_history(found.to_bytes()) == found
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_a_standing_is_read_back():
     [
         (b"{}", "no schema_version"),
         (b'{"schema_version": 2}', "update zagg-catalog"),
-        (b'{"schema_version": 1, "entries": 3}', "says no standing: entries"),
+        (b'{"schema_version": 1, "entries": 3}', "is not a pick-up history: entries"),
     ],
 )
 def test_a_standing_that_is_none_is_refused(content, message):
     with pytest.raises(InvalidRelease, match=message):
-        load_standing(content)
+        load_pickup_history(content)
 
 
 def test_shard_keys_of_the_south_are_kept_whole():

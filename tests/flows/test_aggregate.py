@@ -18,7 +18,7 @@ from zagg_catalog.aggregation import run as pick
 from zagg_catalog.aggregation import zagg as aggregator
 from zagg_catalog.aggregation.references import Announcement
 from zagg_catalog.releases import ReleaseKey
-from zagg_catalog.releases.pickups import read_standings
+from zagg_catalog.releases.pickups import read_pickup_histories
 
 HEALPIX, POLAR = "atl06-greenland-healpix", "atl06-greenland-polar"
 GREENLAND = {"product": Product.ATL06, "region": "greenland", "cycle": 22}
@@ -39,7 +39,7 @@ class Aggregator(Desk):
         return aggregate(**(given | changes), return_state=True)
 
     def outcomes(self, slot=SLOT):
-        found = read_standings(self.store, slot)
+        found = read_pickup_histories(self.store, slot)
         return {grid: standing.entries[0].outcome for grid, standing in found.items()}
 
     @property

@@ -7,7 +7,7 @@ import pytest
 from flows.handover import EVENT
 from tests.flows.live import LiveServer, wait_for
 from zagg_catalog.releases import ReleaseKey
-from zagg_catalog.releases.pickups import read_standings
+from zagg_catalog.releases.pickups import read_pickup_histories
 from zagg_catalog.store import open_store
 
 SLOT = ReleaseKey("ATL06_007", "greenland", 22)
@@ -36,7 +36,7 @@ def test_a_published_release_is_picked_up_and_a_second_event_is_harmless(
         prefect.emit(EVENT, event["resource"]["prefect.resource.id"], event["payload"])
         again = wait_for(lambda: ended(prefect, 2))[1]
         assert again.state.message == "Grids: 2 already.", again.state.message
-    found = read_standings(open_store(store), SLOT)
+    found = read_pickup_histories(open_store(store), SLOT)
     assert [len(standing.entries) for standing in found.values()] == [1, 1]
 
 

@@ -13,7 +13,7 @@ from zagg_catalog.cli import main
 from zagg_catalog.releases import find_release
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import open_store
-from zagg_catalog.watch.notice import OVERDUE, PREPARED
+from zagg_catalog.watch.events import OVERDUE, PREPARED
 
 pytestmark = pytest.mark.integration
 

@@ -19,7 +19,7 @@ from zagg_catalog.errors import (
 from zagg_catalog.sandbox import SandboxServer
 from zagg_catalog.settings import Settings
 from zagg_catalog.sources import CMRSource, Query
-from zagg_catalog.sources.transport import Transport
+from zagg_catalog.sources.http import Transport
 from zagg_catalog.store import open_store
 
 QUERY = Query("ATL06", "007", "2024-03-01", "2024-03-02", (0, 0, 1, 1))

@@ -15,7 +15,7 @@ from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import LocalStore
 from zagg_catalog.watch.answers import read_answer
 from zagg_catalog.watch.cursor import read_cursor
-from zagg_catalog.watch.notice import AVAILABLE, OVERDUE, POLLED, PREPARED
+from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED
 
 PRODUCT = "ATL06_007"
 TRACKS = range(1, 1388, 40)

@@ -17,10 +17,10 @@ from flows.sample import PRODUCT, REGIONS, write_registry
 from tests.flows.live import LiveServer, wait_for
 from tests.store import servers
 from zagg_catalog.releases import ReleaseKey, diff, find_release, verify
-from zagg_catalog.releases.pickups import read_standings
+from zagg_catalog.releases.pickups import read_pickup_histories
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import open_store
-from zagg_catalog.watch.notice import AVAILABLE
+from zagg_catalog.watch.events import AVAILABLE
 
 pytest.importorskip("zagg")
 
@@ -117,7 +117,9 @@ def ended(prefect, flow, count):
 
 def outcomes(store):
     """How every pick-up of cycle 22 ended, by region and grid, the newest first."""
-    found = {region: read_standings(store, ReleaseKey(PRODUCT, region, 22)) for region in REGIONS}
+    found = {
+        region: read_pickup_histories(store, ReleaseKey(PRODUCT, region, 22)) for region in REGIONS
+    }
     return {
         (region, grid): [entry.outcome for entry in standing.entries]
         for region, standings in found.items()

@@ -24,8 +24,7 @@ import shapely
 
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.sandbox import Granules, simulate
-from zagg_catalog.sandbox.items import item_dict
-from zagg_catalog.sandbox.loading import from_geoparquet
+from zagg_catalog.sandbox.items import from_geoparquet, item_dict
 from zagg_catalog.sources import Catalog, CMRSource, Query
 from zagg_catalog.sources.items import read_items
 

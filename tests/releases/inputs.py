@@ -10,7 +10,7 @@ import pytest
 
 from tests.test_catalog import make_catalog
 from zagg_catalog import Catalog, ShardMap
-from zagg_catalog.releases import GridBuild, Published
+from zagg_catalog.releases import MapToPublish, Published
 from zagg_catalog.releases import publish as publish_release
 
 REGION, CYCLE, PRODUCT = "antarctica", 22, "ATL06_007"
@@ -62,15 +62,15 @@ def write(folder: Path, name: str, numbers: dict[int, int], **metadata) -> None:
     catalog.to_geoparquet(folder / f"{name}.parquet")
     for grid, config in CONFIGS.items():
         (folder / f"{grid}.yaml").write_text(config)
-        build = GridBuild(grid, folder / f"{grid}.yaml")
+        build = MapToPublish(grid, folder / f"{grid}.yaml")
         corners = [([-1, -1, 2, 2], [-1, 28, 28, -1])]
         built = ShardMap.build(catalog, build.output_grid, region=corners)
         built.to_parquet(folder / f"{name}-{grid}.parquet")
 
 
-def builds(folder: Path, name: str, grids=tuple(CONFIGS)) -> list[GridBuild]:
+def builds(folder: Path, name: str, grids=tuple(CONFIGS)) -> list[MapToPublish]:
     return [
-        GridBuild(
+        MapToPublish(
             grid,
             folder / f"{grid}.yaml",
             shard_map=ShardMap.from_parquet(folder / f"{name}-{grid}.parquet"),

@@ -19,11 +19,11 @@ from urllib.parse import unquote
 from tests.releases import inputs
 from tests.store import servers
 from zagg_catalog.settings import Settings
-from zagg_catalog.store import client, local, open_store, s3
+from zagg_catalog.store import local, open_store, s3
 
 # Reading boto3's descriptions of S3 takes longer than a publish; forked processes share this.
-SESSION = client.make_session(servers.settings_for("http://127.0.0.1:1"))
-client.make_client(SESSION, servers.settings_for("http://127.0.0.1:1")).close()
+SESSION = s3.make_session(servers.settings_for("http://127.0.0.1:1"))
+s3.make_client(SESSION, servers.settings_for("http://127.0.0.1:1")).close()
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.releases.killed"])
 

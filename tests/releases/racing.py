@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.releases import inputs, killed
 from zagg_catalog import ShardMap
 from zagg_catalog.errors import ObjectMissing, PointerConflict
-from zagg_catalog.releases import GridBuild, find_release
+from zagg_catalog.releases import MapToPublish, find_release
 from zagg_catalog.releases.verify import verify_release
 from zagg_catalog.settings import Settings
 from zagg_catalog.store import open_store, s3
@@ -82,12 +82,12 @@ def _write(url, settings, folder, number, rounds, barrier, results) -> None:
 
 
 def _publish(store, folder, name, numbers):
-    build = GridBuild("healpix", inputs.CONFIGS["healpix"].encode())
+    build = MapToPublish("healpix", inputs.CONFIGS["healpix"].encode())
     signature = build.output_grid.spatial_signature()
     key = int(build.output_grid.coverage([([0, 0, 1, 1], [0, 1, 1, 0])])[0])
     entries = [{"id": inputs.granule(n), "s3": None, "https": None} for n in numbers]
     made = ShardMap(signature, [key], [entries], {"backend": "mortie", "complete": True})
-    build = GridBuild("healpix", build.config_bytes, shard_map=made)
+    build = MapToPublish("healpix", build.config_bytes, shard_map=made)
     return inputs.publish(
         store, folder, name, catalog=folder / f"{name}.parquet", maps=[build], json_manifests=False
     )

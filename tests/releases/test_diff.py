@@ -9,7 +9,7 @@ import pytest
 from tests.releases import inputs
 from zagg_catalog import ShardMap
 from zagg_catalog.errors import CorruptObject
-from zagg_catalog.releases import GridBuild, diff, find_release
+from zagg_catalog.releases import MapToPublish, diff, find_release
 
 pytestmark = inputs.IN_A_FOLDER
 
@@ -73,7 +73,7 @@ def test_a_new_config_on_the_same_grid_is_said(store, publish, files):
 
 def test_a_grid_that_came_went_or_failed_is_all_its_shards(store, publish, files):
     healpix, plate = inputs.builds(files, "first")
-    failed = GridBuild("plate", plate.config, error="It failed.")
+    failed = MapToPublish("plate", plate.config, error="It failed.")
     both = release(store, publish("first"))
     one = release(store, publish("first", maps=[healpix, failed]))
     none = release(store, publish("first", maps=[]))

@@ -20,7 +20,7 @@ from zagg_catalog.errors import (
     PointerConflict,
     SignatureMismatch,
 )
-from zagg_catalog.releases import GridBuild, find_release, list_releases, verify
+from zagg_catalog.releases import MapToPublish, find_release, list_releases, verify
 from zagg_catalog.sources.report import Transfer
 
 
@@ -100,7 +100,7 @@ def test_the_next_release_supersedes_and_names_what_shrank(publish):
 
 @inputs.IN_A_FOLDER
 def test_a_long_contraction_is_counted_and_cut(publish, monkeypatch):
-    monkeypatch.setattr("zagg_catalog.releases.pointer.NAMED", 2)
+    monkeypatch.setattr("zagg_catalog.releases.publication.NAMED", 2)
     publish("first")
     shrunk = publish("small").contraction
     assert (shrunk.count, len(shrunk.ids)) == (5, 2)
@@ -253,7 +253,7 @@ def same_name_twice(files):
 
 
 def neither_map_nor_error(files):
-    return [GridBuild("x", files / "plate.yaml")]
+    return [MapToPublish("x", files / "plate.yaml")]
 
 
 def bad_name(files):
@@ -261,7 +261,7 @@ def bad_name(files):
 
 
 def missing_config(files):
-    return [GridBuild("x", files / "no.yaml", error="It failed.")]
+    return [MapToPublish("x", files / "no.yaml", error="It failed.")]
 
 
 def odd_backend(files):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.releases import inputs
-from tests.releases.test_resolve import forge, other_count, other_signature
+from tests.releases.test_read import forge, other_count, other_signature
 from zagg_catalog.errors import StoreUnavailable
 from zagg_catalog.releases import rollback, verify
 from zagg_catalog.releases.read import find_release

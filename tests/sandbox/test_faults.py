@@ -13,7 +13,8 @@ import requests
 from tests.sandbox.conftest import Serve, next_link
 from zagg_catalog.cycles import parse_granule_name
 from zagg_catalog.sandbox import Fault, Granules
-from zagg_catalog.sandbox.faults import KINDS, describe_faults, parse_fault
+from zagg_catalog.sandbox.fault_kinds import describe_faults, parse_fault
+from zagg_catalog.sandbox.faults import KINDS
 
 
 def test_faults_are_read_from_text() -> None:

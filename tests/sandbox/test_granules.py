@@ -14,7 +14,7 @@ from zagg_catalog.cycles import KNOWN_GAPS, cycle_to_dates, granule_name_columns
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, angle_between, to_xyz
 from zagg_catalog.sandbox import Granules, concat, simulate
-from zagg_catalog.sandbox.loading import from_geoparquet, from_items
+from zagg_catalog.sandbox.items import from_geoparquet, from_items
 from zagg_catalog.sandbox.orbit import beam_tracks
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zagg_catalog.cycles import TRACKS, granule_name_columns
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, angle_between, to_xyz
 from zagg_catalog.sandbox.granules import Granules
-from zagg_catalog.sandbox.loading import from_geoparquet
+from zagg_catalog.sandbox.items import from_geoparquet
 from zagg_catalog.sandbox.orbit import (
     BEAM_OFFSETS_KM,
     REGION_STARTS,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from zagg_catalog.sources.transport import Transport
+from zagg_catalog.sources.http import Transport
 
 
 def ok(document: Any, **headers: str) -> bytes:

@@ -23,7 +23,7 @@ from zagg_catalog.errors import (
 from zagg_catalog.sandbox import Granules, SandboxServer, simulate
 from zagg_catalog.sandbox.faults import KINDS
 from zagg_catalog.sources import Catalog, CMRSource
-from zagg_catalog.sources.transport import Transport
+from zagg_catalog.sources.http import Transport
 
 COMPLETE = "complete"
 

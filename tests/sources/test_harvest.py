@@ -12,9 +12,8 @@ from tests.sources.stub import Stub, item, name, ok, page, quick
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest, PagingError, RequestFailed
 from zagg_catalog.sources.harvest import harvest
 from zagg_catalog.sources.haul import BoxSearch, Wanted, declared_count
+from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.report import HarvestReport
-from zagg_catalog.sources.request import ApiRequest
-from zagg_catalog.sources.transport import Transport
 
 WANTED = Wanted(collection="ATL06_007")
 PARTIAL = Wanted(collection="ATL06_007", partial=True)

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 
 from tests.sources.stub import item, name
 from zagg_catalog.catalog.table import Catalog, catalog_schema
-from zagg_catalog.sources.assets import canonical_assets
-from zagg_catalog.sources.geojson import footprint_wkb
-from zagg_catalog.sources.items import align_assets, read_items
-from zagg_catalog.sources.times import parse_times
+from zagg_catalog.sources.items import (
+    align_assets,
+    canonical_assets,
+    footprint_wkb,
+    parse_times,
+    read_items,
+)
 
 RING = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
 NAN = float("nan")

@@ -9,8 +9,8 @@ import pytest
 
 from tests.sources.stub import Stub, name, ok, page, quick
 from zagg_catalog.errors import PagingError
+from zagg_catalog.sources.http import ApiRequest
 from zagg_catalog.sources.paging import next_request, pages
-from zagg_catalog.sources.request import ApiRequest
 
 ASKED = ApiRequest("https://api.org/stac/search?limit=2&x=1")
 POSTED = ApiRequest("https://api.org/stac/search", "POST", {"limit": 2, "bbox": [0]}, {"X-A": "1"})

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.store import LocalStore
 from zagg_catalog.watch.poll import Poll, poll
-from zagg_catalog.watch.rules import WatchRules
 
 PRODUCT = "ATL06_007"
 # Cycle 24 is under way; 22 ended on 2024-03-18, 23 on 2024-06-17.

@@ -1,11 +1,11 @@
 """Answers: what a run covers, kept beside the cursor."""
 
 from zagg_catalog.store import LocalStore
-from zagg_catalog.watch.answers import KEPT, Claim, answer_key, read_answer
+from zagg_catalog.watch.answers import KEPT, EventClaim, answer_key, read_answer
 
 
 def claim(store, **changes):
-    return Claim(store=store, product="ATL06_007", cycle=22, **changes)
+    return EventClaim(store=store, product="ATL06_007", cycle=22, **changes)
 
 
 def covered(store, notice):
@@ -37,7 +37,7 @@ def test_other_notices_are_answered_by_name_and_the_newest_are_kept(tmp_path):
 
 def test_a_run_that_has_nothing_to_answer_writes_nothing(tmp_path):
     store = LocalStore(tmp_path)
-    assert not Claim.take(store, "ATL06_007", 22, []).answer("run")
+    assert not EventClaim.take(store, "ATL06_007", 22, []).answer("run")
     assert not store.exists(answer_key("ATL06_007", 22))
 
 

@@ -1,21 +1,25 @@
 """Polls: what is announced when, how little is asked, and what is written."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.watch.conftest import PRODUCT, START, CountingStore
 from zagg_catalog.errors import BadResponse, InvalidCursor, PointerConflict
-from zagg_catalog.watch.answers import Claim
+from zagg_catalog.sandbox import simulate
+from zagg_catalog.watch.answers import EventClaim
 from zagg_catalog.watch.cursor import cursor_key, read_cursor, write_cursor
-from zagg_catalog.watch.poll import poll
+from zagg_catalog.watch.poll import MOST, expected_count, gap_share, poll
 
 DAY = 24
 
 
 def answer(watch, cycle, run="run"):
     """End a run of prepare-cycle that began now."""
-    return Claim.take(watch.store, PRODUCT, cycle, []).answer(run)
+    return EventClaim.take(watch.store, PRODUCT, cycle, []).answer(run)
 
 
 def test_a_poll_that_finds_nothing_asks_once_and_writes_nothing(watch):
@@ -147,7 +151,7 @@ def test_growth_is_announced_once_a_day_and_its_end_is_never_missed(announced):
 
 
 def test_a_run_answers_only_what_was_announced_before_it_began(announced):
-    claim = Claim.take(announced.store, PRODUCT, 24, [])
+    claim = EventClaim.take(announced.store, PRODUCT, 24, [])
     announced.probe.counts[24] += 5
     assert announced.said(hours=DAY) == [(24, "changed")]
     claim.answer("began before")
@@ -259,3 +263,31 @@ def test_the_first_cycle_is_by_default_the_one_before_that_of_45_days_ago(make_w
     watch.probe.counts = {22: 1000}
     found = poll(PRODUCT, watch.probe, watch.store, watch.rules, START)
     assert found.cursor.first == 23
+
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def test_simulated_cycles_with_and_without_gaps_are_foretold_within_a_percent():
+    counts = {c: len(simulate("ATL06", cycle=c, tracks=range(1, 1388, 10))) for c in (21, 22, 23)}
+    for cycle, count in counts.items():
+        others = {c: n for c, n in counts.items() if c != cycle}
+        assert expected_count(cycle, others, NOW) == pytest.approx(count, rel=0.01)
+
+
+def test_a_cycle_that_lost_half_its_days_is_expected_with_half():
+    assert gap_share(23) == pytest.approx(0.424, abs=0.01)  # from 2024-05-10 on
+    assert gap_share(22) == 0
+
+
+def test_cycles_that_may_still_grow_say_nothing():
+    now = datetime(2024, 3, 25, tzinfo=UTC)  # 22 ended a week ago
+    assert expected_count(23, {22: 1000}, now) is None
+
+
+@given(st.dictionaries(st.integers(1, 32), st.integers(1, 30_000)))
+@settings(max_examples=50, deadline=None)
+def test_never_more_than_all_tracks_and_regions(counts):
+    found = expected_count(33, counts, NOW)
+    assert (found is None) == (not counts)
+    assert found is None or 0 < found <= MOST

@@ -7,7 +7,7 @@ import yaml
 
 from zagg_catalog.errors import InvalidRegistry
 from zagg_catalog.registry import load_registry
-from zagg_catalog.watch.rules import WatchRules
+from zagg_catalog.registry.schema import WatchRules
 
 SHIPPED = Path(__file__).parents[2] / "deployments"
 

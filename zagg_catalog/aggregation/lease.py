@@ -20,7 +20,7 @@ from zagg_catalog.releases.pickups import (
     PickupHistory,
     PickupLease,
     PickupSummary,
-    read_standing,
+    read_pickup_history,
 )
 from zagg_catalog.store import Store
 
@@ -60,7 +60,7 @@ class Place:
 
     def read(self) -> tuple[PickupHistory, str | None]:
         """Return how the pick-ups stand, and the token of that version."""
-        return read_standing(self.store, self.slot, self.grid)
+        return read_pickup_history(self.store, self.slot, self.grid)
 
     def write(self, standing: PickupHistory, token: str | None) -> str:
         """Replace a standing, or raise `PointerConflict`."""

@@ -27,7 +27,7 @@ from zagg_catalog.errors import (
 from zagg_catalog.messages import clean_text
 from zagg_catalog.releases.publication import version_of
 
-CHILD = Path(__file__).with_name("child.py")
+CHILD = Path(__file__).with_name("zagg_process.py")
 TAIL = 2000
 GRACE = 10.0
 POLL = 0.2

@@ -1,22 +1,30 @@
-"""Loading: from ``registry.yaml`` and the files it names to a checked Registry."""
+"""Read ``registry.yaml`` and the files it names, from a folder or from S3."""
 
 from __future__ import annotations
 
 import json
+import posixpath
 from pathlib import Path
 from typing import Any
 
 import yaml
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import SecretStr
 
 from zagg_catalog.config import load_config_from_dict
-from zagg_catalog.errors import InvalidConfig, InvalidGrid, InvalidRegion, InvalidRegistry
+from zagg_catalog.errors import (
+    InvalidConfig,
+    InvalidGrid,
+    InvalidRegion,
+    InvalidRegistry,
+    StoreUnavailable,
+)
 from zagg_catalog.files import digest_of
 from zagg_catalog.grids import HealpixGrid, OutputGrid, from_config
 from zagg_catalog.regions import polygon_to_bbox
-from zagg_catalog.registry.files import beside, read_bytes
 from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
 from zagg_catalog.registry.schema import GridEntry, RegionEntry, RegistryEntries, read_entries
-from zagg_catalog.settings import get_settings
+from zagg_catalog.settings import Settings, get_settings
 
 
 def load_registry(
@@ -194,3 +202,72 @@ def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
 
 
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def beside(location: str, name: str) -> str:
+    """Return where a file named in the registry is: relative to it, absolute, or a URL."""
+    if "://" in name or name.startswith("/"):
+        return name
+    if "://" in location:
+        scheme, _, path = location.partition("://")
+        return f"{scheme}://{posixpath.normpath(posixpath.join(posixpath.dirname(path), name))}"
+    return str(Path(location).parent / name)
+
+
+def read_bytes(location: str) -> bytes:
+    """Return a file's content.
+
+    Raises
+    ------
+    InvalidRegistry
+        If there is no such file, or it may not be read; the text is a part of a sentence.
+    StoreUnavailable
+        If an S3 server does not answer; trying again may help.
+    """
+    if "://" not in location:
+        try:
+            return Path(location).read_bytes()
+        except OSError as error:
+            raise InvalidRegistry(f"cannot be read ({error.strerror})") from None
+    if not location.startswith("s3://"):
+        raise InvalidRegistry("is neither a path nor s3://bucket/key")
+    return _read_s3(location, get_settings())
+
+
+def _read_s3(location: str, settings: Settings) -> bytes:
+    # Loads slowly, and most registries are folders.
+    import s3fs  # type: ignore[import-untyped]
+
+    try:
+        files = s3fs.S3FileSystem(
+            key=_revealed(settings.s3_access_key_id),
+            secret=_revealed(settings.s3_secret_access_key),
+            token=_revealed(settings.s3_session_token),
+            profile=settings.s3_profile,
+            endpoint_url=settings.s3_endpoint,
+            client_kwargs=_s3_region(settings),
+            skip_instance_cache=True,
+        )
+        content: bytes = files.cat_file(location)
+    except FileNotFoundError:
+        raise InvalidRegistry("cannot be read (there is no such object or bucket)") from None
+    except PermissionError:
+        raise InvalidRegistry(
+            "cannot be read (the server refused the credentials or their rights)"
+        ) from None
+    except (OSError, BotoCoreError, ClientError) as error:
+        # Not chained: the text may hold signed URLs.
+        raise StoreUnavailable(
+            f"{location} cannot be read ({type(error).__name__}); check the AWS settings, or"
+            " try again later.",
+            transient=True,
+        ) from None
+    return content
+
+
+def _s3_region(settings: Settings) -> dict[str, Any]:
+    return {"region_name": settings.s3_region} if settings.s3_region else {}
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

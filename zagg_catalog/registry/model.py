@@ -11,7 +11,7 @@ from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.regions import Bbox, Region, bbox_region, region_from_geojson
-from zagg_catalog.watch.rules import WatchRules
+from zagg_catalog.registry.schema import WatchRules
 
 SHORT = 12
 

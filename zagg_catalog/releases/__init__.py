@@ -2,21 +2,21 @@
 
 from zagg_catalog.releases.diff import GridDiff, ReleaseDiff, diff
 from zagg_catalog.releases.gc import Garbage, collect_garbage
-from zagg_catalog.releases.gridbuild import GridBuild
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.pickups import Acknowledgement, PickupHistory
 from zagg_catalog.releases.publication import Contraction, Publication
-from zagg_catalog.releases.publish import Published, publish
+from zagg_catalog.releases.publish import MapToPublish, Published, publish
 from zagg_catalog.releases.read import (
     Release,
     ReleaseRow,
     ReleaseView,
     find_release,
     list_releases,
+    resolve,
+    resolve_grid,
     show,
 )
 from zagg_catalog.releases.record import GridRecord, ReleaseRecord
-from zagg_catalog.releases.resolve import resolve, resolve_grid
 from zagg_catalog.releases.rollback import rollback
 from zagg_catalog.releases.verify import Finding, Verification, verify
 
@@ -25,9 +25,9 @@ __all__ = [
     "Contraction",
     "Finding",
     "Garbage",
-    "GridBuild",
     "GridDiff",
     "GridRecord",
+    "MapToPublish",
     "PickupHistory",
     "Publication",
     "Published",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from zagg_catalog.errors import InvalidName, InvalidOption, InvalidRelease
 from zagg_catalog.messages import Clock, utc_now
 from zagg_catalog.releases.layout import ReleaseKey
-from zagg_catalog.releases.pickups import PickupHistory, read_standing, standing_keys
+from zagg_catalog.releases.pickups import PickupHistory, pickup_history_keys, read_pickup_history
 from zagg_catalog.releases.read import latest_of, load_release, release_keys
 from zagg_catalog.releases.record import ReleaseRecord
 from zagg_catalog.store import ObjectInfo, Store, folder_key, parse_key
@@ -162,8 +162,8 @@ def _needed(standing: PickupHistory) -> set[str]:
 
 
 def _standings(store: Store) -> Iterable[tuple[ReleaseKey, PickupHistory]]:
-    for slot, grid in standing_keys(store, folder_key("pickups")):
-        yield slot, read_standing(store, slot, grid)[0]
+    for slot, grid in pickup_history_keys(store, folder_key("pickups")):
+        yield slot, read_pickup_history(store, slot, grid)[0]
 
 
 def _references(store: Store, dropped: set[str]) -> set[str]:

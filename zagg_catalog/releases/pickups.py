@@ -340,7 +340,7 @@ class PickupHistory(Part):
         return PickupHistory(claim=claim, entries=tuple(kept))
 
 
-def load_standing(content: bytes, source: str = "The pointer") -> PickupHistory:
+def load_pickup_history(content: bytes, source: str = "The pointer") -> PickupHistory:
     """Read what a pointer says.
 
     Raises
@@ -353,7 +353,9 @@ def load_standing(content: bytes, source: str = "The pointer") -> PickupHistory:
     )
 
 
-def read_standing(store: Store, slot: ReleaseKey, grid: str) -> tuple[PickupHistory, str | None]:
+def read_pickup_history(
+    store: Store, slot: ReleaseKey, grid: str
+) -> tuple[PickupHistory, str | None]:
     """Return how a grid's pick-ups stand, and the token of that version; None if there is none.
 
     Raises
@@ -365,10 +367,10 @@ def read_standing(store: Store, slot: ReleaseKey, grid: str) -> tuple[PickupHist
     pointer = store.read_pointer(key)
     if pointer is None:
         return PickupHistory(), None
-    return load_standing(pointer.value, f"Pointer {key}"), pointer.token
+    return load_pickup_history(pointer.value, f"Pointer {key}"), pointer.token
 
 
-def read_standings(store: Store, slot: ReleaseKey) -> dict[str, PickupHistory]:
+def read_pickup_histories(store: Store, slot: ReleaseKey) -> dict[str, PickupHistory]:
     """Return how the pick-ups of each grid stand; grids that were never picked up are left out.
 
     Raises
@@ -376,11 +378,11 @@ def read_standings(store: Store, slot: ReleaseKey) -> dict[str, PickupHistory]:
     InvalidRelease
         If a pointer says nothing readable.
     """
-    grids = {grid for one, grid in standing_keys(store, slot.pickup_folder) if one == slot}
-    return {grid: read_standing(store, slot, grid)[0] for grid in sorted(grids)}
+    grids = {grid for one, grid in pickup_history_keys(store, slot.pickup_folder) if one == slot}
+    return {grid: read_pickup_history(store, slot, grid)[0] for grid in sorted(grids)}
 
 
-def standing_keys(store: Store, folder: str) -> Iterator[tuple[ReleaseKey, str]]:
+def pickup_history_keys(store: Store, folder: str) -> Iterator[tuple[ReleaseKey, str]]:
     """Yield the slot and grid of each pointer of pick-ups below a folder."""
     for info in store.list(folder):
         try:

@@ -8,8 +8,13 @@ from tempfile import TemporaryDirectory
 from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.messages import Clock, utc_now
 from zagg_catalog.releases.catalog_file import read_ids
-from zagg_catalog.releases.pointer import PublishContext, contraction, move_latest, read_latest
-from zagg_catalog.releases.publication import Publication
+from zagg_catalog.releases.publication import (
+    Publication,
+    PublishContext,
+    contraction,
+    move_latest,
+    read_latest,
+)
 from zagg_catalog.releases.read import Release, find_release
 from zagg_catalog.releases.verify import verify_release
 from zagg_catalog.store import Store

@@ -16,13 +16,12 @@ from zagg_catalog.errors import (
     StoreUnavailable,
 )
 from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
-from zagg_catalog.releases.gridbuild import missing_ids
 from zagg_catalog.releases.layout import ReleaseKey
-from zagg_catalog.releases.pickups import load_acknowledgement, read_standing
-from zagg_catalog.releases.pointer import read_latest
-from zagg_catalog.releases.read import Release, load_release, release_keys
+from zagg_catalog.releases.pickups import load_acknowledgement, read_pickup_history
+from zagg_catalog.releases.publication import read_latest
+from zagg_catalog.releases.publish import missing_ids
+from zagg_catalog.releases.read import Release, load_release, map_problems, release_keys
 from zagg_catalog.releases.record import SCHEMA_VERSION, GridRecord, StoredFile
-from zagg_catalog.releases.resolve import map_problems
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store, folder_key, parse_key
 from zagg_catalog.store.keys import Kind
@@ -186,7 +185,7 @@ class _Check:
         """Check an acknowledgement, or the pointer that names them."""
         try:
             if digest is None:
-                standing = read_standing(self.store, slot, grid)[0]
+                standing = read_pickup_history(self.store, slot, grid)[0]
                 for entry in standing.entries:
                     if not self.store.exists(entry.key):
                         self._found(key, f"It refers to {entry.key}, which is not there.")

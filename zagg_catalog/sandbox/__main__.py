@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from zagg_catalog.errors import InvalidQuery
-from zagg_catalog.sandbox.api import NEXT_METHODS
-from zagg_catalog.sandbox.faults import Fault, describe_faults, parse_fault
+from zagg_catalog.sandbox.fault_kinds import describe_faults, parse_fault
+from zagg_catalog.sandbox.faults import Fault
 from zagg_catalog.sandbox.granules import Granules, concat
-from zagg_catalog.sandbox.loading import from_geoparquet
+from zagg_catalog.sandbox.items import from_geoparquet
 from zagg_catalog.sandbox.server import SandboxServer
 from zagg_catalog.sandbox.simulation import simulate
+from zagg_catalog.sandbox.stac_api import NEXT_METHODS
 
 
 def main(argv: Sequence[str] | None = None) -> int:

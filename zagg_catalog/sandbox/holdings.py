@@ -22,7 +22,7 @@ Times = NDArray[np.datetime64]
 MOST_TEXTS = 100_000
 
 
-class Content:
+class Snapshot:
     """What is served at one moment; never changed, only followed by another one.
 
     Parameters
@@ -99,7 +99,7 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One granule as its record says it; see `Granules` and `Content` for the members."""
+    """One granule as its record says it; see `Granules` and `Snapshot` for the members."""
 
     id: str
     collection: str
@@ -120,7 +120,7 @@ class Record:
         return 2_800_000_000 + self.serial
 
 
-class Holdings:
+class GranuleStore:
     """What a server holds; granules may be ingested while it answers.
 
     Parameters
@@ -141,7 +141,7 @@ class Holdings:
         ones = np.ones(count, dtype=np.int64)
         self._lock = threading.Lock()
         self._next = count
-        self.now = Content(granules, np.arange(count), ones, np.repeat(_moment(when), count))
+        self.now = Snapshot(granules, np.arange(count), ones, np.repeat(_moment(when), count))
 
     def add(self, granules: Granules, when: datetime | None = None) -> None:
         """Ingest granules; see `zagg_catalog.sandbox.SandboxServer.add`."""
@@ -161,7 +161,7 @@ class Holdings:
             both = [pick(old.granules, left), granules]
             order = order_of(both)
             updated = np.repeat(_moment(when), len(granules))
-            self.now = Content(
+            self.now = Snapshot(
                 concat(both),
                 np.concatenate([old.serial[left], serial])[order],
                 np.concatenate([old.revision[left], revision])[order],

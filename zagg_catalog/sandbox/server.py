@@ -17,14 +17,18 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
 from urllib.parse import parse_qs, urlsplit
 
-from zagg_catalog.sandbox.admin import ADMIN_PATH, ingest
-from zagg_catalog.sandbox.api import Api, Style
-from zagg_catalog.sandbox.cmr import MAX_PAGE, CmrApi
-from zagg_catalog.sandbox.faults import Fault, parse_fault
+from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.sandbox.cmr_api import MAX_PAGE, CmrApi
+from zagg_catalog.sandbox.fault_kinds import parse_fault
+from zagg_catalog.sandbox.faults import Fault, Page, Reply
 from zagg_catalog.sandbox.granules import Granules
-from zagg_catalog.sandbox.holdings import Holdings
-from zagg_catalog.sandbox.loading import from_geoparquet, from_items
-from zagg_catalog.sandbox.reply import Page, Reply
+from zagg_catalog.sandbox.holdings import GranuleStore
+from zagg_catalog.sandbox.items import from_geoparquet, from_items
+from zagg_catalog.sandbox.simulation import simulate
+from zagg_catalog.sandbox.stac_api import ServerQuirks, StacApi
+
+ADMIN_PATH = "/sandbox/granules"
+_KNOWN = {"product", "version", "cycle", "regions", "tracks", "seed", "missing", "revised"}
 
 _RST = struct.pack("ii", 1, 0)
 _IDLE_SECONDS = 300
@@ -78,7 +82,7 @@ class SandboxServer:
     content : Granules, path or iterable of dict
         What `simulate` returns, a stac-geoparquet file, or item dicts served as they are.
     page_size, provider, next_method, relative, counts
-        See `zagg_catalog.sandbox.api.Style`.
+        See `zagg_catalog.sandbox.stac_api.ServerQuirks`.
     faults : sequence of Fault or str
         Applied in this order; texts as on the command line.
     cmr_page_size : int, optional
@@ -108,7 +112,7 @@ class SandboxServer:
             granules = from_geoparquet(content)
         else:
             granules = content if isinstance(content, Granules) else from_items(content)
-        style = Style(
+        style = ServerQuirks(
             page_size=page_size,
             provider=provider,
             next_method=next_method,
@@ -116,9 +120,9 @@ class SandboxServer:
             counts=counts,
         )
         self.faults = [parse_fault(f) if isinstance(f, str) else f for f in faults]
-        self._holdings = Holdings(granules)
-        self.api = Api(self._holdings, style)
-        largest = MAX_PAGE if page_size == Style.page_size else page_size
+        self._holdings = GranuleStore(granules)
+        self.api = StacApi(self._holdings, style)
+        largest = MAX_PAGE if page_size == ServerQuirks.page_size else page_size
         self._cmr = CmrApi(largest if cmr_page_size is None else cmr_page_size, provider)
         self.requests: list[Request] = []
         self._http = _Http((host, port), _Handler)
@@ -153,6 +157,31 @@ class SandboxServer:
         """
         self._holdings.add(granules, when)
 
+    def ingest(self, method: str, given: Mapping[str, list[str]]) -> Reply:
+        """Answer ``/sandbox/granules?cycle=23``: add simulated granules, from another process.
+
+        Parameters
+        ----------
+        method : str
+            ``POST`` adds granules; ``GET`` only returns their number.
+        given : mapping of str to list of str
+            ``product``, ``version``, ``cycle``, ``regions``, ``tracks``, ``seed``, ``missing``
+            and ``revised`` of `simulate`; ``tracks=1-30`` and ``cycle=22,23`` are understood.
+
+        Returns
+        -------
+        Reply
+            200 with ``added`` and ``size``; 400 if an argument is wrong.
+        """
+        if method == "GET":
+            return Reply(200, {"added": 0, "size": self.api.size})
+        try:
+            granules = _simulated({name: values[-1] for name, values in given.items()})
+        except (InvalidQuery, ValueError) as error:
+            return Reply(400, {"errors": [str(error)]})
+        self.add(granules)
+        return Reply(200, {"added": len(granules), "size": self.api.size})
+
     def warm(self) -> None:
         """Make the text of every item, in a thread, so that the first client does not wait."""
 
@@ -178,7 +207,7 @@ class SandboxServer:
         """
         plain = not any(fault.content for fault in self.faults)
         if path == ADMIN_PATH:
-            reply, page = ingest(self, method, given), None
+            reply, page = self.ingest(method, given), None
         elif path.startswith("/search/"):
             reply, page = self._cmr.answer(self._holdings.now, path, given, sent.after, plain=plain)
         else:
@@ -338,3 +367,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the terminal for the one line that says where the server is."""
+
+
+def _simulated(given: dict[str, str]) -> Granules:
+    if unknown := sorted(given.keys() - _KNOWN):
+        raise ValueError(f"{unknown[0]!r} is not one of {', '.join(sorted(_KNOWN))}.")
+    return simulate(
+        given.get("product", "ATL06"),
+        version=given.get("version", "007"),
+        cycle=_numbers(given.get("cycle", "22")),
+        regions=_numbers(given["regions"]) if "regions" in given else None,
+        tracks=_numbers(given["tracks"]) if "tracks" in given else None,
+        seed=int(given.get("seed", "0")),
+        missing=float(given.get("missing", "0")),
+        revised=float(given.get("revised", "0.01")),
+    )
+
+
+def _numbers(text: str) -> list[int]:
+    """Read ``22``, ``21,23`` and ``1-30``."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        numbers.extend(range(int(first), int(last or first) + 1))
+    return numbers

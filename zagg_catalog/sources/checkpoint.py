@@ -17,10 +17,10 @@ import pyarrow as pa
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.regions import Bbox
 from zagg_catalog.sources.haul import Haul
+from zagg_catalog.sources.http import PACKAGE_VERSION
 from zagg_catalog.sources.items import Quarantined
 from zagg_catalog.sources.search import BoxSearch
 from zagg_catalog.sources.spool import Part, write_arrow
-from zagg_catalog.sources.transport import PACKAGE_VERSION
 
 FORMAT = 1
 # What a server said longer ago is asked for again.

@@ -13,12 +13,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from zagg_catalog.regions import Bbox
-from zagg_catalog.sources.assets import text_or_none
+from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest, Transport
+from zagg_catalog.sources.items import text_or_none
 from zagg_catalog.sources.paging import Page
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.request import SEARCH_AFTER, ApiRequest
 from zagg_catalog.sources.search import BoxSearch, Interval
-from zagg_catalog.sources.transport import Transport
 
 # CMR refuses larger pages.
 PAGE_MAX = 2000

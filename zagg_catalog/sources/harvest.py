@@ -21,16 +21,15 @@ from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sources.checkpoint import Checkpoint
 from zagg_catalog.sources.garbage import calm_collector
 from zagg_catalog.sources.haul import Haul, OnPage
+from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import Quarantined, align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.pool import Pool
 from zagg_catalog.sources.reading import Means, read_box
 from zagg_catalog.sources.report import HarvestReport, Transfer
-from zagg_catalog.sources.request import ApiRequest
 from zagg_catalog.sources.revisions import in_cycle, newest_revisions
 from zagg_catalog.sources.search import BoxSearch, Wanted
 from zagg_catalog.sources.sink import Decoder
 from zagg_catalog.sources.spool import Part, Spool, gather
-from zagg_catalog.sources.transport import Transport
 
 # A larger table is not made in memory but in a file that is mapped.
 MOST_IN_MEMORY = 50_000

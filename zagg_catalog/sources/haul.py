@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zagg_catalog.errors import IncompleteHarvest, PagingError
+from zagg_catalog.sources.http import Transport
 from zagg_catalog.sources.items import Quarantined, item_name
 from zagg_catalog.sources.paging import Page, pages
 from zagg_catalog.sources.report import SliceCount
 from zagg_catalog.sources.search import BoxSearch, Wanted
 from zagg_catalog.sources.sink import Sink
 from zagg_catalog.sources.spool import Part
-from zagg_catalog.sources.transport import Transport
 
 __all__ = ["BoxSearch", "Haul", "Wanted", "declared_count"]
 

@@ -1,23 +1,258 @@
-"""Items: a page of STAC items as Arrow rows, with what cannot be used named."""
+"""STAC items as Arrow rows, and the reasons for which the others cannot be used."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.table import ASSET, DATA_ASSETS, catalog_schema, column_values
 from zagg_catalog.geometry.footprints import read_footprints
+from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.regions import polygon_to_bbox
-from zagg_catalog.sources.assets import Assets, canonical_assets, text_or_none
-from zagg_catalog.sources.columns import ordinary_items
-from zagg_catalog.sources.geojson import footprint_wkb
-from zagg_catalog.sources.times import parse_times
+from zagg_catalog.sources.item_columns import decode_regular_page
+
+TIME = pa.timestamp("us", tz="UTC")
+
+_RFC3339 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})?$"
+
+
+def parse_times(values: Sequence[Any]) -> pa.Array:
+    """Read times.
+
+    Parameters
+    ----------
+    values : sequence
+        RFC 3339 texts with or without a fraction, with ``Z`` or an offset; without either
+        they are UTC. Anything else becomes null.
+
+    Returns
+    -------
+    pyarrow.Array of timestamp[us, UTC]
+        Fractions are cut to microseconds.
+    """
+    text = pa.array(
+        [v if isinstance(v, str) and v.isascii() else None for v in values], pa.string()
+    )
+    text = pc.if_else(pc.match_substring_regex(text, _RFC3339), text, None)
+    text = pc.replace_substring_regex(text, r"^(.{10}).", r"\1T")
+    text = pc.replace_substring_regex(text, r"[zZ]$", "+00:00")
+    bare = pc.invert(pc.match_substring_regex(text, r"[+-]\d{2}:\d{2}$"))
+    text = pc.if_else(bare, pc.binary_join_element_wise(text, "+00:00", ""), text)
+    text = pc.replace_substring_regex(text, r"(\.\d{6})\d+", r"\1")
+    try:
+        return pc.cast(text, TIME)
+    except pa.ArrowInvalid:
+        # A day such as 02-30 passes the pattern; then each one for itself.
+        return pa.array([_one(value) for value in text.to_pylist()], TIME)
+
+
+def _one(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except (ValueError, OverflowError):
+        return None
+
+
+Asset = dict[str, Any]
+Assets = dict[str, Asset]
+
+_WEB = frozenset({"http", "https"})
+
+
+def canonical_assets(item: dict[str, Any], *, thumbnails: bool = False) -> Assets:
+    """Return an item's assets under the names that catalogs use.
+
+    Parameters
+    ----------
+    item : dict
+        A STAC item; its asset keys do not matter, the roles and hrefs do.
+    thumbnails : bool
+        Keep the images, too.
+
+    Returns
+    -------
+    dict of str to dict
+        ``data`` is the first data file over HTTPS (role ``data``, ``.h5``), ``data_s3`` the
+        first one on S3, ``metadata`` the first metadata file, HTTPS before S3. Images become
+        ``thumbnail_1, thumbnail_2…`` and ``browse, browse_2…``. Each has the fields href,
+        type, title and roles; what an asset lacks is None.
+    """
+    assets = item.get("assets")
+    found: Assets = {}
+    counts = {"thumbnail": 0, "browse": 0}
+    for raw in assets.values() if isinstance(assets, dict) else ():
+        asset = _asset(raw)
+        if asset is None:
+            continue
+        roles, scheme = set(asset["roles"] or ()), _scheme(asset["href"])
+        if "data" in roles and _path(asset["href"]).endswith(".h5"):
+            if scheme in _WEB:
+                found.setdefault("data", asset)
+            elif scheme == "s3":
+                found.setdefault("data_s3", asset)
+        elif "metadata" in roles:
+            _prefer_web(found, asset, scheme)
+        elif thumbnails and (kind := _image_kind(roles)):
+            counts[kind] += 1
+            found[_image_name(kind, counts[kind])] = asset
+    return found
+
+
+def text_or_none(value: Any) -> str | None:
+    """Return text that UTF-8 can hold; None for anything that is not text."""
+    if not isinstance(value, str):
+        return None
+    # JSON can escape half a surrogate pair, which Arrow refuses.
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _scheme(href: str) -> str:
+    """Return the scheme of an href in small letters, empty where there is none."""
+    return href.partition(":")[0].lower() if ":" in href else ""
+
+
+def _asset(raw: Any) -> Asset | None:
+    href = text_or_none(raw.get("href")) if isinstance(raw, dict) else None
+    if not href:
+        return None
+    roles = raw.get("roles")
+    return {
+        "href": href,
+        "type": text_or_none(raw.get("type")),
+        "title": text_or_none(raw.get("title")),
+        "roles": [role for role in map(text_or_none, roles) if role is not None]
+        if isinstance(roles, list)
+        else None,
+    }
+
+
+def _path(href: str) -> str:
+    return href.partition("#")[0].partition("?")[0]
+
+
+def _prefer_web(found: Assets, asset: Asset, scheme: str) -> None:
+    known = found.get("metadata")
+    if known is None or (scheme in _WEB and _scheme(known["href"]) not in _WEB):
+        found["metadata"] = asset
+
+
+def _image_kind(roles: set[str]) -> str | None:
+    return next((kind for kind in ("thumbnail", "browse") if kind in roles), None)
+
+
+def _image_name(kind: str, number: int) -> str:
+    return kind if kind == "browse" and number == 1 else f"{kind}_{number}"
+
+
+def footprint_wkb(
+    geometries: Sequence[Any],
+) -> tuple[NDArray[np.object_], dict[int, str]]:
+    """Turn GeoJSON footprints into WKB, all at once.
+
+    Parameters
+    ----------
+    geometries : sequence
+        GeoJSON geometry objects; Polygon and MultiPolygon are usable.
+
+    Returns
+    -------
+    wkb : ndarray of object, shape (geometries,)
+        Bytes, longitude before latitude, rings closed; None where there is a problem.
+    problems : dict of int to str
+        Places that have no usable footprint, and why.
+    """
+    problems: dict[int, str] = {}
+    rings: list[Floats] = []
+    polygon_of_ring: list[int] = []
+    owner_of_polygon: list[int] = []
+    for place, geometry in enumerate(geometries):
+        try:
+            polygons = _polygons(geometry)
+        except _UnusableGeometry as error:
+            problems[place] = str(error)
+            continue
+        for polygon in polygons:
+            polygon_of_ring.extend([len(owner_of_polygon)] * len(polygon))
+            rings.extend(polygon)
+            owner_of_polygon.append(place)
+    wkb = np.full(len(geometries), None, dtype=object)
+    if rings:
+        shapes = _assemble(rings, polygon_of_ring, owner_of_polygon)
+        multi = {p for p, g in enumerate(geometries) if _kind(g) == "MultiPolygon"}
+        for place, parts in shapes.items():
+            wkb[place] = shapely.multipolygons(parts) if place in multi else parts[0]
+        wkb = np.asarray(shapely.to_wkb(wkb), dtype=object)
+        for place, reason in read_footprints(wkb).problems.items():
+            problems.setdefault(place, reason)
+    wkb[list(problems)] = None
+    return wkb, dict(sorted(problems.items()))
+
+
+class _UnusableGeometry(Exception):
+    """Says why a GeoJSON object is not a footprint."""
+
+
+def _kind(geometry: Any) -> str | None:
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
+def _polygons(geometry: Any) -> list[list[Floats]]:
+    """Return the rings of each polygon as arrays of shape (n, 2), lon and lat."""
+    if geometry is None:
+        raise _UnusableGeometry("no geometry")
+    kind = _kind(geometry)
+    if kind not in {"Polygon", "MultiPolygon"}:
+        shown = (text_or_none(kind) or "something else")[:40]
+        raise _UnusableGeometry(f"a footprint is a polygon, not {shown}")
+    coordinates = geometry.get("coordinates")
+    parts = coordinates if kind == "MultiPolygon" else [coordinates]
+    if not parts or (isinstance(parts, list) and not all(parts)):
+        raise _UnusableGeometry("the geometry is empty")
+    try:
+        return [[_ring(ring) for ring in part] for part in parts]
+    except TypeError:
+        raise _UnusableGeometry("its coordinates are not rings of positions") from None
+
+
+def _ring(positions: Any) -> Floats:
+    if not isinstance(positions, list):
+        raise TypeError
+    try:
+        ring = np.array(positions, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise _UnusableGeometry("its coordinates are not rings of positions") from None
+    if ring.ndim != 2 or ring.shape[1] < 2 or len(ring) < 3:
+        raise _UnusableGeometry("a ring has fewer than three vertices or is not positions")
+    ring = ring[:, :2]
+    if not np.isfinite(ring).all():
+        raise _UnusableGeometry("a vertex is not a finite latitude and longitude")
+    return ring if (ring[0] == ring[-1]).all() else np.vstack([ring, ring[:1]])
+
+
+def _assemble(
+    rings: list[Floats],
+    polygon_of_ring: list[int],
+    owner_of_polygon: list[int],
+) -> dict[int, list[Any]]:
+    vertex_counts = [len(ring) for ring in rings]
+    lines = shapely.linearrings(
+        np.concatenate(rings), indices=np.repeat(np.arange(len(rings)), vertex_counts)
+    )
+    polygons = shapely.polygons(lines, indices=np.array(polygon_of_ring))
+    shapes: dict[int, list[Any]] = {}
+    for owner, polygon in zip(owner_of_polygon, polygons, strict=True):
+        shapes.setdefault(owner, []).append(polygon)
+    return shapes
+
 
 Item = dict[str, Any]
 
@@ -82,7 +317,7 @@ def read_items(
     ItemRows
         Rows in the page's order. One unusable item costs no other one its place.
     """
-    if not preserve_thumbnails and (rows := ordinary_items(features, collection)) is not None:
+    if not preserve_thumbnails and (rows := decode_regular_page(features, collection)) is not None:
         return screened(rows)
     quarantined: list[Quarantined] = []
     items: list[Item] = []

@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from zagg_catalog.errors import PagingError
 from zagg_catalog.messages import clean_text, without_userinfo
-from zagg_catalog.sources.request import ApiRequest, origin_of
-from zagg_catalog.sources.transport import Transport
+from zagg_catalog.sources.http import ApiRequest, Transport, origin_of
 
 Page = dict[str, Any]
 ReadPage = Callable[[Transport, ApiRequest], tuple[Page, ApiRequest | None]]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 
-from zagg_catalog.sources.transport import Transport
+from zagg_catalog.sources.http import Transport
 
 
 class Stopped(Exception):

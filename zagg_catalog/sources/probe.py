@@ -12,10 +12,9 @@ from zagg_catalog.cycles import cycle_to_dates, parse_granule_name
 from zagg_catalog.errors import BadResponse
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.haul import declared_count
+from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.query import PROVIDER
-from zagg_catalog.sources.request import ApiRequest
 from zagg_catalog.sources.source import ApiName, CMRSource
-from zagg_catalog.sources.transport import Transport
 
 # So few granules are counted by their names, since a neighbour's may reach over the border.
 FEW = 10

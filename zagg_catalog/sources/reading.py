@@ -11,12 +11,12 @@ from math import ceil
 from zagg_catalog.errors import IncompleteHarvest
 from zagg_catalog.sources.checkpoint import Checkpoint
 from zagg_catalog.sources.haul import Haul, OnPage, combine, declared_count, explain, fill
+from zagg_catalog.sources.http import Transport
 from zagg_catalog.sources.plan import COUNT, Plan, Span
 from zagg_catalog.sources.pool import Pool, Stopped
 from zagg_catalog.sources.search import BoxSearch, Interval, Wanted
 from zagg_catalog.sources.sink import Decoder, Sink
 from zagg_catalog.sources.spool import Spool
-from zagg_catalog.sources.transport import Transport
 
 HARVESTS = 2
 

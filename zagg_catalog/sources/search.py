@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from zagg_catalog.regions import Bbox
+from zagg_catalog.sources.http import ApiRequest
 from zagg_catalog.sources.paging import ReadPage, read_stac
-from zagg_catalog.sources.request import ApiRequest
 
 Interval = tuple[datetime, datetime]
 

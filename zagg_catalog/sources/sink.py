@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from zagg_catalog.sources.columns import ordinary_items
+from zagg_catalog.sources.item_columns import decode_regular_page
 from zagg_catalog.sources.items import ItemRows, Quarantined, align_assets, read_items, screened
 from zagg_catalog.sources.spool import PART_ROWS, Part, Spool
 
@@ -57,7 +57,7 @@ class Decoder:
         """Turn pages into rows, at once where no item is odd."""
         if not self._thumbnails:
             together = [item for _, features in pages for item in features]
-            table = ordinary_items(together, self._collection)
+            table = decode_regular_page(together, self._collection)
             if table is not None:
                 return ItemRows(table, [])
         each = [

@@ -16,13 +16,13 @@ from zagg_catalog.sources.checkpoint import Checkpoint
 from zagg_catalog.sources.cmr import cmr_searches
 from zagg_catalog.sources.files import write_catalog
 from zagg_catalog.sources.harvest import Harvest, harvesting
+from zagg_catalog.sources.http import Gate, Transport
 from zagg_catalog.sources.pool import Pool
 from zagg_catalog.sources.progress import harvest_progress
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.sources.search import BoxSearch, Wanted
 from zagg_catalog.sources.stac import stac_searches
-from zagg_catalog.sources.transport import Gate, Transport
 
 Method = Literal["GET", "POST"]
 ApiName = Literal["stac", "cmr"]

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from zagg_catalog.regions import Bbox, split_bbox
+from zagg_catalog.sources.http import ApiRequest
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.request import ApiRequest
 from zagg_catalog.sources.search import BoxSearch, Interval
 
 # CMR-STAC answers larger limits with an error, and clamps smaller ones anyway.

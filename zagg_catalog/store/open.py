@@ -10,6 +10,7 @@ from zagg_catalog.settings import Settings, get_settings
 from zagg_catalog.store.base import Store
 from zagg_catalog.store.keys import check_key
 from zagg_catalog.store.local import LocalStore
+from zagg_catalog.store.s3 import S3Store
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
@@ -46,8 +47,6 @@ def open_store(url: str | None = None, *, settings: Settings | None = None) -> S
     if scheme[1].lower() == "file":
         return LocalStore(_path(_file_path(location)))
     if scheme[1].lower() == "s3":
-        from zagg_catalog.store.s3 import S3Store  # boto3 loads slowly, and folders need none
-
         return S3Store(*_bucket(location), settings=settings)
     raise InvalidName(
         f"A store in {scheme[0]}… is not supported: expected a path, file:///path or"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,9 +12,11 @@ from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import SecretStr
 
 from zagg_catalog.errors import ObjectMissing, StoreUnavailable, UnsafePointerStore
 from zagg_catalog.files import (
@@ -27,7 +32,6 @@ from zagg_catalog.files import (
 )
 from zagg_catalog.settings import Settings
 from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, conflict
-from zagg_catalog.store.client import endpoint_name, make_client, make_session
 from zagg_catalog.store.keys import check_key
 from zagg_catalog.store.s3_errors import (
     code_of,
@@ -38,10 +42,10 @@ from zagg_catalog.store.s3_errors import (
     lost_condition,
     status_of,
 )
-from zagg_catalog.store.upload import DIGEST_FIELD, upload
 
 if TYPE_CHECKING:
     import pyarrow.fs
+
 
 # A connection that breaks while a body streams is not retried by boto3.
 _BROKEN_STREAM = (
@@ -308,3 +312,152 @@ class S3Store(Store):
 def _pause(attempt: int) -> None:
     """Wait a little, longer each time, not in step with others."""
     time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5.0)))
+
+
+def make_session(settings: Settings) -> Any:
+    """Return a boto3 session: explicit keys, a named profile, or boto3's own chain.
+
+    Raises
+    ------
+    StoreUnavailable
+        If the profile does not exist, or the AWS config files cannot be read.
+    """
+    import boto3  # loads slowly
+
+    try:
+        return boto3.Session(
+            aws_access_key_id=_revealed(settings.s3_access_key_id),
+            aws_secret_access_key=_revealed(settings.s3_secret_access_key),
+            aws_session_token=_revealed(settings.s3_session_token),
+            region_name=settings.s3_region,
+            profile_name=settings.s3_profile,
+        )
+    except BotoCoreError as error:
+        raise StoreUnavailable(
+            f"The AWS settings cannot be used ({type(error).__name__}): check the profile name,"
+            " the AWS config files, and that key id and secret are both given."
+        ) from None
+
+
+def make_client(session: Any, settings: Settings) -> Any:
+    """Return an S3 client with bounded patience.
+
+    Raises
+    ------
+    StoreUnavailable
+        If the endpoint is not a URL.
+    """
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=settings.s3_timeout,
+        read_timeout=settings.s3_timeout,
+        retries={"mode": "standard", "total_max_attempts": settings.s3_attempts},
+        # The signature covers the body, so that every server that checks it checks the content.
+        s3={
+            "payload_signing_enabled": True,
+            "addressing_style": "path" if settings.s3_endpoint else "auto",
+        },
+        # Other servers than AWS trip over checksums that nobody asked for.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        max_pool_connections=32,
+    )
+    region = session.region_name or "us-east-1"
+    try:
+        return session.client(
+            "s3", endpoint_url=settings.s3_endpoint, region_name=region, config=config
+        )
+    except (ValueError, BotoCoreError) as error:
+        raise StoreUnavailable(
+            f"The S3 settings cannot be used ({type(error).__name__}): check the endpoint,"
+            " expected as in http://127.0.0.1:9000, and the region."
+        ) from None
+
+
+def endpoint_name(url: str | None) -> str:
+    """Return scheme, host and port of an endpoint, without credentials or query."""
+    parts = urlsplit(url or "https://s3.amazonaws.com")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+PART_SIZE = 8 << 20
+MAX_PARTS = 10_000
+DIGEST_FIELD = "sha256"
+
+
+def upload(client: Any, bucket: str, key: str, content: Content, condition: dict[str, str]) -> None:
+    """Store content under a key, with its digest as metadata.
+
+    Parameters
+    ----------
+    client : boto3 S3 client
+        What to write with.
+    bucket, key : str
+        Where.
+    content : Source
+        Read again block by block; up to 8 MiB (more above 80 GB) are in memory at a time.
+    condition : dict
+        ``{"IfNoneMatch": "*"}`` to create only, or empty.
+
+    Raises
+    ------
+    botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
+        If it fails after boto3's retries; an upload in parts is aborted.
+    StoreError
+        If the file changed meanwhile.
+    """
+    if content.size > PART_SIZE:
+        _upload_parts(client, bucket, key, content, condition)
+        return
+    body = b"".join(content.checked_blocks())
+    client.put_object(
+        Bucket=bucket,
+        Key=key,
+        Body=body,
+        ChecksumSHA256=_checksum(body),
+        Metadata={DIGEST_FIELD: content.digest},
+        **condition,
+    )
+
+
+def _upload_parts(
+    client: Any, bucket: str, key: str, content: Content, condition: dict[str, str]
+) -> None:
+    """Send the parts one after another, then make them one object."""
+    where = {"Bucket": bucket, "Key": key}
+    metadata = {DIGEST_FIELD: content.digest}
+    started = client.create_multipart_upload(**where, ChecksumAlgorithm="SHA256", Metadata=metadata)
+    where["UploadId"] = started["UploadId"]
+    try:
+        parts = _send_parts(client, where, content)
+        client.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}, **condition)
+    except BaseException:
+        _abort(client, where)
+        raise
+
+
+def _send_parts(client: Any, where: dict[str, str], content: Content) -> list[dict[str, Any]]:
+    """Send the parts, and return what the server needs to put them together."""
+    length = max(PART_SIZE, -(-content.size // MAX_PARTS))
+    parts = []
+    for number, body in enumerate(content.checked_blocks(length), start=1):
+        checksum = _checksum(body)
+        answer = client.upload_part(**where, PartNumber=number, Body=body, ChecksumSHA256=checksum)
+        parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})
+    return parts
+
+
+def _abort(client: Any, where: dict[str, str]) -> None:
+    """Drop the parts; what cannot be dropped now stays invisible until `Store.sweep`."""
+    # The upload's own error is the one to tell.
+    with contextlib.suppress(BotoCoreError, ClientError):
+        client.abort_multipart_upload(**where)
+
+
+def _checksum(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()

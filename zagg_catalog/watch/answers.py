@@ -11,13 +11,13 @@ from zagg_catalog.errors import PointerConflict
 from zagg_catalog.jsonio import canonical_json
 from zagg_catalog.store import Store, check_key
 from zagg_catalog.watch.cursor import Cursor, load, read_cursor
-from zagg_catalog.watch.notice import read_notice_id
+from zagg_catalog.watch.events import read_notice_id
 
 KEPT = 100
 _RACES = 5
 
 
-class Answer(BaseModel):
+class ProcessedEvents(BaseModel):
     """What a cycle's runs have covered.
 
     Attributes
@@ -52,7 +52,7 @@ def answer_key(product: str, cycle: int) -> str:
     return check_key(f"watch/product={product}/cycle={cycle}/answer.json")
 
 
-def read_answer(store: Store, product: str, cycle: int) -> Answer:
+def read_answer(store: Store, product: str, cycle: int) -> ProcessedEvents:
     """Return what is answered; nothing where no run has answered.
 
     Raises
@@ -61,11 +61,11 @@ def read_answer(store: Store, product: str, cycle: int) -> Answer:
         If the record cannot be read.
     """
     pointer = store.read_pointer(answer_key(product, cycle))
-    return Answer() if pointer is None else load(Answer, pointer, "answer")
+    return ProcessedEvents() if pointer is None else load(ProcessedEvents, pointer, "answer")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class EventClaim:
     """What a run answers if it ends well: all that was announced before it asked the source.
 
     Parameters
@@ -88,7 +88,7 @@ class Claim:
     others: tuple[str, ...] = field(default=())
 
     @classmethod
-    def take(cls, store: Store, product: str, cycle: int, notices: Sequence[str]) -> Claim:
+    def take(cls, store: Store, product: str, cycle: int, notices: Sequence[str]) -> EventClaim:
         """Return the claim of a run that is about to ask the source.
 
         Raises
@@ -127,11 +127,11 @@ class Claim:
     def _answer(self, run: str) -> bool:
         key = answer_key(self.product, self.cycle)
         pointer = self.store.read_pointer(key)
-        before = Answer() if pointer is None else load(Answer, pointer, "answer")
+        before = ProcessedEvents() if pointer is None else load(ProcessedEvents, pointer, "answer")
         same = before.generation == self.generation or self.number == 0
         number = max(before.number, self.number) if same else self.number
         others = tuple(dict.fromkeys([*before.others, *self.others]))[-KEPT:]
-        after = Answer(
+        after = ProcessedEvents(
             generation=self.generation if self.number else before.generation,
             number=number,
             others=others,

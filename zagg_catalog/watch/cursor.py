@@ -12,14 +12,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from zagg_catalog.errors import InvalidCursor
 from zagg_catalog.jsonio import canonical_json
 from zagg_catalog.store import Pointer, Store, check_key
-from zagg_catalog.watch.notice import Why
+from zagg_catalog.watch.events import Why
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Given(_Model):
+class LastEvent(_Model):
     """The newest notice of a cycle.
 
     Attributes
@@ -75,7 +75,7 @@ class CycleState(_Model):
     version: int = 0
     changed: AwareDatetime
     history: bool = False
-    given: Given | None = None
+    given: LastEvent | None = None
     overdue_at: AwareDatetime | None = None
 
 
@@ -132,7 +132,7 @@ class Cursor(_Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class StoredCursor:
     """A cursor as it was read: None if there is none, and the token for the swap."""
 
     cursor: Cursor | None
@@ -144,7 +144,7 @@ def cursor_key(product: str) -> str:
     return check_key(f"watch/product={product}/cursor.json")
 
 
-def read_cursor(store: Store, product: str) -> Kept:
+def read_cursor(store: Store, product: str) -> StoredCursor:
     """Read a product's cursor.
 
     Raises
@@ -154,8 +154,8 @@ def read_cursor(store: Store, product: str) -> Kept:
     """
     pointer = store.read_pointer(cursor_key(product))
     if pointer is None:
-        return Kept(cursor=None, token=None)
-    return Kept(cursor=load(Cursor, pointer, "cursor"), token=pointer.token)
+        return StoredCursor(cursor=None, token=None)
+    return StoredCursor(cursor=load(Cursor, pointer, "cursor"), token=pointer.token)
 
 
 def write_cursor(store: Store, cursor: Cursor, token: str | None) -> None:

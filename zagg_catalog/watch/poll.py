@@ -1,21 +1,20 @@
-"""A poll: look at the source, see what was answered, decide what to say, and write it down."""
+"""One poll of a product: read the source's counts, and decide which events to emit."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
-from zagg_catalog.cycles import cycle_of
+from zagg_catalog.cycles import CYCLE_LENGTH, KNOWN_GAPS, REGIONS, TRACKS, cycle_of, cycle_to_dates
+from zagg_catalog.errors import BadResponse
+from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.releases.read import release_keys
 from zagg_catalog.sources.probe import Probe
 from zagg_catalog.store import Store
 from zagg_catalog.watch.answers import read_answer
-from zagg_catalog.watch.cursor import Cursor, CycleState, Given, read_cursor, write_cursor
-from zagg_catalog.watch.expected import expected_count
-from zagg_catalog.watch.judge import due_date, is_overdue, reason
-from zagg_catalog.watch.look import look
-from zagg_catalog.watch.notice import CycleAvailable, CycleOverdue, Why, notice_id
-from zagg_catalog.watch.rules import WatchRules
+from zagg_catalog.watch.cursor import Cursor, CycleState, LastEvent, read_cursor, write_cursor
+from zagg_catalog.watch.events import CycleAvailable, CycleOverdue, Why, notice_id
 
 # About how long NSIDC takes to publish what was measured.
 LATENCY = timedelta(days=45)
@@ -86,7 +85,7 @@ def poll(
     """
     kept = read_cursor(store, product)
     before = kept.cursor or Cursor.begin(product, _first(rules, now), now)
-    after = _settled(store, look(probe, before, now))
+    after = _settled(store, refresh_counts(probe, before, now))
     after, notices = _given(store, after, rules, now)
     after, overdue = _late(after, rules, now)
     changed = after != before
@@ -155,7 +154,7 @@ def _reason(
     """Return why to give a notice; of an old cycle only if it changed and was released."""
     if state.history and state.given is None:
         return "changed" if state.version and _released(store, product, cycle) else None
-    return reason(cycle, state, rules, whole, now)
+    return announcement_reason(cycle, state, rules, whole, now)
 
 
 def _released(store: Store, product: str, cycle: int) -> bool:
@@ -168,17 +167,17 @@ def _told(cursor: Cursor, cycle: int) -> datetime:
     return given.at
 
 
-def _next(state: CycleState, why: Why, now: datetime) -> Given:
+def _next(state: CycleState, why: Why, now: datetime) -> LastEvent:
     """Return the notice to give: the same once more, or the next one."""
     given = state.given
     if given is not None and why == "again":
         return given.model_copy(update={"at": now, "tries": given.tries + 1})
     number = given.number + 1 if given else 1
-    return Given(number=number, why=why, version=state.version, count=state.count, at=now)
+    return LastEvent(number=number, why=why, version=state.version, count=state.count, at=now)
 
 
 def _notice(
-    cursor: Cursor, cycle: int, given: Given, why: Why, whole: float | None
+    cursor: Cursor, cycle: int, given: LastEvent, why: Why, whole: float | None
 ) -> CycleAvailable:
     state = cursor.cycles[cycle]
     return CycleAvailable(
@@ -224,3 +223,234 @@ def _overdue(
         expected=expected_count(cycle, counts, now),
         problem="unanswered" if state.given else "few" if state.count else "missing",
     )
+
+
+# Cycles that are asked for first: of these the granules come.
+OPEN = 3
+# What was ingested a moment ago may not be counted yet; so revisions are asked for from before.
+OVERLAP = timedelta(minutes=30)
+
+
+def refresh_counts(probe: Probe, cursor: Cursor, now: datetime) -> Cursor:
+    """Return the cursor as the source is now; the same where nothing has changed.
+
+    Parameters
+    ----------
+    probe : Probe
+        What is asked: the total, and the number of revisions where the source tells it. Only
+        if one of them is another than before, it is asked cycle by cycle: the three newest,
+        and all others where these do not account for the difference.
+    cursor : Cursor
+        What was known.
+    now : datetime
+        The time, UTC.
+
+    Raises
+    ------
+    BadResponse
+        If a source that had granules says that it has none.
+    RequestFailed
+        If it does not answer.
+    """
+    total = confirmed_count(probe.total, cursor.total)
+    if not total and cursor.total > 0:
+        raise BadResponse(
+            f"The source declares no granule of {cursor.product}, and had {cursor.total:,}; it was"
+            " asked twice. Nothing was changed; see whether the product still exists."
+        )
+    revised = probe.revised(cursor.since) or 0
+    if (total, revised) == (cursor.total, cursor.revised):
+        return cursor
+    changed = _changed_cycles(probe, cursor, total, revised, now)
+    return _rebased(probe, cursor.with_cycles(changed), total, list(changed), now)
+
+
+def confirmed_count(ask: Callable[[], int], before: int) -> int:
+    """Return a count; one that shrank is asked for twice, since failures look like it."""
+    count = ask()
+    return count if count >= before else max(count, ask())
+
+
+def _changed_cycles(
+    probe: Probe, cursor: Cursor, total: int, revised: int, now: datetime
+) -> dict[int, CycleState]:
+    newest = max([cycle_of(now), *cursor.cycles])
+    cycles = range(newest, 0, -1)
+    found = {c: _ask(probe, cursor, c, now) for c in cycles[:OPEN]}
+    if cursor.fresh or not _explained(cursor, found, total, revised):
+        found |= {c: _ask(probe, cursor, c, now) for c in cycles[OPEN:]}
+    return {c: state for c, state in found.items() if _is_news(state, cursor.cycles.get(c))}
+
+
+def _is_news(state: CycleState, before: CycleState | None) -> bool:
+    """Say whether a state is another one; a cycle that never had granules is none."""
+    return state != before and (before is not None or state.count > 0)
+
+
+def _explained(cursor: Cursor, found: dict[int, CycleState], total: int, revised: int) -> bool:
+    """Say whether some cycles account for all that is new."""
+    before = [cursor.cycles[cycle] for cycle in found if cycle in cursor.cycles]
+    more = sum(state.count for state in found.values()) - sum(state.count for state in before)
+    hits = sum(state.revised for state in found.values()) - sum(s.revised for s in before)
+    return (more, hits) == (total - cursor.total, revised - cursor.revised)
+
+
+def _ask(probe: Probe, cursor: Cursor, cycle: int, now: datetime) -> CycleState:
+    """Return a cycle's state; one that never had granules has version 0."""
+    before = cursor.cycles.get(cycle, CycleState(changed=now))
+    count = confirmed_count(lambda: probe.count(cycle), before.count)
+    revised = 0 if cursor.fresh else probe.revised(cursor.since, cycle) or 0
+    if (count, revised) == (before.count, before.revised):
+        return before
+    update: dict[str, object] = {"count": count, "revised": revised, "changed": now}
+    update["history"] = before.history or (cursor.fresh and cycle < cursor.first)
+    update["version"] = before.version + (0 if update["history"] and cursor.fresh else 1)
+    return before.model_copy(update=update)
+
+
+def _rebased(
+    probe: Probe, cursor: Cursor, total: int, changed: Sequence[int], now: datetime
+) -> Cursor:
+    """Return a cursor that asks for revisions from now on."""
+    since = now - OVERLAP
+    revised = probe.revised(since)
+    update: dict[str, object] = {"total": total, "since": since, "revised": revised or 0}
+    if revised is not None:
+        asked = {c: probe.revised(since, c) or 0 for c in changed} if revised else {}
+        cycles = {
+            c: state.model_copy(update={"revised": asked.get(c, 0)})
+            for c, state in cursor.cycles.items()
+        }
+        cursor = cursor.with_cycles(cycles)
+    return cursor.model_copy(update=update)
+
+
+# A cycle that stays late is called so again after this.
+REMINDER = timedelta(days=7)
+
+
+def announcement_reason(
+    cycle: int, state: CycleState, rules: WatchRules, expected: float | None, now: datetime
+) -> Why | None:
+    """Return why a notice is to be given now.
+
+    Parameters
+    ----------
+    cycle : int
+        Mission cycle.
+    state : CycleState
+        What is known of it; not of history.
+    rules : WatchRules
+        When to say what.
+    expected : float or None
+        Granules of the whole cycle.
+    now : datetime
+        The time, UTC.
+
+    Returns
+    -------
+    str or None
+        None where there is nothing to say.
+    """
+    given = state.given
+    if given is None:
+        return "new" if worth_building(cycle, state, rules, expected, now) else None
+    silent = now - given.at
+    if state.version != given.version and silent >= timedelta(hours=rules.changed_hours):
+        return "changed"
+    if not given.answered:
+        return "again" if silent >= rules.patience(given.tries) else None
+    return "recheck" if _forgotten(given, rules, now) else None
+
+
+def worth_building(
+    cycle: int, state: CycleState, rules: WatchRules, expected: float | None, now: datetime
+) -> bool:
+    """Say whether a cycle that was never announced has enough granules."""
+    if not state.count:
+        return False
+    if rules.announce == "first-granules":
+        return True
+    enough = rules.announce == "share" and expected and state.count >= rules.share * expected
+    over = now >= bounds(cycle)[1]
+    quiet = now - state.changed >= timedelta(days=rules.quiet_days)
+    return bool(enough) or (over and quiet)
+
+
+def due_date(cycle: int, rules: WatchRules) -> datetime | None:
+    """Return when a cycle should be prepared, UTC; None where nobody wants to know."""
+    if rules.overdue_days is None:
+        return None
+    return bounds(cycle)[1] + timedelta(days=rules.overdue_days)
+
+
+def is_overdue(cycle: int, state: CycleState, rules: WatchRules, now: datetime) -> bool:
+    """Say whether a cycle is to be called overdue now: late, and not called so a while ago."""
+    due = due_date(cycle, rules)
+    given = state.given
+    if due is None or now < due or state.history:
+        return False
+    if given is not None and (given.answered or given.tries < 2):
+        return False
+    return state.overdue_at is None or now - state.overdue_at >= REMINDER
+
+
+def _forgotten(given: LastEvent, rules: WatchRules, now: datetime) -> bool:
+    wait = timedelta(days=rules.recheck_days)
+    return bool(wait) and now - given.at >= wait
+
+
+MOST = TRACKS * REGIONS
+NEIGHBOURS = 8
+# A cycle that ended less than this ago may still be growing.
+SETTLED = timedelta(days=30)
+
+
+def bounds(cycle: int) -> tuple[datetime, datetime]:
+    """Return start and end of a mission cycle, UTC."""
+    start, end = cycle_to_dates(cycle)
+    return start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)
+
+
+def gap_share(cycle: int) -> float:
+    """Return which share of a cycle lies in a known gap without science data, 0 to 1."""
+    start, end = cycle_to_dates(cycle)
+    lost = sum((_overlap(start, end, first, last) for first, last in KNOWN_GAPS), timedelta())
+    return lost / CYCLE_LENGTH
+
+
+def expected_count(cycle: int, counts: Mapping[int, int], now: datetime) -> float | None:
+    """Return how many granules a cycle should have when it is whole.
+
+    Every cycle flies over the same tracks, so a whole cycle of a product has as many granules
+    as any other, but for days without data. So: the largest count among up to 8 other cycles,
+    the nearest ones that ended 30 days ago or more, each scaled up by its own known gaps; then
+    scaled down by the gaps of this one. The largest, since what is missing elsewhere was not
+    expected to be missing.
+
+    Parameters
+    ----------
+    cycle : int
+        Mission cycle.
+    counts : mapping of int to int
+        Granules by cycle.
+    now : datetime
+        Today, UTC.
+
+    Returns
+    -------
+    float or None
+        At most 1,387 x 14; None where there is no other cycle to compare with.
+    """
+    others = sorted(
+        (c for c, n in counts.items() if c != cycle and n and bounds(c)[1] + SETTLED <= now),
+        key=lambda c: abs(c - cycle),
+    )[:NEIGHBOURS]
+    whole = [counts[c] / (1.0 - gap_share(c)) for c in others if gap_share(c) < 1.0]
+    return min(max(whole), float(MOST)) * (1.0 - gap_share(cycle)) if whole else None
+
+
+def _overlap(start: datetime, end: datetime, first: date, last: date) -> timedelta:
+    begins = max(start, datetime.combine(first, time.min))
+    ends = min(end, datetime.combine(last, time.min) + timedelta(days=1))
+    return max(ends - begins, timedelta())

@@ -11,7 +11,7 @@ from tests.sources.stub import item, name
 from zagg_catalog.catalog.table import catalog_schema
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources import items
-from zagg_catalog.sources.columns import ordinary_items
+from zagg_catalog.sources.item_columns import decode_regular_page
 
 COLLECTION = "ATL06_007"
 
@@ -25,12 +25,12 @@ def page():
 
 def each_by_itself(features, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(items, "ordinary_items", lambda *_: None)
+        patch.setattr(items, "decode_regular_page", lambda *_: None)
         return items.read_items(features, COLLECTION)
 
 
 def test_columns_are_what_each_item_by_itself_gives(page, monkeypatch):
-    table = ordinary_items(page, COLLECTION)
+    table = decode_regular_page(page, COLLECTION)
     table.validate(full=True)
     assert table.schema.equals(catalog_schema(), check_metadata=True)
     assert table.equals(each_by_itself(page, monkeypatch).table)
@@ -75,8 +75,8 @@ def ordinary(number):
 )
 def test_one_odd_item_lets_each_be_looked_at(change):
     odd = ordinary(2) | change if isinstance(change, dict) else change
-    assert ordinary_items([ordinary(1)], COLLECTION) is not None
-    assert ordinary_items([ordinary(1), odd], COLLECTION) is None
+    assert decode_regular_page([ordinary(1)], COLLECTION) is not None
+    assert decode_regular_page([ordinary(1), odd], COLLECTION) is None
     assert items.read_items([ordinary(1), odd], COLLECTION).table["id"][0].as_py() == name(1)
 
 
@@ -87,7 +87,7 @@ def test_footprints_are_screened_all_the_same(monkeypatch):
     shapes = [{"type": "Polygon", "coordinates": [ring]} for ring in (half, crossing, flat)]
     features = [ordinary(n) | {"geometry": shape} for n, shape in enumerate(shapes)]
     features.append(ordinary(9))
-    assert ordinary_items(features, COLLECTION) is not None
+    assert decode_regular_page(features, COLLECTION) is not None
     one, other = items.read_items(features, COLLECTION), each_by_itself(features, monkeypatch)
     assert one.quarantined == other.quarantined
     assert one.table.equals(other.table)
@@ -113,5 +113,5 @@ def test_no_json_whatever_makes_a_difference(member, value):
 
 
 def test_no_item_is_left_to_the_other_way():
-    assert ordinary_items([], COLLECTION) is None
+    assert decode_regular_page([], COLLECTION) is None
     assert isinstance(items.read_items([], COLLECTION).table, pa.Table)

@@ -1,25 +1,180 @@
-"""Transport: one request of a STAC API, retried until it is answered or its budget is spent."""
+"""HTTP: requests to an API, retried until they are answered or their budget is spent."""
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
+import orjson
 import requests
 import urllib3
 from pystac_client.stac_api_io import StacApiIO
 
-from zagg_catalog.errors import RequestFailed
+from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
-from zagg_catalog.sources.answers import TryAgain, parse_body, retry_after, said
-from zagg_catalog.sources.request import ApiRequest, origin_of
+
+SEARCH_AFTER = "CMR-Search-After"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class ApiRequest:
+    """One call of a STAC API.
+
+    Parameters
+    ----------
+    url : str
+        Absolute address with its query.
+    method : {"GET", "POST"}
+        A POST sends ``body`` as JSON.
+    body : dict, optional
+        Search parameters of a POST.
+    headers : dict, optional
+        Further headers, as a next link may ask for.
+    """
+
+    url: str
+    method: str = "GET"
+    body: dict[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        body = f" {json.dumps(self.body)}" if self.body else ""
+        return clean_text(f"{self.method} {self.url}{body}", limit=500)
+
+    @property
+    def key(self) -> str:
+        """Text that is equal for equal calls; of headers only CMR's place in a search counts."""
+        after = self.headers.get(SEARCH_AFTER, "")
+        return f"{self.method} {self.url} {json.dumps(self.body, sort_keys=True)}{after}"
+
+
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port, as browsers compare them.
+
+    Raises
+    ------
+    ValueError
+        If the port is not a number.
+    """
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), parts.port or DEFAULT_PORTS.get(scheme)
+
+
+class RetryableError(Exception):
+    """One attempt failed in a way that another one may not.
+
+    Parameters
+    ----------
+    problem : str
+        What went wrong, as a sentence.
+    wait : float, optional
+        Seconds that the server asks to wait.
+    error : type
+        Error to raise when there are no attempts left.
+    """
+
+    def __init__(
+        self, problem: str, *, wait: float | None = None, error: type[FetchError] = RequestFailed
+    ) -> None:
+        super().__init__(problem)
+        self.wait = wait
+        self.error = error
+
+
+def parse_body(body: bytes, needs: str | None) -> dict[str, Any]:
+    """Return the JSON object that a body holds.
+
+    Parameters
+    ----------
+    body : bytes
+        Decoded from any content encoding.
+    needs : str or None
+        Name of a list that it must hold.
+
+    Raises
+    ------
+    TryAgain
+        If it holds something else.
+    """
+    try:
+        document = read_json(body)
+    except (ValueError, RecursionError) as error:
+        kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON"
+        problem = f"the body of {len(body)} bytes is {kind}{server_message(body)}."
+        raise RetryableError(problem, error=BadResponse) from error
+    if not isinstance(document, dict):
+        problem = f"expected a JSON object, got {type(document).__name__}{server_message(body)}."
+        raise RetryableError(problem, error=BadResponse)
+    if needs is not None and not isinstance(document.get(needs), list):
+        problem = f"the JSON object has no list {needs!r}{server_message(body)}."
+        raise RetryableError(problem, error=BadResponse)
+    return document
+
+
+def read_json(body: bytes) -> Any:
+    """Return what a JSON text holds.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        If it is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        # NaN and halves of surrogate pairs, which only the standard library takes.
+        return json.loads(body)
+
+
+def server_message(body: bytes) -> str:
+    """Return the server's own words, from a JSON error object where there is one."""
+    text = body[:4000].decode("utf-8", "replace")
+    try:
+        document = json.loads(body) if len(body) <= 4000 else None
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict):
+        for key in ("detail", "description", "errors", "message", "error"):
+            if document.get(key):
+                text = _as_text(document[key])
+                break
+    text = clean_text(text).rstrip(".")
+    return f": {text}" if text else ""
+
+
+def retry_after(value: str) -> float | None:
+    """Read Retry-After, seconds or an HTTP date, as seconds from now; None for neither."""
+    try:
+        return max(0.0, float(int(value)))
+    except ValueError:
+        pass
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        return "; ".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
 
 try:
     PACKAGE_VERSION = version("zagg-catalog")
@@ -166,7 +321,7 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
             try:
                 body, headers = self._body(request)
                 return parse_body(body, needs), headers
-            except TryAgain as failure:
+            except RetryableError as failure:
                 if attempt >= self.retries:
                     raise failure.error(
                         f"{request} failed: {failure} That was attempt {attempt + 1} of "
@@ -199,7 +354,7 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         try:
             return self._answer(request)
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
-            raise TryAgain(f"no whole answer within {self.seconds:g} s.") from error
+            raise RetryableError(f"no whole answer within {self.seconds:g} s.") from error
         except ValueError as error:
             # Bad addresses and headers, also those of a redirect: no repetition mends them.
             problem = clean_text(str(error)).rstrip(".")
@@ -209,7 +364,7 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 problem = "the server's certificate is not trusted."
                 raise RequestFailed(f"{request} failed: {problem}") from error
-            raise TryAgain(f"the connection failed ({_root(error)}).") from error
+            raise RetryableError(f"the connection failed ({_root(error)}).") from error
 
     def _answer(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
         """Send one attempt, follow redirects, and return body and headers of a success."""
@@ -258,12 +413,12 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         named = f" (CMR-Request-Id {clean_text(known, limit=80)})" if known else ""
         if status in RETRY_STATUS:
             wait = response.headers.get("Retry-After")
-            problem = f"HTTP {status}{said(body)}{named}."
-            raise TryAgain(problem, wait=retry_after(wait) if wait else None)
+            problem = f"HTTP {status}{server_message(body)}{named}."
+            raise RetryableError(problem, wait=retry_after(wait) if wait else None)
         if any(response.headers.get(name, "").lower() == "true" for name in PARTIAL):
-            raise TryAgain(f"the server ran out of time and sent a part only{named}.")
+            raise RetryableError(f"the server ran out of time and sent a part only{named}.")
         if not 200 <= status < 300:
-            problem = f"HTTP {status}{said(body)}{named}."
+            problem = f"HTTP {status}{server_message(body)}{named}."
             raise RequestFailed(f"{request} was refused: {problem}", final=status < 500)
         logger.debug("%s answered%s", request, named)
 

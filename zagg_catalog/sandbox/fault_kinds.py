@@ -1,15 +1,87 @@
-"""Faults of content: links, counts, pages and items that are not what they should be."""
+"""The faults by name: of servers and networks, of counts and links, of items."""
 
 from __future__ import annotations
 
 import copy
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from zagg_catalog.sandbox.faults import Fault, kind
-from zagg_catalog.sandbox.reply import Page, Reply
+from zagg_catalog.sandbox.faults import KINDS, Fault, Page, Reply, kind
+
+
+@kind("latency", "wait VALUE seconds before every reply", value=0.1)
+def _latency(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.delay += float(fault.value or 0)
+
+
+@kind(
+    "status",
+    "answer with status VALUE; retry-after=SECONDS, or retry-after=date:in=SECONDS for a date",
+    value=503,
+    times=1,
+)
+def _status(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.status = fault.number
+    reply.document = {"errors": [f"The sandbox answers {fault.number}, as it was asked to."]}
+    reply.content_type = "application/json; charset=utf-8"
+    wait = fault.options.get("retry-after")
+    if wait == "date":
+        when = datetime.now(UTC) + timedelta(seconds=float(fault.options.get("in", 1)))
+        wait = format_datetime(when, usegmt=True)
+    if wait is not None:
+        reply.headers["Retry-After"] = wait
+
+
+@kind("reset", "reset the connection (RST) in place of a reply", times=1)
+def _reset(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.transport = "reset"
+
+
+@kind("no-response", "close the connection without a reply", times=1)
+def _no_response(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.transport = "close"
+
+
+@kind("timeout", "say nothing for VALUE seconds, then close", value=5, times=1)
+def _timeout(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.delay += float(fault.value or 0)
+    reply.transport = "close"
+
+
+@kind("truncated", "send VALUE of the declared Content-Length, then close", value=0.5, times=1)
+def _truncated(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.keep, reply.declare_all = float(fault.value or 0), True
+
+
+@kind("cut-json", "send VALUE of the JSON, with a Content-Length that fits", value=0.5, times=1)
+def _cut_json(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.keep = float(fault.value or 0)
+
+
+@kind("html", "answer 200 with an HTML page", times=1)
+def _html(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.content_type = "text/html; charset=utf-8"
+    reply.body = b"<!DOCTYPE html><html><body><h1>Service unavailable</h1></body></html>"
+
+
+@kind("json-list", "answer 200 with a JSON list", times=1)
+def _json_list(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.document = []
+
+
+@kind("json-null", "answer 200 with null", times=1)
+def _json_null(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.document = None
+
+
+@kind("no-features", "answer 200 with an object that has no features", times=1)
+def _no_features(fault: Fault, reply: Reply, page: Page | None) -> None:
+    reply.document = {"type": "FeatureCollection", "links": []}
+
 
 # CMR's own API says in headers what STAC says in the document.
 _HITS, _AFTER = "CMR-Hits", "CMR-Search-After"
@@ -320,3 +392,33 @@ _malformed(
 )
 _malformed("missing-assets", "there are no assets", _without("assets"), _umm(RelatedUrls=None))
 _malformed("missing-datetime", "there is no time at all", _without_times, _umm(TemporalExtent=None))
+
+
+def parse_fault(text: str) -> Fault:
+    """Read a fault as the command line has it, ``name[=value][:option=value]…``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or a value is not of the kind that is needed.
+    """
+    # A value may hold colons itself, as an origin does.
+    head, *rest = re.split(r":(?=[a-z-]+=)", text)
+    name, _, value = head.partition("=")
+    arguments: dict[str, Any] = {}
+    options: dict[str, str] = {}
+    for part in rest:
+        key, _, given = part.partition("=")
+        if key in ("times", "every", "skip", "page"):
+            arguments[key] = int(given)
+        elif key == "route":
+            arguments[key] = given
+        else:
+            options[key] = given
+    return Fault(name, value or None, options=options, **arguments)
+
+
+def describe_faults() -> str:
+    """Return one line for each fault, for ``--list-faults``."""
+    width = max(map(len, KINDS))
+    return "\n".join(f"{name:<{width}}  {k.doc}" for name, k in sorted(KINDS.items()))

@@ -9,7 +9,7 @@ import pytest
 
 from zagg_catalog.cli import main
 from zagg_catalog.errors import InvalidQuery, NotifyFailed
-from zagg_catalog.notify import event_body, send
+from zagg_catalog.watch.events import event_body, send
 
 SECRET = "pnu_very_secret"
 

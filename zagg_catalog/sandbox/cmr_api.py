@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from zagg_catalog.sandbox.holdings import Content, Record
+from zagg_catalog.sandbox.faults import Page, Reply
+from zagg_catalog.sandbox.holdings import Record, Snapshot
 from zagg_catalog.sandbox.items import files_of, timestamp
-from zagg_catalog.sandbox.reply import Page, Reply
 from zagg_catalog.sandbox.search import BadRequest
 
 MAX_PAGE = 2000
@@ -51,7 +51,7 @@ class CmrApi:
 
     def answer(
         self,
-        content: Content,
+        content: Snapshot,
         path: str,
         given: Given,
         after: str | None,
@@ -82,7 +82,7 @@ class CmrApi:
             return Reply(400, {"errors": [str(error)]}), None
 
     def _search(
-        self, content: Content, kind: str, given: Given, after: str | None, plain: bool
+        self, content: Snapshot, kind: str, given: Given, after: str | None, plain: bool
     ) -> tuple[Reply, Page | None]:
         size = min(_page_size(given), self._page_size)
         rows = self._rows(content, given)
@@ -120,7 +120,7 @@ class CmrApi:
         )
         return reply, page
 
-    def _rows(self, content: Content, given: Given) -> Any:
+    def _rows(self, content: Snapshot, given: Given) -> Any:
         found: dict[str, Any] = {}
         names: dict[str, list[str]] = {}
         for key, values in given.items():

@@ -1,4 +1,4 @@
-"""Columns: a page of ordinary STAC items as Arrow, without a Python object per granule."""
+"""A page of regular STAC items as Arrow, without a Python object per granule."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zagg_catalog.catalog.table import ASSET, DATA_ASSETS, catalog_schema
-from zagg_catalog.sources.times import TIME
 
 _SCHEMA = catalog_schema()
 _LINK = _SCHEMA.field("links").type.value_type
 _BBOX = _SCHEMA.field("bbox").type
+_TIME = _SCHEMA.field("datetime").type
 _TIMES = ("datetime", "start_datetime", "end_datetime")
 # WKB of a polygon with one ring: little-endian, type 3, one ring.
 _POLYGON = np.frombuffer(b"\x01\x03\x00\x00\x00\x01\x00\x00\x00", dtype=np.uint8)
 _HEAD = len(_POLYGON) + 4
 
 
-class _Odd(Exception):
+class _Irregular(Exception):
     """A page has an item that is not ordinary, so that each must be looked at by itself."""
 
 
 # What reading an item that is not as expected can end with.
-_NOT_ORDINARY = (
-    _Odd,
+_IRREGULAR = (
+    _Irregular,
     KeyError,
     IndexError,
     TypeError,
@@ -39,7 +39,7 @@ _NOT_ORDINARY = (
 )
 
 
-def ordinary_items(features: Sequence[Any], collection: str) -> pa.Table | None:
+def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | None:
     """Turn items into rows where all of them are ordinary.
 
     An ordinary item has an id, the collection that was asked for, texts where texts belong, one
@@ -73,45 +73,45 @@ def ordinary_items(features: Sequence[Any], collection: str) -> pa.Table | None:
             _assets(features),
             *_times(features),
         ]
-    except _NOT_ORDINARY:
+    except _IRREGULAR:
         return None
     return pa.table(columns, schema=_SCHEMA)
 
 
 def _ids(features: Sequence[Any]) -> pa.Array:
     ids = [feature["id"] for feature in features]
-    _need(all(type(name) is str and name.isascii() and name.strip() for name in ids))
+    _require(all(type(name) is str and name.isascii() and name.strip() for name in ids))
     return pa.array(ids, pa.string())
 
 
 def _of_collection(features: Sequence[Any], collection: str) -> pa.Array:
-    _need(all(feature["collection"] == collection for feature in features))
+    _require(all(feature["collection"] == collection for feature in features))
     return pa.repeat(collection, len(features))
 
 
 def _no_extensions(features: Sequence[Any]) -> pa.Array:
-    _need(all(f["stac_version"] == "1.0.0" and f["stac_extensions"] == [] for f in features))
+    _require(all(f["stac_version"] == "1.0.0" and f["stac_extensions"] == [] for f in features))
     return pa.ListArray.from_arrays(_zeros(len(features)), pa.array([], pa.string()))
 
 
 def _shapes(features: Sequence[Any]) -> list[pa.Array]:
     """Return the columns geometry and bbox."""
     geometries = [feature["geometry"] for feature in features]
-    _need(all(shape["type"] == "Polygon" for shape in geometries))
+    _require(all(shape["type"] == "Polygon" for shape in geometries))
     polygons = [shape["coordinates"] for shape in geometries]
-    _need(all(len(polygon) == 1 for polygon in polygons))
+    _require(all(len(polygon) == 1 for polygon in polygons))
     rings = [polygon[0] for polygon in polygons]
     counts = np.array([len(ring) for ring in rings])
     positions = list(chain.from_iterable(rings))
-    _need(counts.min() >= 4 and set(map(len, positions)) == {2})
+    _require(counts.min() >= 4 and set(map(len, positions)) == {2})
     xy = np.fromiter(chain.from_iterable(positions), np.float64, 2 * len(positions)).reshape(-1, 2)
     ends = np.cumsum(counts)
-    _need(np.isfinite(xy).all() and (xy[ends - 1] == xy[ends - counts]).all())
+    _require(np.isfinite(xy).all() and (xy[ends - 1] == xy[ends - counts]).all())
     wkb = _wkb(xy, counts)
     boxes = [feature["bbox"] for feature in features]
-    _need(all(len(box) == 4 for box in boxes))
+    _require(all(len(box) == 4 for box in boxes))
     sides = np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)
-    _need(np.isfinite(sides).all() and not any(type(v) is bool for b in boxes for v in b))
+    _require(np.isfinite(sides).all() and not any(type(v) is bool for b in boxes for v in b))
     members = [pa.array(np.ascontiguousarray(side)) for side in sides.T]
     return [wkb, pa.StructArray.from_arrays(members, fields=list(_BBOX))]
 
@@ -151,18 +151,18 @@ def _assets(features: Sequence[Any]) -> pa.Array:
         for asset in feature["assets"].values():
             href, roles = asset["href"], asset["roles"]
             web = href.startswith("https://")
-            _need(web or href.startswith("s3://"))
+            _require(web or href.startswith("s3://"))
             if "data" in roles:
-                _need(href.endswith(".h5") and "#" not in href and "?" not in href)
+                _require(href.endswith(".h5") and "#" not in href and "?" not in href)
                 kind = found[0 if web else 1]
             elif "metadata" in roles:
                 kind = found[2]
-                _need(web)
+                _require(web)
             else:
                 continue
             if kind[place] is None:
                 kind[place] = asset
-    _need(not any(a is None and b is None for a, b in zip(found[0], found[1], strict=True)))
+    _require(not any(a is None and b is None for a, b in zip(found[0], found[1], strict=True)))
     fields = list(_SCHEMA.field("assets").type)
     return pa.StructArray.from_arrays([_asset(some) for some in found], fields=fields)
 
@@ -171,7 +171,7 @@ def _asset(assets: list[Any]) -> pa.Array:
     missing = pa.array([asset is None for asset in assets])
     there = [asset or _NOTHING for asset in assets]
     roles = [asset["roles"] for asset in there]
-    _need(all(type(r) is list and all(type(role) is str for role in r) for r in roles))
+    _require(all(type(r) is list and all(type(role) is str for role in r) for r in roles))
     members = [
         _texts([asset.get(name) for asset in there], may_lack=True)
         for name in ("href", "type", "title")
@@ -185,7 +185,7 @@ _NOTHING: dict[str, Any] = {"roles": []}
 
 def _texts(values: list[Any], *, may_lack: bool = False) -> pa.Array:
     allowed = {str, type(None)} if may_lack else {str}
-    _need(set(map(type, values)) <= allowed)
+    _require(set(map(type, values)) <= allowed)
     return pa.array(values, pa.string())
 
 
@@ -194,8 +194,10 @@ def _times(features: Sequence[Any]) -> list[pa.Array]:
     columns = []
     for name in _TIMES:
         texts = [values[name] for values in properties]
-        _need(all(len(t) == 24 and t[10] == "T" and t[19] == "." and t[23] == "Z" for t in texts))
-        columns.append(pc.cast(pa.array(texts, pa.string()), TIME))
+        _require(
+            all(len(t) == 24 and t[10] == "T" and t[19] == "." and t[23] == "Z" for t in texts)
+        )
+        columns.append(pc.cast(pa.array(texts, pa.string()), _TIME))
     return columns
 
 
@@ -203,6 +205,6 @@ def _zeros(count: int) -> pa.Array:
     return pa.array(np.zeros(count + 1, dtype=np.int32))
 
 
-def _need(condition: Any) -> None:
+def _require(condition: Any) -> None:
     if not condition:
-        raise _Odd
+        raise _Irregular

@@ -13,9 +13,9 @@ import orjson
 import pyarrow.compute as pc
 
 from zagg_catalog.geometry.sphere import Ints
-from zagg_catalog.sandbox.holdings import MOST_TEXTS, Content, Holdings, Record
+from zagg_catalog.sandbox.faults import Page, Reply
+from zagg_catalog.sandbox.holdings import MOST_TEXTS, GranuleStore, Record, Snapshot
 from zagg_catalog.sandbox.items import STAC_VERSION, item_of, timestamp
-from zagg_catalog.sandbox.reply import Page, Reply
 from zagg_catalog.sandbox.search import BadRequest, Search, make_cursor, parse_search
 
 CONFORMS_TO = (
@@ -32,7 +32,7 @@ COUNTS = ("both", "numberMatched", "context", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Style:
+class ServerQuirks:
     """How the API answers where servers differ.
 
     Attributes
@@ -70,7 +70,7 @@ class Style:
             raise ValueError(f"counts is one of {COUNTS}, not {self.counts!r}.")
 
 
-class Api:
+class StacApi:
     """Answers requests; knows nothing of sockets.
 
     Parameters
@@ -81,7 +81,7 @@ class Api:
         How.
     """
 
-    def __init__(self, holdings: Holdings, style: Style) -> None:
+    def __init__(self, holdings: GranuleStore, style: ServerQuirks) -> None:
         self.style = style
         self._holdings = holdings
 
@@ -143,8 +143,8 @@ class _Call:
     method: str
     given: Mapping[str, Any]
     root: str
-    content: Content
-    style: Style
+    content: Snapshot
+    style: ServerQuirks
     plain: bool
 
     def route(self, parts: list[str]) -> tuple[Reply, Page | None]:

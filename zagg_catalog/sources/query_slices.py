@@ -1,4 +1,4 @@
-"""Time slices: one query as several, and their catalogs as one."""
+"""One query as several queries over slices of time, and their catalogs as one."""
 
 from __future__ import annotations
 

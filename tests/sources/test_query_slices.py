@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources import CMRSource, Query
-from zagg_catalog.sources.slices import merge_slices, nothing_matches, time_slices
+from zagg_catalog.sources.query_slices import merge_slices, nothing_matches, time_slices
 
 ANTARCTICA = (-180, -90, 180, -60)
 

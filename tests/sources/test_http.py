@@ -14,8 +14,7 @@ import pytest
 from tests.sources.stub import Stub, Waits, answer, ok, page, quick
 from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
 from zagg_catalog.messages import clean_text
-from zagg_catalog.sources.request import ApiRequest, origin_of
-from zagg_catalog.sources.transport import Transport
+from zagg_catalog.sources.http import ApiRequest, Transport, origin_of
 
 GOOD = ok(page())
 BODY = json.dumps(page()).encode()

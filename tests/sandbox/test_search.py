@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zagg_catalog.sandbox import Granules, simulate
-from zagg_catalog.sandbox.footprints import Footprints
-from zagg_catalog.sandbox.loading import from_items
+from zagg_catalog.sandbox.items import from_items
 from zagg_catalog.sandbox.orbit import beam_tracks
+from zagg_catalog.sandbox.search import Footprints
 
 TRACKS = range(1, 1388, 9)
 GRANULES = simulate(cycle=22, tracks=TRACKS, gaps=False)
