@@ -235,7 +235,7 @@ class TestTheOracleSeesAMiss:
         shrink = lambda shapes: shapely.buffer(shapes, -2 * reach)  # noqa: E731
         project = Block.project_rings
         monkeypatch.setattr(Block, "project_rings", lambda *args: shrink(project(*args)))
-        monkeypatch.setattr(planar, "_remembered", {})
+        monkeypatch.setattr(planar, "_cached_blocks", {})
         with pytest.raises(AssertionError, match="misses pairs"):
             hold(antarctica, [ring])
 

@@ -108,7 +108,7 @@ def write_catalog(path: str | Path, tables: Iterable[pa.Table], metadata: dict[s
         The catalog's metadata.
     """
     parts = iter(tables)
-    table: pa.Table | None = next(parts)
+    table = next(parts)
     schema = table.schema.with_metadata(_file_metadata(table.schema, metadata))
     rows = CELLS_ROWS if CELLS_COLUMN in schema.names else GROUP_ROWS
     with (

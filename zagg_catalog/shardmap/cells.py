@@ -209,7 +209,9 @@ def _broad(footprints: Footprints) -> NDArray[np.bool_]:
 
 def _inside(footprints: Footprints, first: int) -> tuple[Ints, dict[int, str]]:
     """Return row and cell, as `trace` does, of the cells that broad rings hold."""
-    (words, offsets), rings, problems = cover(footprints, np.flatnonzero(_broad(footprints)), CELLS_ORDER)
+    (words, offsets), rings, problems = cover(
+        footprints, np.flatnonzero(_broad(footprints)), CELLS_ORDER
+    )
     if not len(rings):
         return np.empty(0, np.int64), problems
     row = np.repeat(footprints.granule[rings] - first, np.diff(offsets))
