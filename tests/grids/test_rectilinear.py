@@ -110,9 +110,10 @@ class TestCoverage:
         every = np.arange(grid.n_row_blocks * grid.n_col_blocks, dtype=np.uint64)
         region, found = bbox_region(bbox), [np.empty(0, dtype=np.uint64)]
         for block in grid.blocks(every):
-            area = shapely.union_all(block.project_polygons(region))
+            area = shapely.union_all(block.plane.project_polygons(region.polygons()))
             shapely.prepare(area)
-            found.append(block.keys[shapely.dwithin(area, block.tile_polygons(), block.reach)])
+            met = shapely.dwithin(area, block.tile_polygons(), block.plane.reach)
+            found.append(block.keys[met])
         assert np.array_equal(np.unique(np.concatenate(found)), covered(case))
 
 

@@ -224,17 +224,17 @@ class TestTheOracleSeesAMiss:
 
     def test_when_footprints_shrink_by_a_metre_or_two(self, antarctica, monkeypatch):
         """One step of the densification: what grazes a shard is enough to see it."""
-        from zagg_catalog.grids.blocks import Block
+        from zagg_catalog.geometry.plane import Plane
         from zagg_catalog.shardmap.backends import planar
 
-        reach = antarctica.grid.blocks(antarctica.keys)[0].reach
+        reach = antarctica.grid.blocks(antarctica.keys)[0].plane.reach
         at = antarctica.rim(0.4, 0.1)
         ring = touching(antarctica, at, reach)
         hold(antarctica, [ring])
-        monkeypatch.setattr(Block, "reach", property(lambda self: 0.0))
+        monkeypatch.setattr(Plane, "reach", property(lambda self: 0.0))
         shrink = lambda shapes: shapely.buffer(shapes, -2 * reach)  # noqa: E731
-        project = Block.project_rings
-        monkeypatch.setattr(Block, "project_rings", lambda *args: shrink(project(*args)))
+        project = Plane.project_rings
+        monkeypatch.setattr(Plane, "project_rings", lambda *args: shrink(project(*args)))
         monkeypatch.setattr(planar, "_cached_blocks", {})
         with pytest.raises(AssertionError, match="misses pairs"):
             hold(antarctica, [ring])

@@ -194,7 +194,7 @@ def test_auto_prefers_spherely_where_it_has_an_index(monkeypatch):
 def test_what_is_far_away_is_left_out_and_drops_no_pair(real_data, config, monkeypatch):
     """Footprints are dropped by points on their edges or caps only where they cannot reach."""
     from zagg_catalog import Catalog
-    from zagg_catalog.grids.blocks import Block
+    from zagg_catalog.geometry.plane import Plane
     from zagg_catalog.shardmap import cell_index
 
     path = real_data / "atl03_007_neon.parquet"
@@ -204,5 +204,5 @@ def test_what_is_far_away_is_left_out_and_drops_no_pair(real_data, config, monke
     monkeypatch.setattr(
         cell_index, "near_rings", lambda rings, near: np.ones(len(rings), dtype=bool)
     )
-    monkeypatch.setattr(Block, "near", lambda self, lats, lons, offsets: offsets[1:] > 0)
+    monkeypatch.setattr(Plane, "near", lambda self, lats, lons, offsets: offsets[1:] > 0)
     assert pairs(ShardMap.build(Catalog.from_geoparquet(path), grid, region=region)) == quick

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
+from zagg_catalog.geometry.ragged import gather
 from zagg_catalog.grids.base import Mask
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.shardmap.selection import gather
 
 _SUMS = ("total_granules", "build_wall_s")
 _LISTS = ("quarantined", "repaired")

@@ -11,7 +11,8 @@ import shapely
 from numpy.typing import NDArray
 
 from zagg_catalog.geometry.plane import ring_edges
-from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, ring_areas, runs, to_xyz
+from zagg_catalog.geometry.ragged import following, gather, join_rings, runs, starts, to_offsets
+from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, ring_areas, to_xyz
 
 # Vertices closer than this are one vertex: 1e-9 rad is 6 mm on the ground.
 SAME_VERTEX = 1e-9
@@ -28,31 +29,22 @@ _ROUNDING = 1e-15
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Footprints:
-    """Exterior rings of many granules, ready for a geometry kernel.
-
-    Parameters
-    ----------
-    lats, lons : ndarray of float64, shape (vertices,)
-        Degrees, WGS84. Rings are not closed; repeated vertices are removed.
-    offsets : ndarray of int64, shape (rings + 1,)
-        Ring i is ``[offsets[i]:offsets[i + 1]]``.
-    granule : ndarray of int64, shape (rings,)
-        Row of the granule that each ring belongs to, ascending; several for a MultiPolygon.
-    problems : dict of int to str
-        Rows that have no usable ring, and why.
-    repaired : dict of int to str
-        Rows whose ring was mended, and how.
-    breadth : ndarray of float64, shape (rings,), optional
-        Metres; no circle of a greater diameter fits into the ring. Not known where infinite.
-    """
+    """Exterior rings of many granules, ready for a geometry kernel."""
 
     lats: Floats
+    """Degrees, WGS84, shape (vertices,). Rings are not closed; repeated vertices are removed."""
     lons: Floats
+    """As ``lats``."""
     offsets: Ints
+    """Ring i is ``[offsets[i]:offsets[i + 1]]``; shape (rings + 1,)."""
     granule: Ints
+    """Row of each ring's granule, shape (rings,), ascending; several rings for a MultiPolygon."""
     problems: dict[int, str]
+    """Rows that have no usable ring, and why."""
     repaired: dict[int, str] = field(default_factory=dict)
+    """Rows whose ring was repaired, and how."""
     breadth: Floats | None = None
+    """Metres, shape (rings,): no circle of a greater diameter fits in. Infinite if not known."""
 
     def __len__(self) -> int:
         return len(self.granule)
@@ -64,9 +56,7 @@ class Footprints:
 
     def take(self, rings: Ints) -> Footprints:
         """Return some of the rings, in the order asked for."""
-        counts = np.diff(self.offsets)[rings]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        vertex = runs(self.offsets[rings], self.offsets[rings + 1])
+        offsets, vertex = gather(self.offsets, rings)
         return Footprints(
             lats=self.lats[vertex],
             lons=self.lons[vertex],
@@ -80,13 +70,10 @@ class Footprints:
 
 def ragged_rings(lats: list[Floats], lons: list[Floats]) -> tuple[Floats, Floats, Ints]:
     """Return rings as flat lats, lons and offsets, repeated vertices removed."""
-    if not lats:
-        return np.empty(0), np.empty(0), np.zeros(1, dtype=np.int64)
-    lat, lon = np.concatenate(lats), np.concatenate(lons)
-    ring = np.repeat(np.arange(len(lats)), [len(one) for one in lats])
+    lat, lon, offsets = join_rings(list(zip(lats, lons, strict=True)))
+    ring = np.repeat(np.arange(len(lats)), np.diff(offsets))
     keep = _distinct(lat, lon, ring)
-    counts = np.bincount(ring[keep], minlength=len(lats))
-    return lat[keep], lon[keep], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return lat[keep], lon[keep], to_offsets(np.bincount(ring[keep], minlength=len(lats)))
 
 
 def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
@@ -106,8 +93,8 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
     Notes
     -----
     Closing and repeated vertices go, either orientation is taken, and the smaller side of a
-    ring is meant. A ring that crosses itself is mended where only one shape can be meant: see
-    `mend`. A ring is not usable with fewer than three distinct vertices, one that is not a
+    ring is meant. A ring that crosses itself is repaired where only one shape can be meant: see
+    `repair`. A ring is not usable with fewer than three distinct vertices, one that is not a
     place, two neighbours at opposite ends of the Earth, or an area that is half the Earth's to
     one per cent, so that no side is the smaller.
     """
@@ -135,7 +122,7 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
         Footprints(
             lats=lats[keep],
             lons=lons[keep],
-            offsets=np.concatenate([[0], np.cumsum(counts[good])]).astype(np.int64),
+            offsets=to_offsets(counts[good]),
             granule=granule[good],
             problems=problems,
         )
@@ -143,7 +130,7 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
 
 
 def _screened(footprints: Footprints) -> Footprints:
-    """Mend rings that cross themselves, and leave out those whose inside is not certain."""
+    """Repair rings that cross themselves, and leave out those whose inside is not certain."""
     lats, lons = footprints.lats, footprints.lons
     problems, repaired = footprints.problems, footprints.repaired
     start, end, ring = ring_edges(lats, lons, footprints.offsets)
@@ -156,7 +143,7 @@ def _screened(footprints: Footprints) -> Footprints:
         row = int(footprints.granule[i])
         if row in problems or mortie.ring_is_simple(lats[part], lons[part]):
             continue
-        order, how = mend(lats[part], lons[part])
+        order, how = repair(lats[part], lons[part])
         if order is None:
             problems[row] = how
             continue
@@ -213,7 +200,7 @@ def surely_simple(xyz: Floats, offsets: Ints) -> NDArray[np.bool_]:
     return simple
 
 
-def mend(lats: Floats, lons: Floats) -> tuple[Ints | None, str]:
+def repair(lats: Floats, lons: Floats) -> tuple[Ints | None, str]:
     """Return the order of vertices in which a ring does not cross itself, if only one can be meant.
 
     Parameters
@@ -267,17 +254,12 @@ def _bad_vertices(lats: Floats, lons: Floats) -> NDArray[np.bool_]:
 
 def _distinct(lats: Floats, lons: Floats, ring: Ints) -> NDArray[np.bool_]:
     """Mark vertices that differ from the next one in their ring, going round."""
-    if not len(lats):
-        return np.zeros(0, dtype=bool)
-    last = np.flatnonzero(np.concatenate([ring[1:] != ring[:-1], [True]]))
-    following = np.arange(len(lats)) + 1
-    following[last] = np.concatenate([[0], last[:-1] + 1])
-    return _differ(lats, lons, following)
+    return _differ(lats, lons, following(ring))
 
 
 def _has_third_vertex(lats: Floats, lons: Floats, counts: Ints) -> NDArray[np.bool_]:
     """Return which rings have a vertex that is neither their first nor their second."""
-    first = np.repeat(np.cumsum(counts) - counts, counts)
+    first = np.repeat(starts(counts), counts)
     second = np.minimum(first + 1, len(lats) - 1)
     third = _differ(lats, lons, first) & _differ(lats, lons, second)
     return np.bincount(np.repeat(np.arange(len(counts)), counts)[third], minlength=len(counts)) > 0

@@ -12,8 +12,7 @@ import mortie
 import numpy as np
 from numpy.typing import NDArray
 
-from zagg_catalog.geometry.sphere import Floats, Ints
-from zagg_catalog.grids.base import Keys
+from zagg_catalog.geometry.sphere import Floats, Ints, Keys
 
 # A base cell is 4π / 12 steradians: its side is this long, radians.
 FACE_SIDE = float(np.sqrt(np.pi / 3.0))

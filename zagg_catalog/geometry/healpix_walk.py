@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.geometry.healpix_cells import FACE_SIDE, cell_keys, cell_numbers, face_positions
-from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, densify_edges
-from zagg_catalog.grids.base import Keys
+from zagg_catalog.geometry.sphere import Floats, Ints, Keys, angle_between, densify_edges
 
 # Edges are first cut to this length, radians; pieces taken at once bound the memory.
 _FIRST_STEP = 0.1
@@ -32,18 +31,12 @@ _TABLE_ORDER = 9
 
 @dataclass(frozen=True, eq=False)
 class Area:
-    """Cells that matter, and which of the coarser cells hold one of them.
-
-    Attributes
-    ----------
-    order : int
-        Order of the cells.
-    numbers : ndarray of int64, shape (n,)
-        Ascending, as `faces.cell_numbers` gives them.
-    """
+    """Cells that matter, and which of the coarser cells hold one of them."""
 
     order: int
+    """Order of the cells."""
     numbers: Ints
+    """Shape (n,), ascending, as `healpix_cells.cell_numbers` gives them."""
 
     @classmethod
     def of(cls, keys: Keys, order: int) -> Area:

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
+from zagg_catalog.geometry.ragged import following, join_rings, runs, starts
 from zagg_catalog.geometry.sphere import (
     EARTH_RADIUS,
     Floats,
     Ints,
+    Ring,
     angle_between,
     densify_edges,
     to_xyz,
 )
-from zagg_catalog.regions import Region, Ring
 
 # Curves are drawn with chords no further than this from them, in metres, inside the block;
 # in small blocks, where it costs little, less: this part of the radius, down to the least.
@@ -66,7 +67,26 @@ def ring_edges(lats: Floats, lons: Floats, offsets: Ints) -> tuple[Floats, Float
     """
     ring = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     start = unit_vectors(lats, lons)
-    return start, start[_following(ring)], ring
+    return start, start[following(ring)], ring
+
+
+def chord_error(xyz: Floats) -> Floats:
+    """Return how far outlines stray from great circles between every second one of their points.
+
+    Parameters
+    ----------
+    xyz : ndarray of float64, shape (n, m, 3)
+        Unit vectors of n outlines, not closed; m is even.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Metres; the greatest distance of an odd point from the middle of its neighbours.
+    """
+    middle = xyz[:, ::2] + np.roll(xyz[:, ::2], -1, axis=1)
+    middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
+    error: Floats = angle_between(xyz[:, 1::2], middle).max(axis=1) * EARTH_RADIUS
+    return error
 
 
 def longest_step(radius: float, tolerance: float = TOLERANCE) -> float:
@@ -174,7 +194,7 @@ class Plane:
         usable, ring, start = _vertices(lats, lons, offsets, fewest=3)
         if not len(usable):
             return polygons
-        points, counts = densify_edges(start, start[_following(ring)], self._step)
+        points, counts = densify_edges(start, start[following(ring)], self._step)
         flat, ring = _round_rim(self.project(points), np.repeat(ring, counts))
         polygons[usable] = _valid(shapely.polygons(shapely.linearrings(flat, indices=ring)))
         # Areas are true: what exceeds half the sphere is the wrong side of its ring.
@@ -182,13 +202,13 @@ class Plane:
             polygons[i] = shapely.difference(self._disc, polygons[i])
         return polygons
 
-    def project_polygons(self, region: Region | list[list[Ring]]) -> Geometries:
-        """Return one shapely geometry per polygon of a region, its holes cut out.
+    def project_polygons(self, polygons: list[list[Ring]]) -> Geometries:
+        """Return one shapely geometry per polygon, its holes cut out.
 
         Parameters
         ----------
-        region : Region or list of list of (lats, lons)
-            A region, or some of its polygons: each the exterior ring, then the holes.
+        polygons : list of list of (lats, lons)
+            For each polygon its exterior ring, then its holes.
 
         Returns
         -------
@@ -196,8 +216,8 @@ class Plane:
             In metres; a ring means the smaller side of the sphere.
         """
         shapes = []
-        for polygon in region.polygons() if isinstance(region, Region) else region:
-            rings = self.project_rings(*ragged(polygon))
+        for polygon in polygons:
+            rings = self.project_rings(*join_rings(polygon))
             shapes.append(shapely.difference(rings[0], shapely.union_all(rings[1:])))
         return np.array(shapes, dtype=object)
 
@@ -222,7 +242,7 @@ class Plane:
         usable, ring, start = _vertices(lats, lons, offsets, fewest=1)
         if not len(usable):
             return result
-        end = start[_following(ring)]
+        end = start[following(ring)]
         first = np.flatnonzero(np.append(True, ring[1:] != ring[:-1]))
         reach = self.radius + self.reach / EARTH_RADIUS
         closest = np.minimum.reduceat(_edge_distance(start, end, self.centre), first)
@@ -240,7 +260,7 @@ class Plane:
         """
         turned = start @ self._axes.T
         azimuth = np.arctan2(turned[:, 1], turned[:, 0])
-        turns = np.add.reduceat(_wrap(azimuth[_following(ring)] - azimuth), first)
+        turns = np.add.reduceat(_wrap(azimuth[following(ring)] - azimuth), first)
         low = np.minimum.reduceat(turned[:, 2], first)
         high = np.maximum.reduceat(turned[:, 2], first)
         # Edges reach further along the axis than their ends, by their sagitta at most.
@@ -248,14 +268,6 @@ class Plane:
         sagitta = 1.0 - np.sqrt(np.maximum(1.0 + longest, 0.0) / 2.0)
         spans: NDArray[np.bool_] = high - low >= 1.0 - 2.0 * sagitta - 1e-9
         return spans | (np.abs(turns) > np.pi)
-
-
-def ragged(rings: list[Ring]) -> tuple[Floats, Floats, Ints]:
-    """Return rings as lats, lons and offsets."""
-    sizes = [len(lats) for lats, _ in rings]
-    lats = np.concatenate([lats for lats, _ in rings]) if rings else np.empty(0)
-    lons = np.concatenate([lons for _, lons in rings]) if rings else np.empty(0)
-    return lats, lons, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
 def _batches(lats: Floats, lons: Floats, offsets: Ints) -> Iterator[tuple[Floats, Floats, Ints]]:
@@ -276,17 +288,8 @@ def _vertices(lats: Floats, lons: Floats, offsets: Ints, fewest: int) -> tuple[I
     broken = np.append(0, np.cumsum(~(np.isfinite(lats) & np.isfinite(lons))))
     usable = np.flatnonzero((sizes >= fewest) & (np.diff(broken[offsets]) == 0))
     ring = np.repeat(np.arange(len(usable)), sizes[usable])
-    first = np.cumsum(sizes[usable]) - sizes[usable]
-    index = np.arange(len(ring)) - first[ring] + offsets[usable][ring]
+    index = runs(offsets[usable], offsets[usable + 1])
     return usable, ring, unit_vectors(lats[index], lons[index])
-
-
-def _following(ring: Ints) -> Ints:
-    """Return for each vertex the index of the next one of its ring."""
-    following = np.arange(1, len(ring) + 1)
-    last = np.flatnonzero(np.append(ring[1:] != ring[:-1], True)[: len(ring)])
-    following[last] = np.append(0, last[:-1] + 1)[: len(last)]
-    return following
 
 
 def _wrap(angle: Floats) -> Floats:
@@ -311,15 +314,15 @@ def _round_rim(flat: Floats, ring: Ints) -> tuple[Floats, Ints]:
     far = distance > 2.0 * EARTH_RADIUS * np.sin(_RIM / 2.0)
     if not far.any():
         return flat, ring
-    following = _following(ring)
+    after = following(ring)
     azimuth = np.arctan2(flat[:, 1], flat[:, 0])
-    turn = _wrap(azimuth[following] - azimuth)
-    counts = np.where(far & far[following], np.ceil(np.abs(turn) / _RIM_STEP), 1.0)
+    turn = _wrap(azimuth[after] - azimuth)
+    counts = np.where(far & far[after], np.ceil(np.abs(turn) / _RIM_STEP), 1.0)
     counts = np.maximum(counts, 1.0).astype(np.int64)
     index = np.repeat(np.arange(len(ring)), counts)
-    fraction = (np.arange(len(index)) - (np.cumsum(counts) - counts)[index]) / counts[index]
+    fraction = (np.arange(len(index)) - starts(counts)[index]) / counts[index]
     angle = azimuth[index] + fraction * turn[index]
-    reach = distance[index] + fraction * (distance[following] - distance)[index]
+    reach = distance[index] + fraction * (distance[after] - distance)[index]
     polar = np.column_stack([reach * np.cos(angle), reach * np.sin(angle)])
     return np.where((fraction > 0)[:, None], polar, flat[index]), ring[index]
 

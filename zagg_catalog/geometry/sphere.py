@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+# Latitudes and longitudes of a ring's vertices, degrees.
+Ring = tuple[Floats, Floats]
 
 EARTH_RADIUS = 6_371_007.2  # m, authalic, WGS84
 
@@ -66,13 +69,6 @@ def wrap_longitude(lons: ArrayLike) -> Floats:
     """Return longitudes in [-180, 180); 180 itself becomes -180."""
     result: Floats = (np.asarray(lons, dtype=np.float64) + 180.0) % 360.0 - 180.0
     return result
-
-
-def runs(low: Ints, high: Ints) -> Ints:
-    """Return all integers from each low to before its high, one run after the other."""
-    counts = high - low
-    every: Ints = np.arange(counts.sum()) + np.repeat(low - (np.cumsum(counts) - counts), counts)
-    return every
 
 
 def densify_edges(start: Floats, end: Floats, max_step: float) -> tuple[Floats, Ints]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import mortie
 import numpy as np
+import shapely
 from numpy.typing import ArrayLike, NDArray
 from shapely.geometry.base import BaseGeometry
 
@@ -13,10 +14,10 @@ from zagg_catalog.config import MAX_ORDER, HealpixSection, PipelineConfig
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.geometry.healpix_cells import cell_keys, cell_numbers, face_positions
 from zagg_catalog.geometry.healpix_walk import sorted_distinct, walk_everywhere
-from zagg_catalog.geometry.plane import lonlat_polygon, ragged, ring_edges, unit_vectors
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between
-from zagg_catalog.grids.aoi import healpix_mask
-from zagg_catalog.grids.base import Keys, Mask, Near, Signature, as_keys
+from zagg_catalog.geometry.plane import chord_error, lonlat_polygon, ring_edges, unit_vectors
+from zagg_catalog.geometry.ragged import join_rings
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys
+from zagg_catalog.grids.base import Mask, Near, Signature, as_keys
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.regions import Region, as_region
 
@@ -174,7 +175,7 @@ class HealpixGrid:
         region = as_region(parts)
         order = max(self.parent_order, 1)  # mortie covers from order 1
         # mortie may lose a cell that an edge enters through the bulge of a curved side.
-        words = [walk_everywhere(*ring_edges(*ragged(region))[:2], order)]
+        words = [walk_everywhere(*ring_edges(*join_rings(region))[:2], order)]
         words += [
             np.asarray(
                 mortie.morton_coverage(
@@ -193,8 +194,32 @@ class HealpixGrid:
         return sorted_distinct(coarse)
 
     def aoi_mask(self, region: Region, keys: ArrayLike) -> Mask:
-        """Return which cells of each shard are inside a region; see `healpix_mask`."""
-        return healpix_mask(as_region(region), self.check_keys(keys), self.child_order)
+        """Return the compact words of a region inside each shard, at finest of ``child_order``.
+
+        Parameters
+        ----------
+        region : Region
+            Polygons unite; holes stay holes.
+        keys : array_like of uint64, shape (n,)
+            Shard keys.
+
+        Returns
+        -------
+        words : ndarray of uint64
+            Cells that the region touches, four of one parent as that parent.
+        offsets : ndarray of int64, shape (n + 1,)
+            Where each shard's words start.
+        """
+        keys = self.check_keys(keys)
+        united = np.empty(0, dtype=np.uint64)
+        for polygon in as_region(region).polygons():
+            rings = [np.column_stack([lons, lats]) for lats, lons in polygon]
+            shape = shapely.Polygon(rings[0], rings[1:])
+            words = mortie.from_geometry(shape, order=max(self.child_order, 1), moc=True)
+            united = np.asarray(mortie.moc_or(united, np.asarray(words, dtype=np.uint64)))
+        shards = np.arange(len(keys) + 1, dtype=np.int64)
+        words, offsets = mortie.moc_and(united, keys, offsets=shards)
+        return np.asarray(words, dtype=np.uint64), np.asarray(offsets, dtype=np.int64)
 
     def near(self, keys: ArrayLike) -> Near:
         """Return a quick test for points that may be near some shards.
@@ -293,10 +318,7 @@ class HealpixGrid:
         rest, step = np.arange(len(words)), 4
         while len(rest):
             lat, lon = self.shard_rings(words[rest], 2 * step)
-            xyz = unit_vectors(lat, lon)
-            middle = xyz[:, ::2] + np.roll(xyz[:, ::2], -1, axis=1)
-            middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
-            error = angle_between(xyz[:, 1::2], middle).max(axis=1) * EARTH_RADIUS
+            error = chord_error(unit_vectors(lat, lon))
             # The points taken are twice as dense as those measured: a quarter of the error.
             done = (error <= 4.0 * tolerance) | (step >= _MOST_STEPS)
             for i, place in zip(np.flatnonzero(done), rest[done], strict=True):

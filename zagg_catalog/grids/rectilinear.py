@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 from odc.geo.crs import CRS
@@ -17,12 +18,11 @@ from shapely.geometry.base import BaseGeometry
 from zagg_catalog.config import PipelineConfig, RectilinearSection
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.geometry.plane import lonlat_polygon
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, angle_between
-from zagg_catalog.grids.aoi import rectilinear_mask
-from zagg_catalog.grids.base import Keys, Mask, Near, Signature, as_keys
-from zagg_catalog.grids.blocks import Block, Tiling, cover, split_into_blocks
+from zagg_catalog.geometry.ragged import to_offsets
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
+from zagg_catalog.grids.base import Mask, Near, Signature, as_keys
 from zagg_catalog.grids.signature import output_fields
-from zagg_catalog.grids.tiles import TileSpace, outline
+from zagg_catalog.grids.tiles import GridCrs, TileBlock, Tiling, cover, outline, split_into_blocks
 from zagg_catalog.regions import Region, as_region
 
 # Points along the longer side of a shard's outline.
@@ -134,7 +134,7 @@ class RectilinearGrid:
         """The shards as tiles of the CRS."""
         chunk_h, chunk_w = self.chunk_shape
         return Tiling(
-            space=TileSpace(self.crs, self.xmin),
+            crs=GridCrs(self.crs, self.xmin),
             rows=self.n_row_blocks,
             columns=self.n_col_blocks,
             origin=(self.xmin, self.ymax),
@@ -179,7 +179,7 @@ class RectilinearGrid:
         """
         return cover(self.tiling, as_region(parts))
 
-    def blocks(self, keys: ArrayLike) -> list[Block]:
+    def blocks(self, keys: ArrayLike) -> list[TileBlock]:
         """Return the given shards in blocks that each fit a plane, to join footprints with.
 
         Parameters
@@ -200,8 +200,49 @@ class RectilinearGrid:
         return split_into_blocks(self.tiling, self.check_keys(keys))
 
     def aoi_mask(self, region: Region, keys: ArrayLike) -> Mask:
-        """Return which cells of each shard are inside a region; see `rectilinear_mask`."""
-        return rectilinear_mask(self, as_region(region), self.check_keys(keys))
+        """Return the ids of the cells of each shard whose centre is inside a region.
+
+        Parameters
+        ----------
+        region : Region
+            Polygons unite; holes stay holes.
+        keys : array_like of uint64, shape (n,)
+            Shard keys.
+
+        Returns
+        -------
+        ids : ndarray of uint64
+            ``row * columns + column`` in the padded shape, ascending inside a shard.
+        offsets : ndarray of int64, shape (n + 1,)
+            Where each shard's ids start.
+        """
+        keys, polygons = self.check_keys(keys), as_region(region).polygons()
+        found: dict[int, list[Ints]] = {int(key): [] for key in keys}
+        for block in self.blocks(keys):
+            area = shapely.union_all(block.plane.project_polygons(polygons))
+            shapely.prepare(area)
+            tiles = block.tile_polygons()
+            whole, some = shapely.contains_properly(area, tiles), shapely.intersects(area, tiles)
+            for i in np.flatnonzero(some):
+                ids, points = self._cells(int(block.keys[i]), block.boxes[i])
+                inside = ids if whole[i] else ids[_inside(block, area, points)]
+                found[int(block.keys[i])].append(inside)
+        none = np.empty(0, dtype=np.int64)
+        parts = [np.unique(np.concatenate([none, *found[int(key)]])) for key in keys]
+        return np.concatenate([none, *parts]).astype(np.uint64), to_offsets([*map(len, parts)])
+
+    def _cells(self, key: int, box: Floats) -> tuple[Ints, Floats]:
+        """Return ids and centres (n, 2) of a shard's cells that have their centre in a box."""
+        height, width = self.chunk_shape
+        row, column = divmod(key, self.n_col_blocks)
+        rows = np.arange(row * height, (row + 1) * height)
+        columns = np.arange(column * width, (column + 1) * width)
+        x = self.xmin + (columns + 0.5) * self.res_x
+        y = self.ymax - (rows + 0.5) * self.res_y
+        in_x, in_y = (x >= box[0]) & (x <= box[2]), (y >= box[1]) & (y <= box[3])
+        ids = rows[in_y, None] * self.shape[1] + columns[in_x]
+        x, y = np.meshgrid(x[in_x], y[in_y])
+        return ids.ravel(), np.column_stack([x.ravel(), y.ravel()])
 
     def near(self, keys: ArrayLike) -> Near:
         """Return a quick test for points that may be near some shards.
@@ -273,8 +314,8 @@ class RectilinearGrid:
         InvalidGrid
             If a key is outside the grid.
         """
-        space = self.tiling.space
-        return space.rings(space.clip(self.shard_boxes(keys)), tolerance)
+        crs = self.tiling.crs
+        return crs.rings(crs.clip(self.shard_boxes(keys)), tolerance)
 
     def shard_footprint(self, key: int) -> BaseGeometry:
         """Return a shard's outline in longitude, latitude.
@@ -295,14 +336,14 @@ class RectilinearGrid:
         InvalidGrid
             If the key is outside the grid, or the shard outside the domain of its CRS.
         """
-        space = self.tiling.space
-        box = space.clip(self.shard_boxes([key]))[0]
+        crs = self.tiling.crs
+        box = crs.clip(self.shard_boxes([key]))[0]
         width, height = box[2:] - box[:2]
         step = max(width, height) / OUTLINE_STEP
         if math.isnan(step):
             raise InvalidGrid(f"Shard {key} is padding beyond the limits of {self.crs}.")
         sides = (math.ceil(width / step - _ROUNDING), math.ceil(height / step - _ROUNDING))
-        lons, lats = space.lonlat(*outline(box, sides).T)
+        lons, lats = crs.lonlat(*outline(box, sides).T)
         good = np.isfinite(lats)
         if np.count_nonzero(good) < 3:
             raise InvalidGrid(f"Shard {key} is outside the domain of {self.crs}.")
@@ -328,6 +369,13 @@ class RectilinearGrid:
                 f"{checked.max()} is not one."
             )
         return checked
+
+
+def _inside(block: TileBlock, area: shapely.Geometry, points: Floats) -> NDArray[np.bool_]:
+    """Return which points (n, 2) of the CRS are inside an area of the block's plane."""
+    flat = block.plane.project(block.crs.xyz(points))
+    inside: NDArray[np.bool_] = shapely.contains_xy(area, flat[:, 0], flat[:, 1])
+    return inside
 
 
 def _checked(

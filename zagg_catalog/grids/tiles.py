@@ -1,7 +1,8 @@
-"""Boxes of a CRS on the sphere: their bounding caps and their outlines in a plane."""
+"""Tiles of a CRS: on the sphere, in planes, and found by a quadtree."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -12,9 +13,13 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from pyproj import Transformer
 
-from zagg_catalog.geometry.plane import Geometries, Plane, unit_vectors
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, angle_between
+from zagg_catalog.geometry.plane import Geometries, Plane, chord_error, unit_vectors
+from zagg_catalog.geometry.ragged import join_rings
+from zagg_catalog.geometry.sphere import Floats, Ints, Keys, angle_between
+from zagg_catalog.regions import Region
 
+# A block reaches no further than this from the centre of its plane.
+LARGEST_RADIUS = np.radians(60.0)
 # Points per side of the lattice that bounds a box.
 _LATTICE = 17
 _FEWEST, _MOST = 4, 2048
@@ -36,23 +41,17 @@ def _full_turn(crs: str) -> float:
 
 
 @dataclass(frozen=True)
-class TileSpace:
-    """The coordinates of a grid, and the way from them to the sphere.
+class GridCrs:
+    """The coordinates of a grid, and the way from them to the sphere."""
 
-    Attributes
-    ----------
-    crs : str
-        Coordinate reference system.
-    west : float
-        Where the grid begins; a geographic grid ends 360° east of it at the latest.
-    """
-
-    crs: str
+    name: str
+    """Coordinate reference system."""
     west: float
+    """Where the grid begins; a geographic grid ends 360° east of it at the latest."""
 
     @cached_property
     def _limits(self) -> Floats:
-        turn = _full_turn(self.crs)
+        turn = _full_turn(self.name)
         if not turn:
             return np.array([-np.inf, -np.inf, np.inf, np.inf])
         return np.array([self.west, -turn / 4.0, self.west + turn, turn / 4.0])
@@ -69,7 +68,7 @@ class TileSpace:
 
     def lonlat(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Return longitudes and latitudes (degrees, WGS84); NaN outside the CRS's domain."""
-        lon, lat = _to_wgs84(self.crs).transform(x, y)
+        lon, lat = _to_wgs84(self.name).transform(x, y)
         lon, lat = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
         good = np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90.0 + 1e-9)
         return np.where(good, lon, np.nan), np.where(good, np.clip(lat, -90.0, 90.0), np.nan)
@@ -170,9 +169,7 @@ class TileSpace:
             lon, lat = self.lonlat(points[..., 0], points[..., 1])
             broken = np.isnan(lat).any(axis=1)
             xyz = unit_vectors(np.where(broken[:, None], 0.0, lat), np.nan_to_num(lon))
-            middle = xyz[:, ::2] + np.roll(xyz[:, ::2], -1, axis=1)
-            middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
-            error = angle_between(xyz[:, 1::2], middle).max(axis=1) * EARTH_RADIUS
+            error = chord_error(xyz)
             done = ~broken & (error <= 4.0 * tolerance)
             for i in np.flatnonzero(done):
                 lats[rest[i]], lons[rest[i]] = lat[i], lon[i]
@@ -214,3 +211,197 @@ def _at(boxes: Floats, u: Floats, v: Floats) -> Floats:
     x = boxes[:, :1] * (1.0 - u) + boxes[:, 2:3] * u
     y = boxes[:, 1:2] * (1.0 - v) + boxes[:, 3:] * v
     return np.stack([x, y], axis=-1)
+
+
+@dataclass(frozen=True)
+class TileBlock:
+    """Some tiles, and the plane in which they are compared with rings."""
+
+    keys: Keys
+    """Shard keys, shape (n,); a tile too big for one block is in several."""
+    boxes: Floats
+    """``xmin, ymin, xmax, ymax`` of the tile, or its part, in the CRS, shape (n, 4)."""
+    plane: Plane
+    """Its ``centre`` and ``radius``, at most 60°, are those of a cap around the tiles."""
+    crs: GridCrs
+
+    def tile_polygons(self) -> Geometries:
+        """Return the tiles as shapely polygons (n,), metres in the plane.
+
+        None for a tile that is outside the domain of the CRS; a tile that is partly outside is
+        the hull of what is inside.
+        """
+        return self.crs.outlines(self.plane, self.boxes)[0]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Rows and columns of equal tiles in a CRS."""
+
+    crs: GridCrs
+    rows: int
+    columns: int
+    origin: tuple[float, float]
+    """x of the west side, y of the north side."""
+    size: tuple[float, float]
+    """Width and height of a tile."""
+
+    def boxes(self, ranges: Ints) -> Floats:
+        """Return boxes (n, 4) for index ranges (n, 4): row, row end, column, column end."""
+        (x, y), (width, height) = self.origin, self.size
+        row, row_end, column, column_end = ranges.T
+        return np.column_stack(
+            [x + column * width, y - row_end * height, x + column_end * width, y - row * height]
+        )
+
+    def ranges(self, keys: Keys) -> Ints:
+        """Return the index ranges (n, 4) of single tiles."""
+        row, column = np.divmod(keys.astype(np.int64), self.columns)
+        return np.column_stack([row, row + 1, column, column + 1])
+
+    def keys(self, span: Ints) -> Keys:
+        """Return the keys of all tiles in one index range (4,)."""
+        row, row_end, column, column_end = (int(i) for i in span)
+        rows = np.arange(row, row_end, dtype=np.uint64)[:, None] * np.uint64(self.columns)
+        columns: Keys = np.arange(column, column_end, dtype=np.uint64)
+        return np.ravel(rows + columns)
+
+
+def split_into_blocks(tiling: Tiling, keys: Keys) -> list[TileBlock]:
+    """Return blocks that hold the given tiles.
+
+    Parameters
+    ----------
+    tiling : Tiling
+        The grid's tiles.
+    keys : ndarray of uint64, shape (n,)
+        Shard keys.
+
+    Returns
+    -------
+    list of Block
+        Tiles outside the domain of the CRS are in none.
+    """
+    blocks: list[TileBlock] = []
+    boxes = tiling.crs.clip(tiling.boxes(tiling.ranges(keys)))
+    on_earth = np.isfinite(boxes[:, 0])
+    stack = [(keys[on_earth], boxes[on_earth])]
+    while stack:
+        some, parts = stack.pop()
+        if not len(some):
+            continue
+        whole = np.append(parts[:, :2].min(axis=0), parts[:, 2:].max(axis=0))
+        plane = tiling.crs.cap(whole)
+        if len(some) == 1 and plane is None:
+            continue
+        if plane is not None and plane.radius <= LARGEST_RADIUS:
+            blocks.append(TileBlock(some, parts, plane, tiling.crs))
+        elif len(some) == 1:
+            stack += [(some, half[None]) for half in _halves(whole)]
+        else:
+            first = _first_half(parts)
+            stack += [(some[first], parts[first]), (some[~first], parts[~first])]
+    return blocks
+
+
+def cover(tiling: Tiling, region: Region) -> Keys:
+    """Return the sorted keys of the tiles that a region touches.
+
+    A quadtree over the tiles: what the region does not reach is dropped and what it holds is
+    taken without looking at single tiles.
+
+    Parameters
+    ----------
+    tiling : Tiling
+        The grid's tiles.
+    region : Region
+        The area.
+
+    Returns
+    -------
+    ndarray of uint64
+        Tiles within ``Plane.reach`` (1-10 m) of the region count as touched.
+    """
+    found = [np.empty(0, dtype=np.uint64)]
+    polygons = region.polygons()
+    shells = join_rings([polygon[0] for polygon in polygons])
+    for span, box, plane in _reached(tiling, lambda plane: bool(plane.near(*shells).any())):
+        near = [polygons[i] for i in np.flatnonzero(plane.near(*shells))]
+        area = shapely.union_all(plane.project_polygons(near))
+        shapely.prepare(area)
+        found += _descend(tiling, span, box, plane, area)
+    return np.unique(np.concatenate(found))
+
+
+def _reached(tiling: Tiling, near: Callable[[Plane], bool]) -> Iterator[tuple[Ints, Floats, Plane]]:
+    """Give the parts of the grid, none too big for its plane, that the region may reach."""
+    span = np.array([0, tiling.rows, 0, tiling.columns])
+    stack = [(span, tiling.crs.clip(tiling.boxes(span[None]))[0])]
+    while stack:
+        span, box = stack.pop()
+        if np.isnan(box[0]):
+            continue
+        plane = tiling.crs.cap(box)
+        if plane is None or not near(plane):
+            continue
+        if plane.radius <= LARGEST_RADIUS:
+            yield span, box, plane
+        elif _count(span[None])[0] == 1:
+            stack += [(span, half) for half in _halves(box)]
+        else:
+            parts = _quarters(span[None])
+            stack += list(zip(parts, tiling.crs.clip(tiling.boxes(parts)), strict=True))
+
+
+def _descend(
+    tiling: Tiling, span: Ints, box: Floats, plane: Plane, area: shapely.Geometry
+) -> list[Keys]:
+    found: list[Keys] = []
+    spans, boxes = span[None], box[None]
+    while len(spans):
+        shapes, partial = tiling.crs.outlines(plane, boxes)
+        single = _count(spans) == 1
+        # What the CRS cuts is looked at more closely, down to the tiles.
+        hit = shapely.dwithin(area, shapes, plane.reach) | (partial & ~single)
+        inside = hit & ~single & ~partial
+        inside[inside] = shapely.contains(area, shapes[inside])
+        found += [tiling.keys(one) for one in spans[hit & (inside | single)]]
+        spans = _quarters(spans[hit & ~inside & ~single])
+        boxes = tiling.crs.clip(tiling.boxes(spans))
+    return found
+
+
+def _count(spans: Ints) -> Ints:
+    count: Ints = (spans[:, 1] - spans[:, 0]) * (spans[:, 3] - spans[:, 2])
+    return count
+
+
+def _quarters(spans: Ints) -> Ints:
+    """Return the four parts (fewer where there is one row or column) of index ranges."""
+    row, row_end, column, column_end = spans.T
+    middle, centre = (row + row_end) // 2, (column + column_end) // 2
+    parts = np.concatenate(
+        [
+            np.column_stack([row, middle, column, centre]),
+            np.column_stack([row, middle, centre, column_end]),
+            np.column_stack([middle, row_end, column, centre]),
+            np.column_stack([middle, row_end, centre, column_end]),
+        ]
+    )
+    return parts[_count(parts) > 0]
+
+
+def _halves(box: Floats) -> list[Floats]:
+    x, y = (box[0] + box[2]) / 2.0, (box[1] + box[3]) / 2.0
+    if box[2] - box[0] >= box[3] - box[1]:
+        return [np.array([box[0], box[1], x, box[3]]), np.array([x, box[1], box[2], box[3]])]
+    return [np.array([box[0], box[1], box[2], y]), np.array([box[0], y, box[2], box[3]])]
+
+
+def _first_half(boxes: Floats) -> NDArray[np.bool_]:
+    """Return which boxes lie west (or south) of the middle of their longer extent."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2.0
+    low, high = centres.min(axis=0), centres.max(axis=0)
+    axis = int(np.argmax(high - low))
+    first: NDArray[np.bool_] = centres[:, axis] < (low[axis] + high[axis]) / 2.0
+    return first

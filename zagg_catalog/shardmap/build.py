@@ -19,9 +19,9 @@ from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.healpix_trace import in_threads
-from zagg_catalog.geometry.sphere import Floats, Ints
+from zagg_catalog.geometry.sphere import Floats, Ints, Keys
 from zagg_catalog.grids import HealpixGrid, OutputGrid
-from zagg_catalog.grids.base import Keys, Near
+from zagg_catalog.grids.base import Near
 from zagg_catalog.regions import Region, as_region, bbox_region
 from zagg_catalog.shardmap import beams
 from zagg_catalog.shardmap.backends import (

@@ -17,7 +17,8 @@ from zagg_catalog.catalog.schema import CELLS_ORDER
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.healpix_trace import distinct, trace
 from zagg_catalog.geometry.plane import ring_edges
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, runs
+from zagg_catalog.geometry.ragged import runs
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
 from zagg_catalog.shardmap import beams
 
 # Bits of a cell's number, below those of its row.

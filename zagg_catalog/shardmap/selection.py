@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from zagg_catalog.errors import UnknownShard
+from zagg_catalog.geometry.ragged import gather
 from zagg_catalog.grids.base import Mask
 from zagg_catalog.shardmap.model import ShardKeys, ShardMap, as_keys
 
@@ -75,30 +76,6 @@ def selected_metadata(
     counts = {"total_shards": shards, "total_pairs": pairs, "granules_assigned": granules}
     whole = metadata.get("selected_from", metadata.get("total_shards"))
     return metadata | counts | {"selected_from": whole}
-
-
-def gather(
-    offsets: NDArray[np.int64], places: NDArray[np.intp]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pick lists from a ragged array.
-
-    Parameters
-    ----------
-    offsets : ndarray of int64, shape (lists + 1,)
-        Where each list starts.
-    places : ndarray of int, shape (picked,)
-        Which lists.
-
-    Returns
-    -------
-    offsets : ndarray of int64, shape (picked + 1,)
-        Where each picked list starts.
-    items : ndarray of int64
-        Where its items were.
-    """
-    sizes = np.diff(offsets)[places]
-    new = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-    return new, np.arange(new[-1]) + np.repeat(offsets[:-1][places] - new[:-1], sizes)
 
 
 def _select_mask(mask: Mask, places: NDArray[np.intp]) -> Mask:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from zagg_catalog.catalog.schema import CELLS_ORDER
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.plane import Geometries, unit_vectors
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between, runs
+from zagg_catalog.geometry.ragged import runs
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between
 from zagg_catalog.grids import RectilinearGrid
 from zagg_catalog.grids.base import Near
-from zagg_catalog.grids.blocks import Block
 from zagg_catalog.grids.healpix import LARGEST_RADIUS
+from zagg_catalog.grids.tiles import TileBlock
 from zagg_catalog.shardmap.backends.base import Pairs
 from zagg_catalog.shardmap.cell_index import FootprintBatch
 from zagg_catalog.shardmap.cells import Cells, words_of
@@ -28,7 +29,7 @@ from zagg_catalog.shardmap.cells import Cells, words_of
 _RADIUS = LARGEST_RADIUS / 2**CELLS_ORDER
 _CELLS = 12 << (2 * CELLS_ORDER)
 
-type _Block = tuple[Block, Geometries, CellTiles]
+type _Block = tuple[TileBlock, Geometries, CellTiles]
 # Tiles of the last few grids and regions, for the next catalog.
 _cached_blocks: dict[bytes, list[_Block]] = {}
 _CACHED = 4
@@ -65,7 +66,7 @@ class PlanarJoin:
         blocks = []
         for block in self._grid.blocks(self._covered):
             # Tiles are few and plain: prepared, they meet many rings faster than the other way.
-            tiles = shapely.buffer(block.tile_polygons(), block.reach, join_style="mitre")
+            tiles = shapely.buffer(block.tile_polygons(), block.plane.reach, join_style="mitre")
             shapely.prepare(tiles)
             blocks.append((block, tiles, CellTiles(block, tiles)))
         return blocks
@@ -104,11 +105,11 @@ class PlanarJoin:
         return Pairs(shards=np.searchsorted(self._covered, keys), rows=rows)
 
 
-def _tested(block: Block, tiles: Geometries, candidates: Ints, batch: FootprintBatch) -> Ints:
+def _tested(block: TileBlock, tiles: Geometries, candidates: Ints, batch: FootprintBatch) -> Ints:
     """Return the candidates whose footprint meets the tile."""
     row, tile = np.divmod(candidates, len(tiles))
     some = batch.rings(np.unique(row))
-    rings = block.project_rings(some.lats, some.lons, some.offsets)
+    rings = block.plane.project_rings(some.lats, some.lons, some.offsets)
     ring, counts = some.rings_of(row)
     pair = np.repeat(np.arange(len(row)), counts)
     met = shapely.intersects(tiles[tile[pair]], rings[ring])
@@ -117,11 +118,11 @@ def _tested(block: Block, tiles: Geometries, candidates: Ints, batch: FootprintB
 
 
 def _join_block(
-    block: Block, tiles: Geometries, footprints: Footprints
+    block: TileBlock, tiles: Geometries, footprints: Footprints
 ) -> tuple[NDArray[np.uint64], Ints]:
-    near = np.flatnonzero(block.near(footprints.lats, footprints.lons, footprints.offsets))
+    near = np.flatnonzero(block.plane.near(footprints.lats, footprints.lons, footprints.offsets))
     some = footprints.take(near)
-    rings = block.project_rings(some.lats, some.lons, some.offsets)
+    rings = block.plane.project_rings(some.lats, some.lons, some.offsets)
     tile, ring = shapely.STRtree(rings).query(tiles, predicate="intersects")
     return block.keys[tile], near[ring]
 
@@ -133,18 +134,18 @@ class CellTiles:
 
     Parameters
     ----------
-    block : Block
+    block : TileBlock
         Tiles and plane.
     tiles : ndarray of shapely geometries, shape (tiles,)
         Polygons, metres in the block's plane.
     """
 
-    def __init__(self, block: Block, tiles: Geometries) -> None:
+    def __init__(self, block: TileBlock, tiles: Geometries) -> None:
         self._block = block
         self._tiles = tiles
         # A plane stretches what is off its centre.
         widest = min(block.plane.radius + 2.0 * _RADIUS, np.pi / 2.0)
-        self._reach = _RADIUS * EARTH_RADIUS / np.cos(widest / 2.0) + block.reach
+        self._reach = _RADIUS * EARTH_RADIUS / np.cos(widest / 2.0) + block.plane.reach
         self._inner = shapely.buffer(tiles, -self._reach)
         self._lock = Lock()
         self._indexed = np.zeros(_CELLS, dtype=bool)
