@@ -91,7 +91,7 @@ def as_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:
     return Region(rings)
 
 
-def check_bbox(bbox: Sequence[float]) -> Bbox:
+def check_bbox(bbox: Sequence[float | str]) -> Bbox:
     """Return ``(west, south, east, north)`` as floats.
 
     Raises
