@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pyproj.exceptions import CRSError
 
-from zagg_catalog.errors import InvalidConfig
+from zagg_catalog.errors import ConfigNotFound, InvalidConfig
 from zagg_catalog.jsonio import closest, shown
 
 MAX_ORDER = 29
@@ -236,6 +236,8 @@ def load_config(path: str | Path) -> PipelineConfig:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigNotFound(f"There is no config file {path}.") from error
     except OSError as error:
         raise InvalidConfig(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:

@@ -25,7 +25,7 @@ from zagg_catalog.catalog.geoparquet import (
     has_cells,
     write_options,
 )
-from zagg_catalog.errors import InvalidCatalog
+from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
 from zagg_catalog.files import atomic_path
 
 META_KEY = b"zagg:catalog_meta"
@@ -133,7 +133,7 @@ class Catalog:
         try:
             table, cells = _read(path)
         except FileNotFoundError:
-            raise InvalidCatalog(f"There is no catalog file {path}.") from None
+            raise CatalogNotFound(f"There is no catalog file {path}.") from None
         except (pa.ArrowException, OSError) as error:
             raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
         text = (table.schema.metadata or {}).get(META_KEY, b"{}")
