@@ -375,7 +375,7 @@ def test_a_file_without_a_mapping_is_refused(content: bytes, tmp_path: Path) -> 
 
 
 def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match="No such file"):
+    with pytest.raises(InvalidConfig, match="There is no config file"):
         load_config(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidConfig, match="not UTF-8"):
