@@ -40,7 +40,7 @@ class BuildRequest:
     output, catalog_out : Path
         Where to write; ``catalog_out`` may be None.
     backend, footprint, mortie_order
-        See `zagg_catalog.shardmap.build_map`.
+        See `ShardMap.build`.
     preserve_thumbnails, partial : bool
         See `zagg_catalog.sources.CMRSource.fetch`.
     stac_root : str or None
