@@ -42,7 +42,6 @@ from zagg_catalog.releases.pickups import (
     PickupAttempt,
     PickupHistory,
     PickupSummary,
-    load_acknowledgement,
     read_pickup_histories,
 )
 from zagg_catalog.releases.publication import read_latest
@@ -348,7 +347,7 @@ class _Work:
             said.dry_run,
         ):
             return None
-        before = load_acknowledgement(self.store.get(last.key), last.key)
+        before = Acknowledgement.load(self.store.get(last.key), last.key)
         same = (before.reason, before.config_digest) == (said.reason, said.config_digest)
         return last if same else None
 
