@@ -19,7 +19,7 @@ from flows.artifacts import found_reference, named_reference, record_pickup
 from flows.command import run_command
 from flows.runtime import RunCancelled, cancellable, check_cancelled, task_runner, with_retries
 from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
-from zagg_catalog.aggregation.checks import choose
+from zagg_catalog.aggregation.checks import resolve_release
 from zagg_catalog.aggregation.references import Announcement, Reference, event_reference
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, latest_slots, pending, pick_up
@@ -109,7 +109,7 @@ def aggregate(
         zagg=zagg or ZaggOptions(),
         folder=Path(settings.aggregate_folder),
         timeout=settings.aggregate_timeout,
-        patience=settings.aggregate_wait,
+        wait=settings.aggregate_wait,
         lease=timedelta(seconds=settings.aggregate_lease),
         by=user_at_host(),
         run=flow_run.id,
@@ -160,7 +160,7 @@ def _named_orders(
     store: Store, order: PickupRequest, grids: Sequence[str] | None
 ) -> list[PickupRequest]:
     """Return the orders of one release."""
-    choice = choose(store, order.slot, release=order.release, references=order.references)
+    choice = resolve_release(store, order.slot, release=order.release, references=order.references)
     record = choice.release.record
     by_artifact = [ref for ref in order.references if ref.source != "the event"]
     names = list(grids or [])
@@ -195,7 +195,7 @@ def _pending_orders(
     orders, said = [], []
     for slot in sorted(slots):
         found = pending(store, slot, order, registry)
-        problems = [found.problem] if found.problem else list(found.left)
+        problems = [found.problem] if found.problem else list(found.needs_attention)
         said += [f"{slot}: {problem}" for problem in problems]
         for name in found.grids:
             if grids is None or name in grids:
@@ -262,7 +262,7 @@ def _run(
 
 def _say(found: PickupResult) -> list[str]:
     """Log what came of a grid, and return it where it failed."""
-    logger, order = get_run_logger(), found.order
+    logger, order = get_run_logger(), found.request
     for note in found.notes:
         logger.info("%s, %s: %s", order.grid, order.slot, note)
     if found.error is not None:
@@ -309,8 +309,8 @@ def _final_state(
 def _facts(one: PickupResult) -> dict[str, Any]:
     said = one.acknowledgement
     return {
-        "slot": str(one.order.slot),
-        "grid": one.order.grid,
+        "slot": str(one.request.slot),
+        "grid": one.request.grid,
         "release": one.release,
         "status": one.status,
         "outcome": one.entry.outcome if one.entry else None,

@@ -301,7 +301,7 @@ def record_pickup(store: Store, picked: PickupResult) -> str | None:
     """
     if picked.entry is None:
         return None
-    slot, grid = picked.order.slot, picked.order.grid
+    slot, grid = picked.request.slot, picked.request.grid
     key, mark = f"pickup-{slot_name(slot)}-{grid}", f"({picked.entry.key} in {store.url})"
     newest = _newest(key)
     if newest is not None and mark in (newest.description or ""):
