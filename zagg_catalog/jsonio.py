@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from zagg_catalog.errors import InvalidRelease, ZaggCatalogError
 from zagg_catalog.files import digest_of
@@ -104,9 +107,68 @@ def _version(content: bytes, field: str) -> int:
     return version
 
 
+def model_problems(
+    error: ValidationError, *, place: str = "", known: Iterable[str] = (), advise: bool = False
+) -> list[str]:
+    """Return the problems of a pydantic error, as ``key: problem``, each once.
+
+    Parameters
+    ----------
+    error : ValidationError
+        Raised by a model.
+    place : str
+        Prefix of each key.
+    known : iterable of str
+        Keys of the model, to suggest one for a mistyped key.
+    advise : bool
+        Whether to write whole sentences that show the value and tell what to do.
+    """
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    found = []
+    for item in items:
+        loc = item["loc"]
+        # A list's own problem counts only where no item of it has one.
+        if any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
+            continue
+        where = ".".join(map(str, [place, *loc] if place else loc))
+        what = _advice(item, known) if advise else _plain_message(item)
+        found.append(f"{where}: {what}" if where else what)
+    return list(dict.fromkeys(found))
+
+
 def first_problem(error: ValidationError) -> str:
-    """Return the first problem of a pydantic error, with the field's place."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, problem["loc"]))
-    text = problem["msg"].rstrip(".")
-    return f"{where}: {text}" if where else text
+    """Return the first problem of a pydantic error, with its key, without the value."""
+    return model_problems(error)[0]
+
+
+def closest(key: str, known: Iterable[str]) -> str | None:
+    """Return the known key that a mistyped one probably means."""
+    return next(iter(difflib.get_close_matches(key, list(known), n=1, cutoff=0.85)), None)
+
+
+def no_such_key(key: str, known: Iterable[str]) -> str:
+    """Return advice for an unknown key."""
+    meant = closest(key, known)
+    advice = f"did you mean {meant}?" if meant else "remove it or correct its spelling."
+    return f"there is no such key; {advice}"
+
+
+def shown(value: Any) -> str:
+    """Return a value's repr, cut to 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain_message(item: ErrorDetails) -> str:
+    return item["msg"].removeprefix("Value error, ").rstrip(".")
+
+
+def _advice(item: ErrorDetails, known: Iterable[str]) -> str:
+    if item["type"] == "extra_forbidden":
+        return no_such_key(str(item["loc"][-1]), known)
+    if item["type"] == "missing":
+        return "the key is missing; add it."
+    if item["type"] == "value_error":
+        return f"{_plain_message(item)}."
+    return f"{_plain_message(item)}; it is {shown(item['input'])}; correct it."
