@@ -112,7 +112,7 @@ def map_catalog(
 def write_indexed(catalog: Catalog, path: str | Path) -> Catalog:
     """Write a catalog with the cells of its footprints, and return it.
 
-    All grids, now or later, are built from these cells; see `zagg_catalog.shardmap.index_footprints`.
+    Maps of all grids, now or later, are built from these cells; see `index_footprints`.
     """
     indexed = index_footprints(catalog)
     indexed.to_geoparquet(path)
