@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from cyclopts import Parameter
 
 from zagg_catalog import grids
-from zagg_catalog.catalog.table import Catalog, granule_entries
+from zagg_catalog.catalog.table import Catalog, asset_hrefs
 from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
 from zagg_catalog.cli.options import AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
@@ -125,20 +126,18 @@ def summarise_catalog(catalog: Catalog) -> Summary:
         completeness and the harvest report.
     """
     names = granule_name_columns(pc.cast(catalog.table["id"], pa.string()))
-    entries = granule_entries(catalog.table)
-    times = [name for name in ("start_datetime", "datetime") if name in catalog.table.schema.names]
-    span = pc.min_max(catalog.table[times[0]]).as_py() if times and len(catalog) else {}
+    first, last = _time_range(catalog.table)
     return {
         "granules": len(catalog),
         "complete": catalog.complete,
         **{key: catalog.metadata[key] for key in _PROVENANCE if catalog.metadata.get(key)},
-        "first_granule": _text(span.get("min")),
-        "last_granule": _text(span.get("max")),
+        "first_granule": first,
+        "last_granule": last,
         "cycles": _counts(names["cycle"]),
         "regions": _counts(names["region"]),
         "tracks": len(pc.unique(names["rgt"].drop_null())),
-        "without_s3": entries["s3"].null_count,
-        "without_https": entries["https"].null_count,
+        "without_s3": asset_hrefs(catalog.table, "data_s3").null_count,
+        "without_https": asset_hrefs(catalog.table, "data").null_count,
         "harvest": catalog.metadata.get("harvest", {}),
     }
 
@@ -185,5 +184,14 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     return {str(row["values"]): row["counts"] for row in sorted(counted, key=lambda r: r["values"])}
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else value.isoformat()
+def _time_range(table: pa.Table) -> tuple[str | None, str | None]:
+    names = [name for name in ("start_datetime", "datetime") if name in table.schema.names]
+    if not names or not table.num_rows:
+        return None, None
+    column = table[names[0]]
+    # As numbers: pyarrow imports pandas to make a datetime.
+    micros = pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz), safe=False), pa.int64())
+    span = pc.min_max(micros).as_py()
+    epoch = datetime(1970, 1, 1, tzinfo=UTC if column.type.tz else None)
+    first, last = (epoch + timedelta(microseconds=span[end]) for end in ("min", "max"))
+    return first.isoformat(), last.isoformat()
