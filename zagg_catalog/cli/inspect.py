@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from cyclopts import Parameter
 
-from zagg_catalog import grids
+from zagg_catalog import grids, shardmap
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
 from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
 from zagg_catalog.cli.options import AsJson, ExitCode
@@ -20,8 +20,9 @@ from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_su
 from zagg_catalog.cycles import granule_name_columns
 from zagg_catalog.diff import diff_catalogs, diff_maps
 from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap
-from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.shardmap.parquet_file import is_manifest
+from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.json_file import read_json
+from zagg_catalog.shardmap.parquet_file import is_manifest, read_parquet
 
 Summary = dict[str, Any]
 
@@ -47,11 +48,11 @@ def show(file: Path, /, *, as_json: AsJson = False) -> int:
         A catalog (.parquet) or a map (.json, .parquet).
     """
     loaded = _load(file)
-    summary = summarise_map(loaded) if isinstance(loaded, ShardMap) else summarise_catalog(loaded)
+    summary = summarise_map(loaded) if isinstance(loaded, MapColumns) else summarise_catalog(loaded)
     if as_json:
         print_json(summary)
     else:
-        kind = "shard map" if isinstance(loaded, ShardMap) else "catalog"
+        kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
         print_summary(f"{kind} {file}", summary)
     return DONE
 
@@ -67,8 +68,9 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
         Another one of the same kind.
     """
     before, after = _load(old), _load(new)
-    if isinstance(before, ShardMap) and isinstance(after, ShardMap):
-        maps = diff_maps(before, after)
+    if isinstance(before, MapColumns) and isinstance(after, MapColumns):
+        make = shardmap.ShardMap.from_columns
+        maps = diff_maps(make(before), make(after))
         print_map_diff(maps)
         same = maps.same
     elif isinstance(before, Catalog) and isinstance(after, Catalog):
@@ -94,26 +96,27 @@ def check(
     """
     grid = grids.from_config(config)
     loaded = _load(map)
-    if not isinstance(loaded, ShardMap):
+    if not isinstance(loaded, MapColumns):
         raise InvalidShardMap(f"{map} is a catalog; check compares a shard map.")
-    loaded.check(grid)
-    grid.check_keys(loaded.shards)
-    print(f"{map} belongs to {config}: {loaded!r}")
+    shard_map = shardmap.ShardMap.from_columns(loaded)
+    shard_map.check(grid)
+    grid.check_keys(shard_map.shards)
+    print(f"{map} belongs to {config}: {shard_map!r}")
     if not loaded.metadata.get("complete", True):
         print_error("the map is marked as incomplete.")
         return WRONG_DATA
     return DONE
 
 
-def _load(path: Path) -> Catalog | ShardMap:
+def _load(path: Path) -> Catalog | MapColumns:
     """Load a file as what it is."""
     if check_file(path).suffix.lower() == ".json":
-        return ShardMap.from_json(path)
+        return read_json(path)
     try:
         schema = pq.read_schema(path)
     except (OSError, ValueError) as error:
         raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
-    return ShardMap.from_parquet(path) if is_manifest(schema) else Catalog.from_geoparquet(path)
+    return read_parquet(path) if is_manifest(schema) else Catalog.from_geoparquet(path)
 
 
 def summarise_catalog(catalog: Catalog) -> Summary:
@@ -142,7 +145,7 @@ def summarise_catalog(catalog: Catalog) -> Summary:
     }
 
 
-def summarise_map(shard_map: ShardMap) -> Summary:
+def summarise_map(shard_map: MapColumns) -> Summary:
     """Describe a shard map.
 
     Returns
@@ -166,8 +169,8 @@ def summarise_map(shard_map: ShardMap) -> Summary:
     keys = (*_PROVENANCE, "backend", "backend_version", "footprint", "mortie_order")
     return {
         "grid_signature": shard_map.grid_signature,
-        "shards": len(shard_map),
-        "pairs": shard_map.n_pairs,
+        "shards": len(shard_map.shards),
+        "pairs": len(shard_map.rows),
         "granules_assigned": shard_map.table.num_rows,
         "granules_considered": metadata.get("total_granules"),
         "complete": metadata.get("complete", True),

@@ -5,22 +5,17 @@ from typing import TYPE_CHECKING, Any
 from zagg_catalog.lazy import lazy_attribute
 
 if TYPE_CHECKING:
-    from zagg_catalog.shardmap.build import build_map, build_maps
     from zagg_catalog.shardmap.cell_index import index_footprints
-    from zagg_catalog.shardmap.model import ShardMap
+    from zagg_catalog.shardmap.merge import merge_maps
+    from zagg_catalog.shardmap.model import ShardMap, build_maps
 
-__all__ = [
-    "ShardMap",
-    "build_map",
-    "build_maps",
-    "index_footprints",
-]
+__all__ = ["ShardMap", "build_maps", "index_footprints", "merge_maps"]
 
 _MODULES = {
-    "build_map": "zagg_catalog.shardmap.build",
-    "build_maps": "zagg_catalog.shardmap.build",
     "index_footprints": "zagg_catalog.shardmap.cell_index",
+    "merge_maps": "zagg_catalog.shardmap.merge",
     "ShardMap": "zagg_catalog.shardmap.model",
+    "build_maps": "zagg_catalog.shardmap.model",
 }
 
 
