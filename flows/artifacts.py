@@ -22,7 +22,7 @@ from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
 from zagg_catalog.messages import SHORT
 from zagg_catalog.releases import Acknowledgement, GridRecord, Published, ReleaseKey
-from zagg_catalog.releases.pickups import ShardList, load_acknowledgement
+from zagg_catalog.releases.pickups import ShardList
 from zagg_catalog.releases.record import manifests_of
 from zagg_catalog.store import Store
 
@@ -308,7 +308,7 @@ def record_pickup(store: Store, picked: PickupResult) -> str | None:
         return None
     said = picked.acknowledgement
     if said is None:
-        said = load_acknowledgement(store.get(picked.entry.key), picked.entry.key)
+        said = Acknowledgement.load(store.get(picked.entry.key), picked.entry.key)
     create_table_artifact(
         [pickup_content(store, said, picked.entry.key)],
         key=key,

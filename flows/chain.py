@@ -13,7 +13,6 @@ from prefect.client.schemas.objects import FlowRun
 from flows.local_server import LocalFailure, LocalServer, utc
 from zagg_catalog.errors import ObjectMissing
 from zagg_catalog.releases import Acknowledgement, Publication, ReleaseView, show
-from zagg_catalog.releases.pickups import load_acknowledgement
 from zagg_catalog.store import Store
 from zagg_catalog.watch.events import AVAILABLE, cycle_resource
 
@@ -217,7 +216,7 @@ class Start:
         digest = shown.release.digest
         entries = [standing.of_release(digest) for standing in shown.standings.values()]
         store = self.chain.store
-        return [load_acknowledgement(store.get(entry.key), entry.key) for entry in entries if entry]
+        return [Acknowledgement.load(store.get(entry.key), entry.key) for entry in entries if entry]
 
 
 def timings(found: Progress) -> list[tuple[str, float, float]]:

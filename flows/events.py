@@ -20,7 +20,7 @@ from zagg_catalog.aggregation.references import announce
 from zagg_catalog.errors import InvalidCursor
 from zagg_catalog.releases import Published
 from zagg_catalog.store import Store
-from zagg_catalog.watch.answers import EventClaim, read_answer
+from zagg_catalog.watch.answers import EventClaim, read_processed
 from zagg_catalog.watch.events import PREPARED, cycle_resource, split_product
 
 RELEASE_PUBLISHED = "zagg-catalog.release.published"
@@ -51,7 +51,9 @@ def announce_release(job: Job, published: Published) -> None:
 
 def is_processed(store: Store, product: str, cycle: int, notice: str | None) -> bool:
     """Say whether a run before this one covers the notice that this one was started for."""
-    return notice is not None and read_answer(store, product, cycle).covers(product, cycle, notice)
+    return notice is not None and read_processed(store, product, cycle).covers(
+        product, cycle, notice
+    )
 
 
 def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> EventClaim:
@@ -71,7 +73,7 @@ def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> Even
 
 def mark_processed(claim: EventClaim) -> None:
     """Record that a run which ended well answers its claim, and say so."""
-    claim.answer(str(flow_run.name or flow_run.id or "a run"))
+    claim.mark_processed(str(flow_run.name or flow_run.id or "a run"))
     name, version = split_product(claim.product)
     emit_event(
         PREPARED,
