@@ -59,9 +59,16 @@ def library(registry: Path, store: str, root: str) -> None:
     job = Job(product="ATL06_007", cycle=22, region=region, store=store, stac_root=root)
     slot = [job.product, region.name, job.cycle]
     with ThreadPoolExecutor(flow_settings().workers) as pool:
-        queries = map(query_values, time_slices(job.query, job.slice_count))
-        source = {"root": root}
-        parts = list(pool.map(lambda q: tasks.fetch_slice.fn(q, source, "", ""), queries))
+        queries = enumerate(time_slices(job.query, job.slice_count))
+        folder = f"{store}/.slices"
+        parts = list(
+            pool.map(
+                lambda query: tasks.fetch_slice.fn(
+                    query_values(query[1]), {"root": root}, folder, str(query[0]), ""
+                ),
+                queries,
+            )
+        )
         catalog = tasks.store_catalog.fn(query_values(job.query), slot, store, parts)
         grids = list(registered.grids.values())
         specs = [build_values(job, grid, catalog) for grid in grids]

@@ -319,13 +319,6 @@ def _facts(one: PickupResult) -> dict[str, Any]:
     }
 
 
-_FLAGS = (
-    *("product", "version", "region", "cycle", "grids", "release", "artifact", "only_changed"),
-    *("dry_run", "allow_partial", "allow_contraction", "force", "output", "zagg", "store"),
-    "registry",
-)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the flow from a plain command, on Prefect's temporary server if none is set.
 
@@ -334,7 +327,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done, also where there was nothing to do; 1 a grid was not picked up.
     """
-    return run_command(aggregate, "flows.aggregate", _FLAGS, argv)
+    return run_command(aggregate, "flows.aggregate", argv)
 
 
 if __name__ == "__main__":

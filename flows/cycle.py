@@ -171,9 +171,9 @@ def _prepare_region(
     )
     session.end()
     # A run that was killed between pointer and event is continued by one that moves nothing.
-    if published.latest and (published.moved or is_news(store, job, published)):
+    if published.latest and (published.moved or is_news(store, job.slot, published)):
         announce_release(job, published)
-    record_release(store, job, published)
+    record_release(store, job.slot, published)
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome)
     return outcome
@@ -234,12 +234,6 @@ def _final_state(what: str, outcomes: Sequence[RegionOutcome]) -> Any:
     return Completed(message=message, data=results)
 
 
-_FLAGS = (
-    *("product", "version", "cycle", "regions", "grids", "store", "stac_root", "provider"),
-    *("registry", "slices", "force", "publish_partial"),
-)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the flow from a plain command, on Prefect's temporary server if none is set.
 
@@ -248,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done, also where there was nothing new; 1 something is missing.
     """
-    return run_command(prepare_cycle, "flows.cycle", _FLAGS, argv)
+    return run_command(prepare_cycle, "flows.cycle", argv)
 
 
 if __name__ == "__main__":

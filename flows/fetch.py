@@ -9,10 +9,10 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 
-from flows.artifacts import progress
+from flows.artifacts import Progress
 from flows.command import run_command
 from flows.jobs import Job, query_values
-from flows.results import Session, result_storage
+from flows.results import Session
 from flows.runtime import cancellable, task_runner, with_retries
 from flows.settings import (
     Cycle,
@@ -126,10 +126,7 @@ def fetch(job: Job, session: Session) -> Values:
 def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Values]:
     """Fetch slices side by side; each is retried by itself."""
     settings = flow_settings()
-    storage = result_storage(job.open_store())
-    fetching = with_retries(
-        fetch_slice, settings.fetch_timeout, result_storage=storage, refresh_cache=job.force
-    )
+    fetching = with_retries(fetch_slice, settings.fetch_timeout)
     # All slices together use as many connections as one fetch may.
     side_by_side = max(1, min(len(queries), settings.workers))
     source = {
@@ -143,24 +140,18 @@ def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Valu
         values = query_values(query)
         key = session.key({"query": values, "root": job.root, "api": job.api})
         label = f"{job.name} {number} of {len(queries)}"
-        futures.append(fetching.submit(values, source, key, label))
-    with progress("fetch", job, len(futures), f"Fetching {job.slot}") as bar:
-        for future in as_completed(futures):
-            future.wait()
-            bar.step()
+        futures.append(fetching.submit(values, source, str(session.folder), key, label))
+    bar = Progress("fetch", job.slot, len(futures), f"Fetching {job.slot}")
+    for future in as_completed(futures):
+        future.wait()
+        bar.step()
     return [future.result() for future in futures]
-
-
-_FLAGS = (
-    *("product", "version", "region", "cycle", "slices", "store", "stac_root", "provider"),
-    "registry",
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the flow from a plain command, and print the catalog's key."""
     return run_command(
-        fetch_catalog, "flows.fetch", _FLAGS, argv, say=lambda state: str(state.result()["key"])
+        fetch_catalog, "flows.fetch", argv, last_line=lambda state: str(state.result()["key"])
     )
 
 

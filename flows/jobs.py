@@ -19,6 +19,11 @@ SMALL_AREA = 100.0
 DEFAULT_SLICES = 4
 
 
+def slot_name(slot: ReleaseKey) -> str:
+    """Return a product, region and cycle as part of a name, ``atl06-007-antarctica-c22``."""
+    return f"{slot.product.lower().replace('_', '-')}-{slot.region}-c{slot.cycle}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One region of one product and cycle.
@@ -73,9 +78,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Short text in names of artifacts and tasks: ``atl06-007-antarctica-c22``."""
-        product = self.product.lower().replace("_", "-")
-        return f"{product}-{self.region.name}-c{self.cycle}"
+        """Part of the names of artifacts and tasks, see `slot_name`."""
+        return slot_name(self.slot)
 
     @property
     def query(self) -> Query:

@@ -22,6 +22,10 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.events.worker import EventsWorker
+from prefect.logging import get_logger
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 90.0
@@ -314,6 +318,52 @@ class LocalServer:
         answer = self._http.post(f"{self.api_url}/events/filter", json=wanted).raise_for_status()
         events: list[dict[str, Any]] = answer.json()["events"]
         return sorted(events, key=lambda event: str(event["occurred"]))
+
+
+@contextlib.contextmanager
+def temporary_server() -> Iterator[None]:
+    """Run a Prefect server for the block, unless the settings name one.
+
+    It is the one that Prefect itself would start, on the same database, without the seconds that
+    importing the server into this process takes.
+    """
+    if PREFECT_API_URL.value():
+        yield
+        return
+    url = f"http://127.0.0.1:{free_port()}"
+    get_logger().info("Starting temporary server on %s", url)
+    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    command += ["--port", url.rpartition(":")[2], "--log-level", "error", "--lifespan", "on"]
+    own = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    environment = os.environ | settings | own | {"PREFECT_UI_ENABLED": "0"}
+    child = subprocess.Popen(command, env=environment)
+    try:
+        with httpx.Client(trust_env=False, timeout=2) as http:
+            wait_for(
+                lambda: _is_healthy(http, f"{url}/api", child), "Prefect's server", START_SECONDS
+            )
+        with temporary_settings(updates={PREFECT_API_URL: f"{url}/api"}):
+            yield
+            send_pending()
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def send_pending() -> None:
+    """Send the events and log lines that Prefect's threads still hold."""
+    EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)
+
+
+def _is_healthy(http: httpx.Client, api_url: str, child: subprocess.Popen[bytes]) -> bool:
+    if child.poll() is not None:
+        raise LocalFailure(f"Prefect's server ended with code {child.returncode}.")
+    try:
+        return http.get(f"{api_url}/health").status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def program(name: str) -> str:

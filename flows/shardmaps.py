@@ -10,7 +10,7 @@ from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 
-from flows.artifacts import progress
+from flows.artifacts import Progress
 from flows.command import run_command
 from flows.jobs import Job, build_values
 from flows.results import content_key, result_storage
@@ -86,11 +86,11 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
     """
     usable = [grid for grid in grids if grid.problem is None]
     found = {grid.name: _broken(grid) for grid in grids if grid.problem is not None}
-    with progress("build", job, len(usable), f"Building {job.slot}") as bar:
-        futures = {_submit(job, grid, catalog): grid for grid in usable}
-        for future in as_completed(list(futures)):
-            future.wait()
-            bar.step()
+    bar = Progress("build", job.slot, len(usable), f"Building {job.slot}")
+    futures = {_submit(job, grid, catalog): grid for grid in usable}
+    for future in as_completed(list(futures)):
+        future.wait()
+        bar.step()
     store = job.open_store()
     for future, grid in futures.items():
         found[grid.name] = _outcome(job, grid, catalog, future, store)
@@ -149,12 +149,9 @@ def _sentence(error: Any) -> str:
     return clean_text(f"{type(error).__name__}: {text}", limit=500)
 
 
-_FLAGS = ("catalog", "grids", "force", "store", "registry")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the flow from a plain command."""
-    return run_command(build_shardmaps, "flows.shardmaps", _FLAGS, argv)
+    return run_command(build_shardmaps, "flows.shardmaps", argv)
 
 
 if __name__ == "__main__":

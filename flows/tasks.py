@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -14,7 +13,7 @@ from typing import Any, cast
 import yaml
 from prefect import task
 
-from flows.results import given_key
+from flows.results import given_key, read_slice, write_slice
 from flows.runtime import check_cancelled
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidConfig
@@ -32,54 +31,35 @@ Values = dict[str, Any]
 _loading = Lock()
 
 
-@task(
-    task_run_name="fetch {label}",
-    cache_key_fn=given_key,
-    persist_result=True,
-    result_serializer="json",
-    cache_result_in_memory=False,
-)
-def fetch_slice(query: Values, source: Values, key: str, label: str) -> Values:
-    """Fetch one slice of a query.
+@task(task_run_name="fetch {label}", persist_result=False)
+def fetch_slice(query: Values, source: Values, folder: str, key: str, label: str) -> Values:
+    """Fetch one slice of a query, unless a run before this one has fetched it.
 
     Parameters
     ----------
     query : dict
         Arguments of `Query`.
     source : dict
-        ``root`` of the API, ``api``, and if wanted ``connections`` and ``checkpoint``.
+        ``root`` of the API, ``api``, and optionally ``connections`` and ``checkpoint``.
+    folder : str
+        Folder in which the slice is stored.
     key : str
-        Name of the result.
+        Name of the slice in the folder.
     label : str
-        What the run is called.
+        Name of the task run.
 
     Returns
     -------
     dict
-        ``state`` is ``fetched``, ``empty``, or ``unusable`` where all that matches was set
-        aside; ``catalog`` the parquet file in base64; ``granules`` and ``transfer``.
+        ``state`` is ``fetched``, ``empty``, or ``unusable`` if every granule that matches was set
+        aside. A fetched slice has ``catalog``, the bytes of its parquet file, so that a worker on
+        another machine can return it; ``granules`` and ``transfer``.
     """
-    given = dict(source)
-    checkpoint = given.pop("checkpoint", None)
-    cmr = CMRSource(root_url=given.pop("root"), **given)
-    try:
-        catalog = cmr.fetch(
-            Query(**query), progress=lambda done, total: check_cancelled(), checkpoint=checkpoint
-        )
-    except EmptyHarvest as error:
-        state = "empty" if nothing_matches(error) else "unusable"
-        return {"state": state, "why": str(error), "matched": error.matched}
-    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
-        path = Path(folder, "slice.parquet")
-        catalog.to_geoparquet(path)
-        content = base64.b64encode(path.read_bytes()).decode()
-    assert cmr.last_report is not None
-    return {
-        "state": "fetched",
-        "catalog": content,
-        "granules": len(catalog),
-        "transfer": asdict(cmr.last_report.transfer),
-    }
+    found = read_slice(Path(folder), key)
+    if found is None:
+        found = _fetch(query, **source)
+        write_slice(Path(folder), key, found)
+    return found
 
 
 @task(task_run_name="catalog {slot[0]} {slot[1]} cycle {slot[2]}", persist_result=False)
@@ -222,6 +202,28 @@ def publish_release(
         )
 
 
+def _fetch(query: Values, root: str, checkpoint: str | None = None, **options: Any) -> Values:
+    cmr = CMRSource(root_url=root, **options)
+    try:
+        catalog = cmr.fetch(
+            Query(**query), progress=lambda done, total: check_cancelled(), checkpoint=checkpoint
+        )
+    except EmptyHarvest as error:
+        state = "empty" if nothing_matches(error) else "unusable"
+        return {"state": state, "why": str(error), "matched": error.matched}
+    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+        path = Path(folder, "slice.parquet")
+        catalog.to_geoparquet(path)
+        content = path.read_bytes()
+    assert cmr.last_report is not None
+    return {
+        "state": "fetched",
+        "catalog": content,
+        "granules": len(catalog),
+        "transfer": asdict(cmr.last_report.transfer),
+    }
+
+
 class UnknownGrid:
     """Stands for the grid of a config that defines none, so that its failure is recorded."""
 
@@ -249,18 +251,18 @@ def _config(text: str, name: str) -> Any:
 
 
 def _decoded(part: Values, path: Path) -> Catalog:
-    path.write_bytes(base64.b64decode(part["catalog"]))
+    path.write_bytes(part["catalog"])
     return Catalog.from_geoparquet(path)
 
 
 def _load_catalog(store: str, key: str) -> Catalog:
     """Return a catalog; the grids that a process builds side by side share it."""
     with _loading:
-        return _kept_catalog(store, key)
+        return _cached_catalog(store, key)
 
 
 @lru_cache(maxsize=1)
-def _kept_catalog(store: str, key: str) -> Catalog:
+def _cached_catalog(store: str, key: str) -> Catalog:
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
         return Catalog.from_geoparquet(open_store(store).download(key, Path(folder, "c.parquet")))
 

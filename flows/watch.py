@@ -186,12 +186,9 @@ def report_overdue(resource: str, message: str | None = None) -> Any:
     return Failed(message=told, data=CycleOverdue(told))
 
 
-_FLAGS = ("products", "dry_run", "store", "stac_root", "provider", "registry")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Look once, from a plain command."""
-    return run_command(watch_cycles, "flows.watch", _FLAGS, argv)
+    return run_command(watch_cycles, "flows.watch", argv)
 
 
 if __name__ == "__main__":
