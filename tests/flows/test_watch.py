@@ -10,7 +10,7 @@ from prefect.concurrency.sync import concurrency
 from flows import events, watch
 from flows.runtime import limit_name
 from flows.watch import report_overdue, watch_cycles
-from tests.flows.live import wait_for
+from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import LocalStore
 from zagg_catalog.watch.answers import read_answer

@@ -13,7 +13,8 @@ from flows.chain import CATCH_UP, WATCH, Chain, timings
 from flows.demo import PRODUCT, REGIONS, write_registry
 from flows.events import RELEASE_PUBLISHED
 from flows.local_server import program
-from tests.flows.live import LiveServer, wait_for
+from tests.flows.live import LiveServer
+from tests.harness.waiting import wait_for
 from tests.store import servers
 from zagg_catalog.releases import ReleaseKey, diff, find_release, verify
 from zagg_catalog.releases.pickups import read_pickup_histories
@@ -25,13 +26,14 @@ pytest.importorskip("zagg")
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.slow,
     # Prefect's own: warnings of its dependencies, and sockets that its threads close late.
     pytest.mark.filterwarnings("ignore"),
 ]
 
 TRACKS = range(1, 1388, 40)
 # A busy machine takes its time; what is waited for is there much sooner on a quiet one.
-LONG = 300
+LONG = 1200
 
 
 @pytest.fixture(scope="module")
