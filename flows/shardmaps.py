@@ -20,8 +20,9 @@ from flows.tasks import build_grid
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import RegisteredGrid, load_registry
+from zagg_catalog.releases.layout import parse_key
 from zagg_catalog.settings import get_settings
-from zagg_catalog.store import Store, parse_key
+from zagg_catalog.store import Store
 
 Values = dict[str, Any]
 
@@ -47,18 +48,18 @@ def build_shardmaps(
     -------
         What came of each grid.
     """
-    parts = parse_key(catalog)
+    slot = parse_key(catalog).slot
     registered = load_registry(registry, tolerate_broken_grids=True)
-    chosen = registered.select(parts.product, regions=[parts.region], grids=grids)
+    chosen = registered.select(slot.product, regions=[slot.region], grids=grids)
     job = Job(
-        product=parts.product,
-        cycle=parts.cycle,
-        region=registered.regions[parts.region],
+        product=slot.product,
+        cycle=slot.cycle,
+        region=registered.regions[slot.region],
         store=store or get_settings().store,
         force=force,
     )
     with cancellable():
-        outcomes = build(job, chosen[parts.region], {"key": catalog})
+        outcomes = build(job, chosen[slot.region], {"key": catalog})
     failed = [entry for entry in outcomes if entry.get("error")]
     if failed:
         return Failed(message=failure_of(job, failed), data=RuntimeError(failure_of(job, failed)))

@@ -20,11 +20,11 @@ from zagg_catalog.errors import EmptyHarvest, InvalidConfig
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
-from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap import ShardMap, index_footprints
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query_slices import merge_slices, nothing_matches
 from zagg_catalog.sources.report import Transfer
-from zagg_catalog.store import Store, folder_key, open_store
+from zagg_catalog.store import Store, open_store
 
 Values = dict[str, Any]
 
@@ -90,9 +90,9 @@ def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Value
         path = Path(folder, "catalog.parquet")
         catalog = merge_slices(Query(**query), [_decoded(part, path) for part in fetched])
         # The cells of the footprints go along: every grid, now or later, is built from them.
-        catalog = catalog.index_footprints()
+        catalog = index_footprints(catalog)
         catalog.to_geoparquet(path)
-        folder_of = folder_key("catalogs", product=slot[0], region=slot[1], cycle=slot[2])
+        folder_of = ReleaseKey(*slot).folder("catalogs")
         ref = open_store(store).put(folder_of, path, ".parquet")
     harvest = catalog.metadata["harvest"]
     counts = ("declared_after", "harvested", "shared", "kept", "outside_cycle")
@@ -146,7 +146,7 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
         path = Path(folder, "map.parquet")
         shard_map.to_parquet(path)
         ref = place.put(
-            ReleaseKey(product, region, cycle).manifest_folder(spec["grid"]), path, ".parquet"
+            ReleaseKey(product, region, cycle).folder("shardmaps", spec["grid"]), path, ".parquet"
         )
     metadata = shard_map.metadata
     return {

@@ -39,9 +39,7 @@ KNOWN: set[str] = {
     "no layer: release_tables",
     "no layer: summary",
     "no layer: tables",
-    "not at the top: catalog",
     "not at the top: shardmap",
-    "upwards: catalog to shardmap",
     "upwards: sandbox to cli",
 }
 FILES = {

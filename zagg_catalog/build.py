@@ -8,7 +8,7 @@ from typing import Any
 
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.regions import Region, bbox_region
-from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap import ShardMap, index_footprints
 from zagg_catalog.sources import CMRSource, Query
 
 
@@ -52,7 +52,7 @@ def make_shardmap(
     """
     catalog = (source or CMRSource()).fetch(query)
     if catalog_out is not None:
-        catalog = catalog.index_footprints()
+        catalog = index_footprints(catalog)
         catalog.to_geoparquet(catalog_out)
     mask = bbox_region(query.bbox) if region is None else region
     return ShardMap.build(catalog, grid, region=mask, backend=backend, footprint=footprint)

@@ -18,7 +18,7 @@ from zagg_catalog.regions import (
     load_polygon,
     polygon_to_bbox,
 )
-from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap import ShardMap, index_footprints
 from zagg_catalog.sources import CMRSource, HarvestReport, Query
 from zagg_catalog.sources.source import ApiName
 
@@ -131,7 +131,7 @@ def build(request: BuildRequest) -> BuildResult:
     """
     catalog, report = _catalog(request)
     if request.catalog_out is not None:
-        catalog = catalog.index_footprints()
+        catalog = index_footprints(catalog)
         catalog.to_geoparquet(request.catalog_out)
     shard_map = ShardMap.build(
         catalog,

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from zagg_catalog.catalog.table import META_KEY
+from zagg_catalog.catalog.geoparquet import META_KEY
 from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.files import digest_file
 from zagg_catalog.jsonio import first_problem

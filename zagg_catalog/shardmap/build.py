@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog.table import Catalog, granule_entries, plain_metadata
+from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
+from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.healpix_trace import in_threads
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys
@@ -23,9 +24,15 @@ from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Near
 from zagg_catalog.regions import Region, as_region, bbox_region
 from zagg_catalog.shardmap import beams
-from zagg_catalog.shardmap.backends import Backend, Found, Plan, choose_backend
-from zagg_catalog.shardmap.cell_index import View, kept_of
-from zagg_catalog.shardmap.cells import ORDER
+from zagg_catalog.shardmap.backends import (
+    BackendName,
+    Pairs,
+    PreparedJoin,
+    choose_backend,
+    prepare_join,
+)
+from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
+from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.model import ShardMap
 
 FOOTPRINTS = ("swath", "beams")
@@ -135,15 +142,16 @@ def build_maps(
         raise InvalidOption(f"footprint is 'swath' or 'beams', not {footprint!r}.")
     methods = [(choose_backend(backend, grid), _cells_order(grid, mortie_order)) for grid in grids]
     mask = _mask(catalog, region)
-    kept = kept_of(catalog)
+    index = footprint_index(catalog)
     works = [
         _Work.start(grid, coverage_of(grid, mask), *method)
         for grid, method in zip(grids, methods, strict=True)
     ]
     strips = footprint == "beams" and beams.applies(catalog)
-    for batch in kept.batches:
-        view = batch.look(_any_near([work.plan for work in works]), cells=not strips)
-        in_threads(partial(_Work.add, view=view, strips=strips), works)
+    near = _any_near([work.join for work in works])
+    for batch in index.batches:
+        cells = None if strips else batch.cells(near)
+        in_threads(partial(_Work.add, batch=batch, cells=cells), works)
     area = mask if aoi is None else as_region(aoi)
     entries = granule_entries(catalog.table, time_key=catalog.metadata.get("time_key"))
     return [work.finish(catalog, entries, footprint, area, started) for work in works]
@@ -167,14 +175,14 @@ def coverage_of(grid: OutputGrid, region: Region) -> Keys:
     return covered
 
 
-def _any_near(plans: list[Plan]) -> Near:
-    """Return a test for what is near to the shards of any of the grids."""
+def _any_near(joins: list[PreparedJoin]) -> Near:
+    """Return a test for points that are near to the shards of any of the grids."""
 
     def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
         near = np.zeros(len(xyz), dtype=bool)
-        for plan in plans:
+        for join in joins:
             rest = np.flatnonzero(~near)
-            near[rest] = plan.near(xyz[rest], metres)
+            near[rest] = join.near(xyz[rest], metres)
         return near
 
     return test
@@ -186,30 +194,31 @@ class _Work:
 
     grid: OutputGrid
     covered: Keys
-    backend: Backend
+    backend: BackendName
     order: int | None
-    plan: Plan
+    join: PreparedJoin
     parts: list[_Part] = field(default_factory=list)
     problems: dict[int, str] = field(default_factory=dict)
     repaired: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, grid: OutputGrid, covered: Keys, backend: Backend, order: int | None) -> _Work:
+    def start(
+        cls, grid: OutputGrid, covered: Keys, backend: BackendName, order: int | None
+    ) -> _Work:
         """Begin with the shards of the region."""
-        plan = backend.plan(grid, covered, order=order)
-        return cls(grid, covered, backend, order, plan)
+        return cls(grid, covered, backend, order, prepare_join(backend, grid, covered, order))
 
-    def add(self, view: View, strips: bool) -> None:
-        """Add the pairs of a batch of granules, of their beams' strips if wished."""
-        found = self._beams(view) if strips else self.plan.of_view(view)
-        self.problems |= view.problems | found.problems
-        self.repaired |= view.repaired
-        self.parts.append(_Part.of(*found.sorted(view.problems)))
+    def add(self, batch: FootprintBatch, cells: Cells | None) -> None:
+        """Add the pairs of a batch of granules: of their footprints, or without cells of beams."""
+        found = self._of_beams(batch) if cells is None else self.join.of_footprints(batch, cells)
+        self.problems |= batch.problems | found.problems
+        self.repaired |= batch.repaired
+        self.parts.append(_Part.of(*found.sorted(batch.problems)))
 
-    def _beams(self, view: View) -> Found:
-        rings = beams.corridors(view.rings(), self.grid.near(self.covered))
+    def _of_beams(self, batch: FootprintBatch) -> Pairs:
+        rings = beams.corridors(batch.rings(), self.grid.near(self.covered))
         order = np.argsort(rings.granule, kind="stable")
-        return self.plan.of_rings(rings.take(order), view)
+        return self.join.of_rings(batch, rings.take(order))
 
     def finish(
         self, catalog: Catalog, entries: pa.Table, footprint: str, area: Region, started: float
@@ -313,20 +322,20 @@ def _cells_order(grid: OutputGrid, order: int | None) -> int | None:
     if not isinstance(grid, HealpixGrid):
         return None
     if order is None:
-        return max(grid.parent_order, ORDER)
+        return max(grid.parent_order, CELLS_ORDER)
     if not grid.parent_order <= order <= 29:
         raise InvalidOption(
             f"mortie_order is from the grid's parent_order, {grid.parent_order}, to 29; "
             f"got {order}."
         )
-    return max(order, ORDER)
+    return max(order, CELLS_ORDER)
 
 
-def _method(backend: Backend, footprint: str, order: int | None) -> dict[str, Any]:
+def _method(backend: BackendName, footprint: str, order: int | None) -> dict[str, Any]:
     """Return how the pairs were found, as far as they depend on it."""
     method = {
-        "backend": backend.name,
-        "backend_version": version(backend.name),
+        "backend": backend,
+        "backend_version": version(backend),
         "footprint": footprint,
     }
-    return method | ({"mortie_order": order} if backend.name == "mortie" else {})
+    return method | ({"mortie_order": order} if backend == "mortie" else {})

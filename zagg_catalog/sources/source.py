@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.checkpoint import Checkpoint
 from zagg_catalog.sources.cmr import cmr_searches
-from zagg_catalog.sources.files import write_catalog
 from zagg_catalog.sources.harvest import Harvest, harvesting
 from zagg_catalog.sources.http import Gate, Transport
 from zagg_catalog.sources.pool import Pool
@@ -191,7 +191,7 @@ class CMRSource:
             found,
             metadata,
         ):
-            write_catalog(path, found.tables, metadata)
+            write_catalog(path, found.tables(GROUP_ROWS), metadata)
             return found.report
 
     @contextmanager
