@@ -37,7 +37,7 @@ NORTH = "atl06-greenland-polar"
 NORTH_BOUNDS = [-768000, -3584000, 1024000, -512000]
 TRACKS = 1387
 LATE = 3
-LIMIT_SECONDS = 300.0
+LIMIT_SECONDS = 600.0
 INTERRUPTED = 130
 UI_URL = "http://127.0.0.1:4200"
 # Changes are announced at once, and an event that was not processed is repeated after 15 s.

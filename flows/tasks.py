@@ -1,4 +1,4 @@
-"""Tasks: each calls one function of the library, and may run more than once."""
+"""Tasks; each may run more than once, and takes and returns JSON values and bytes."""
 
 from __future__ import annotations
 
@@ -33,27 +33,14 @@ _loading = Lock()
 
 @task(task_run_name="fetch {label}", persist_result=False)
 def fetch_slice(query: Values, source: Values, folder: str, key: str, label: str) -> Values:
-    """Fetch one slice of a query, unless a run before this one has fetched it.
-
-    Parameters
-    ----------
-    query : dict
-        Arguments of `Query`.
-    source : dict
-        ``root`` of the API, ``api``, and optionally ``connections`` and ``checkpoint``.
-    folder : str
-        Folder in which the slice is stored.
-    key : str
-        Name of the slice in the folder.
-    label : str
-        Name of the task run.
+    """Fetch one slice of a query, unless it is in the folder already.
 
     Returns
     -------
     dict
         ``state`` is ``fetched``, ``empty``, or ``unusable`` if every granule that matches was set
-        aside. A fetched slice has ``catalog``, the bytes of its parquet file, so that a worker on
-        another machine can return it; ``granules`` and ``transfer``.
+        aside. A fetched slice has ``granules``, ``transfer`` and ``catalog``, the bytes of its
+        parquet file: a worker on another machine returns them, too.
     """
     found = read_slice(Path(folder), key)
     if found is None:
@@ -64,32 +51,14 @@ def fetch_slice(query: Values, source: Values, folder: str, key: str, label: str
 
 @task(task_run_name="catalog {slot[0]} {slot[1]} cycle {slot[2]}", persist_result=False)
 def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Values]) -> Values:
-    """Merge the slices of a query, and store the catalog.
-
-    Parameters
-    ----------
-    query : dict
-        Arguments of `Query`, the whole one.
-    slot : list
-        Product, region and cycle.
-    store : str
-        URL of the store.
-    slices : list of dict
-        What `fetch_slice` returned.
-
-    Returns
-    -------
-    dict
-        ``key``, ``digest``, ``size``, ``rows``, ``complete``, ``written``, ``harvest`` (counts)
-        and ``transfer``.
-    """
+    """Merge the slices of a query, and store the catalog with the cells of its footprints."""
     fetched = [part for part in slices if part["state"] == "fetched"]
     if len(slices) == 1 and not fetched:
         raise EmptyHarvest(slices[0]["why"], matched=slices[0].get("matched", 0))
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
         path = Path(folder, "catalog.parquet")
         catalog = merge_slices(Query(**query), [_decoded(part, path) for part in fetched])
-        # The cells of the footprints go along: every grid, now or later, is built from them.
+        # Every grid, now or later, is built from the stored cells.
         catalog = index_footprints(catalog)
         catalog.to_geoparquet(path)
         folder_of = ReleaseKey(*slot).folder("catalogs")
@@ -116,23 +85,7 @@ def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Value
     result_serializer="json",
 )
 def build_grid(spec: Values, store: str, key: str) -> Values:
-    """Build the shard map of one grid, and store it.
-
-    Parameters
-    ----------
-    spec : dict
-        What the map depends on, see `flows.jobs.build_values`.
-    store : str
-        URL of the store.
-    key : str
-        Name of the result.
-
-    Returns
-    -------
-    dict
-        ``grid``, ``manifest`` (key), ``digest``, ``size``, ``shards``, ``pairs``, ``granules``,
-        ``quarantined``, ``complete``, ``backend`` and ``seconds``.
-    """
+    """Build the shard map that `flows.jobs.build_values` describes, and store it."""
     place = open_store(store)
     product, region, cycle = spec["slot"]
     grid = from_config(_config(spec["config"], spec["grid"]))
@@ -172,20 +125,9 @@ def publish_release(
     grids: list[Values],
     partial_latest: bool,
 ) -> Published:
-    """Publish what was built as one release.
+    """Publish a catalog and its maps as one release.
 
-    Parameters
-    ----------
-    slot : list
-        Product, region and cycle.
-    store : str
-        URL of the store.
-    catalog : dict
-        What `store_catalog` returned.
-    grids : list of dict
-        ``grid``, ``config``, and ``manifest`` or ``error``.
-    partial_latest : bool
-        Move the pointer to the release even if it is partial.
+    Each of `grids` has ``grid``, ``config``, and ``manifest`` or ``error``.
     """
     place = open_store(store)
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
@@ -225,7 +167,7 @@ def _fetch(query: Values, root: str, checkpoint: str | None = None, **options: A
 
 
 class UnknownGrid:
-    """Stands for the grid of a config that defines none, so that its failure is recorded."""
+    """Placeholder for the grid of an invalid config, so that its failure is recorded."""
 
     kind = "unknown"
 
@@ -256,7 +198,7 @@ def _decoded(part: Values, path: Path) -> Catalog:
 
 
 def _load_catalog(store: str, key: str) -> Catalog:
-    """Return a catalog; the grids that a process builds side by side share it."""
+    """Return a stored catalog; the grids that a process builds at a time share it."""
     with _loading:
         return _cached_catalog(store, key)
 

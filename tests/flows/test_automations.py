@@ -13,7 +13,7 @@ from tests.flows.live import LiveServer
 from tests.harness.waiting import wait_for
 from zagg_catalog.cli import main
 from zagg_catalog.releases import ReleaseKey, find_release
-from zagg_catalog.releases.pickups import read_standings
+from zagg_catalog.releases.pickups import read_pickup_histories
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import open_store
 from zagg_catalog.watch.events import OVERDUE, PREPARED
@@ -135,7 +135,7 @@ def test_a_published_release_is_picked_up_and_a_second_event_is_harmless(prefect
     prefect.emit(RELEASE_PUBLISHED, event["resource"]["prefect.resource.id"], event["payload"])
     again = ended(prefect, "aggregate", 3)[-1]
     assert again.state.message == "Grids: 2 already."
-    found = read_standings(open_store(settings["ZAGG_CATALOG_STORE"]), SLOT)
+    found = read_pickup_histories(open_store(settings["ZAGG_CATALOG_STORE"]), SLOT)
     assert [len(standing.entries) for standing in found.values()] == [2, 2]
 
 
@@ -167,4 +167,4 @@ def test_what_is_overdue_and_stays_so_raises_an_alert(prefect):
     assert late.state.is_failed()
     assert late.state.message == payload["message"]
     silent = found["zagg-catalog.watch.atl06-007"]
-    assert "not looked at for too long" in silent.state.message
+    assert "not polled for too long" in silent.state.message

@@ -67,7 +67,7 @@ def test_build_shardmaps_names_the_grid_that_failed(team):
 
 
 def test_an_unknown_region_is_refused(team):
-    with pytest.raises(InvalidQuery, match="there are antarctica, greenland, serc"):
+    with pytest.raises(InvalidQuery, match="it has antarctica, greenland, serc"):
         fetch_catalog(region="mars", **team.parameters())
 
 

@@ -207,7 +207,7 @@ def test_an_unknown_product_is_named(watcher):
     [
         ("zagg-catalog.cycle.atl06-007-c22", "It is late.", "It is late."),
         ("zagg-catalog.cycle.atl06-007-c22", None, "ATL06_007, cycle 22, is overdue."),
-        ("zagg-catalog.watch.atl06-007", None, "was not looked at for too long"),
+        ("zagg-catalog.watch.atl06-007", None, "was not polled for too long"),
     ],
 )
 def test_the_report_of_something_late_ends_failed(prefect_server, resource, message, expected):
