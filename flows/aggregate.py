@@ -19,7 +19,7 @@ from flows.artifacts import found_reference, named_reference, record_pickup
 from flows.command import run_command
 from flows.runtime import RunCancelled, cancellable, check_cancelled, task_runner, with_retries
 from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
-from zagg_catalog.aggregation.checks import choose
+from zagg_catalog.aggregation.checks import resolve_release
 from zagg_catalog.aggregation.references import Announcement, Reference, event_reference
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, latest_slots, pending, pick_up
@@ -95,7 +95,7 @@ def aggregate(
     references += [named_reference(artifact)] if artifact is not None else []
     place = open_store(store or (event.store if event is not None else get_settings().store))
     slot = _slot(product, version, region, cycle, references)
-    order = PickupRequest(
+    request = PickupRequest(
         slot=slot or ReleaseKey("none", "none", 1),
         grid="none",
         release=release,
@@ -109,7 +109,7 @@ def aggregate(
         zagg=zagg or ZaggOptions(),
         folder=Path(settings.aggregate_folder),
         timeout=settings.aggregate_timeout,
-        patience=settings.aggregate_wait,
+        wait=settings.aggregate_wait,
         lease=timedelta(seconds=settings.aggregate_lease),
         by=user_at_host(),
         run=flow_run.id,
@@ -117,15 +117,15 @@ def aggregate(
     )
     with cancellable():
         if slot is not None:
-            orders, problems = _named_orders(place, order, grids), list[str]()
+            requests, problems = _named_requests(place, request, grids), list[str]()
         elif release is not None:
             raise InvalidQuery("release needs product, region and cycle; give all of them.")
         else:
             name = f"{product}_{version}" if product else None
             wanted = latest_slots(place, name, region, cycle)
             registered = load_registry(registry, tolerate_broken_grids=True)
-            orders, problems = _pending_orders(place, order, grids, wanted, registered)
-        results, failures = _run(place, registry, orders)
+            requests, problems = _pending_requests(place, request, grids, wanted, registered)
+        results, failures = _run(place, registry, requests)
     return _final_state(results, failures, problems)
 
 
@@ -156,13 +156,15 @@ def _slot(
     return slot
 
 
-def _named_orders(
-    store: Store, order: PickupRequest, grids: Sequence[str] | None
+def _named_requests(
+    store: Store, request: PickupRequest, grids: Sequence[str] | None
 ) -> list[PickupRequest]:
     """Return the requests for the grids of one release."""
-    choice = choose(store, order.slot, release=order.release, references=order.references)
+    choice = resolve_release(
+        store, request.slot, release=request.release, references=request.references
+    )
     record = choice.release.record
-    by_artifact = [ref for ref in order.references if ref.source != "the event"]
+    by_artifact = [ref for ref in request.references if ref.source != "the event"]
     names = list(grids or [])
     if not names and by_artifact:
         names = [name for ref in by_artifact for name in ref.grids]
@@ -170,48 +172,48 @@ def _named_orders(
         names = [grid.name for grid in record.grids if grid.manifest is not None]
     if not names:
         raise PickupRefused(
-            f"Release {choice.release.digest[:SHORT]} of {order.slot} has no map; run"
+            f"Release {choice.release.digest[:SHORT]} of {request.slot} has no map; run"
             " prepare-cycle again."
         )
-    return [_with_artifact(store, order.for_grid(order.slot, name)) for name in names]
+    return [_with_artifact(store, request.for_grid(request.slot, name)) for name in names]
 
 
-def _with_artifact(store: Store, order: PickupRequest) -> PickupRequest:
+def _with_artifact(store: Store, request: PickupRequest) -> PickupRequest:
     """Add the reference in the artifact of the grid's map, if this Prefect server has one."""
-    if any(ref.source.startswith("artifact ") for ref in order.references):
-        return order
-    found = found_reference(store, order.slot, order.grid)
-    return replace(order, references=(*order.references, found)) if found else order
+    if any(ref.source.startswith("artifact ") for ref in request.references):
+        return request
+    found = found_reference(store, request.slot, request.grid)
+    return replace(request, references=(*request.references, found)) if found else request
 
 
-def _pending_orders(
+def _pending_requests(
     store: Store,
-    order: PickupRequest,
+    request: PickupRequest,
     grids: Sequence[str] | None,
     slots: Iterable[ReleaseKey],
     registry: Registry,
 ) -> tuple[list[PickupRequest], list[str]]:
     """Return the requests for all pending releases, and the problems that need attention."""
-    orders, problems = [], []
+    requests, problems = [], []
     for slot in sorted(slots):
-        found = pending(store, slot, order, registry)
-        left = [found.problem] if found.problem else found.left
+        found = pending(store, slot, request, registry)
+        left = [found.problem] if found.problem else found.needs_attention
         problems += [f"{slot}: {problem}" for problem in left]
         for name in found.grids:
             if grids is None or name in grids:
-                orders.append(_with_artifact(store, order.for_grid(slot, name)))
+                requests.append(_with_artifact(store, request.for_grid(slot, name)))
     for text in problems:
         get_run_logger().warning("Needs attention: %s", text)
-    return orders, problems
+    return requests, problems
 
 
-@task(task_run_name="aggregate {order.grid}, {order.slot}", persist_result=False)
-def aggregate_grid(store: str, order: PickupRequest, registry: str | None) -> Any:
+@task(task_run_name="aggregate {request.grid}, {request.slot}", persist_result=False)
+def aggregate_grid(store: str, request: PickupRequest, registry: str | None) -> Any:
     """Pick up one grid; the task ends Failed if that was refused or failed."""
     registered = load_registry(registry, tolerate_broken_grids=True)
-    picked = pick_up(open_store(store), order, registered)
+    picked = pick_up(open_store(store), request, registered)
     if picked.failed:
-        return Failed(message=_failure(order, picked.error), data=picked)
+        return Failed(message=_failure(request, picked.error), data=picked)
     return picked
 
 
@@ -225,37 +227,37 @@ def is_cancelled() -> str | None:
 
 
 def _run(
-    store: Store, registry: str | None, orders: Sequence[PickupRequest]
+    store: Store, registry: str | None, requests: Sequence[PickupRequest]
 ) -> tuple[list[PickupResult], list[str]]:
     """Pick up the grids at the same time; one that fails does not stop the others."""
     settings = flow_settings()
     limit = settings.aggregate_timeout + settings.aggregate_wait + OVERHEAD
     running = with_retries(aggregate_grid, limit)
-    futures = {running.submit(store.url, order, registry): order for order in orders}
+    futures = {running.submit(store.url, request, registry): request for request in requests}
     results, failures = [], []
     for future in as_completed(list(futures)):
-        order, found = futures[future], future.result(raise_on_failure=False)
+        request, found = futures[future], future.result(raise_on_failure=False)
         if isinstance(found, PickupResult):
             results.append(found)
             record_pickup(store, found)
             failures += _log(found)
         else:
-            failures.append(_failure(order, found))
+            failures.append(_failure(request, found))
             get_run_logger().error("%s", failures[-1], exc_info=_unexpected(found))
     return results, failures
 
 
 def _log(found: PickupResult) -> list[str]:
     """Log the result of a grid, and return its failure, if any."""
-    logger, order = get_run_logger(), found.order
+    logger, request = get_run_logger(), found.request
     for note in found.notes:
-        logger.info("%s, %s: %s", order.grid, order.slot, note)
+        logger.info("%s, %s: %s", request.grid, request.slot, note)
     if found.error is not None:
-        failure = _failure(order, found.error)
+        failure = _failure(request, found.error)
         logger.error("%s", failure, exc_info=_unexpected(found.error))
         return [failure]
     outcome = found.entry.outcome if found.entry else "under way elsewhere"
-    logger.info("%s, %s: %s, %s.", order.grid, order.slot, found.status, outcome)
+    logger.info("%s, %s: %s, %s.", request.grid, request.slot, found.status, outcome)
     return []
 
 
@@ -266,10 +268,10 @@ def _unexpected(error: object) -> BaseException | None:
     return None
 
 
-def _failure(order: PickupRequest, error: object) -> str:
+def _failure(request: PickupRequest, error: object) -> str:
     text = str(error).strip() or type(error).__name__
     what = text if isinstance(error, ZaggCatalogError) else f"{type(error).__name__}: {text}"
-    return clean_text(f"{order.grid}, {order.slot}: {what}", limit=1500)
+    return clean_text(f"{request.grid}, {request.slot}: {what}", limit=1500)
 
 
 def _final_state(
@@ -294,8 +296,8 @@ def _final_state(
 def _facts(one: PickupResult) -> dict[str, Any]:
     record = one.acknowledgement
     return {
-        "slot": str(one.order.slot),
-        "grid": one.order.grid,
+        "slot": str(one.request.slot),
+        "grid": one.request.grid,
         "release": one.release,
         "status": one.status,
         "outcome": one.entry.outcome if one.entry else None,

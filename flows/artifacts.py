@@ -260,7 +260,7 @@ def record_pickup(store: Store, result: PickupResult) -> None:
     """Create the artifact of a pick-up, unless the newest one is of the same pick-up."""
     if result.entry is None:
         return
-    slot, grid = result.order.slot, result.order.grid
+    slot, grid = result.request.slot, result.request.grid
     key, mark = f"pickup-{slot_name(slot)}-{grid}", _mark(store, result.entry.key)
     if _newest_has(key, mark):
         return
