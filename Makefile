@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt tools/make-env
 	@tools/make-env $(VENV)
 
 demo: $(STAMP)
-	@$(BIN)/python -m zagg_catalog.sandbox.demo
+	@$(BIN)/python -m zagg_catalog.cli.demo
 	@echo
 	@$(BIN)/python -m flows.demo
 

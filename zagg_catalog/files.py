@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zagg_catalog.errors import CorruptObject, StoreError
+from zagg_catalog.errors import ContentNotFound, CorruptObject, StoreError
 
 TEMPORARY = ".tmp-"
 LOCK_NAME = ".lock"
@@ -109,9 +109,8 @@ class Content:
         try:
             digest, size = digest_of(self.blocks())
         except OSError as error:
-            raise StoreError(
-                f"Cannot read {self.content!r} to store it: {reason(error)}."
-            ) from None
+            kind = ContentNotFound if isinstance(error, FileNotFoundError) else StoreError
+            raise kind(f"Cannot read {self.content!r} to store it: {reason(error)}.") from None
         object.__setattr__(self, "digest", digest)
         object.__setattr__(self, "size", size)
 

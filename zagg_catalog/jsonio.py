@@ -1,11 +1,14 @@
-"""Canonical JSON and versioned documents: written, read and validated."""
+"""Canonical JSON and versioned documents; what a model finds wrong, as sentences."""
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.files import digest_of
@@ -91,9 +94,68 @@ def read_version(content: bytes, source: str, *, newest: int) -> int:
     return version
 
 
+def model_problems(
+    error: ValidationError, *, place: str = "", known: Iterable[str] = (), advise: bool = False
+) -> list[str]:
+    """Return what a model finds wrong, as ``key: what``, each once.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What the model raised.
+    place : str
+        Where the values stand; begins each key.
+    known : iterable of str
+        Keys of the model, to suggest one for a key that is not known.
+    advise : bool
+        Whether to show the values and to say what to do with them, in whole sentences.
+    """
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    found = []
+    for item in items:
+        loc = item["loc"]
+        # A list's own problem counts only where no item of it has one.
+        if any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
+            continue
+        where = ".".join(map(str, [place, *loc] if place else loc))
+        what = _advice(item, known) if advise else _plain_message(item)
+        found.append(f"{where}: {what}" if where else what)
+    return list(dict.fromkeys(found))
+
+
 def first_problem(error: ValidationError) -> str:
-    """Return the first thing that is wrong, and where."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, problem["loc"]))
-    text = problem["msg"].rstrip(".")
-    return f"{where}: {text}" if where else text
+    """Return the first thing that is wrong, and where, without the value."""
+    return model_problems(error)[0]
+
+
+def closest(key: str, known: Iterable[str]) -> str | None:
+    """Return the known key that a mistyped one probably means."""
+    return next(iter(difflib.get_close_matches(key, list(known), n=1, cutoff=0.85)), None)
+
+
+def no_such_key(key: str, known: Iterable[str]) -> str:
+    """Return what to do about a key that is not known."""
+    meant = closest(key, known)
+    advice = f"did you mean {meant}?" if meant else "remove it or correct its spelling."
+    return f"there is no such key; {advice}"
+
+
+def shown(value: Any) -> str:
+    """Return a value's repr, cut to 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain_message(item: ErrorDetails) -> str:
+    return item["msg"].removeprefix("Value error, ").rstrip(".")
+
+
+def _advice(item: ErrorDetails, known: Iterable[str]) -> str:
+    if item["type"] == "extra_forbidden":
+        return no_such_key(str(item["loc"][-1]), known)
+    if item["type"] == "missing":
+        return "the key is missing; add it."
+    if item["type"] == "value_error":
+        return f"{_plain_message(item)}."
+    return f"{_plain_message(item)}; it is {shown(item['input'])}; correct it."

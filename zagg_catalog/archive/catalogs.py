@@ -10,7 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.errors import CorruptObject, InvalidQuery, InvalidRelease, ObjectMissing
+from zagg_catalog.errors import (
+    CorruptObject,
+    InputNotFound,
+    InvalidQuery,
+    InvalidRelease,
+    ObjectMissing,
+)
 from zagg_catalog.files import digest_file
 from zagg_catalog.releases import find_release
 from zagg_catalog.store import Store
@@ -108,7 +114,7 @@ def catalog_files(patterns: Iterable[str]) -> list[StoredCatalog]:
         paths = sorted(Path(name) for name in glob(pattern, recursive=True))  # noqa: PTH207
         paths = [path for path in paths if path.is_file()]
         if not paths:
-            raise InvalidQuery(f"There is no catalog file {pattern}.")
+            raise InputNotFound(f"There is no catalog file {pattern}.")
         for path in paths:
             other = found.setdefault(path.stem, path)
             if other.resolve() != path.resolve():

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zagg_catalog.catalog.schema import CELLS_COLUMN, NOTE_COLUMN, has_cells
-from zagg_catalog.errors import InvalidCatalog
+from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
 from zagg_catalog.files import atomic_path
 
 META_KEY = b"zagg:catalog_meta"
@@ -69,7 +69,7 @@ def read_catalog(path: str | Path) -> tuple[pa.Table, dict[str, Any], CellsFile 
     try:
         table, cells = _read_table(path)
     except FileNotFoundError:
-        raise InvalidCatalog(f"There is no catalog file {path}.") from None
+        raise CatalogNotFound(f"There is no catalog file {path}.") from None
     except (pa.ArrowException, OSError) as error:
         raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
     try:

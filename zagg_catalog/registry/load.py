@@ -17,6 +17,7 @@ from zagg_catalog.errors import (
     InvalidGrid,
     InvalidRegion,
     InvalidRegistry,
+    RegistryNotFound,
     StoreUnavailable,
 )
 from zagg_catalog.files import digest_of
@@ -84,7 +85,7 @@ def _entries(source: str) -> tuple[RegistryEntries, list[str]]:
     try:
         content = yaml.load(read_bytes(source), Loader=_UniqueKeys)
     except InvalidRegistry as error:
-        raise InvalidRegistry(
+        raise type(error)(
             f"The registry {source} {error}; ZAGG_CATALOG_REGISTRY names it."
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -220,13 +221,16 @@ def read_bytes(location: str) -> bytes:
     Raises
     ------
     InvalidRegistry
-        If there is no such file, or it may not be read; the text is a part of a sentence.
+        If there is no such file (`RegistryNotFound`), or it may not be read; the text is a
+        part of a sentence.
     StoreUnavailable
         If an S3 server does not answer; trying again may help.
     """
     if "://" not in location:
         try:
             return Path(location).read_bytes()
+        except FileNotFoundError as error:
+            raise RegistryNotFound(f"cannot be read ({error.strerror})") from None
         except OSError as error:
             raise InvalidRegistry(f"cannot be read ({error.strerror})") from None
     if not location.startswith("s3://"):
@@ -250,7 +254,7 @@ def _read_s3(location: str, settings: Settings) -> bytes:
         )
         content: bytes = files.cat_file(location)
     except FileNotFoundError:
-        raise InvalidRegistry("cannot be read (there is no such object or bucket)") from None
+        raise RegistryNotFound("cannot be read (there is no such object or bucket)") from None
     except PermissionError:
         raise InvalidRegistry(
             "cannot be read (the server refused the credentials or their rights)"

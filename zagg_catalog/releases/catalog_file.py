@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from zagg_catalog.catalog.geoparquet import META_KEY
-from zagg_catalog.errors import InvalidCatalog
+from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
 from zagg_catalog.files import digest_file
 from zagg_catalog.jsonio import first_problem
 from zagg_catalog.messages import clean_text, without_userinfo
@@ -78,7 +78,7 @@ def read_catalog_file(path: Path, name: str | None = None) -> CatalogFile:
             ids = file.read(["id"])["id"]
         digest, size = digest_file(path)
     except FileNotFoundError:
-        raise InvalidCatalog(f"There is no catalog file {name}.") from None
+        raise CatalogNotFound(f"There is no catalog file {name}.") from None
     except (pa.ArrowException, OSError) as error:
         raise InvalidCatalog(f"{name} is not a readable parquet file: {error}") from None
     return CatalogFile(

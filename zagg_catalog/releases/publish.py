@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from zagg_catalog.errors import (
+    ConfigNotFound,
     InvalidCatalog,
     InvalidConfig,
     InvalidRelease,
@@ -292,6 +293,8 @@ class MapToPublish:
             return self.config
         try:
             return Path(self.config).read_bytes()
+        except FileNotFoundError:
+            raise ConfigNotFound(f"There is no config file {self.config}.") from None
         except OSError as error:
             raise InvalidConfig(f"Cannot read config {self.config}: {error.strerror}.") from None
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zagg_catalog.catalog.table import entry_dicts
-from zagg_catalog.errors import InvalidShardMap
+from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound
 from zagg_catalog.files import atomic_path
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Mask
@@ -196,6 +196,8 @@ def read_json(path: str | Path) -> ShardMap:
         with FileIO(path) as file:
             quick = _read_repeated(file)
         return quick if quick is not None else _read_whole(Path(path))
+    except FileNotFoundError as error:
+        raise ShardMapNotFound(f"There is no shard map {path}.") from error
     except OSError as error:
         raise InvalidShardMap(f"Cannot read the shard map {path}: {error.strerror}.") from error
     except (InvalidShardMap, TypeError) as error:

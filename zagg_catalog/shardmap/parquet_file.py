@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from zagg_catalog.errors import InvalidShardMap
+from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound
 from zagg_catalog.files import atomic_path
 from zagg_catalog.grids.base import Mask
 from zagg_catalog.shardmap.json_file import stable
@@ -128,6 +128,8 @@ def read_parquet(path: str | Path, *, shards: ArrayLike | Iterable[int] | None =
         # Not read_table, which loads pyarrow's dataset machinery: 40 MB.
         with pq.ParquetFile(os.fspath(path)) as file:
             return _read(file, path, wanted)
+    except FileNotFoundError as error:
+        raise ShardMapNotFound(f"There is no shard map {path}.") from error
     except (pa.ArrowException, OSError) as error:
         raise InvalidShardMap(f"{path} is not a readable parquet file: {error}") from error
 
@@ -162,6 +164,8 @@ def read_parquet_metadata(path: str | Path) -> dict[str, Any]:
     try:
         metadata = pq.read_schema(os.fspath(path)).metadata or {}
         found: dict[str, Any] = json.loads(metadata[META_KEY])["metadata"]
+    except FileNotFoundError as error:
+        raise ShardMapNotFound(f"There is no shard map {path}.") from error
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise InvalidShardMap(f"{path} is not a readable shard map: {error}") from error
     return found

@@ -137,6 +137,8 @@ class S3Store(Store):
                 self._reading(key, copy)
                 check_digest_of(key, expected, digest_file(temporary)[0])
                 rename_synced(temporary, target)
+        except ObjectMissing:
+            raise
         except OSError as error:
             raise StoreUnavailable(
                 f"Cannot copy {key} to {target}: {reason(error)}; check the folder, its"

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from zagg_catalog.errors import InvalidCursor
-from zagg_catalog.jsonio import canonical_json
+from zagg_catalog.jsonio import canonical_json, first_problem
 from zagg_catalog.store import Pointer, Store, check_key
 from zagg_catalog.watch.events import Why
 
@@ -174,9 +174,7 @@ def load[Model: BaseModel](model: type[Model], pointer: Pointer, what: str) -> M
     try:
         return model.model_validate_json(pointer.value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
         raise InvalidCursor(
-            f"The {what} {pointer.key} cannot be read ({place}: {first['msg']}); delete it, and"
+            f"The {what} {pointer.key} cannot be read ({first_problem(error)}); delete it, and"
             " the next poll begins anew."
         ) from None

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from tests.releases import conftest as releases
 from tests.releases import inputs
 from zagg_catalog import Catalog, ShardMap
 from zagg_catalog.cli import main
 
+files, one_session = releases.files, releases.one_session
 SLOT = ["--product", "ATL06_007", "--region", "antarctica", "--cycle", "22"]
 
 

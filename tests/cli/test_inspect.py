@@ -3,7 +3,7 @@
 from tests.shardmap.test_model import SOUTH, make_map
 from tests.test_catalog import SQUARE, make_catalog
 from zagg_catalog import ShardMap
-from zagg_catalog.summary import summarise_catalog, summarise_map
+from zagg_catalog.cli.inspect import summarise_catalog, summarise_map
 
 
 def test_a_catalog_is_counted_by_cycle_region_and_track():

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from zagg_catalog.cli import main as zagg_catalog
+from zagg_catalog.cli.main import main as zagg_catalog
 from zagg_catalog.sandbox import SandboxServer, simulate
 
 DEPLOYMENTS = Path(os.path.relpath(Path(__file__).parents[2] / "deployments"))

@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from tests.archive.conftest import catalog_of
+from tests.archive import conftest as archive
 from tests.releases import inputs
 from zagg_catalog import ShardMap
 from zagg_catalog.cli import main
+from zagg_catalog.cli.maps import read_cycles
 from zagg_catalog.errors import InvalidQuery
-from zagg_catalog.map_cli import read_cycles
 
 BOX = "--bbox=-1,-1,13,2"
+files, store = archive.files, archive.store
 SLOT = ["--product", inputs.PRODUCT, "--region", inputs.REGION]
 
 
@@ -80,7 +81,7 @@ def test_files_and_several_grids_and_json(call, files, capsys):
 
 
 def test_incomplete_maps_end_with_1_unless_accepted(call, files, tmp_path, capsys):
-    catalog_of(1, complete=False).to_geoparquet(tmp_path / "c01.parquet")
+    archive.catalog_of(1, complete=False).to_geoparquet(tmp_path / "c01.parquet")
     arguments = ("--grid", files / "healpix.yaml", BOX)
     source = ("--catalogs", str(tmp_path / "c01.parquet"))
     assert call(*arguments, source=source) == 1

@@ -13,7 +13,7 @@ from zagg_catalog import Catalog, ShardMap
 from zagg_catalog.cli import main
 from zagg_catalog.sandbox import SandboxServer, simulate
 
-DEPLOYMENTS = Path(__file__).parents[1] / "deployments"
+DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 HEALPIX = str(DEPLOYMENTS / "grids" / "atl06-antarctica-healpix.yaml")
 POLAR = str(DEPLOYMENTS / "grids" / "atl06-antarctica-polar.yaml")
 POLYGON = str(DEPLOYMENTS / "regions" / "antarctica.geojson")

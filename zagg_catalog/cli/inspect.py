@@ -1,16 +1,26 @@
-"""What is in a catalog or a shard map, as plain values for people and programs."""
+"""``zagg-catalog show``, ``diff`` and ``check``: look into catalogs and shard maps."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from cyclopts import Parameter
 
+from zagg_catalog import grids
 from zagg_catalog.catalog.table import Catalog, granule_entries
+from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
+from zagg_catalog.cli.options import AsJson, ExitCode
+from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
 from zagg_catalog.cycles import granule_name_columns
+from zagg_catalog.diff import diff_catalogs, diff_maps
+from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap
 from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap.parquet_file import is_manifest
 
 Summary = dict[str, Any]
 
@@ -25,6 +35,84 @@ _PROVENANCE = (
     "end_date",
     "bbox",
 )
+
+
+def show(file: Path, /, *, as_json: AsJson = False) -> int:
+    """Describe a catalog or a shard map.
+
+    Parameters
+    ----------
+    file
+        A catalog (.parquet) or a map (.json, .parquet).
+    """
+    loaded = _load(file)
+    summary = summarise_map(loaded) if isinstance(loaded, ShardMap) else summarise_catalog(loaded)
+    if as_json:
+        print_json(summary)
+    else:
+        kind = "shard map" if isinstance(loaded, ShardMap) else "catalog"
+        print_summary(f"{kind} {file}", summary)
+    return DONE
+
+
+def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
+    """Compare two catalogs or two shard maps.
+
+    Parameters
+    ----------
+    old
+        A catalog or a map.
+    new
+        Another one of the same kind.
+    """
+    before, after = _load(old), _load(new)
+    if isinstance(before, ShardMap) and isinstance(after, ShardMap):
+        maps = diff_maps(before, after)
+        print_map_diff(maps)
+        same = maps.same
+    elif isinstance(before, Catalog) and isinstance(after, Catalog):
+        catalogs = diff_catalogs(before, after)
+        print_catalog_diff(catalogs)
+        same = catalogs.same
+    else:
+        raise InvalidQuery("diff compares two catalogs or two shard maps, not one of each.")
+    return WRONG_DATA if exit_code and not same else DONE
+
+
+def check(
+    map: Path, /, *, config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")]
+) -> int:
+    """Compare a map's signature and shard keys with a config's grid.
+
+    Parameters
+    ----------
+    map
+        A shard map (.json, .parquet).
+    config
+        Pipeline config YAML.
+    """
+    grid = grids.from_config(config)
+    loaded = _load(map)
+    if not isinstance(loaded, ShardMap):
+        raise InvalidShardMap(f"{map} is a catalog; check compares a shard map.")
+    loaded.check(grid)
+    grid.check_keys(loaded.shards)
+    print(f"{map} belongs to {config}: {loaded!r}")
+    if not loaded.metadata.get("complete", True):
+        print_error("the map is marked as incomplete.")
+        return WRONG_DATA
+    return DONE
+
+
+def _load(path: Path) -> Catalog | ShardMap:
+    """Load a file as what it is."""
+    if check_file(path).suffix.lower() == ".json":
+        return ShardMap.from_json(path)
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, ValueError) as error:
+        raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
+    return ShardMap.from_parquet(path) if is_manifest(schema) else Catalog.from_geoparquet(path)
 
 
 def summarise_catalog(catalog: Catalog) -> Summary:

@@ -1,15 +1,14 @@
-"""Tables and JSON of releases, for the terminal."""
+"""Releases and their pick-ups, as tables and as JSON-ready values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from zagg_catalog.pickup_tables import pickup_facts, pickup_summary, pickup_text
+from zagg_catalog.cli.tables import counted, print_summary, print_table
+from zagg_catalog.messages import utc_now
 from zagg_catalog.releases import (
     Garbage,
     GridDiff,
@@ -23,9 +22,16 @@ from zagg_catalog.releases import (
     ReleaseView,
     Verification,
 )
-from zagg_catalog.tables import SHOWN, WIDE, print_summary
 
 SHORT = 12
+_OUTCOMES = {
+    "aggregated": "aggregated",
+    "checked": "dry run",
+    "unchanged": "nothing to do",
+    "prepared": "no zagg",
+    "refused": "refused",
+    "failed": "failed",
+}
 
 
 def print_published(published: Published) -> None:
@@ -42,7 +48,7 @@ def print_published(published: Published) -> None:
     if shrunk.count is None:
         facts["contraction"] = f"not known: {shrunk.problem}"
     elif shrunk.count:
-        facts["contraction"] = _named(shrunk.count, shrunk.ids)
+        facts["contraction"] = counted(shrunk.ids, shrunk.count)
     print_summary(str(record.slot), facts)
     _print_grids(record.grids)
 
@@ -50,7 +56,7 @@ def print_published(published: Published) -> None:
 def print_list(found: Sequence[ReleaseRow]) -> None:
     """Print releases, one a line."""
     heads = ("product", "region", "cycle", "release", "latest", "status", "granules", "grids")
-    _print_table(
+    print_table(
         (*heads, "picked up", "stored"),
         [
             (
@@ -139,7 +145,7 @@ def print_publication(publication: Publication) -> None:
         "action": publication.action,
         "published": f"{publication.published_at:%Y-%m-%d %H:%M} by {publication.published_by}",
         "supersedes": publication.supersedes,
-        "contraction": _named(shrunk.count, shrunk.ids) if shrunk.count else shrunk.problem,
+        "contraction": counted(shrunk.ids, shrunk.count) if shrunk.count else shrunk.problem,
         "packages": ", ".join(f"{name} {v}" for name, v in publication.packages.items()),
     }
     print_summary("latest", facts)
@@ -151,15 +157,13 @@ def print_diff(found: ReleaseDiff) -> None:
     facts = {
         "old": found.old,
         "new": found.new,
-        "granules added": _named(len(granules.added), granules.added),
-        "granules revised": _named(
-            len(granules.revised), [f"{old} → {new}" for old, new in granules.revised]
-        ),
-        "granules removed": _named(len(granules.removed), granules.removed),
+        "granules added": counted(granules.added),
+        "granules revised": counted(f"{old} → {new}" for old, new in granules.revised),
+        "granules removed": counted(granules.removed),
     }
     print_summary("the same" if found.same else "different releases", facts)
     heads = ("grid", "change", "config", "added", "changed", "dropped", "to redo")
-    _print_table(
+    print_table(
         heads,
         [
             (
@@ -194,7 +198,7 @@ def print_verification(found: Verification) -> None:
         print(f"{count}: all is well.")
         return
     print(f"{count}: {len(found.findings):,} findings.")
-    _print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
+    print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
 
 
 def verification_facts(found: Verification) -> dict[str, Any]:
@@ -205,7 +209,7 @@ def verification_facts(found: Verification) -> dict[str, Any]:
 def print_garbage(garbage: Garbage) -> None:
     """Print what a garbage collection found."""
     found = [*garbage.releases, *garbage.objects]
-    _print_table(
+    print_table(
         ("file", "bytes", "stored"),
         [(one.key, f"{one.size:,}", f"{one.modified:%Y-%m-%d %H:%M}") for one in found],
     )
@@ -237,26 +241,76 @@ def _print_grids(grids: Iterable[GridRecord], shown: ReleaseView | None = None) 
         for grid in grids
     ]
     if rows:
-        _print_table((*heads, *picked), rows)
-
-
-def _named(count: int, names: Sequence[str]) -> str:
-    shown = list(names[:SHOWN])
-    more = [f"… and {count - len(shown):,} more"] if count > len(shown) else []
-    return "\n".join([f"{count:,}", *shown, *more])
+        print_table((*heads, *picked), rows)
 
 
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False)
+def pickup_text(standings: Mapping[str, PickupHistory], grid: str, digest: str) -> str:
+    """Return whether a grid of a release was picked up, and how it ended."""
+    facts = pickup_facts(standings, grid, digest)
+    if facts["under_way"]:
+        return f"under way, by {facts['under_way']['by']}"
+    if facts["outcome"] is None:
+        return "no"
+    text = f"{_OUTCOMES[facts['outcome']]} {facts['ended_at'][:16].replace('T', ' ')}"
+    return f"{text}: {facts['reason']}" if facts["reason"] else text
+
+
+def pickup_facts(standings: Mapping[str, PickupHistory], grid: str, digest: str) -> dict[str, Any]:
+    """Return how a grid of a release was picked up, as JSON-ready values.
+
+    Parameters
+    ----------
+    standings : mapping
+        Of the slot's grids.
+    grid, digest : str
+        Which grid of which release.
+
+    Returns
+    -------
+    dict
+        ``picked_up``, whether zagg aggregated it; ``outcome`` and the rest of the newest entry
+        that finished, or else of the newest; ``under_way``, who is at it now.
+    """
+    standing = standings.get(grid, PickupHistory())
+    entry, claim = standing.of_release(digest), standing.claim
+    busy = claim is not None and claim.release == digest and claim.alive(utc_now())
+    return {
+        "picked_up": entry is not None and entry.finished and not entry.dry_run,
+        "outcome": entry.outcome if entry else None,
+        "reason": entry.reason if entry else None,
+        "dry_run": entry.dry_run if entry else None,
+        "output": entry.output if entry else None,
+        "by": entry.by if entry else None,
+        "run": entry.run if entry else None,
+        "began_at": _text(entry.began_at) if entry else None,
+        "ended_at": _text(entry.ended_at) if entry else None,
+        "acknowledgement": entry.key if entry else None,
+        "under_way": (
+            {"by": claim.by, "began_at": _text(claim.began_at), "dry_run": claim.dry_run}
+            if busy and claim is not None
+            else None
+        ),
+    }
+
+
+def pickup_summary(
+    standings: Mapping[str, PickupHistory], record: ReleaseRecord, digest: str
+) -> str:
+    """Return how many grids of a release were picked up, ``4 of 4`` or ``dry run 4 of 4``."""
+    names = [grid.name for grid in record.grids if grid.manifest is not None]
+    facts = [pickup_facts(standings, name, digest) for name in names]
+    real = sum(one["picked_up"] for one in facts)
+    dry = sum(one["outcome"] in ("checked", "unchanged") and one["dry_run"] for one in facts)
+    bad = sum(one["outcome"] in ("refused", "failed", "prepared") for one in facts)
+    parts = [f"{real} of {len(names)}"] if real or not (dry or bad) else []
+    parts += [f"dry run {dry} of {len(names)}"] if dry else []
+    parts += [f"{bad} not"] if bad else []
+    return ", ".join(parts)
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
