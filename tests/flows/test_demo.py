@@ -4,11 +4,11 @@ import signal
 import subprocess
 import sys
 
-import psutil
 import pytest
 
 from flows.demo import main
 from flows.local_server import ROOT
+from tests.harness.processes import processes_with
 from tests.harness.waiting import wait_for
 from zagg_catalog.releases import verify
 from zagg_catalog.releases.read import list_releases
@@ -45,15 +45,3 @@ def test_an_interrupt_ends_everything_that_the_demo_started(tmp_path):
     assert demo.returncode == 130
     assert "Interrupted." in said
     assert processes_with(str(tmp_path)) == []
-
-
-def processes_with(text):
-    """Processes in whose environment a text stands."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if any(text in value for value in process.environ().values()):
-                found.append(process.cmdline())
-        except psutil.Error:
-            continue  # not ours to look into, or gone
-    return found
