@@ -20,7 +20,7 @@ from zagg_catalog.aggregation.references import announce
 from zagg_catalog.errors import InvalidCursor
 from zagg_catalog.releases import Published
 from zagg_catalog.store import Store
-from zagg_catalog.watch.answers import EventClaim, read_answer
+from zagg_catalog.watch.answers import EventClaim, read_processed
 from zagg_catalog.watch.events import PREPARED, cycle_resource, split_product
 
 RELEASE_PUBLISHED = "zagg-catalog.release.published"
@@ -43,7 +43,9 @@ def announce_release(job: Job, published: Published) -> None:
 
 def is_processed(store: Store, product: str, cycle: int, notice: str | None) -> bool:
     """Return whether an earlier run has processed the event that started this one."""
-    return notice is not None and read_answer(store, product, cycle).covers(product, cycle, notice)
+    return notice is not None and read_processed(store, product, cycle).covers(
+        product, cycle, notice
+    )
 
 
 def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> EventClaim:
@@ -63,7 +65,7 @@ def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> Even
 
 def mark_processed(claim: EventClaim) -> None:
     """Record that a run has processed the events of a claim, and emit an event of its own."""
-    claim.answer(str(flow_run.name or flow_run.id or "a run"))
+    claim.mark_processed(str(flow_run.name or flow_run.id or "a run"))
     name, version = split_product(claim.product)
     emit_event(
         PREPARED,
