@@ -20,7 +20,7 @@ from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
 from zagg_catalog.messages import SHORT
 from zagg_catalog.releases import Acknowledgement, GridRecord, Published, ReleaseKey
-from zagg_catalog.releases.pickups import ShardList, load_acknowledgement
+from zagg_catalog.releases.pickups import ShardList
 from zagg_catalog.releases.record import manifests_of
 from zagg_catalog.store import Store
 
@@ -266,7 +266,7 @@ def record_pickup(store: Store, result: PickupResult) -> None:
         return
     record = result.acknowledgement
     if record is None:
-        record = load_acknowledgement(store.get(result.entry.key), result.entry.key)
+        record = Acknowledgement.load(store.get(result.entry.key), result.entry.key)
     create_table_artifact(
         [pickup_content(store, record, result.entry.key)],
         key=key,

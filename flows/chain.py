@@ -14,7 +14,6 @@ from flows.local_server import LocalFailure, LocalServer, utc
 from zagg_catalog.errors import ObjectMissing
 from zagg_catalog.messages import utc_now
 from zagg_catalog.releases import Acknowledgement, Publication, ReleaseView, show
-from zagg_catalog.releases.pickups import load_acknowledgement
 from zagg_catalog.store import Store
 from zagg_catalog.watch.events import AVAILABLE, cycle_resource
 
@@ -172,7 +171,7 @@ class Chain:
     def _acknowledged(self, view: ReleaseView) -> list[Acknowledgement]:
         entries = [one.of_release(view.release.digest) for one in view.standings.values()]
         keys = [entry.key for entry in entries if entry is not None]
-        return [load_acknowledgement(self.store.get(key), key) for key in keys]
+        return [Acknowledgement.load(self.store.get(key), key) for key in keys]
 
 
 def timings(found: Progress) -> list[tuple[str, float, float]]:

@@ -34,11 +34,11 @@ def make_shardmap(
     region : Region or list of (lats, lons), optional
         Coverage mask, degrees. By default the query's box.
     backend : {"auto", "spherely", "mortie"}
-        See `zagg_catalog.shardmap.build_map`.
+        See `ShardMap.build`.
     catalog_out : str or Path, optional
         Also write the fetched catalog here, before the map is built.
     footprint : {"swath", "beams"}
-        See `zagg_catalog.shardmap.build_map`.
+        See `ShardMap.build`.
     source : CMRSource, optional
         Where to fetch from; by default CMR-STAC as the settings say.
 

@@ -16,7 +16,7 @@ from zagg_catalog.aggregation.zagg import ZaggAnswer, ZaggCall
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases import Acknowledgement, MapToPublish, Published, ReleaseKey
 from zagg_catalog.releases import publish as publish_release
-from zagg_catalog.releases.pickups import PickupHistory, load_acknowledgement, read_pickup_history
+from zagg_catalog.releases.pickups import PickupHistory, read_pickup_history
 from zagg_catalog.store import Store, open_store
 
 SLOT = ReleaseKey(*inputs.SLOT)
@@ -140,7 +140,7 @@ class Desk:
     def said(self, grid: str = "healpix") -> Acknowledgement:
         """The newest acknowledgement."""
         key = self.history(grid).entries[0].key
-        return load_acknowledgement(self.store.get(key))
+        return Acknowledgement.load(self.store.get(key))
 
     def files(self) -> dict[str, int]:
         root = Path(self.store_url)

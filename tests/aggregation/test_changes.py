@@ -14,7 +14,7 @@ def redo(desk, old, new, grid):
         find_release(desk.store, "ATL06_007", "antarctica", 22, digest=one.digest)
         for one in (old, new)
     ]
-    return next(one for one in diff(desk.store, *releases).grids if one.name == grid).redo
+    return next(one for one in diff(desk.store, *releases).grids if one.name == grid).map.redo
 
 
 @pytest.mark.parametrize("grid", GRIDS)

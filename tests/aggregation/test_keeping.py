@@ -48,7 +48,7 @@ def test_an_altered_or_missing_acknowledgement_is_found(desk):
     second.unlink()
     found = {finding.key: finding.problem for finding in verify(desk.store).findings}
     assert first.name.split(".")[0] in found[desk.history().entries[0].key]
-    assert "which is not there" in found[SLOT.pointer("pickups", "plate")]
+    assert "which does not exist" in found[SLOT.pointer("pickups", "plate")]
 
 
 def test_a_standing_that_says_nothing_readable_is_found_and_stops_gc(desk):

@@ -169,7 +169,7 @@ def test_gc_shows_first_and_removes_if_told_so(published, release, folder):
         ("healpix=nowhere.yaml:{files}/first-healpix.parquet", 2, "nowhere.yaml"),
         ("../x={files}/healpix.yaml:{files}/first-healpix.parquet", 2, "../x"),
         ("x={files}/plate.yaml:{files}/first-healpix.parquet", 1, "another grid"),
-        ("x={files}/plate.yaml:{files}/next-plate.parquet", 1, "that the catalog has not"),
+        ("x={files}/plate.yaml:{files}/next-plate.parquet", 1, "that the catalog lacks"),
     ],
 )
 def test_a_wrong_grid_is_one_sentence_and_writes_nothing(folder, files, release, grid, code, says):

@@ -188,7 +188,7 @@ class TestWithAWorker:
                 assert changes.base == start.digests[region]
                 assert (changes.dropped.count, changes.granules_removed) == (0, 0)
                 redo = sorted((*changes.added.keys, *changes.changed.keys))
-                assert redo == [int(key) for key in grid.redo]
+                assert redo == [int(key) for key in grid.map.redo]
                 assert 0 < len(redo) < found.acknowledgements[grid.name].shards
 
     def test_the_same_events_twice_lead_to_one_aggregation(self, prefect, store):

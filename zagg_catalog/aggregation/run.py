@@ -47,7 +47,6 @@ from zagg_catalog.releases.pickups import (
     PickupAttempt,
     PickupHistory,
     PickupSummary,
-    load_acknowledgement,
     read_pickup_histories,
     read_pickup_history,
 )
@@ -344,7 +343,7 @@ class _Pickup:
             record.dry_run,
         ):
             return None
-        before = load_acknowledgement(self.store.get(last.key), last.key)
+        before = Acknowledgement.load(self.store.get(last.key), last.key)
         same = (before.reason, before.config_digest) == (record.reason, record.config_digest)
         return last if same else None
 

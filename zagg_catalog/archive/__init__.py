@@ -2,8 +2,8 @@
 
 from zagg_catalog.archive.build import build_archive
 from zagg_catalog.archive.catalogs import StoredCatalog, catalog_files, release_catalogs
-from zagg_catalog.archive.merge import merge_maps
 from zagg_catalog.archive.report import ArchiveGrid, ArchiveMap, ArchiveReport
+from zagg_catalog.shardmap import merge_maps
 
 __all__ = [
     "ArchiveGrid",

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zagg_catalog.archive.catalogs import StoredCatalog
-from zagg_catalog.archive.merge import merge_maps
 from zagg_catalog.archive.report import ArchiveGrid, ArchiveMap, ArchiveReport
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap, StoreError
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.regions import Region
 from zagg_catalog.releases.publication import version_of
-from zagg_catalog.shardmap import ShardMap, build_maps
+from zagg_catalog.shardmap import ShardMap, build_maps, merge_maps
 from zagg_catalog.shardmap.json_file import read_json_metadata
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
 

@@ -170,10 +170,10 @@ def print_diff(found: ReleaseDiff) -> None:
                 grid.name,
                 grid.change,
                 "changed" if grid.config_changed else "same",
-                f"{len(grid.shards_added):,}",
-                f"{len(grid.shards_changed):,}",
-                f"{len(grid.shards_dropped):,}",
-                f"{len(grid.redo):,}",
+                f"{len(grid.map.shards_added):,}",
+                f"{len(grid.map.shards_changed):,}",
+                f"{len(grid.map.shards_removed):,}",
+                f"{len(grid.map.redo):,}",
             )
             for grid in found.grids
         ],
@@ -219,7 +219,17 @@ def print_garbage(garbage: Garbage) -> None:
 
 
 def _grid_facts(grid: GridDiff) -> dict[str, Any]:
-    return asdict(grid) | {"redo": grid.redo}
+    return {
+        "name": grid.name,
+        "change": grid.change,
+        "config_changed": grid.config_changed,
+        "shards_added": grid.map.shards_added,
+        "shards_changed": grid.map.shards_changed,
+        "shards_dropped": grid.map.shards_removed,
+        "pairs_added": grid.map.pairs_added,
+        "pairs_removed": grid.map.pairs_removed,
+        "redo": grid.map.redo,
+    }
 
 
 def _print_grids(grids: Iterable[GridRecord], shown: ReleaseView | None = None) -> None:

@@ -122,7 +122,7 @@ class GridEntry(_Entry):
     region : str
         Name of a region of the registry.
     backend, footprint, mortie_order
-        See `zagg_catalog.shardmap.build.build_map`.
+        See `zagg_catalog.shardmap.ShardMap.build`.
     """
 
     config: str = Field(min_length=1)

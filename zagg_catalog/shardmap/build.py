@@ -1,4 +1,4 @@
-"""Building shard maps: cover the region, pair the footprints, keep the columns."""
+"""Building shard maps: cover the region, pair the footprints, merge the pairs into columns."""
 
 from __future__ import annotations
 
@@ -33,110 +33,26 @@ from zagg_catalog.shardmap.backends import (
 )
 from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
 from zagg_catalog.shardmap.cells import Cells
-from zagg_catalog.shardmap.model import ShardMap
+from zagg_catalog.shardmap.columns import MapColumns
 
 FOOTPRINTS = ("swath", "beams")
-# Coverages remembered: as many as a team's grids over a few regions.
-_REMEMBERED = 16
+# Coverages of the last few grids and regions: as many as a team's grids over a few regions.
+_CACHED = 16
 _covered: dict[bytes, Keys] = {}
 Area = Region | Iterable[tuple[Any, Any]]
 
 
-def build_map(
-    catalog: Catalog,
-    grid: OutputGrid,
-    *,
-    region: Area | None = None,
-    aoi: Area | None = None,
-    backend: str = "auto",
-    mortie_order: int | None = None,
-    footprint: str = "swath",
-) -> ShardMap:
-    """Build a shard map from a catalog and an output grid.
-
-    A granule is paired with a shard when the shard is in the region's coverage and the
-    granule's footprint, its edges great circles, reaches the shard.
-
-    Parameters
-    ----------
-    catalog : Catalog
-        Granule metadata.
-    grid : OutputGrid
-        The grid, usually from `zagg_catalog.grids.from_config`.
-    region : Region or list of (lats, lons), optional
-        Coverage mask, degrees, WGS84. By default the box in the catalog's metadata.
-    aoi : Region or list of (lats, lons), optional
-        Area of the strict mask of cells that the map carries where the config has
-        ``output.aoi_mask: true``. By default the region.
-    backend : {"auto", "spherely", "mortie"}
-        ``auto`` is spherely where a spherely with a SpatialIndex is installed, else mortie on
-        HEALPix grids and shapely on rectilinear ones. ``mortie`` knows HEALPix cells only: on
-        a rectilinear grid it is shapely too. ``spherely`` works with the stock wheel.
-    mortie_order : int, optional
-        Order of the cells that pairs are found by on HEALPix, from ``parent_order`` to 29. It is
-        9 at least, for all grids alike, and by default the larger of 9 and ``parent_order``.
-    footprint : {"swath", "beams"}
-        ``swath`` is CMR's polygon; ``beams`` cuts those of ATL03 and ATL06 into three beam-pair
-        corridors. Other products and footprints that are no swath keep their polygon.
-
-    Returns
-    -------
-    ShardMap
-        ``metadata`` has the catalog's provenance, the options and the counts; ``quarantined``
-        names the granules whose footprint cannot be used, and then ``complete`` is false;
-        ``repaired`` names those whose footprint was mended.
-
-    Raises
-    ------
-    InvalidOption
-        If an option is not allowed, or there is neither a region nor a box in the catalog.
-    InvalidRegion
-        If the region is not usable.
-    MissingBackend
-        If spherely was asked for and is not installed.
-    """
-    return build_maps(
-        catalog,
-        [grid],
-        region=region,
-        aoi=aoi,
-        backend=backend,
-        mortie_order=mortie_order,
-        footprint=footprint,
-    )[0]
-
-
-def build_maps(
+def build_columns(
     catalog: Catalog,
     grids: Sequence[OutputGrid],
     *,
-    region: Area | None = None,
-    aoi: Area | None = None,
-    backend: str = "auto",
-    mortie_order: int | None = None,
-    footprint: str = "swath",
-) -> list[ShardMap]:
-    """Build the maps of several grids, going through the catalog once.
-
-    Parameters
-    ----------
-    catalog : Catalog
-        Granule metadata.
-    grids : sequence of OutputGrid
-        The grids.
-    region, aoi, backend, mortie_order, footprint
-        As `build_map`, for all grids.
-
-    Returns
-    -------
-    list of ShardMap
-        For each grid the map that `build_map` gives; ``build_wall_s`` is that of all of them.
-
-    Raises
-    ------
-    InvalidOption, InvalidRegion, MissingBackend
-        As `build_map`.
-    """
+    region: Area | None,
+    aoi: Area | None,
+    backend: str,
+    mortie_order: int | None,
+    footprint: str,
+) -> list[MapColumns]:
+    """Return the columns of a map for each grid; see `zagg_catalog.shardmap.build_maps`."""
     started = time.perf_counter()
     if footprint not in FOOTPRINTS:
         raise InvalidOption(f"footprint is 'swath' or 'beams', not {footprint!r}.")
@@ -158,7 +74,7 @@ def build_maps(
 
 
 def coverage_of(grid: OutputGrid, region: Region) -> Keys:
-    """Return `OutputGrid.coverage`, remembered for the last few grids and regions."""
+    """Return `OutputGrid.coverage`, cached for the last few grids and regions."""
     digest = hashlib.blake2b(json.dumps(grid.spatial_signature(), sort_keys=True).encode())
     for polygon in region.polygons():
         digest.update(np.array([len(polygon), *(len(lats) for lats, _ in polygon)]).tobytes())
@@ -169,7 +85,7 @@ def coverage_of(grid: OutputGrid, region: Region) -> Keys:
     if covered is None:
         covered = grid.coverage(region)
         covered.flags.writeable = False
-        if len(_covered) >= _REMEMBERED:
+        if len(_covered) >= _CACHED:
             _covered.pop(next(iter(_covered)), None)
         _covered[key] = covered
     return covered
@@ -222,8 +138,8 @@ class _Work:
 
     def finish(
         self, catalog: Catalog, entries: pa.Table, footprint: str, area: Region, started: float
-    ) -> ShardMap:
-        """Return the map."""
+    ) -> MapColumns:
+        """Return the columns of the map."""
         shards, offsets, rows = _merged(self.parts, len(self.covered))
         self.parts.clear()
         used = np.zeros(len(catalog), dtype=bool)
@@ -238,7 +154,7 @@ class _Work:
             | ({} if aoi is None else {"aoi_mask": True})
             | {"build_wall_s": round(time.perf_counter() - started, 3)}
         )
-        return ShardMap.from_columns(
+        return MapColumns(
             grid_signature=self.grid.spatial_signature(),
             shards=keys,
             offsets=offsets,

@@ -24,6 +24,7 @@ from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.footprints import Footprints, read_footprints
 from zagg_catalog.geometry.plane import ring_edges
+from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, densify_edges, ring_areas
 from zagg_catalog.grids.base import Near
 from zagg_catalog.shardmap import beams
@@ -304,8 +305,7 @@ def _decode(table: pa.Table, first: int) -> tuple[Cells, Notes]:
     values = lists.flatten()
     words = np.asarray(values.storage if isinstance(values, pa.ExtensionArray) else values)
     counts = np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    cells = Cells(first, offsets, numbers_of(words.view(np.uint64)), known)
+    cells = Cells(first, to_offsets(counts), numbers_of(words.view(np.uint64)), known)
     return cells, _decode_notes(table[NOTE_COLUMN], first)
 
 

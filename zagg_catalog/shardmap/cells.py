@@ -17,7 +17,7 @@ from zagg_catalog.catalog.schema import CELLS_ORDER
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.healpix_trace import distinct, trace
 from zagg_catalog.geometry.plane import ring_edges
-from zagg_catalog.geometry.ragged import runs
+from zagg_catalog.geometry.ragged import runs, to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
 from zagg_catalog.shardmap import beams
 
@@ -71,7 +71,7 @@ class Cells:
         counts = np.bincount(rows - self.first, minlength=len(self.known))
         return Cells(
             first=self.first,
-            offsets=_starts(counts),
+            offsets=to_offsets(counts),
             numbers=numbers[order],
             known=self.known | other.known,
             uncovered=self.uncovered | other.uncovered,
@@ -171,7 +171,7 @@ def footprint_cells(footprints: Footprints, first: int, last: int) -> Cells:
     numbers = (found & ((1 << _BITS) - 1)).astype(np.int32)
     known = np.zeros(last - first, dtype=bool)
     known[row] = True
-    return Cells(first, _starts(counts), numbers, known, problems)
+    return Cells(first, to_offsets(counts), numbers, known, problems)
 
 
 def _with_middles(
@@ -257,12 +257,6 @@ def coarse_numbers(keys: NDArray[np.uint64], order: int) -> Ints:
     """Return the nested numbers of shard keys of an order, at most `CELLS_ORDER`."""
     numbers: Ints = (keys >> np.uint64(60 - 2 * order)).astype(np.int64) - (1 << (2 * order))
     return numbers
-
-
-def _starts(counts: Ints) -> Ints:
-    starts = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=starts[1:])
-    return starts
 
 
 Mocs = tuple[NDArray[np.uint64], Ints]

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.shardmap.test_model import entry
 from zagg_catalog import ShardMap
-from zagg_catalog.archive import merge_maps
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
+from zagg_catalog.shardmap import merge_maps
 
 SIGNATURE = {"type": "x"}
 

@@ -1,4 +1,4 @@
-"""Merging: one map of the granules of many catalogs."""
+"""Merging maps of one grid: one map of the granules of many catalogs."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
-from zagg_catalog.geometry.ragged import gather
-from zagg_catalog.grids.base import Mask
-from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.geometry.ragged import gather, runs, to_offsets
+from zagg_catalog.geometry.sphere import Ints
+from zagg_catalog.grids.base import Keys, Mask
+from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.model import ShardMap
 
 _SUMS = ("total_granules", "build_wall_s")
 _LISTS = ("quarantined", "repaired")
 
 
 def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
-    """Join maps of one grid, each of other granules, in the order given.
+    """Join maps of one grid, of different granules, in the order given.
 
     Parameters
     ----------
     maps : iterable of ShardMap
-        At least one. Columns only are held: 4 bytes a pair, twice.
+        At least one. Their columns are held in memory: 4 bytes a pair, twice.
 
     Returns
     -------
     ShardMap
-        In every shard the granules of the first map come first. ``metadata`` keeps what all
-        maps say, sums counts, spans the dates, and is complete if all are.
+        In every shard the granules of the first map come first. ``metadata`` keeps the fields
+        that are equal in all maps, sums counts, spans the dates, and is complete if all are.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
     if not parts:
         raise InvalidShardMap("There is no map to merge; give at least one.")
     if any(part.grid_signature != parts[0].grid_signature for part in parts):
-        raise SignatureMismatch("The maps to merge are of different grids; merge those of one.")
+        raise SignatureMismatch("The maps to merge are of different grids; merge maps of one grid.")
     table = pa.concat_tables([part.table for part in parts])
     _check_distinct(table["id"])
     shards = np.unique(np.concatenate([part.shards for part in parts]))
@@ -54,7 +56,7 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
         "total_shards": len(shards),
         "total_pairs": len(rows),
     }
-    return ShardMap.from_columns(
+    columns = MapColumns(
         grid_signature=parts[0].grid_signature,
         shards=shards,
         offsets=offsets,
@@ -63,6 +65,7 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
         metadata=_merged_metadata([part.metadata for part in parts]) | counts,
         mask=_merged_mask(parts, shards),
     )
+    return ShardMap.from_columns(columns)
 
 
 def _check_distinct(ids: pa.ChunkedArray) -> None:
@@ -76,35 +79,32 @@ def _check_distinct(ids: pa.ChunkedArray) -> None:
     )
 
 
-def _joined(
-    parts: Sequence[ShardMap], shards: NDArray[np.uint64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _joined(parts: Sequence[ShardMap], shards: Keys) -> tuple[Ints, NDArray[np.int32]]:
     """Return offsets and rows of all pairs, part after part inside each shard."""
     places = [np.searchsorted(shards, part.shards) for part in parts]
     counts = np.zeros(len(shards), np.int64)
     for part, place in zip(parts, places, strict=True):
         counts[place] += np.diff(part.offsets)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    offsets = to_offsets(counts)
     rows = np.empty(offsets[-1], np.int32)
     filled, granules = offsets[:-1].copy(), 0
     for part, place in zip(parts, places, strict=True):
         sizes = np.diff(part.offsets)
-        target = np.arange(part.n_pairs) + np.repeat(filled[place] - part.offsets[:-1], sizes)
-        rows[target] = part.rows + np.int32(granules)
+        rows[runs(filled[place], filled[place] + sizes)] = part.rows + np.int32(granules)
         filled[place] += sizes
         granules += part.table.num_rows
     return offsets, rows
 
 
-def _merged_mask(parts: Sequence[ShardMap], shards: NDArray[np.uint64]) -> Mask | None:
-    """Return the mask, which is a shard's own: equal in all maps that have the shard."""
+def _merged_mask(parts: Sequence[ShardMap], shards: Keys) -> Mask | None:
+    """Return the mask of each shard, which is equal in all maps that have the shard."""
     masks = [part.mask for part in parts if part.mask is not None]
     if len(masks) < len(parts):
         return None
     cells = np.concatenate([mask[0] for mask in masks])
     sizes = np.concatenate([np.diff(mask[1]) for mask in masks])
     _, first = np.unique(np.concatenate([part.shards for part in parts]), return_index=True)
-    offsets, items = gather(np.concatenate([[0], np.cumsum(sizes)]), first)
+    offsets, items = gather(to_offsets(sizes), first)
     return cells[items], offsets
 
 

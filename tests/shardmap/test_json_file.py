@@ -12,7 +12,8 @@ from tests.shardmap.test_model import SOUTH, entry, make_map
 from zagg_catalog import ShardMap
 from zagg_catalog.catalog.table import entry_dicts
 from zagg_catalog.errors import InvalidShardMap
-from zagg_catalog.shardmap import json_file as document
+from zagg_catalog.shardmap import json_file
+from zagg_catalog.shardmap.columns import MapColumns
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(
     ["}, {", '"}, {"', "]], [[{", "\\", "\x7f", "é", '"granules": [[{', "}\n    ],\n    ["]
@@ -36,7 +37,7 @@ def map_of(shards, **more):
 @given(SHARDS)
 def test_a_granules_text_is_what_json_makes_of_it(shards):
     made = map_of(shards)
-    texts = [text.decode() for text in document.entry_texts(made.table).to_pylist()]
+    texts = [text.decode() for text in json_file.entry_texts(made.table).to_pylist()]
     assert texts == [json.dumps(one) for one in entry_dicts(made.table)]
 
 
@@ -65,9 +66,7 @@ def test_masks_come_back_also_where_a_shard_has_no_cell(tmp_path_factory, shards
     assert ShardMap.from_json(path).aoi_mask == cells
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 1000])
-def test_runs_of_any_length_are_joined(tmp_path, monkeypatch, size):
-    monkeypatch.setattr(document, "CHUNK", size)
+def test_shards_without_granules_or_cells_are_written(tmp_path):
     shards = [[entry(f"{n}.h5") for n in range(count)] for count in (3, 0, 1, 5, 0, 0, 2)]
     map_of(shards, aoi_mask=[[n] * n for n in range(7)]).to_json(tmp_path / "map.json")
     found = json.loads((tmp_path / "map.json").read_text())
@@ -82,7 +81,7 @@ def test_the_repeated_text_is_parsed_once(tmp_path, monkeypatch):
     map_of([shared] * 50).to_json(path)
     parsed = []
     loads = json.loads
-    monkeypatch.setattr(document.json, "loads", lambda text: parsed.append(text) or loads(text))
+    monkeypatch.setattr(json_file.json, "loads", lambda text: parsed.append(text) or loads(text))
     assert ShardMap.from_json(path).n_pairs == 200
     assert len(parsed) == 1 + 4
 
@@ -92,13 +91,13 @@ def test_metadata_is_read_without_the_granules(tmp_path):
     make_map(quarantined=[{"id": "x" * 50} for _ in range(3000)]).to_json(path)
     text = path.read_text()
     path.write_text(text[: text.index('"granules"')])
-    metadata = document.read_json_metadata(path)
+    metadata = json_file.read_json_metadata(path)
     assert metadata["cycle"] == 22
     assert len(metadata["quarantined"]) == 3000
     for content in ("", "nonsense", '{"shard_keys": []}', '{"metadata": {"a": 1'):
         path.write_text(content)
         with pytest.raises(InvalidShardMap, match="does not begin"):
-            document.read_json_metadata(path)
+            json_file.read_json_metadata(path)
 
 
 def test_a_big_map_is_written_and_read_in_little_memory(tmp_path):
@@ -106,7 +105,7 @@ def test_a_big_map_is_written_and_read_in_little_memory(tmp_path):
     import tracemalloc
 
     shards, granules = 1000, 200
-    whole = ShardMap.from_columns(
+    columns = MapColumns(
         grid_signature={"type": "x"},
         shards=np.arange(shards, dtype=np.uint64) + np.uint64(SOUTH),
         offsets=np.arange(shards + 1) * granules,
@@ -114,6 +113,7 @@ def test_a_big_map_is_written_and_read_in_little_memory(tmp_path):
         table=map_of([[entry(f"{n:050}.h5") for n in range(granules)]]).table,
         metadata={},
     )
+    whole = ShardMap.from_columns(columns)
     path = tmp_path / "map.json"
     before = pa.total_allocated_bytes()
     tracemalloc.start()
