@@ -16,12 +16,13 @@ from prefect import task
 
 from flows.results import given_key
 from flows.runtime import check_cancelled
+from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidConfig
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
-from zagg_catalog.shardmap import ShardMap, index_footprints
+from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query_slices import merge_slices, nothing_matches
 from zagg_catalog.sources.report import Transfer
@@ -109,9 +110,7 @@ def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Value
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
         path = Path(folder, "catalog.parquet")
         catalog = merge_slices(Query(**query), [_decoded(part, path) for part in fetched])
-        # The cells of the footprints go along: every grid, now or later, is built from them.
-        catalog = index_footprints(catalog)
-        catalog.to_geoparquet(path)
+        catalog = write_indexed(catalog, path)
         folder_of = ReleaseKey(*slot).folder("catalogs")
         ref = open_store(store).put(folder_of, path, ".parquet")
     harvest = catalog.metadata["harvest"]
