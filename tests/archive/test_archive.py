@@ -87,7 +87,7 @@ def test_a_map_of_other_inputs_is_made_again(files, grids, tmp_path, changed, mo
     elif changed == "grid":
         grid = ArchiveGrid(name="healpix", grid=type(grid.grid)(6, 8))
     else:
-        monkeypatch.setattr("zagg_catalog.archive.build.version_of", lambda name: "99")
+        monkeypatch.setattr("zagg_catalog.archive.version_of", lambda name: "99")
     assert states(build_archive(catalogs, [grid], output=tmp_path, region=region)) == ["built"]
 
 
@@ -171,7 +171,7 @@ def test_a_catalog_that_cannot_be_read_fails_its_own_maps_only(store, grids, tmp
 
 def test_names_are_there_once(files, grids, tmp_path):
     catalogs = catalog_files([str(files / "c01.parquet")])
-    with pytest.raises(InvalidQuery, match="grid healpix is there more than once"):
+    with pytest.raises(InvalidQuery, match="grid healpix is given more than once"):
         build_archive(catalogs, [grids[0], grids[0]], output=tmp_path)
     with pytest.raises(InvalidQuery, match="at least one catalog"):
         build_archive([], grids, output=tmp_path)

@@ -143,7 +143,7 @@ def build_maps(
             region=outline,
             suffix=".json" if format == "json" else ".parquet",
             merge=merge and (skip_missing or not missing),
-            say=_print_progress if sys.stderr.isatty() else lambda _: None,
+            on_map=_print_progress if sys.stderr.isatty() else lambda _: None,
         )
     _print_report(report, missing, as_json=as_json)
     if report is None or report.failed or (missing and not skip_missing):
