@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.plane import unit_vectors
+from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import (
     EARTH_RADIUS,
     Floats,
@@ -133,7 +134,7 @@ def _cut(centre: Floats, offsets: Ints, near: Near | None) -> tuple[Ints, Ints, 
     run = np.maximum.accumulate(np.where(fresh[: len(step)], number, 0))
     first = (number - run) % PIECE_STEPS == 0
     size = np.diff(np.append(np.flatnonzero(first), len(step))) + 1
-    begin = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
+    begin = to_offsets(size)
     point = np.arange(begin[-1]) + np.repeat(step[first] - begin[:-1], size)
     return point, begin, line[step[first]]
 
@@ -169,7 +170,7 @@ def _find_ladders(footprints: Footprints) -> _Ladders:
     end = _argmin_per_group(both, footprints.offsets)
     even = (counts % 2 == 0) & (counts >= 4)
     rungs = np.where(even, counts // 2, 1)
-    offsets = np.concatenate([[0], np.cumsum(rungs)]).astype(np.int64)
+    offsets = to_offsets(rungs)
     step = np.arange(offsets[-1]) - np.repeat(offsets[:-1], rungs)
     first, total = np.repeat(footprints.offsets[:-1], rungs), np.repeat(counts, rungs)
     turn = np.repeat(end, rungs)
@@ -184,7 +185,7 @@ def _find_ladders(footprints: Footprints) -> _Ladders:
         left=left,
         right=right,
         middle=_halfway(xyz, left, right),
-        offsets=np.concatenate([[0], np.cumsum(rungs[found])]).astype(np.int64),
+        offsets=to_offsets(rungs[found]),
         widths=high[found],
     )
 
@@ -228,7 +229,7 @@ def _resample(ladder: _Ladders) -> tuple[Floats, Floats, Ints]:
         )
     heading = np.where(h > 0, heading, slope[at])
     total = np.add.reduceat(pieces, ladder.offsets[:-1]) if len(rungs) else pieces
-    offsets = np.concatenate([[0], np.cumsum(total)]).astype(np.int64)
+    offsets = to_offsets(total)
     return point / np.linalg.norm(point, axis=-1, keepdims=True), heading, offsets
 
 
@@ -260,7 +261,7 @@ def _strip(
     sides = [_shift(centre, across, offset + side * half_width) for side in (1.0, -1.0)]
     counts = np.diff(offsets)
     both = np.repeat(np.arange(len(counts)), 2 * counts)
-    outline = np.concatenate([[0], np.cumsum(2 * counts)]).astype(np.int64)
+    outline = to_offsets(2 * counts)
     local = np.arange(outline[-1]) - outline[both]
     up = local < counts[both]
     source = offsets[both] + np.where(up, local, 2 * counts[both] - 1 - local)
