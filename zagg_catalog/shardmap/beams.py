@@ -30,7 +30,7 @@ from zagg_catalog.grids.base import Near
 PRODUCTS = ("ATL03", "ATL06")
 PAIR_OFFSETS = (-3300.0, 0.0, 3300.0)  # m, across the track
 HALF_WIDTH = 500.0  # m; covers the pair's own spread, pointing and the interpolation
-# Half of a usual swath, m: what a swath has over it is spread of the pointing, and is added.
+# Half of a usual swath, m: the excess of a wider swath is spread of the pointing, and is added.
 USUAL_HALF = 6_300.0
 STEP = 50_000.0  # m, longest edge of a corridor
 PIECE_STEPS = 4  # edges of a piece, along the track
@@ -55,16 +55,16 @@ def corridors(footprints: Footprints, near: Near | None = None) -> Footprints:
         CMR's rings.
     near : callable, optional
         Takes unit vectors (n, 3) on the sphere of geodetic latitudes and metres, and returns
-        which points may lie so near to what the corridors will be joined with. What is not
-        near is left out. By default all is near.
+        which points may lie so near to the shards. Corridors that are not near are left out.
+        By default all are near.
 
     Returns
     -------
     Footprints
         For each ladder its corridors, in pieces of 200 km at most that share their cross edges;
-        rings that are no ladder as they were. Corridors follow a smooth curve through the
+        rings that are not ladders, unchanged. Corridors follow a smooth curve through the
         middle of the rungs, cubic between them, in steps of 50 km at most; half-width 500 m, and
-        what half the swath has over 6.3 km.
+        the excess of half the swath over 6.3 km.
     """
     ladder = _find_ladders(footprints)
     others = footprints.take(np.flatnonzero(~ladder.found))
