@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +22,7 @@ from zagg_catalog.registry import read_region
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, Query
-from zagg_catalog.sources.query_slices import merge_slices, nothing_matches
+from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store, folder_key, open_store
 
@@ -67,7 +66,7 @@ def fetch_slice(query: Values, source: Values, key: str, label: str) -> Values:
             Query(**query), progress=lambda done, total: stop_here(), checkpoint=checkpoint
         )
     except EmptyHarvest as error:
-        state = "empty" if nothing_matches(error) else "unusable"
+        state = "unusable" if error.matched else "empty"
         return {"state": state, "why": str(error), "matched": error.matched}
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
         path = Path(folder, "slice.parquet")
@@ -78,7 +77,7 @@ def fetch_slice(query: Values, source: Values, key: str, label: str) -> Values:
         "state": "fetched",
         "catalog": content,
         "granules": len(catalog),
-        "transfer": asdict(cmr.last_report.transfer),
+        "transfer": cmr.last_report.transfer.model_dump(),
     }
 
 
@@ -266,5 +265,4 @@ def _kept_catalog(store: str, key: str) -> Catalog:
 
 
 def _sum_of(transfers: Sequence[Values]) -> Values:
-    names = asdict(Transfer())
-    return {name: sum(transfer[name] for transfer in transfers) for name in names}
+    return {name: sum(transfer[name] for transfer in transfers) for name in Transfer.model_fields}

@@ -17,7 +17,8 @@ from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.files import digest_file
 from zagg_catalog.jsonio import first_problem
 from zagg_catalog.messages import clean_text, without_userinfo
-from zagg_catalog.releases.record import HarvestRecord, QueryRecord
+from zagg_catalog.releases.record import QueryRecord
+from zagg_catalog.sources.report import HarvestReport
 
 _COLUMNS = ("id", "geometry", "assets")
 
@@ -38,7 +39,7 @@ class CatalogFile:
         Provenance.
     query : QueryRecord
         What was asked for.
-    harvest : HarvestRecord or None
+    harvest : HarvestReport or None
         What came.
     """
 
@@ -48,7 +49,7 @@ class CatalogFile:
     ids: pa.ChunkedArray
     metadata: dict[str, Any]
     query: QueryRecord
-    harvest: HarvestRecord | None
+    harvest: HarvestReport | None
 
     @property
     def complete(self) -> bool:
@@ -138,13 +139,13 @@ def _query(metadata: dict[str, Any], name: str) -> QueryRecord:
         raise InvalidCatalog(f"The query in {name} is malformed: {first_problem(error)}.") from None
 
 
-def _harvest(metadata: dict[str, Any], name: str) -> HarvestRecord | None:
+def _harvest(metadata: dict[str, Any], name: str) -> HarvestReport | None:
     report = metadata.get("harvest")
     if not report:
         return None
     try:
         # By way of JSON, whose arrays strict models take as tuples.
-        return HarvestRecord.model_validate_json(json.dumps(report))
+        return HarvestReport.model_validate_json(json.dumps(report))
     except ValidationError as error:
         problem = first_problem(error)
         raise InvalidCatalog(f"The harvest report in {name} is malformed: {problem}.") from None

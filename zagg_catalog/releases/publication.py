@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -59,16 +59,6 @@ class Contraction(Part):
     problem: str | None = None
 
 
-class TransferRecord(Part):
-    """How the harvest went; see `zagg_catalog.sources.report.Transfer`."""
-
-    requests: NonNegativeInt
-    retries: NonNegativeInt
-    pages: NonNegativeInt
-    duplicates: NonNegativeInt
-    seconds: float = Field(ge=0)
-
-
 class HistoryEntry(Part):
     """An earlier publication: which release, when, and by which action."""
 
@@ -98,7 +88,7 @@ class Publication(Part):
         Package name → version.
     contraction : Contraction
         Granules that are no longer there.
-    transfer : TransferRecord or None
+    transfer : Transfer or None
         How the harvest went, where it is known.
     history : tuple of HistoryEntry
         The publications before, the newest first; at most 50.
@@ -113,7 +103,7 @@ class Publication(Part):
     supersedes: Digest | None = None
     packages: dict[str, str]
     contraction: Contraction = Contraction()
-    transfer: TransferRecord | None = None
+    transfer: Transfer | None = None
     history: tuple[HistoryEntry, ...] = Field(default=(), max_length=HISTORY)
 
     @model_validator(mode="after")
@@ -280,7 +270,7 @@ def move_latest(
         supersedes=latest.digest,
         packages=package_versions(),
         contraction=contraction,
-        transfer=TransferRecord(**asdict(transfer)) if transfer else None,
+        transfer=transfer,
         history=before.next_history() if before else (),
     )
     store.swap_pointer(record.slot.pointer, publication.to_bytes(), latest.token)

@@ -18,6 +18,7 @@ from zagg_catalog.cycles import Convention
 from zagg_catalog.files import digest_of
 from zagg_catalog.jsonio import canonical_digest, canonical_json, load_model
 from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.store.keys import check_digest, check_key, check_name, digest_in
 
 SCHEMA_VERSION: Final = 1
@@ -97,44 +98,6 @@ class QueryRecord(Part):
     start_date: str | None = None
     end_date: str | None = None
     bbox: Box | None = None
-
-
-class SupersededRecord(Part):
-    """A granule that gave way to a newer revision: its id, and the id that was kept."""
-
-    id: str
-    by: str
-
-
-class QuarantinedRecord(Part):
-    """A granule that cannot be used: its id and why."""
-
-    id: str
-    reason: str
-
-
-class SliceRecord(Part):
-    """The counts of one box of the query; see `zagg_catalog.sources.report.SliceCount`."""
-
-    bbox: Box
-    declared_before: NonNegativeInt | None
-    declared_after: NonNegativeInt | None
-    harvested: NonNegativeInt
-
-
-class HarvestRecord(Part):
-    """What the server declared and what came; see `zagg_catalog.sources.HarvestReport`."""
-
-    complete: bool
-    declared_before: NonNegativeInt | None
-    declared_after: NonNegativeInt | None
-    harvested: NonNegativeInt
-    shared: NonNegativeInt
-    kept: NonNegativeInt
-    outside_cycle: NonNegativeInt
-    superseded: tuple[SupersededRecord, ...]
-    quarantined: tuple[QuarantinedRecord, ...]
-    slices: tuple[SliceRecord, ...]
 
 
 class ManifestFiles(Part):
@@ -227,7 +190,7 @@ class ReleaseRecord(Part):
         What the cycle means; None where the catalog does not say.
     query : QueryRecord
         What was asked for.
-    harvest : HarvestRecord or None
+    harvest : HarvestReport or None
         What came; None for a catalog without a report.
     catalog : CatalogRecord
         The granules.
@@ -243,7 +206,7 @@ class ReleaseRecord(Part):
     cycle: int = Field(ge=1, le=9999)
     cycle_convention: Convention | None = None
     query: QueryRecord
-    harvest: HarvestRecord | None = None
+    harvest: HarvestReport | None = None
     catalog: CatalogRecord
     grids: tuple[GridRecord, ...]
     status: Status

@@ -18,6 +18,7 @@ from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.regions import polygon_to_bbox
 from zagg_catalog.sources.item_columns import decode_regular_page
+from zagg_catalog.sources.report import Quarantined
 
 TIME = pa.timestamp("us", tz="UTC")
 
@@ -257,25 +258,6 @@ def _assemble(
 Item = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Quarantined:
-    """An item that cannot be used, and why.
-
-    Parameters
-    ----------
-    id : str
-        Its id; where it has none, its place, ``page 3 item 17``.
-    reason : str
-        What is wrong with it, as a part of a sentence.
-    named : bool
-        Whether ``id`` is the item's own.
-    """
-
-    id: str
-    reason: str
-    named: bool = True
-
-
 @dataclass(frozen=True, eq=False)
 class ItemRows:
     """The usable items of one page.
@@ -327,15 +309,17 @@ def read_items(
         found = canonical_assets(feature, thumbnails=preserve_thumbnails) if name else {}
         if name is None:
             quarantined.append(
-                Quarantined(f"{place} item {number}", _nameless(feature), named=False)
+                Quarantined(id=f"{place} item {number}", reason=_nameless(feature), named=False)
             )
         elif (reason := _problem(feature, collection, found)) is not None:
-            quarantined.append(Quarantined(name, reason))
+            quarantined.append(Quarantined(id=name, reason=reason))
         else:
             items.append(feature)
             assets.append(found)
     geometry, problems = footprint_wkb([item.get("geometry") for item in items])
-    quarantined.extend(Quarantined(item_name(items[i]) or "", why) for i, why in problems.items())
+    quarantined.extend(
+        Quarantined(id=item_name(items[i]) or "", reason=why) for i, why in problems.items()
+    )
     keep = [i for i in range(len(items)) if i not in problems]
     table = _table([items[i] for i in keep], [assets[i] for i in keep], geometry[keep], collection)
     return ItemRows(table, quarantined)
@@ -353,7 +337,9 @@ def screened(table: pa.Table) -> ItemRows:
     if not problems:
         return ItemRows(table, [])
     names = table["id"]
-    aside = [Quarantined(names[row].as_py(), why) for row, why in sorted(problems.items())]
+    aside = [
+        Quarantined(id=names[row].as_py(), reason=why) for row, why in sorted(problems.items())
+    ]
     keep = np.setdiff1d(np.arange(table.num_rows), list(problems))
     return ItemRows(table.take(pa.array(keep)), aside)
 
