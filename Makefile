@@ -10,10 +10,11 @@ ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
 export ZAGG_CATALOG_TEST_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help demo test lint unit bench pgstac env format constraints clean
+.PHONY: help demo check test lint unit bench pgstac env format constraints clean
 
 help:
 	@echo "make demo         offline: two maps by command, then all from a new cycle to zagg's dry run"
+	@echo "make check        lint, types and the tests that start no server and kill nothing"
 	@echo "make test         every check and test that needs no account"
 	@echo "make lint         ruff, mypy and docstrings only"
 	@echo "make pgstac       fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
@@ -29,6 +30,9 @@ demo: $(STAMP)
 	@$(BIN)/python -m zagg_catalog.sandbox.demo
 	@echo
 	@$(BIN)/python -m flows.demo
+
+check: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not integration"
 
 test: lint unit
 

@@ -25,8 +25,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows import tasks
 from flows.cycle import prepare_cycle
 from flows.jobs import Job, build_values, query_values
-from flows.parameters import Product
-from flows.settings import flow_settings
+from flows.settings import Product, flow_settings
 from zagg_catalog.registry import load_registry
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources.query_slices import time_slices

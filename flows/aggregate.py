@@ -15,20 +15,17 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.artifacts import found_reference, named_reference, record_pickup
 from flows.command import run_command
-from flows.parameters import Cycle, GridName, Product, RegionName, Version
-from flows.pickups import found_reference, named_reference, record_pickup
-from flows.retries import healing
-from flows.runner import task_runner
-from flows.settings import flow_settings
-from flows.stopping import Stopped, stop_here, stoppable
+from flows.runtime import RunCancelled, cancellable, check_cancelled, task_runner, with_retries
+from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
 from zagg_catalog.aggregation.checks import choose
 from zagg_catalog.aggregation.references import Announcement, Reference, event_reference
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, latest_slots, pending, pick_up
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import InvalidQuery, PickupRefused, ZaggCatalogError
-from zagg_catalog.messages import clean_text, user_at_host
+from zagg_catalog.messages import SHORT, clean_text, user_at_host
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.settings import get_settings
@@ -36,7 +33,6 @@ from zagg_catalog.store import Store, open_store
 
 # More than this no one reads in a state's message; the log and the store have all of it.
 MESSAGE = 3000
-SHORT = 12
 # What a task does besides waiting for others and for zagg.
 OVERHEAD = 1800
 
@@ -117,9 +113,9 @@ def aggregate(
         lease=timedelta(seconds=settings.aggregate_lease),
         by=user_at_host(),
         run=flow_run.id,
-        stop=told_to_end,
+        stop=is_cancelled,
     )
-    with stoppable():
+    with cancellable():
         if slot is not None:
             orders, said = _named_orders(place, order, grids), list[str]()
         elif release is not None:
@@ -234,11 +230,11 @@ def aggregate_grid(store: str, order: PickupRequest, registry: str | None) -> An
     return picked
 
 
-def told_to_end() -> str | None:
+def is_cancelled() -> str | None:
     """Return why zagg must be stopped, or None while it may go on."""
     try:
-        stop_here()
-    except Stopped:
+        check_cancelled()
+    except RunCancelled:
         return "the run was told to end"
     return None
 
@@ -249,7 +245,7 @@ def _run(
     """Pick up every grid, side by side; one that fails does not stop the others."""
     settings = flow_settings()
     limit = settings.aggregate_timeout + settings.aggregate_wait + OVERHEAD
-    running = healing(aggregate_grid, limit)
+    running = with_retries(aggregate_grid, limit)
     futures = {running.submit(store.url, order, registry): order for order in orders}
     results, failures = [], []
     for future in as_completed(list(futures)):

@@ -18,7 +18,7 @@ from prefect.events.actions import ActionTypes, ChangeFlowRunState, RunDeploymen
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows.handover import each_event, pickup_automation
+from flows.events import RELEASE, RELEASE_PUBLISHED
 from flows.settings import flow_settings
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.sources.query import PROVIDER
@@ -26,6 +26,7 @@ from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESO
 
 POOL = "zagg-catalog"
 HEARTBEAT = "zagg-catalog: crash runs without a heartbeat"
+PICKUP = "zagg-catalog: aggregate a published release"
 CYCLE = "zagg-catalog: prepare an available cycle"
 LATE = "zagg-catalog: report an overdue cycle"
 SILENT = "zagg-catalog: report a watch that is silent"
@@ -94,6 +95,44 @@ def cycle_automation(deployment_id: UUID) -> AutomationCore:
         description="Starts prepare-cycle/on-cycle for a cycle that is new or has changed.",
         trigger=each_event(AVAILABLE, RESOURCE),
         actions=[RunDeployment(deployment_id=deployment_id, parameters=parameters)],
+    )
+
+
+def each_event(event: str, resource: str) -> EventTrigger:
+    """Return the trigger that fires for each event of this name on a resource that begins so."""
+    return EventTrigger(
+        posture=Posture.Reactive,
+        expect={event},
+        match={"prefect.resource.id": f"{resource}.*"},
+        for_each={"prefect.resource.id"},
+        threshold=1,
+    )
+
+
+def pickup_automation(deployment_id: UUID) -> AutomationCore:
+    """Return the automation that starts an aggregator for each published release.
+
+    Parameters
+    ----------
+    deployment_id : UUID
+        The deployment ``aggregate/on-release``.
+
+    Returns
+    -------
+    AutomationCore
+        The run gets the event's payload as its parameter ``event``.
+    """
+    payload = {"__prefect_kind": "jinja", "template": "{{ event.payload | tojson }}"}
+    return AutomationCore(
+        name=PICKUP,
+        description="Starts aggregate/on-release on the release that an event announces.",
+        trigger=each_event(RELEASE_PUBLISHED, RELEASE),
+        actions=[
+            RunDeployment(
+                deployment_id=deployment_id,
+                parameters={"event": {"__prefect_kind": "json", "value": payload}},
+            )
+        ],
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
 
-from flows.local import LocalFailure, LocalServer, utc
+from flows.local_server import LocalFailure, LocalServer, utc
 from zagg_catalog.errors import ObjectMissing
 from zagg_catalog.releases import Acknowledgement, Publication, ReleaseView, show
 from zagg_catalog.releases.pickups import load_acknowledgement

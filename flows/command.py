@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flows.parameters import Product
+from flows.settings import Product
 from zagg_catalog.sources.query import PROVIDER
 
 Flag = Mapping[str, Any]

@@ -12,12 +12,12 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import is_news, record_release
 from flows.command import run_command
-from flows.exclusive import one_run_of
+from flows.events import announce_release, claim_of, is_processed, mark_processed
 from flows.fetch import fetch
-from flows.handover import announce_release
 from flows.jobs import Job
-from flows.notices import claim_of, is_answered, settle
-from flows.parameters import (
+from flows.results import Session
+from flows.runtime import cancellable, one_run_of, task_runner, with_retries
+from flows.settings import (
     Cycle,
     GridName,
     NoticeId,
@@ -26,13 +26,9 @@ from flows.parameters import (
     Slices,
     Version,
     cycle_or_current,
+    flow_settings,
 )
-from flows.results import Session
-from flows.retries import healing
-from flows.runner import task_runner
-from flows.settings import flow_settings
 from flows.shardmaps import build, failure_of
-from flows.stopping import stoppable
 from flows.tasks import publish_release
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import clean_text
@@ -119,9 +115,9 @@ def prepare_cycle(
     chosen = registered.select(name, regions=regions, grids=grids)
     settings = get_settings()
     outcomes = []
-    with stoppable(), one_run_of(name, number):
+    with cancellable(), one_run_of(name, number):
         target = open_store(store or settings.store)
-        if not force and is_answered(target, name, number, notice):
+        if not force and is_processed(target, name, number, notice):
             return Completed(message=f"{name}, cycle {number}: answered by a run before this one.")
         claim = claim_of(target, name, number, notice)
         for region, wanted in chosen.items():
@@ -143,7 +139,7 @@ def prepare_cycle(
         state = _final_state(f"{name}, cycle {number}", outcomes)
         # A part of the regions or grids is no answer to whoever announced the cycle.
         if state.is_completed() and regions is None and grids is None:
-            settle(claim)
+            mark_processed(claim)
     return state
 
 
@@ -169,7 +165,7 @@ def _prepare_region(
     session = Session(store, job.slot, force=job.force)
     catalog = fetch(job, session)
     outcomes = build(job, grids, catalog)
-    publishing = healing(publish_release, flow_settings().publish_timeout)
+    publishing = with_retries(publish_release, flow_settings().publish_timeout)
     published: Published = publishing(
         [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, publish_partial
     )

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from flows.chain import WATCH, Chain, Progress
-from flows.local import START_SECONDS, LocalFailure, LocalServer, program, wait_for
+from flows.local_server import START_SECONDS, LocalFailure, LocalServer, program, wait_for
 from flows.narrator import Narrator
 from flows.sample import PRODUCT, REGIONS, write_registry
 from flows.telling import Teller, release_rows, timing_rows

@@ -12,12 +12,17 @@ from prefect.futures import PrefectFuture, as_completed
 from flows.artifacts import progress
 from flows.command import run_command
 from flows.jobs import Job, query_values
-from flows.parameters import Cycle, Product, RegionName, Slices, Version, cycle_or_current
 from flows.results import Session, result_storage
-from flows.retries import healing
-from flows.runner import task_runner
-from flows.settings import flow_settings
-from flows.stopping import stoppable
+from flows.runtime import cancellable, task_runner, with_retries
+from flows.settings import (
+    Cycle,
+    Product,
+    RegionName,
+    Slices,
+    Version,
+    cycle_or_current,
+    flow_settings,
+)
 from flows.tasks import fetch_slice, store_catalog
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.registry import load_registry
@@ -71,7 +76,7 @@ def fetch_catalog(
         provider=provider,
         slices=slices,
     )
-    with stoppable():
+    with cancellable():
         session = Session(job.open_store(), job.slot)
         catalog = fetch(job, session)
         session.end()
@@ -107,7 +112,7 @@ def fetch(job: Job, session: Session) -> Values:
         logger.info("%s: a slice has nothing usable, so all is fetched at once.", job.slot)
         parts = _fetch_slices(job, session, [job.query])
     slot = [job.product, job.region.name, job.cycle]
-    store = healing(store_catalog, flow_settings().publish_timeout)
+    store = with_retries(store_catalog, flow_settings().publish_timeout)
     catalog: Values = store(query_values(job.query), slot, job.store, parts)
     logger.info(
         "%s: %s granules, %s.",
@@ -122,7 +127,7 @@ def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Valu
     """Fetch slices side by side; each is retried by itself."""
     settings = flow_settings()
     storage = result_storage(job.open_store())
-    fetching = healing(
+    fetching = with_retries(
         fetch_slice, settings.fetch_timeout, result_storage=storage, refresh_cache=job.force
     )
     # All slices together use as many connections as one fetch may.

@@ -13,18 +13,16 @@ from prefect.states import Completed, Failed
 from flows.artifacts import progress
 from flows.command import run_command
 from flows.jobs import Job, build_values
-from flows.parameters import GridName
 from flows.results import content_key, result_storage
-from flows.retries import healing
-from flows.runner import task_runner
-from flows.settings import flow_settings
-from flows.stopping import stoppable
+from flows.runtime import cancellable, task_runner, with_retries
+from flows.settings import GridName, flow_settings
 from flows.tasks import build_grid
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import RegisteredGrid, load_registry
+from zagg_catalog.releases.layout import parse_key
 from zagg_catalog.settings import get_settings
-from zagg_catalog.store import Store, parse_key
+from zagg_catalog.store import Store
 
 Values = dict[str, Any]
 
@@ -50,18 +48,18 @@ def build_shardmaps(
     -------
         What came of each grid.
     """
-    parts = parse_key(catalog)
+    slot = parse_key(catalog).slot
     registered = load_registry(registry, tolerate_broken_grids=True)
-    chosen = registered.select(parts.product, regions=[parts.region], grids=grids)
+    chosen = registered.select(slot.product, regions=[slot.region], grids=grids)
     job = Job(
-        product=parts.product,
-        cycle=parts.cycle,
-        region=registered.regions[parts.region],
+        product=slot.product,
+        cycle=slot.cycle,
+        region=registered.regions[slot.region],
         store=store or get_settings().store,
         force=force,
     )
-    with stoppable():
-        outcomes = build(job, chosen[parts.region], {"key": catalog})
+    with cancellable():
+        outcomes = build(job, chosen[slot.region], {"key": catalog})
     failed = [entry for entry in outcomes if entry.get("error")]
     if failed:
         return Failed(message=failure_of(job, failed), data=RuntimeError(failure_of(job, failed)))
@@ -113,7 +111,7 @@ def _submit(
     job: Job, grid: RegisteredGrid, catalog: Values, *, again: bool = False
 ) -> PrefectFuture[Values]:
     values = build_values(job, grid, catalog)
-    building = healing(
+    building = with_retries(
         build_grid,
         flow_settings().build_timeout,
         result_storage=result_storage(job.open_store()),

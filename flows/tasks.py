@@ -14,7 +14,7 @@ import yaml
 from prefect import task
 
 from flows.results import given_key
-from flows.stopping import stop_here
+from flows.runtime import check_cancelled
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidConfig
 from zagg_catalog.grids import OutputGrid, from_config
@@ -24,7 +24,7 @@ from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.report import Transfer
-from zagg_catalog.store import Store, folder_key, open_store
+from zagg_catalog.store import Store, open_store
 
 Values = dict[str, Any]
 
@@ -63,7 +63,7 @@ def fetch_slice(query: Values, source: Values, key: str, label: str) -> Values:
     cmr = CMRSource(root_url=given.pop("root"), **given)
     try:
         catalog = cmr.fetch(
-            Query(**query), progress=lambda done, total: stop_here(), checkpoint=checkpoint
+            Query(**query), progress=lambda done, total: check_cancelled(), checkpoint=checkpoint
         )
     except EmptyHarvest as error:
         state = "unusable" if error.matched else "empty"
@@ -111,7 +111,7 @@ def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Value
         # The cells of the footprints go along: every grid, now or later, is built from them.
         catalog = catalog.index_footprints()
         catalog.to_geoparquet(path)
-        folder_of = folder_key("catalogs", product=slot[0], region=slot[1], cycle=slot[2])
+        folder_of = ReleaseKey(*slot).folder("catalogs")
         ref = open_store(store).put(folder_of, path, ".parquet")
     harvest = catalog.metadata["harvest"]
     counts = ("declared_after", "harvested", "shared", "kept", "outside_cycle")
@@ -165,7 +165,7 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
         path = Path(folder, "map.parquet")
         shard_map.to_parquet(path)
         ref = place.put(
-            ReleaseKey(product, region, cycle).manifest_folder(spec["grid"]), path, ".parquet"
+            ReleaseKey(product, region, cycle).folder("shardmaps", spec["grid"]), path, ".parquet"
         )
     metadata = shard_map.metadata
     return {

@@ -9,10 +9,10 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.chain import Progress, timings
 from flows.narrator import Narrator, Waiting
+from zagg_catalog.messages import SHORT
 from zagg_catalog.releases import Acknowledgement, ReleaseView
 from zagg_catalog.releases.pickups import ShardList
 
-SHORT = 12
 KEYS = 6
 _PER_CELL = ("granules_per_cell_min", "granules_per_cell_max", "granules_per_cell_avg")
 

@@ -38,6 +38,6 @@ def test_a_release_in_a_bucket_is_picked_up_once_however_many_ask(desk):
     (entry,) = desk.standing().entries
     assert (entry.outcome, desk.standing().claim) == ("aggregated", None)
     keys = {info.key for info in desk.store.list("pickups")}
-    assert keys == {entry.key, SLOT.pickup_pointer("healpix")}
+    assert keys == {entry.key, SLOT.pointer("pickups", "healpix")}
     assert servers.SECRET not in desk.store.get(entry.key).decode()
     assert verify(desk.store).clean

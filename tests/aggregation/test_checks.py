@@ -46,7 +46,7 @@ def artifact(desk, published, *, named=True, **changes):
         "digest": grid.manifest.parquet.digest,
         "signature_digest": grid.signature_digest,
         "release": published.digest,
-        "record": desk.store.uri(SLOT.record_key(changes.get("release", published.digest))),
+        "record": desk.store.uri(SLOT.key("releases", changes.get("release", published.digest))),
     }
     return artifact_reference("shardmap-a", row | changes, named=named)
 
@@ -226,7 +226,7 @@ def test_a_manifest_of_another_grid_under_its_own_digest(desk):
     mine["manifest"]["parquet"] = file
     forged = canonical_json(document)
     digest = digest_of([forged])[0]
-    desk.store.put_object(SLOT.record_key(digest), forged)
+    desk.store.put_object(SLOT.key("releases", digest), forged)
     refused(desk, SignatureMismatch, "built for another grid", release=digest)
 
 
@@ -236,7 +236,7 @@ def test_a_map_whose_counts_are_not_those_of_the_release(desk):
     document["grids"][0]["pairs"] += 1
     forged = canonical_json(document)
     digest = digest_of([forged])[0]
-    desk.store.put_object(SLOT.record_key(digest), forged)
+    desk.store.put_object(SLOT.key("releases", digest), forged)
     refused(desk, InvalidRelease, "pairs and the release says", release=digest)
 
 

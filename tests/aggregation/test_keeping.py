@@ -48,13 +48,13 @@ def test_an_altered_or_missing_acknowledgement_is_found(desk):
     second.unlink()
     found = {finding.key: finding.problem for finding in verify(desk.store).findings}
     assert first.name.split(".")[0] in found[desk.standing().entries[0].key]
-    assert "which is not there" in found[SLOT.pickup_pointer("plate")]
+    assert "which is not there" in found[SLOT.pointer("pickups", "plate")]
 
 
 def test_a_standing_that_says_nothing_readable_is_found_and_stops_gc(desk):
     desk.publish("first")
     desk.pick()
-    Path(desk.store_url, SLOT.pickup_pointer("healpix")).write_text("{}")
+    Path(desk.store_url, SLOT.pointer("pickups", "healpix")).write_text("{}")
     assert "no schema_version" in verify(desk.store).findings[0].problem
     with pytest.raises(InvalidRelease, match="no schema_version"):
         sweep(desk)
@@ -65,7 +65,7 @@ def test_acknowledgements_that_no_pointer_names_are_garbage(desk):
     desk.publish("first")
     picked = desk.pick()
     loose = picked.acknowledgement.model_copy(update={"by": "someone else"})
-    ref = desk.store.put(SLOT.pickup_folder_of("healpix"), loose.to_bytes(), ".json")
+    ref = desk.store.put(SLOT.folder("pickups", "healpix"), loose.to_bytes(), ".json")
     assert verify(desk.store).clean
     assert [info.key for info in sweep(desk).objects] == [ref.key]
     assert desk.store.exists(picked.entry.key)

@@ -202,7 +202,7 @@ def test_two_processes_lead_to_one_aggregation_of_the_real_zagg(real_desk, picku
     assert len(said) == 2
     (entry,) = real_desk.standing().entries
     objects = [key for key in real_desk.files() if key.startswith("pickups/")]
-    assert sorted(objects) == sorted([entry.key, SLOT.pickup_pointer("healpix")])
+    assert sorted(objects) == sorted([entry.key, SLOT.pointer("pickups", "healpix")])
 
 
 def test_a_process_that_is_killed_at_work_is_taken_over(desk, pickup_inputs, tmp_path):

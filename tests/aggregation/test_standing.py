@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.aggregation.desk import SLOT
 from zagg_catalog.errors import InvalidName, InvalidRelease
+from zagg_catalog.releases.layout import parse_key
 from zagg_catalog.releases.pickups import (
     FINISHED,
     HISTORY_LENGTH,
@@ -17,7 +18,6 @@ from zagg_catalog.releases.pickups import (
     ShardList,
     load_pickup_history,
 )
-from zagg_catalog.store import object_key, parse_key, pointer_key
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 A, B, C = (letter * 64 for letter in "abc")
@@ -36,7 +36,7 @@ def entry(release, outcome="aggregated", *, dry_run=False, output="out", started
         began_at=NOON,
         ended_at=NOON + timedelta(minutes=at),
     )
-    key = object_key("pickups", **WHERE, digest=f"{at:064x}", suffix=".json")
+    key = SLOT.key("pickups", f"{at:064x}", grid="healpix")
     return PickupSummary.of(said, key)
 
 
@@ -142,12 +142,11 @@ def test_shard_keys_of_the_south_are_kept_whole():
 
 
 def test_pickups_have_keys_of_their_own():
-    key = object_key("pickups", **WHERE, digest=A, suffix=".json")
-    assert key == f"{SLOT.pickup_folder_of('healpix')}/{A}.json"
+    key = SLOT.key("pickups", A, grid="healpix")
+    assert key == f"{SLOT.folder('pickups', 'healpix')}/{A}.json"
     assert parse_key(key).grid == "healpix"
-    pointer = parse_key(SLOT.pickup_pointer("healpix"))
+    pointer = parse_key(SLOT.pointer("pickups", "healpix"))
     assert (pointer.kind, pointer.grid, pointer.digest) == ("pickups", "healpix", None)
-    slot = {name: WHERE[name] for name in ("product", "region", "cycle")}
     for kind, grid in (("releases", "healpix"), ("pickups", None), ("catalogs", None)):
-        with pytest.raises(InvalidName, match="pointer"):
-            pointer_key(kind, **slot, grid=grid)
+        with pytest.raises(InvalidName, match=r"no grid|no pointer"):
+            SLOT.pointer(kind, grid)

@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.cycle import prepare_cycle
-from flows.parameters import Product
+from flows.settings import Product
 from zagg_catalog.releases import Release, find_release
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import Store, open_store
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def prefect_server():
     """A real Prefect server, in a process of its own; returns its API's address."""
-    with prefect_test_harness(server_startup_timeout=60):
+    with prefect_test_harness(server_startup_timeout=300):
         yield PREFECT_API_URL.value()
 
 

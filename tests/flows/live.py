@@ -24,7 +24,7 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.local import ROOT, LocalServer
+from flows.local_server import ROOT, LocalServer
 
 
 def wait_for[T](condition: Callable[[], T], seconds: float = 60, every: float = 0.2) -> T:

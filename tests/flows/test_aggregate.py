@@ -9,9 +9,9 @@ import yaml
 from prefect.artifacts import Artifact
 
 from flows import aggregate as module
-from flows import handover
+from flows import events
 from flows.aggregate import aggregate
-from flows.parameters import Product
+from flows.settings import Product
 from tests.aggregation.desk import Desk, alter
 from tests.flows.conftest import Team
 from zagg_catalog.aggregation import run as pick
@@ -65,11 +65,11 @@ def desk(real, monkeypatch) -> Aggregator:
 @pytest.fixture(scope="module")
 def announced(make_team):
     """What ``prepare-cycle`` announces; not to be changed."""
-    events = []
+    sent = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(handover, "emit_event", lambda name, **rest: events.append(rest))
+        patch.setattr(events, "emit_event", lambda name, **rest: sent.append(rest))
         make_team().run(regions=["greenland"])
-    return events[0]["payload"]
+    return sent[0]["payload"]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from flows.handover import EVENT
+from flows.events import RELEASE_PUBLISHED
 from tests.flows.live import LiveServer, wait_for
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.releases.pickups import read_pickup_histories
@@ -32,8 +32,8 @@ def test_a_published_release_is_picked_up_and_a_second_event_is_harmless(
         (run,) = wait_for(lambda: ended(prefect, 1))
         print(f"picked up {time.monotonic() - published:.1f} s after prepare-cycle ended")
         assert run.state.message == "Grids: 2 checked.", run.state.message
-        (event,) = prefect.events(EVENT)
-        prefect.emit(EVENT, event["resource"]["prefect.resource.id"], event["payload"])
+        (event,) = prefect.events(RELEASE_PUBLISHED)
+        prefect.emit(RELEASE_PUBLISHED, event["resource"]["prefect.resource.id"], event["payload"])
         again = wait_for(lambda: ended(prefect, 2))[1]
         assert again.state.message == "Grids: 2 already.", again.state.message
     found = read_pickup_histories(open_store(store), SLOT)

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from prefect.artifacts import Artifact
 
-from flows import handover, tasks
+from flows import events, tasks
 from flows.settings import flow_settings
 from tests.flows.conftest import Team
 from tests.store import servers
@@ -238,11 +238,11 @@ def test_the_store_may_be_on_s3(prefect_server, registry_folder, stac, monkeypat
 
 
 def test_one_event_says_that_a_release_is_out(team, monkeypatch):
-    events = []
-    monkeypatch.setattr(handover, "emit_event", lambda name, **rest: events.append((name, rest)))
+    sent = []
+    monkeypatch.setattr(events, "emit_event", lambda name, **rest: sent.append((name, rest)))
     team.run(regions=["greenland"])
     team.run(regions=["greenland"])
-    ((name, event),) = events
+    ((name, event),) = sent
     assert name == "zagg-catalog.release.published"
     assert event["resource"]["prefect.resource.id"].endswith("atl06-007-greenland-c22")
     assert event["payload"]["release"] == team.release("greenland").digest
@@ -255,12 +255,12 @@ def test_a_run_that_died_before_the_event_is_made_up_for(team, monkeypatch):
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(handover, "emit_event", dies)
+        patch.setattr(events, "emit_event", dies)
         assert team.run(regions=["greenland"]).is_failed()
-    events = []
-    monkeypatch.setattr(handover, "emit_event", lambda name, **rest: events.append(name))
+    sent = []
+    monkeypatch.setattr(events, "emit_event", lambda name, **rest: sent.append(name))
     assert team.run(regions=["greenland"]).message.endswith("nothing new.")
-    assert events == ["zagg-catalog.release.published"]
+    assert sent == ["zagg-catalog.release.published"]
 
 
 def wait_for(condition, seconds=60):
@@ -295,7 +295,7 @@ def test_a_killed_run_is_continued_to_the_same_release(team, prepared, stac, bui
 def _free_the_place():
     from prefect.client.orchestration import get_client
 
-    from flows.exclusive import limit_name
+    from flows.runtime import limit_name
 
     with get_client(sync_client=True) as client:
         client.delete_global_concurrency_limit_by_name(limit_name("ATL06_007", 22))

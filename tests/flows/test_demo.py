@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from flows.demo import main
-from flows.local import ROOT
+from flows.local_server import ROOT
 from tests.flows.live import wait_for
 from zagg_catalog.releases import verify
 from zagg_catalog.releases.read import list_releases

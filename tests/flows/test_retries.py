@@ -3,7 +3,7 @@
 import pytest
 from prefect import flow, task
 
-from flows.retries import can_heal, healing
+from flows.runtime import is_transient, with_retries
 from zagg_catalog.errors import (
     BadResponse,
     CorruptObject,
@@ -43,7 +43,7 @@ class KilledWorker(Exception):
     ],
 )
 def test_what_can_heal(error):
-    assert can_heal(error)
+    assert is_transient(error)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_can_heal(error):
     ],
 )
 def test_what_cannot(error):
-    assert not can_heal(error)
+    assert not is_transient(error)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_requests_of_a_real_server_that_fails(monkeypatch, fault, heals):
         with pytest.raises((RequestFailed, BadResponse)) as caught:
             CMRSource(root_url=server.root_url, transport=transport).fetch(QUERY)
         transport.close()
-    assert can_heal(caught.value) is heals
+    assert is_transient(caught.value) is heals
 
 
 def test_a_store_that_does_not_answer_heals_and_missing_rights_do_not(monkeypatch):
@@ -94,9 +94,9 @@ def test_a_store_that_does_not_answer_heals_and_missing_rights_do_not(monkeypatc
     )
     with pytest.raises(StoreUnavailable) as caught:
         open_store("s3://bucket/x", settings=settings).exists("a")
-    assert can_heal(caught.value)
+    assert is_transient(caught.value)
     refused = StoreUnavailable("Cannot read x: the server refused the credentials; check them.")
-    assert not can_heal(refused)
+    assert not is_transient(refused)
 
 
 @pytest.mark.parametrize(("error", "attempts"), [(TimeoutError, 3), (ValueError, 1)])
@@ -111,7 +111,7 @@ def test_a_task_is_retried_only_where_that_can_help(prefect_server, monkeypatch,
 
     @flow
     def once():
-        return healing(fails, 60).submit().result(raise_on_failure=False)
+        return with_retries(fails, 60).submit().result(raise_on_failure=False)
 
     assert isinstance(once(), error)
     assert len(calls) == attempts

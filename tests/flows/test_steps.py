@@ -7,8 +7,8 @@ import pytest
 
 from flows.fetch import fetch_catalog
 from flows.jobs import Job
-from flows.parameters import cycle_or_current
 from flows.results import Session, content_key
+from flows.settings import cycle_or_current
 from flows.shardmaps import build_shardmaps
 from zagg_catalog import Catalog
 from zagg_catalog.cycles import cycle_to_dates

@@ -7,8 +7,8 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 
-from flows import notices, watch
-from flows.exclusive import limit_name
+from flows import events, watch
+from flows.runtime import limit_name
 from flows.watch import report_overdue, watch_cycles
 from tests.flows.live import wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
@@ -32,14 +32,14 @@ def live():
 @pytest.fixture
 def said(monkeypatch):
     """Events that were emitted."""
-    events = []
+    sent = []
 
     def emit(event, resource, payload):
-        events.append((event, resource["prefect.resource.id"], payload))
+        sent.append((event, resource["prefect.resource.id"], payload))
 
     monkeypatch.setattr(watch, "emit_event", emit)
-    monkeypatch.setattr(notices, "emit_event", emit)
-    return events
+    monkeypatch.setattr(events, "emit_event", emit)
+    return sent
 
 
 class Watcher:
@@ -172,7 +172,7 @@ def test_changes_during_a_run_lead_to_exactly_one_more(watcher, said, prefect_se
     with concurrency(limit_name(PRODUCT, 22), occupy=1, lease_duration=60, strict=True):
         for thread in threads:
             thread.start()
-        wait_for(lambda: set(notices.waiting_notices(PRODUCT, 22)) == {"one", "two", "three"})
+        wait_for(lambda: set(events.waiting_notices(PRODUCT, 22)) == {"one", "two", "three"})
     for thread in threads:
         thread.join()
     said = sorted(state.message.partition(": ")[2] for state in states)

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from flows.automations import CYCLE, POOL, ensure_automations, ensure_pool
+from flows.automations import CYCLE, PICKUP, POOL, ensure_automations, ensure_pool
 from flows.chain import CATCH_UP, WATCH, Chain, timings
-from flows.handover import EVENT as PUBLISHED
-from flows.handover import PICKUP
-from flows.local import program
+from flows.events import RELEASE_PUBLISHED
+from flows.local_server import program
 from flows.sample import PRODUCT, REGIONS, write_registry
 from tests.flows.live import LiveServer, wait_for
 from tests.store import servers
@@ -195,7 +194,7 @@ class TestWithAWorker:
         prepared, aggregated = (
             len(ended(prefect, flow, 0)) for flow in ("prepare-cycle", "aggregate")
         )
-        for event in (prefect.events(AVAILABLE)[-1], *prefect.events(PUBLISHED)[-2:]):
+        for event in (prefect.events(AVAILABLE)[-1], *prefect.events(RELEASE_PUBLISHED)[-2:]):
             prefect.emit(event["event"], event["resource"]["prefect.resource.id"], event["payload"])
         again = ended(prefect, "prepare-cycle", prepared + 1)[prepared:]
         picked = ended(prefect, "aggregate", aggregated + 2)[aggregated:]
@@ -220,7 +219,7 @@ class TestServedFromOneProcess:
         with prefect.serve(environment), paused(prefect, PICKUP):
             wait_for(lambda: set(start.look().releases) == set(REGIONS), LONG)
             ended(prefect, "prepare-cycle", 0)
-            wait_for(lambda: len(prefect.events(PUBLISHED)) >= 2, LONG)
+            wait_for(lambda: len(prefect.events(RELEASE_PUBLISHED)) >= 2, LONG)
         # The releases are out; their events were heard by nobody, and the aggregator is down.
         prefect.stop()
         prefect.start()

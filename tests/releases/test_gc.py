@@ -70,7 +70,7 @@ def test_an_old_partial_release_goes_with_its_files_if_told_so(store, publish, f
     )
     assert [info.key for info in garbage.releases] == [part.key]
     assert {info.key for info in garbage.objects} == {file.key for file in part.record.files}
-    assert keys(store) == {*whole.written, whole.record.slot.pointer}
+    assert keys(store) == {*whole.written, whole.record.slot.pointer()}
     assert verify(store).clean
 
 
@@ -98,7 +98,7 @@ def test_a_damaged_record_or_pointer_stops_it(place, publish):
     with pytest.raises(CorruptObject):
         collect_garbage(store, delete=True, grace=NOW, clock=later(1))
     place.overwrite(done.key, content)
-    pointer = done.record.slot.pointer
+    pointer = done.record.slot.pointer()
     store.swap_pointer(pointer, b"{", store.read_pointer(pointer).token)
     with pytest.raises(InvalidRelease):
         collect_garbage(store, delete=True, grace=NOW, releases_after=NOW, clock=later(1))

@@ -136,7 +136,7 @@ def kill_and_look(place, files, step, tmp_path, grids):
     assert not set(again.written) & set(kept)
     after = {info.key: info.modified for info in store.list()}
     changed = {key for key, modified in kept.items() if after[key] != modified}
-    assert changed <= {again.record.slot.pointer}
+    assert changed <= {again.record.slot.pointer()}
     assert find_release(store, *inputs.SLOT).digest == again.digest
     assert verify(store).findings == []
 

@@ -32,7 +32,7 @@ def test_a_release_is_stored_and_latest_points_to_it(store, publish):
     done = publish("first")
     assert (done.moved, done.latest, done.unchanged) == (True, True, False)
     assert set(done.written) == {done.key, *(file.key for file in done.record.files)}
-    assert keys(store) == {*done.written, done.record.slot.pointer}
+    assert keys(store) == {*done.written, done.record.slot.pointer()}
     assert find_release(store, *inputs.SLOT).record == done.record
     assert verify(store).findings == []
 
@@ -165,8 +165,8 @@ def test_a_damaged_latest_release_does_not_stop_the_next_one(store, publish):
 
 def test_an_unreadable_pointer_is_replaced(store, publish):
     first = publish("first")
-    token = store.read_pointer(first.record.slot.pointer).token
-    store.swap_pointer(first.record.slot.pointer, b"rubbish", token)
+    token = store.read_pointer(first.record.slot.pointer()).token
+    store.swap_pointer(first.record.slot.pointer(), b"rubbish", token)
     again = publish("first")
     assert (again.moved, again.written) == (True, [])
     assert "not JSON" in again.contraction.problem

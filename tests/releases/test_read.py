@@ -102,7 +102,7 @@ def test_a_damaged_manifest_record_or_pointer_is_refused_by_name(place, publish,
             resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
         assert key in str(caught.value)
         place.overwrite(key, content)
-    pointer = done.record.slot.pointer
+    pointer = done.record.slot.pointer()
     store.swap_pointer(pointer, b"{", store.read_pointer(pointer).token)
     with pytest.raises(InvalidRelease, match=pointer):
         resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
@@ -113,7 +113,7 @@ def forge(store, done, change):
     """Store a record that was changed and is consistent in itself, and return its digest."""
     document = json.loads(done.record.to_bytes())
     change(document)
-    ref = store.put(done.record.slot.folder, canonical_json(document), ".json")
+    ref = store.put(done.record.slot.folder("releases"), canonical_json(document), ".json")
     return ref.digest
 
 

@@ -58,7 +58,7 @@ def stored(draw, folder, suffix):
 @st.composite
 def grids(draw, name, slot):
     signature = draw(signatures)
-    folder = slot.manifest_folder(name)
+    folder = slot.folder("shardmaps", name)
     status = draw(st.sampled_from(["complete", "partial", "failed"]))
     facts = {"error": draw(texts.filter(bool))}
     if status != "failed":
@@ -119,7 +119,7 @@ def records(draw):
     slot = ReleaseKey(draw(names), draw(names), draw(st.integers(1, 9999)))
     digest = draw(digests)
     catalog = CatalogRecord(
-        key=slot.catalog_key(digest),
+        key=slot.key("catalogs", digest),
         digest=digest,
         size=draw(counts),
         rows=draw(counts),
@@ -262,7 +262,7 @@ times = st.datetimes(
 def test_a_publication_comes_back_equal_and_in_utc(digest, when, who, before, ids):
     publication = Publication(
         digest=digest,
-        key=ReleaseKey("ATL06_007", "antarctica", 22).record_key(digest),
+        key=ReleaseKey("ATL06_007", "antarctica", 22).key("releases", digest),
         published_at=when,
         published_by=who,
         action="publish",

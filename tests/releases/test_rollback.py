@@ -22,9 +22,9 @@ def test_the_pointer_goes_back_and_says_so(store, publish):
 
 def test_going_back_to_where_it_is_writes_nothing(store, publish):
     done = publish("first")
-    before = store.read_pointer(done.record.slot.pointer).value
+    before = store.read_pointer(done.record.slot.pointer()).value
     assert rollback(store, *inputs.SLOT, done.digest) == done.publication
-    assert store.read_pointer(done.record.slot.pointer).value == before
+    assert store.read_pointer(done.record.slot.pointer()).value == before
 
 
 def test_a_release_that_is_not_there_is_refused(store, publish):

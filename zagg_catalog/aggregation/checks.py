@@ -181,7 +181,7 @@ def _superseded(
     if reference.release in (publication.digests if publication else ()):
         older = "was asked for" if pinned else "has superseded it"
         return f"{source} names release {theirs}; release {ours} {older}."
-    if not reference.named and store.exists(chosen.slot.record_key(reference.release)):
+    if not reference.named and store.exists(chosen.slot.key("releases", reference.release)):
         return f"{source} names release {theirs}, which never was the latest; {ours} is taken."
     raise PickupRefused(
         f"{source} names release {theirs} of {chosen.slot}, which neither is nor ever was the"

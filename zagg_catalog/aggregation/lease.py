@@ -64,12 +64,12 @@ class Place:
 
     def write(self, standing: PickupHistory, token: str | None) -> str:
         """Replace a standing, or raise `PointerConflict`."""
-        key = self.slot.pickup_pointer(self.grid)
+        key = self.slot.pointer("pickups", self.grid)
         return self.store.swap_pointer(key, standing.to_bytes(), token)
 
     def file(self, acknowledgement: Acknowledgement) -> PickupSummary:
         """Store an acknowledgement, and return what the pointer is to say of it."""
-        folder = self.slot.pickup_folder_of(self.grid)
+        folder = self.slot.folder("pickups", self.grid)
         ref = self.store.put(folder, acknowledgement.to_bytes(), ".json")
         entry = PickupSummary.of(acknowledgement, ref.key)
         cut = (entry.reason or "")[:REASON_LENGTH] or None

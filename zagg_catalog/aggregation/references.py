@@ -89,7 +89,7 @@ class Reference:
 
     def is_of(self, store: Store) -> bool:
         """Say whether it names a release in this store."""
-        return self.store in (store.url, store.uri(self.slot.record_key(self.release)))
+        return self.store in (store.url, store.uri(self.slot.key("releases", self.release)))
 
     def maps_equal(self, record: ReleaseRecord) -> bool:
         """Say whether a release has every map that is named, unchanged."""
@@ -235,7 +235,7 @@ class Announcement(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.record != self.slot.record_key(self.release):
+        if self.record != self.slot.key("releases", self.release):
             raise ValueError(f"record {self.record} is not that of release {self.release}")
         return self
 

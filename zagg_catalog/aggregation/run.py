@@ -35,7 +35,7 @@ from zagg_catalog.errors import (
 )
 from zagg_catalog.messages import SHORT, clean_text
 from zagg_catalog.registry import RegisteredGrid, Registry
-from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.pickups import (
     Acknowledgement,
     Outcome,
@@ -46,7 +46,7 @@ from zagg_catalog.releases.pickups import (
     read_pickup_histories,
 )
 from zagg_catalog.releases.publication import read_latest
-from zagg_catalog.releases.read import load_release, release_keys
+from zagg_catalog.releases.read import load_release
 from zagg_catalog.releases.record import GridRecord
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
@@ -429,9 +429,9 @@ def latest_slots(
     cycle: int | None = None,
 ) -> Iterator[ReleaseKey]:
     """Yield the slots that have a latest release, each part of the slot may be left open."""
-    for _, parts in release_keys(store, product, region, cycle):
+    for _, parts in list_keys(store, "releases", product, region, cycle):
         if parts.digest is None:
-            yield ReleaseKey(parts.product, parts.region, parts.cycle)
+            yield parts.slot
 
 
 def pending(store: Store, slot: ReleaseKey, order: PickupRequest, registry: Registry) -> Pending:

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from zagg_catalog.errors import InvalidName, InvalidOption, InvalidRelease
+from zagg_catalog.errors import InvalidOption, InvalidRelease
 from zagg_catalog.messages import Clock, utc_now
-from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.layout import Kind, ReleaseKey, list_keys
 from zagg_catalog.releases.pickups import PickupHistory, pickup_history_keys, read_pickup_history
-from zagg_catalog.releases.read import latest_of, load_release, release_keys
+from zagg_catalog.releases.read import latest_of, load_release
 from zagg_catalog.releases.record import ReleaseRecord
-from zagg_catalog.store import ObjectInfo, Store, folder_key, parse_key
-from zagg_catalog.store.keys import Kind
+from zagg_catalog.store import ObjectInfo, Store
 
 GRACE = timedelta(days=7)
 
@@ -133,7 +132,7 @@ def _old_releases(store: Store, limit: datetime) -> list[ObjectInfo]:
     return sorted(
         (
             info
-            for info, parts in release_keys(store)
+            for info, parts in list_keys(store, "releases")
             if parts.digest and info.key not in wanted and info.modified <= limit
         ),
         key=lambda info: info.key,
@@ -143,13 +142,13 @@ def _old_releases(store: Store, limit: datetime) -> list[ObjectInfo]:
 def _pointed(store: Store) -> set[str]:
     """Return the keys of the releases that pointers and their histories name."""
     keys: set[str] = set()
-    for _, parts in release_keys(store):
+    for _, parts in list_keys(store, "releases"):
         if parts.digest is None:
-            slot = ReleaseKey(parts.product, parts.region, parts.cycle)
-            publication = latest_of(store, slot).publication
-            keys.update(map(slot.record_key, publication.digests if publication else ()))
-    for slot, standing in _standings(store):
-        keys.update(map(slot.record_key, _needed(standing)))
+            publication = latest_of(store, parts.slot).publication
+            digests = publication.digests if publication else ()
+            keys.update(parts.slot.key("releases", digest) for digest in digests)
+    for slot, history in _histories(store):
+        keys.update(slot.key("releases", digest) for digest in _needed(history))
     return keys
 
 
@@ -161,33 +160,26 @@ def _needed(standing: PickupHistory) -> set[str]:
     return found | ({standing.claim.release} if standing.claim else set())
 
 
-def _standings(store: Store) -> Iterable[tuple[ReleaseKey, PickupHistory]]:
-    for slot, grid in pickup_history_keys(store, folder_key("pickups")):
+def _histories(store: Store) -> Iterable[tuple[ReleaseKey, PickupHistory]]:
+    for slot, grid in pickup_history_keys(store):
         yield slot, read_pickup_history(store, slot, grid)[0]
 
 
 def _references(store: Store, dropped: set[str]) -> set[str]:
     """Return the keys that records and pick-ups refer to, those of dropped ones excepted."""
     files = {file.key for record in _records(store, dropped) for file in record.files}
-    return files | {entry.key for _, standing in _standings(store) for entry in standing.entries}
+    return files | {entry.key for _, standing in _histories(store) for entry in standing.entries}
 
 
 def _records(store: Store, dropped: set[str]) -> Iterable[ReleaseRecord]:
-    for info, parts in release_keys(store):
+    for info, parts in list_keys(store, "releases"):
         if parts.digest and info.key not in dropped:
-            slot = ReleaseKey(parts.product, parts.region, parts.cycle)
-            yield load_release(store, slot, parts.digest).record
+            yield load_release(store, parts.slot, parts.digest).record
 
 
 def _objects(store: Store) -> list[ObjectInfo]:
     """Return the catalogs, manifests and acknowledgements of a store, by key."""
     found = []
     for kind in _KINDS:
-        for info in store.list(folder_key(kind)):
-            try:
-                parts = parse_key(info.key)
-            except InvalidName:
-                continue
-            if parts.digest is not None:
-                found.append(info)
+        found += [info for info, parts in list_keys(store, kind) if parts.digest is not None]
     return sorted(found, key=lambda info: info.key)

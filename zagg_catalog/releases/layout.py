@@ -1,15 +1,44 @@
-"""Slots: what a release is for, a product over a region in a cycle."""
+"""The layout of releases in a store, in hive style.
+
+Keys are::
+
+    catalogs/product=ATL06_007/region=antarctica/cycle=22/<digest>.parquet
+    shardmaps/product=…/region=…/cycle=22/grid=<name>/<digest>.parquet (or .json)
+    releases/product=…/region=…/cycle=22/<digest>.json and latest.json
+    pickups/product=…/region=…/cycle=22/grid=<name>/<digest>.json and latest.json
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from typing import Literal, cast, get_args
 
-from zagg_catalog.store import folder_key, object_key, parse_key, pointer_key
+from zagg_catalog.errors import InvalidName
+from zagg_catalog.store import ObjectInfo, Store
+from zagg_catalog.store.keys import check_digest, check_key, check_name, shown, split_name
+
+Kind = Literal["catalogs", "shardmaps", "releases", "pickups"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+POINTER_NAME = "latest.json"
+
+_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "catalogs": (".parquet",),
+    "shardmaps": (".parquet", ".json"),
+    "releases": (".json",),
+    "pickups": (".json",),
+}
+_PER_GRID = ("shardmaps", "pickups")
+_WITH_POINTER = ("releases", "pickups")
+_FIELDS = ("product", "region", "cycle", "grid")
+_CYCLE = re.compile(r"[1-9][0-9]{0,3}")
 
 
 @dataclass(frozen=True, order=True)
 class ReleaseKey:
-    """What releases replace each other for; each slot has one pointer to its latest release.
+    """Product, region and cycle of a release; each has one pointer to its latest release.
 
     Parameters
     ----------
@@ -18,7 +47,7 @@ class ReleaseKey:
     region : str
         Name of the region.
     cycle : int
-        Cycle number.
+        Cycle number, from 1 to 9999.
 
     Raises
     ------
@@ -31,79 +60,177 @@ class ReleaseKey:
     cycle: int
 
     def __post_init__(self) -> None:
-        folder_key("releases", product=self.product, region=self.region, cycle=self.cycle)
+        self.folder("releases")
 
     def __str__(self) -> str:
         return f"{self.product}, {self.region}, cycle {self.cycle}"
 
-    @classmethod
-    def of_key(cls, key: str) -> ReleaseKey:
-        """Return the slot that a key of the layout belongs to.
+    def folder(self, kind: Kind, grid: str | None = None) -> str:
+        """Return the folder of one kind of its objects; see `folder_key`."""
+        return folder_key(kind, self.product, self.region, self.cycle, grid)
+
+    def key(
+        self, kind: Kind, digest: str, suffix: str | None = None, grid: str | None = None
+    ) -> str:
+        """Return the key of one immutable object.
+
+        Parameters
+        ----------
+        kind : {"catalogs", "shardmaps", "releases", "pickups"}
+            First segment of the key.
+        digest : str
+            SHA-256 of the content in hex.
+        suffix : str, optional
+            End of the name, ``.parquet``; by default the usual one of the kind.
+        grid : str, optional
+            Name of the grid, for shard maps and pick-ups only.
 
         Raises
         ------
         InvalidName
-            If the key does not follow the layout.
+            If a part is not usable, or a grid is missing or does not belong.
         """
-        parts = parse_key(key)
-        return cls(parts.product, parts.region, parts.cycle)
+        folder = self._object_folder(kind, grid)
+        suffix = _SUFFIXES[kind][0] if suffix is None else suffix
+        if suffix not in _SUFFIXES[kind]:
+            allowed = " or ".join(_SUFFIXES[kind])
+            raise InvalidName(f"Suffix {shown(suffix)} is not one of {kind}: expected {allowed}.")
+        return f"{folder}/{check_digest(digest)}{suffix}"
+
+    def pointer(self, kind: Kind = "releases", grid: str | None = None) -> str:
+        """Return the key of a pointer: to the latest release, or to a grid's pick-up history.
+
+        Raises
+        ------
+        InvalidName
+            If the kind has no pointers, or a grid is missing or does not belong.
+        """
+        folder = self._object_folder(kind, grid)
+        if kind not in _WITH_POINTER:
+            raise InvalidName(f"{kind} have no pointer; only releases and pick-ups have one.")
+        return f"{folder}/{POINTER_NAME}"
+
+    def _object_folder(self, kind: Kind, grid: str | None) -> str:
+        folder = self.folder(kind, grid)
+        if grid is None and kind in _PER_GRID:
+            raise InvalidName(f"{kind} are stored per grid, and no grid was given; name one.")
+        return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyParts:
+    """The parts of a key of the layout."""
+
+    kind: Kind
+    slot: ReleaseKey
+    grid: str | None = None
+    digest: str | None  # None for a pointer
+    suffix: str
 
     @property
-    def folder(self) -> str:
-        """Key of the folder of its release records."""
-        return folder_key("releases", product=self.product, region=self.region, cycle=self.cycle)
+    def key(self) -> str:
+        """The key."""
+        if self.digest is None:
+            return self.slot.pointer(self.kind, self.grid)
+        return self.slot.key(self.kind, self.digest, self.suffix, self.grid)
 
-    @property
-    def pointer(self) -> str:
-        """Key of the pointer to its latest release."""
-        return pointer_key(product=self.product, region=self.region, cycle=self.cycle)
+    def matches(self, product: str | None, region: str | None, cycle: int | None) -> bool:
+        """Return whether it belongs to a product, region and cycle, each of which may be None."""
+        wanted = (product, region, cycle)
+        return all(
+            want in (None, has) for want, has in zip(wanted, astuple(self.slot), strict=True)
+        )
 
-    def record_key(self, digest: str) -> str:
-        """Return the key of a release record."""
-        return object_key(
-            "releases",
-            product=self.product,
-            region=self.region,
-            cycle=self.cycle,
+
+def folder_key(
+    kind: Kind,
+    product: str | None = None,
+    region: str | None = None,
+    cycle: int | None = None,
+    grid: str | None = None,
+) -> str:
+    """Return the folder of one kind of objects, as deep as its parts are given.
+
+    Parameters
+    ----------
+    kind : {"catalogs", "shardmaps", "releases", "pickups"}
+        First segment of the key.
+    product, region, cycle, grid : str, str, int, str
+        In this order; after the first that is None the others must be None. Only shard maps
+        and pick-ups have a grid.
+
+    Raises
+    ------
+    InvalidName
+        If a name is not usable, one is left out in the middle, or a grid does not belong.
+    """
+    if kind not in KINDS:
+        raise InvalidName(f"Kind {shown(kind)} is not one of {', '.join(KINDS)}.")
+    if grid is not None and kind not in _PER_GRID:
+        raise InvalidName(f"{kind} have no grid, and grid {shown(grid)} was given; leave it out.")
+    if cycle is not None and not _CYCLE.fullmatch(str(cycle)):
+        raise InvalidName(f"Cycle {shown(cycle)} is not a number from 1 to 9999.")
+    given = [product, region, None if cycle is None else str(cycle), grid]
+    depth = next((at for at, value in enumerate(given) if value is None), len(given))
+    if any(value is not None for value in given[depth:]):
+        raise InvalidName(f"A folder of {kind} needs a {_FIELDS[depth]} before what comes below.")
+    named = zip(_FIELDS, given[:depth], strict=False)
+    return "/".join([kind, *(f"{field}={check_name(str(v), field)}" for field, v in named)])
+
+
+def parse_key(key: str) -> KeyParts:
+    """Read a key of the layout: what `ReleaseKey.key` and `ReleaseKey.pointer` return.
+
+    Raises
+    ------
+    InvalidName
+        If the key is not exactly one that they would return.
+    """
+    segments = check_key(key).split("/")
+    try:
+        kind, *middle, name = segments
+        fields = dict(segment.partition("=")[::2] for segment in middle)
+        digest, suffix = split_name(name) or (None, ".json")
+        parts = KeyParts(
+            kind=cast(Kind, kind),
+            slot=ReleaseKey(fields["product"], fields["region"], int(fields["cycle"])),
+            grid=fields.get("grid"),
             digest=digest,
-            suffix=".json",
+            suffix=suffix,
         )
+        if parts.key == key:
+            return parts
+    except (KeyError, ValueError):
+        pass
+    raise InvalidName(f"Key {shown(key)} does not follow the layout of the store.")
 
-    @property
-    def catalog_folder(self) -> str:
-        """Key of the folder of its catalogs."""
-        return folder_key("catalogs", product=self.product, region=self.region, cycle=self.cycle)
 
-    def catalog_key(self, digest: str) -> str:
-        """Return the key of a catalog."""
-        return object_key(
-            "catalogs",
-            product=self.product,
-            region=self.region,
-            cycle=self.cycle,
-            digest=digest,
-            suffix=".parquet",
-        )
+def list_keys(
+    store: Store,
+    kind: Kind,
+    product: str | None = None,
+    region: str | None = None,
+    cycle: int | None = None,
+) -> Iterator[tuple[ObjectInfo, KeyParts]]:
+    """Yield the objects and pointers of one kind, with the parts of their keys.
 
-    def manifest_folder(self, grid: str) -> str:
-        """Return the key of the folder of a grid's manifests."""
-        return folder_key(
-            "shardmaps", product=self.product, region=self.region, cycle=self.cycle, grid=grid
-        )
-
-    @property
-    def pickup_folder(self) -> str:
-        """Key of the folder of what came of its pick-ups, a folder per grid."""
-        return folder_key("pickups", product=self.product, region=self.region, cycle=self.cycle)
-
-    def pickup_folder_of(self, grid: str) -> str:
-        """Return the key of the folder of a grid's acknowledgements."""
-        return folder_key(
-            "pickups", product=self.product, region=self.region, cycle=self.cycle, grid=grid
-        )
-
-    def pickup_pointer(self, grid: str) -> str:
-        """Return the key of the pointer that says how a grid's pick-ups stand."""
-        return pointer_key(
-            "pickups", product=self.product, region=self.region, cycle=self.cycle, grid=grid
-        )
+    Parameters
+    ----------
+    store : Store
+        Where to look.
+    kind : {"catalogs", "shardmaps", "releases", "pickups"}
+        First segment of the keys.
+    product, region, cycle : str, str, int
+        Only those; each may be None. Keys that do not follow the layout are left out; `verify`
+        reports them.
+    """
+    # Only the leading parts narrow the folder to list; the others are compared.
+    region_of_folder = region if product is not None else None
+    cycle_of_folder = cycle if region_of_folder is not None else None
+    for info in store.list(folder_key(kind, product, region_of_folder, cycle_of_folder)):
+        try:
+            parts = parse_key(info.key)
+        except InvalidName:
+            continue
+        if parts.matches(product, region, cycle):
+            yield info, parts

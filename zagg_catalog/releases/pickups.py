@@ -8,12 +8,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, JsonValue, NonNegativeInt
 
-from zagg_catalog.errors import InvalidName
 from zagg_catalog.jsonio import canonical_json, load_model
-from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.publication import Time
 from zagg_catalog.releases.record import Digest, Key, Name, Part, StoredFile
-from zagg_catalog.store import Store, parse_key
+from zagg_catalog.store import Store
 
 SCHEMA_VERSION: Final = 1
 NAMED = 1000
@@ -363,7 +362,7 @@ def read_pickup_history(
     InvalidRelease
         If the pointer says nothing readable.
     """
-    key = slot.pickup_pointer(grid)
+    key = slot.pointer("pickups", grid)
     pointer = store.read_pointer(key)
     if pointer is None:
         return PickupHistory(), None
@@ -378,16 +377,17 @@ def read_pickup_histories(store: Store, slot: ReleaseKey) -> dict[str, PickupHis
     InvalidRelease
         If a pointer says nothing readable.
     """
-    grids = {grid for one, grid in pickup_history_keys(store, slot.pickup_folder) if one == slot}
-    return {grid: read_pickup_history(store, slot, grid)[0] for grid in sorted(grids)}
+    found = pickup_history_keys(store, slot.product, slot.region, slot.cycle)
+    return {grid: read_pickup_history(store, slot, grid)[0] for _, grid in sorted(found)}
 
 
-def pickup_history_keys(store: Store, folder: str) -> Iterator[tuple[ReleaseKey, str]]:
-    """Yield the slot and grid of each pointer of pick-ups below a folder."""
-    for info in store.list(folder):
-        try:
-            parts = parse_key(info.key)
-        except InvalidName:
-            continue  # somebody else's file; verify reports it
+def pickup_history_keys(
+    store: Store,
+    product: str | None = None,
+    region: str | None = None,
+    cycle: int | None = None,
+) -> Iterator[tuple[ReleaseKey, str]]:
+    """Yield the release key and grid of each pick-up history; each part may be None."""
+    for _, parts in list_keys(store, "pickups", product, region, cycle):
         if parts.digest is None and parts.grid is not None:
-            yield ReleaseKey(parts.product, parts.region, parts.cycle), parts.grid
+            yield parts.slot, parts.grid

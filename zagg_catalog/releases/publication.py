@@ -196,13 +196,14 @@ class CurrentRelease:
 
 def read_latest(store: Store, slot: ReleaseKey) -> CurrentRelease:
     """Read a slot's pointer; one that says nothing readable is reported, not raised."""
-    pointer = store.read_pointer(slot.pointer)
+    key = slot.pointer()
+    pointer = store.read_pointer(key)
     if pointer is None:
         return CurrentRelease()
     try:
-        publication = load_publication(pointer.value, f"Pointer {slot.pointer}")
-        if publication.key != slot.record_key(publication.digest):
-            raise InvalidRelease(f"Pointer {slot.pointer} points to {publication.key}, elsewhere.")
+        publication = load_publication(pointer.value, f"Pointer {key}")
+        if publication.key != slot.key("releases", publication.digest):
+            raise InvalidRelease(f"Pointer {key} points to {publication.key}, elsewhere.")
     except InvalidRelease as error:
         return CurrentRelease(token=pointer.token, problem=str(error))
     return CurrentRelease(publication=publication, token=pointer.token)
@@ -263,7 +264,7 @@ def move_latest(
     before, transfer = latest.publication, occasion.transfer
     publication = Publication(
         digest=record.digest,
-        key=record.slot.record_key(record.digest),
+        key=record.slot.key("releases", record.digest),
         published_at=occasion.clock(),
         published_by=occasion.published_by or user_at_host(),
         action=action,
@@ -273,5 +274,5 @@ def move_latest(
         transfer=transfer,
         history=before.next_history() if before else (),
     )
-    store.swap_pointer(record.slot.pointer, publication.to_bytes(), latest.token)
+    store.swap_pointer(record.slot.pointer(), publication.to_bytes(), latest.token)
     return publication

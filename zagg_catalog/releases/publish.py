@@ -151,7 +151,7 @@ def publish(
     latest = read_latest(store, slot)
     with StagedUpload(store) as filing:
         record = _record(filing, slot, facts, Path(catalog), maps, json_manifests)
-        filing.store_all(slot.record_key(record.digest), record.to_bytes())
+        filing.store_all(slot.key("releases", record.digest), record.to_bytes())
         written = filing.written
     shrunk = contraction(store, latest, record, facts.ids)
     moved = latest.digest != record.digest and (record.status == "complete" or partial_latest)
@@ -160,7 +160,7 @@ def publish(
         moved, latest = _move(store, latest, record, shrunk, occasion)
     return Published(
         record=record,
-        key=slot.record_key(record.digest),
+        key=slot.key("releases", record.digest),
         digest=record.digest,
         moved=moved,
         latest=latest.digest == record.digest,
@@ -210,7 +210,7 @@ def _record(
 ) -> ReleaseRecord:
     """Stage the catalog and the manifests, and return the record of them."""
     try:
-        staged = filing.stage(slot.catalog_folder, path)
+        staged = filing.stage(slot.folder("catalogs"), path)
         if staged.digest != facts.digest:
             raise InvalidCatalog(f"{path} changed while it was being published; publish it again.")
         catalog = CatalogRecord(**dict(staged), rows=facts.rows, complete=facts.complete)
@@ -241,7 +241,7 @@ def _manifest(
     """Write the manifests of a map and stage them; None if it failed."""
     if build.shard_map is None:
         return None
-    folder = slot.manifest_folder(build.name)
+    folder = slot.folder("shardmaps", build.name)
     parquet, document = filing.scratch(".parquet"), filing.scratch(".json")
     build.shard_map.to_parquet(parquet)
     if json_manifests:

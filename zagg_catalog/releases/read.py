@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +10,12 @@ from tempfile import TemporaryDirectory
 from zagg_catalog.errors import InvalidName, InvalidRelease, ObjectMissing, StoreError
 from zagg_catalog.files import digest_file, rename_synced, temporary_beside, write_synced
 from zagg_catalog.jsonio import as_json, canonical_digest
-from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.pickups import PickupHistory, read_pickup_histories
 from zagg_catalog.releases.publication import CurrentRelease, Publication, read_latest
 from zagg_catalog.releases.record import GridRecord, ManifestFiles, ReleaseRecord, load_record
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.store import KeyParts, ObjectInfo, Store, folder_key, parse_key
+from zagg_catalog.store import ObjectInfo, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +104,7 @@ def load_release(store: Store, slot: ReleaseKey, digest: str) -> Release:
     InvalidRelease
         If it is not a release record of that slot.
     """
-    key = slot.record_key(digest)
+    key = slot.key("releases", digest)
     record = load_record(store.get(key), f"Release record {key}")
     if record.slot != slot:
         raise InvalidRelease(f"Release record {key} is of {record.slot}, and lies elsewhere.")
@@ -204,36 +203,15 @@ def list_releases(
     latest: dict[ReleaseKey, CurrentRelease] = {}
     standings: dict[ReleaseKey, dict[str, PickupHistory]] = {}
     found = []
-    for info, parts in release_keys(store, product, region, cycle):
+    for info, parts in list_keys(store, "releases", product, region, cycle):
         if parts.digest is None:
             continue
-        slot = ReleaseKey(parts.product, parts.region, parts.cycle)
+        slot = parts.slot
         if slot not in latest:
             latest[slot], standings[slot] = read_latest(store, slot), _standings(store, slot)
         one = _listed(store, slot, parts.digest, info, latest[slot])
         found.append(replace(one, standings=standings[slot]))
     return sorted(found, key=lambda one: (one.slot, one.stored, one.digest))
-
-
-def release_keys(
-    store: Store,
-    product: str | None = None,
-    region: str | None = None,
-    cycle: int | None = None,
-) -> Iterator[tuple[ObjectInfo, KeyParts]]:
-    """Yield the records and pointers of a store, each part of the slot may be left open."""
-    deep = {"product": product, "region": region, "cycle": cycle}
-    if product is None:
-        deep = {}
-    elif region is None:
-        deep = {"product": product}
-    for info in store.list(folder_key("releases", **deep)):  # type: ignore[arg-type]
-        try:
-            parts = parse_key(info.key)
-        except InvalidName:
-            continue  # somebody else's file; verify reports it
-        if region in (None, parts.region) and cycle in (None, parts.cycle):
-            yield info, parts
 
 
 def _standings(store: Store, slot: ReleaseKey) -> dict[str, PickupHistory]:
@@ -270,7 +248,7 @@ def _whole(store: Store, slot: ReleaseKey, digest: str) -> str:
         return digest
     found = [
         parts.digest
-        for _, parts in release_keys(store, slot.product, slot.region, slot.cycle)
+        for _, parts in list_keys(store, "releases", slot.product, slot.region, slot.cycle)
         if parts.digest and digest and parts.digest.startswith(digest)
     ]
     if len(found) > 1:

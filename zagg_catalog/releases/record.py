@@ -218,10 +218,10 @@ class ReleaseRecord(Part):
             raise ValueError("grids must be sorted by name, each there once")
         if self.status != status_of(self.catalog, self.grids):
             raise ValueError(f"status {self.status} is not what catalog and grids say")
-        if self.catalog.key != self.slot.catalog_key(self.catalog.digest):
+        if self.catalog.key != self.slot.key("catalogs", self.catalog.digest):
             raise ValueError(f"catalog {self.catalog.key} belongs to another release")
         for grid in self.grids:
-            folder = self.slot.manifest_folder(grid.name)
+            folder = self.slot.folder("shardmaps", grid.name)
             for file in manifests_of(grid):
                 if file.key.rpartition("/")[0] != folder:
                     raise ValueError(f"manifest {file.key} belongs to another grid or release")

@@ -16,15 +16,14 @@ from zagg_catalog.errors import (
     StoreUnavailable,
 )
 from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
-from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.layout import KINDS, ReleaseKey, folder_key, list_keys, parse_key
 from zagg_catalog.releases.pickups import load_acknowledgement, read_pickup_history
 from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.publish import missing_ids
-from zagg_catalog.releases.read import Release, load_release, map_problems, release_keys
+from zagg_catalog.releases.read import Release, load_release, map_problems
 from zagg_catalog.releases.record import SCHEMA_VERSION, GridRecord, StoredFile
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.store import Store, folder_key, parse_key
-from zagg_catalog.store.keys import Kind
+from zagg_catalog.store import Store
 
 
 @dataclass(frozen=True, order=True)
@@ -93,11 +92,10 @@ def verify(
     """
     check = _Check(store)
     slots: set[ReleaseKey] = set()
-    for _, parts in release_keys(store, product, region, cycle):
-        slot = ReleaseKey(parts.product, parts.region, parts.cycle)
-        slots.add(slot)
+    for _, parts in list_keys(store, "releases", product, region, cycle):
+        slots.add(parts.slot)
         if parts.digest is not None:
-            check.release(slot, parts.digest)
+            check.release(parts.slot, parts.digest)
     for slot in sorted(slots):
         check.pointer(slot)
     check.rest(product, region, cycle)
@@ -128,7 +126,7 @@ class _Check:
 
     def release(self, slot: ReleaseKey, digest: str) -> None:
         """Check a record and what it refers to."""
-        key = slot.record_key(digest)
+        key = slot.key("releases", digest)
         self.releases.add(key)
         try:
             record = load_release(self.store, slot, digest).record
@@ -155,16 +153,15 @@ class _Check:
         """Check that a pointer, and its history, name releases that exist."""
         latest = read_latest(self.store, slot)
         if latest.problem:
-            self._found(slot.pointer, latest.problem)
+            self._found(slot.pointer(), latest.problem)
         for digest in latest.publication.digests if latest.publication else ():
-            key = slot.record_key(digest)
+            key = slot.key("releases", digest)
             if key not in self.releases and not self.store.exists(key):
-                self._found(slot.pointer, f"It refers to release {key}, which is not there.")
+                self._found(slot.pointer(), f"It refers to release {key}, which is not there.")
 
     def rest(self, product: str | None, region: str | None, cycle: int | None) -> None:
         """Check the digests of what no release refers to, and the layout."""
-        kinds: tuple[Kind, ...] = ("catalogs", "shardmaps", "releases", "pickups")
-        for kind in kinds:
+        for kind in KINDS:
             for info in self.store.list(folder_key(kind)):
                 try:
                     parts = parse_key(info.key)
@@ -172,12 +169,10 @@ class _Check:
                     if (product, region, cycle) == (None, None, None):
                         self._found(info.key, str(error))
                     continue
-                wanted = ((product, parts.product), (region, parts.region), (cycle, parts.cycle))
-                if any(want not in (None, has) for want, has in wanted):
+                if not parts.matches(product, region, cycle):
                     continue
-                slot = ReleaseKey(parts.product, parts.region, parts.cycle)
                 if kind == "pickups":
-                    self._pickup(info.key, slot, str(parts.grid), parts.digest)
+                    self._pickup(info.key, parts.slot, str(parts.grid), parts.digest)
                 elif parts.digest is not None and kind != "releases":
                     self._loose(info.key)
 

@@ -5,20 +5,11 @@ whose content changes, by compare-and-swap.
 """
 
 from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, UnsafeStoreWarning
-from zagg_catalog.store.keys import (
-    KeyParts,
-    check_key,
-    check_name,
-    folder_key,
-    object_key,
-    parse_key,
-    pointer_key,
-)
+from zagg_catalog.store.keys import check_key, check_name
 from zagg_catalog.store.local import LocalStore
 from zagg_catalog.store.open import open_store
 
 __all__ = [
-    "KeyParts",
     "LocalStore",
     "ObjectInfo",
     "ObjectRef",
@@ -27,9 +18,5 @@ __all__ = [
     "UnsafeStoreWarning",
     "check_key",
     "check_name",
-    "folder_key",
-    "object_key",
     "open_store",
-    "parse_key",
-    "pointer_key",
 ]

@@ -111,7 +111,7 @@ class Store(ABC):
         Parameters
         ----------
         folder : str
-            Key of the folder, as from `folder_key`.
+            Key of the folder.
         source : bytes or path
             The content; a file is streamed.
         suffix : str

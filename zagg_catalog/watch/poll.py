@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zagg_catalog.cycles import CYCLE_LENGTH, KNOWN_GAPS, REGIONS, TRACKS, cycle_of, cycle_to_dates
 from zagg_catalog.errors import BadResponse
 from zagg_catalog.registry.schema import WatchRules
-from zagg_catalog.releases.read import release_keys
+from zagg_catalog.releases.layout import list_keys
 from zagg_catalog.sources.probe import Probe
 from zagg_catalog.store import Store
 from zagg_catalog.watch.answers import read_answer
@@ -158,7 +158,9 @@ def _reason(
 
 
 def _released(store: Store, product: str, cycle: int) -> bool:
-    return any(parts.digest is None for _, parts in release_keys(store, product, None, cycle))
+    return any(
+        parts.digest is None for _, parts in list_keys(store, "releases", product, None, cycle)
+    )
 
 
 def _told(cursor: Cursor, cycle: int) -> datetime:

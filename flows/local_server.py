@@ -1,4 +1,4 @@
-"""A Prefect server of one's own on this machine, with processes beside it; all end together."""
+"""A Prefect server on this machine, with processes beside it; all end together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notices and runs: what a run of ``prepare-cycle`` answers, and which ones it makes needless."""
+"""Events that flows emit, and which runs have processed the watch's events."""
 
 from __future__ import annotations
 
@@ -15,16 +15,41 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
+from flows.jobs import Job
+from zagg_catalog.aggregation.references import announce
 from zagg_catalog.errors import InvalidCursor
+from zagg_catalog.releases import Published
 from zagg_catalog.store import Store
 from zagg_catalog.watch.answers import EventClaim, read_answer
 from zagg_catalog.watch.events import PREPARED, cycle_resource, split_product
 
+RELEASE_PUBLISHED = "zagg-catalog.release.published"
+RELEASE = "zagg-catalog.release"
 FLOW = "prepare-cycle"
 _NOT_ENDED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
 
-def is_answered(store: Store, product: str, cycle: int, notice: str | None) -> bool:
+def announce_release(job: Job, published: Published) -> None:
+    """Emit the one event that says that a release is out.
+
+    Parameters
+    ----------
+    job : Job
+        What it is for.
+    published : Published
+        The release.
+    """
+    emit_event(
+        RELEASE_PUBLISHED,
+        resource={
+            "prefect.resource.id": f"{RELEASE}.{job.name}",
+            "prefect.resource.name": str(job.slot),
+        },
+        payload=announce(job.open_store().url, published).model_dump(mode="json"),
+    )
+
+
+def is_processed(store: Store, product: str, cycle: int, notice: str | None) -> bool:
     """Say whether a run before this one covers the notice that this one was started for."""
     return notice is not None and read_answer(store, product, cycle).covers(product, cycle, notice)
 
@@ -44,7 +69,7 @@ def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> Even
         return EventClaim(store=store, product=product, cycle=cycle, others=tuple(notices))
 
 
-def settle(claim: EventClaim) -> None:
+def mark_processed(claim: EventClaim) -> None:
     """Record that a run which ended well answers its claim, and say so."""
     claim.answer(str(flow_run.name or flow_run.id or "a run"))
     name, version = split_product(claim.product)

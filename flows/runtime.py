@@ -1,0 +1,195 @@
+"""How tasks and flows run: retries, task runners, cancellation, one run of a cycle at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prefect import Task, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError, TerminationSignal
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+
+from flows.settings import flow_settings
+from zagg_catalog.errors import (
+    BadResponse,
+    IncompleteHarvest,
+    InvalidOption,
+    PointerConflict,
+    RequestFailed,
+    StoreUnavailable,
+)
+
+# A killed worker of Dask; named, because Dask need not be installed.
+_KILLED = {"KilledWorker", "CommClosedError", "WorkerStartTimeoutError"}
+_NETWORK = (ConnectionError, TimeoutError)
+
+
+def _not_about_threads(record: logging.LogRecord) -> bool:
+    """Drop what Prefect says before each task with a time limit; docs/operations.md says it."""
+    return "Timeouts in worker threads cannot interrupt" not in record.getMessage()
+
+
+logging.getLogger("prefect.task_runs").addFilter(_not_about_threads)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether the same call may succeed later.
+
+    Parameters
+    ----------
+    error : BaseException
+        What a task ended with.
+
+    Returns
+    -------
+    bool
+        True for the network, throttling, a killed worker, data that was still arriving, and a
+        pointer that another run moved; False for bad configs, bad data, missing rights and bugs.
+    """
+    if isinstance(error, (BadResponse, IncompleteHarvest, PointerConflict, *_NETWORK)):
+        return True
+    if isinstance(error, RequestFailed):
+        return not error.final
+    if isinstance(error, StoreUnavailable):
+        return error.transient
+    return type(error).__name__ in _KILLED
+
+
+async def _heals(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Tell Prefect whether to retry."""
+    try:
+        await state.result()
+    except Exception as error:  # noqa: BLE001  (whatever it is, it is judged)
+        return is_transient(error)
+    return False
+
+
+def with_retries[**P, R](task: Task[P, R], timeout: float, **options: Any) -> Task[P, R]:
+    """Return a task that is retried where that can help, and ends in time.
+
+    Parameters
+    ----------
+    task : Task
+        What to run; it may run more than once.
+    timeout : float
+        Seconds for each attempt.
+    options
+        Further options of the task.
+    """
+    settings = flow_settings()
+    return task.with_options(
+        retries=settings.retries,
+        retry_delay_seconds=exponential_backoff(settings.retry_delay),
+        retry_jitter_factor=1.0,
+        retry_condition_fn=_heals,
+        timeout_seconds=timeout,
+        **options,
+    )
+
+
+def task_runner() -> TaskRunner[Any]:
+    """Return threads, or Dask workers: on this machine or behind a scheduler's address.
+
+    Raises
+    ------
+    InvalidOption
+        If Dask was asked for and is not installed.
+    """
+    settings = flow_settings()
+    if settings.task_runner == "threads":
+        return ThreadPoolTaskRunner(max_workers=settings.workers)
+    try:
+        from prefect_dask.task_runners import (  # type: ignore[import-not-found,unused-ignore]
+            DaskTaskRunner,
+        )
+    except ImportError:
+        raise InvalidOption(
+            "ZAGG_CATALOG_FLOW_TASK_RUNNER is dask, and prefect-dask is not installed; install"
+            " zagg-catalog[dask], or set it to threads."
+        ) from None
+    options: dict[str, Any] = {"address": settings.dask_address}
+    if settings.dask_address is None:
+        # One thread each: a worker that is killed takes one task with it.
+        cluster = {"n_workers": settings.workers, "threads_per_worker": 1}
+        options = {"cluster_kwargs": cluster}
+    runner: TaskRunner[Any] = DaskTaskRunner(**options)
+    return runner
+
+
+# Time to give back what is held and to report, before threads that are still at it are left.
+GRACE_SECONDS = 3.0
+TERMINATED = 143
+
+_stop = threading.Event()
+
+
+class RunCancelled(Exception):
+    """Raised in a task whose run was told to end."""
+
+
+def check_cancelled() -> None:
+    """Raise `RunCancelled` if the run was told to end; called between two pages."""
+    if _stop.is_set():
+        raise RunCancelled("The run was told to end.")
+
+
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """Let the threads of a flow know when it is interrupted or terminated.
+
+    A terminated process ends after `GRACE_SECONDS` at the latest, since a thread cannot be
+    interrupted and would keep it alive. Whatever is written is written whole or not at all.
+    """
+    _stop.clear()
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            _stop.set()
+        if isinstance(error, TerminationSignal):
+            leave = threading.Timer(GRACE_SECONDS, os._exit, (TERMINATED,))
+            leave.daemon = True
+            leave.start()
+        raise
+
+
+def limit_name(product: str, cycle: int) -> str:
+    """Return the name of the limit that the runs of a cycle share."""
+    return f"zagg-catalog-{product.lower().replace('_', '-')}-c{cycle}"
+
+
+@contextmanager
+def one_run_of(product: str, cycle: int) -> Iterator[None]:
+    """Wait until no other run on this Prefect server prepares the cycle, then hold it.
+
+    A run that was killed holds it until its lease ends (``ZAGG_CATALOG_FLOW_LEASE``).
+    """
+    name = limit_name(product, cycle)
+    if _taken(name):
+        get_run_logger().info(
+            "Another run prepares %s, cycle %d, or died a moment ago: waiting for its place.",
+            product,
+            cycle,
+        )
+    with concurrency(name, occupy=1, lease_duration=flow_settings().lease, strict=True):
+        yield
+
+
+def _taken(name: str) -> bool:
+    """Create a limit unless it is there, and say whether a run holds it."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.upsert_global_concurrency_limit_by_name(name, 1)
+        except (ObjectAlreadyExists, PrefectHTTPStatusError) as error:
+            # Two runs that start together may both find none, and one of them creates it.
+            if isinstance(error, PrefectHTTPStatusError) and error.response.status_code != 409:
+                raise
+        return client.read_global_concurrency_limit_by_name(name).active_slots > 0
