@@ -79,18 +79,9 @@ class CmrSearch(BoxSearch):
 
 
 def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list[BoxSearch]:
-    """Return the search of a query's box.
+    """Return the search of a query's box, with at most 2,000 granules on a page.
 
-    Parameters
-    ----------
-    root : str
-        ``https://cmr.earthdata.nasa.gov/search``.
-    query : Query
-        What, when, where.
-    provider : str
-        Whose granules; the same short name may be listed by another provider, too.
-    page_size : int
-        Granules on a page, at most 2,000.
+    The provider is always named, because another one may list the same short name.
     """
     granules = {
         "short_name": query.short_name,
@@ -146,7 +137,7 @@ def name_pattern(query: Query) -> str | None:
 
 
 def _feature(item: Any, request: ApiRequest) -> Any:
-    """Return a UMM-G record as the STAC item that CMR-STAC makes of it; odd ones as they are."""
+    """Return a UMM-G record as the STAC item that CMR-STAC makes of it."""
     umm = item.get("umm") if isinstance(item, dict) else None
     if not isinstance(umm, dict):
         return "no UMM-G record"

@@ -103,7 +103,7 @@ def harvest(
     connections : int, optional
         Threads that read slices of a large search; by default no search is sliced.
     progress : Progress, optional
-        Is told of each page.
+        Counts the granules of each page.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
 def _of_cycle(
     ids: pa.Array, names: pa.Table, quarantined: dict[str, Quarantined], cycle: int
 ) -> tuple[pa.Array, dict[str, Quarantined], int]:
-    """Say what carries a cycle, and keep what is quarantined unless it carries another one."""
+    """Return which ids carry a cycle, and the quarantined items but those of another one."""
     carries, readable = in_cycle(ids, cycle, names)
     reason = f"its name does not say whether it belongs to cycle {cycle}"
     unreadable = ids.filter(pc.invert(readable)).to_pylist()

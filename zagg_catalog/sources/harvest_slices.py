@@ -54,7 +54,7 @@ class SlicedFetch:
     spool : Spool
         Stores the rows, and may hold slices of an earlier fetch.
     progress : Progress
-        Is told of each page.
+        Counts the granules of each page.
     search : BoxSearch
         The search.
     first : Page
@@ -274,7 +274,7 @@ class SliceScheduler:
             return None
 
     def done(self) -> None:
-        """Say that a slice is read, or given back."""
+        """Count a slice as read, or as given back."""
         with self._changed:
             self._active -= 1
             self._changed.notify_all()
@@ -286,13 +286,13 @@ class SliceScheduler:
             self._changed.notify_all()
 
     def counted(self, count: int | None) -> None:
-        """Take the count of the whole that was asked for."""
+        """Note the count of the whole that was asked for."""
         with self._changed:
             if self._asked:
                 self._count = count
 
     def forget_count(self) -> None:
-        """Say that something is read again or anew, so that a count from before is too old."""
+        """Drop the count of the whole: something is read again or anew."""
         self._asked, self._count = False, None
 
     @property

@@ -106,7 +106,7 @@ def _shapes(features: Sequence[Any]) -> list[pa.Array]:
     ends = np.cumsum(counts)
     _require(np.isfinite(xy).all() and (xy[ends - 1] == xy[ends - counts]).all())
     rings = shapely.linearrings(xy, indices=np.repeat(np.arange(len(counts)), counts))
-    wkb = pa.array(shapely.to_wkb(shapely.polygons(rings)), pa.binary())
+    wkb = pa.array(shapely.to_wkb(shapely.polygons(rings)).tolist(), pa.binary())
     boxes = [feature["bbox"] for feature in features]
     _require(all(len(box) == 4 for box in boxes))
     sides = np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)

@@ -116,7 +116,7 @@ def text_or_none(value: Any) -> str | None:
 
 
 def _scheme(href: str) -> str:
-    """Return the scheme of an href in small letters, empty where there is none."""
+    """Return the scheme of an href in lower case, empty if it has none."""
     return href.partition(":")[0].lower() if ":" in href else ""
 
 
@@ -326,13 +326,7 @@ def read_items(
 
 
 def screened(table: pa.Table) -> ItemRows:
-    """Set aside the rows whose footprint cannot be used.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        Columns of `catalog_schema`; every ``geometry`` is a polygon's WKB.
-    """
+    """Set aside the rows whose footprint cannot be used; each geometry is a polygon's WKB."""
     problems = read_footprints(column_values(table, "geometry")).problems
     if not problems:
         return ItemRows(table, [])
@@ -345,18 +339,7 @@ def screened(table: pa.Table) -> ItemRows:
 
 
 def align_assets(tables: Iterable[pa.Table]) -> pa.Table:
-    """Join pages whose ``assets`` have different fields.
-
-    Parameters
-    ----------
-    tables : iterable of pyarrow.Table
-        As `read_items` returns them; at least one.
-
-    Returns
-    -------
-    pyarrow.Table
-        All rows, in order; every asset name of any page, null where an item has none.
-    """
+    """Return the rows of one or more tables, with the asset names of all; others are null."""
     tables = list(tables)
     names = ordered_assets(f.name for table in tables for f in table.schema.field("assets").type)
     return pa.concat_tables([with_assets(table, names) for table in tables])
@@ -407,9 +390,9 @@ def _nameless(feature: Any) -> str:
 
 
 def _problem(item: Item, collection: str, assets: Assets) -> str | None:
-    said = item.get("collection")
-    if said is not None and said != collection:
-        return f"it belongs to collection {text_or_none(said)!r}, not {collection!r}"
+    found = item.get("collection")
+    if found is not None and found != collection:
+        return f"it belongs to collection {text_or_none(found)!r}, not {collection!r}"
     if not ("data" in assets or "data_s3" in assets):
         return "it has no data asset: role data and an href ending in .h5"
     return None

@@ -106,7 +106,7 @@ def _joined(
     reports: list[HarvestReport], tables: list[pa.Table], gone: list[Superseded], kept: int
 ) -> HarvestReport:
     """Return one report of several; `gone` are granules superseded in another slice."""
-    aside = [_told_apart(report.quarantined, n) for n, report in enumerate(reports, 1)]
+    aside = [_with_slice(report.quarantined, n) for n, report in enumerate(reports, 1)]
     known = [
         {
             *table["id"].to_pylist(),
@@ -131,7 +131,7 @@ def _joined(
     )
 
 
-def _told_apart(entries: Sequence[Quarantined], number: int) -> list[Quarantined]:
+def _with_slice(entries: Sequence[Quarantined], number: int) -> list[Quarantined]:
     """Return entries where items without an id, named by their page, also name their slice."""
     return [
         Quarantined(id=f"slice {number} {entry.id}", reason=entry.reason)

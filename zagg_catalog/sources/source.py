@@ -63,13 +63,13 @@ class CMRSource:
     api : {"stac", "cmr"}, optional
         Which of the two is asked. Default: the setting ``ZAGG_CATALOG_API``, stac.
     transport : Transport, optional
-        To be used, and not closed, instead of new ones per fetch; then one page is read after
-        the other.
+        Used instead of a new one per fetch, and not closed; then one page is read after the
+        other.
 
     Attributes
     ----------
     last_report : HarvestReport or None
-        Of the last fetch that succeeded, with its transfer figures.
+        Report of the last fetch that succeeded, with its transfer figures.
 
     Raises
     ------
@@ -129,14 +129,14 @@ class CMRSource:
             Page size hint; servers clamp it, and so is what they refuse (CMR-STAC over 5000,
             CMR over 2000).
         partial : bool
-            Return what came, too, where the count harvested is not the one declared;
+            Return the granules received also if their count is not the one declared;
             ``Catalog.complete`` is False then. A request that fails still raises.
         progress : bool or callable, optional
             Bar on standard error; by default on a terminal only. A callable is called with the
             granules so far and the count declared, or None.
         checkpoint : str or Path, optional
-            Folder that keeps finished slices of a large fetch until it succeeds. A fetch that
-            was killed continues from it within six hours, and gives what it would have given.
+            Folder for finished slices of a large fetch, until it succeeds. A fetch that was killed
+            continues from it within six hours, and returns the same catalog.
 
         Returns
         -------
@@ -154,7 +154,7 @@ class CMRSource:
         RequestFailed, BadResponse, PagingError
             If the API cannot be read.
         InvalidQuery
-            If the limit is not a positive number, or the checkpoint no folder.
+            If the limit is not a positive number, or the checkpoint is not a folder.
         """
         with self._harvest(
             query,

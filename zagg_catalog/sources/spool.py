@@ -36,8 +36,9 @@ MOST_HOURS = 6.0
 DECODED_ITEMS = 300
 # Rows of one file.
 BATCH_ROWS = 4_000
-# Pieces of work that may wait for the decoding thread; then reading waits for it.
-WAITING = 4
+# Batches that the decoding thread may have before it; then reading waits for it. Few, because
+# Python's garbage collector looks through all parsed items that wait.
+WAITING = 2
 
 Pages = list[tuple[str, Sequence[Any]]]
 

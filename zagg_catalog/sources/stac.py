@@ -66,18 +66,7 @@ def stac_searches(
 ) -> list[BoxSearch]:
     """Return the search of a query's box, or of both its halves over the antimeridian.
 
-    Parameters
-    ----------
-    root : str
-        Root of the API.
-    query : Query
-        What, when, where.
-    provider : str
-        Sub-catalog; empty for an API without.
-    limit : int
-        Page size hint; at most 5,000 is sent.
-    method : {"GET", "POST"}
-        How searches are sent.
+    The page size `limit` is a hint; at most 5,000 is sent.
     """
     boxes = split_bbox(query.bbox)
     return [
@@ -100,13 +89,10 @@ def search_url(root: str, provider: str) -> str:
 
 
 def declared_count(document: Mapping[str, Any]) -> int | None:
-    """Return how many items a search declares to match.
+    """Return the number of items that an answer declares to match; None if it declares none.
 
-    Returns
-    -------
-    int or None
-        ``numberMatched`` or ``context.matched``, the larger where both are there: too large a
-        count fails a harvest, too small a one would let it pass short.
+    Of ``numberMatched`` and ``context.matched`` the larger one counts: a count that is too large
+    fails a harvest, one that is too small would let it pass short.
     """
     context = document.get("context")
     found = [
@@ -120,17 +106,8 @@ def declared_count(document: Mapping[str, Any]) -> int | None:
 def next_request(page: dict[str, Any], request: ApiRequest) -> ApiRequest | None:
     """Return the request that a page's next link asks for; None on the last page.
 
-    Parameters
-    ----------
-    page : dict
-        The answer to ``request``.
-    request : ApiRequest
-        Relative links start from it, and ``merge`` adds to it.
-
-    Raises
-    ------
-    PagingError
-        If the link is malformed or leaves the API's origin.
+    Relative links start from the page's own request, and ``merge`` adds to it. Raises
+    `PagingError` if the link is malformed or leaves the API's origin.
     """
     link = _next_link(page, request)
     if link is None:
