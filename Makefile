@@ -10,16 +10,17 @@ ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
 export ZAGG_CATALOG_TEST_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help demo check test lint unit bench pgstac env format constraints clean
+.PHONY: help demo check test lint unit plain-install bench pgstac env format constraints clean
 
 help:
-	@echo "make demo         offline: two maps by command, then all from a new cycle to zagg's dry run"
-	@echo "make check        lint, types and the tests that start no server and kill nothing"
-	@echo "make test         every check and test that needs no account"
-	@echo "make lint         ruff, mypy and docstrings only"
-	@echo "make pgstac       fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
-	@echo "make bench        zagg 0.61.0 and this in turn, on the same simulated data"
-	@echo "make env          the environment in $(VENV) only"
+	@echo "make demo           offline: two maps by command, then all from a new cycle to zagg's dry run"
+	@echo "make check          lint, types and the tests that start no server and kill nothing"
+	@echo "make test           every check and test that needs no account"
+	@echo "make lint           ruff, mypy and docstrings only"
+	@echo "make plain-install  install with plain pip and no pins, and build a map there"
+	@echo "make pgstac         fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
+	@echo "make bench          zagg 0.61.0 and this in turn, on the same simulated data"
+	@echo "make env            the environment in $(VENV) only"
 
 env: $(STAMP)
 
@@ -27,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt tools/make-env
 	@tools/make-env $(VENV)
 
 demo: $(STAMP)
-	@$(BIN)/python -m zagg_catalog.sandbox.demo
+	@$(BIN)/python -m zagg_catalog.cli.demo
 	@echo
 	@$(BIN)/python -m flows.demo
 
@@ -44,6 +45,9 @@ lint: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile  # a file shares its servers
+
+plain-install:
+	@tools/check-plain-install
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py

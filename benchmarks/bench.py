@@ -28,6 +28,7 @@ from page import write_page  # noqa: E402
 from simulated import granules_in, write_all, write_cycle  # noqa: E402
 
 from zagg_catalog import Catalog  # noqa: E402
+from zagg_catalog.shardmap import index_footprints  # noqa: E402
 
 SECTIONS = ("grids", "files", "cover", "scaling", "archive", "fetch")
 CYCLE, CONNECTIONS = 22, 8
@@ -239,7 +240,7 @@ def _with_cells(path: Path) -> Path:
     """Return the file of the same catalog with its footprint cells, made where it is not there."""
     target = path.with_name(f"cells-{path.name}")
     if not target.exists():
-        Catalog.from_geoparquet(path).index_footprints().to_geoparquet(target)
+        index_footprints(Catalog.from_geoparquet(path)).to_geoparquet(target)
     return target
 
 

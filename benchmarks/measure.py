@@ -186,9 +186,9 @@ def main() -> None:
         return result
 
     if options.work.endswith("_ours"):
-        from zagg_catalog.memory import give_back
+        import pyarrow as pa
 
-        give_back()  # as the command line does
+        pa.set_memory_pool(pa.system_memory_pool())  # as the command line does
 
     def work() -> Found:
         found: Found = globals()[options.work](clock, options)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from zagg_catalog import Catalog
-from zagg_catalog.catalog.table import catalog_schema
+from zagg_catalog.catalog.schema import catalog_schema
 from zagg_catalog.cycles import cycle_to_days
 from zagg_catalog.sandbox import Granules, simulate
 

@@ -11,7 +11,8 @@ import pytest
 import shapely
 
 from zagg_catalog import Catalog
-from zagg_catalog.catalog.table import GranulesSkipped, catalog_schema, granule_entries
+from zagg_catalog.catalog.schema import catalog_schema
+from zagg_catalog.catalog.table import GranulesSkipped, granule_entries
 from zagg_catalog.errors import InvalidCatalog
 
 

@@ -212,6 +212,38 @@ def _case(value: Any) -> str | None:
     return difference(value) if isinstance(value, dict) else ""
 
 
+@pytest.mark.parametrize(
+    ("config", "key", "meant"),
+    [
+        (
+            changed(RECTILINEAR, resolution=DROP, resoluton=5000),
+            "output.grid.resoluton",
+            "resolution",
+        ),
+        (changed(RECTILINEAR, chunk_shapes=[8, 8]), "output.grid.chunk_shapes", "chunk_shape"),
+        (with_output(HEALPIX, aoi_msk=True), "output.aoi_msk", "aoi_mask"),
+    ],
+)
+def test_a_mistyped_key_gets_a_suggestion(config: dict[str, Any], key: str, meant: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        load_config_from_dict(config)
+    assert str(caught.value) == f"config: {key} is not known; did you mean {meant}?"
+
+
+def test_a_mistyped_section_gets_a_suggestion() -> None:
+    config = {key.replace("output", "outputs"): value for key, value in HEALPIX.items()}
+    with pytest.raises(InvalidConfig, match=r"outputs is not known: did you mean output\?"):
+        load_config_from_dict(config)
+
+
+def test_a_mistyped_key_does_not_hide_what_else_is_wrong() -> None:
+    config = changed(RECTILINEAR, resolution=DROP, resoluton=5000, bounds=[1, 1, 0, 0])
+    with pytest.raises(
+        InvalidConfig, match=r"did you mean resolution\? output.grid.bounds must be"
+    ):
+        load_config_from_dict(config)
+
+
 def zagg_refusal(path: Path) -> Exception | None:
     """What zagg raises on loading the file and making its grid."""
     zagg_config = pytest.importorskip("zagg.config")
@@ -343,7 +375,7 @@ def test_a_file_without_a_mapping_is_refused(content: bytes, tmp_path: Path) -> 
 
 
 def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match="No such file"):
+    with pytest.raises(InvalidConfig, match="There is no config file"):
         load_config(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidConfig, match="not UTF-8"):

@@ -176,7 +176,7 @@ def test_a_bad_region_file_gets_one_sentence_that_names_it(tmp_path, content, sa
 
 
 def test_a_missing_region_file_is_named(tmp_path):
-    with pytest.raises(InvalidRegion, match=r"Cannot read the region file .*nowhere"):
+    with pytest.raises(InvalidRegion, match=r"There is no region file .*nowhere"):
         load_polygon(tmp_path / "nowhere.geojson")
 
 

@@ -1,4 +1,4 @@
-"""``python -m zagg_catalog``: the flags of zagg's catalog command, or a subcommand."""
+"""``python -m zagg_catalog``: the flags of zagg's catalog command, or a command."""
 
 import sys
 
@@ -6,5 +6,6 @@ from zagg_catalog.cli import COMMANDS, main
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    named = bool(arguments) and arguments[0] in COMMANDS
-    sys.exit(main(arguments if named else ["build", *arguments]))
+    if not arguments or arguments[0] not in COMMANDS:
+        arguments = ["build", *arguments]
+    sys.exit(main(arguments))

@@ -1,14 +1,15 @@
-"""From a query to a shard map in one call."""
+"""From a query or a catalog to a shard map in one call."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from zagg_catalog.catalog import Catalog
 from zagg_catalog.grids import OutputGrid
-from zagg_catalog.regions import Region, bbox_region
-from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.regions import bbox_region
+from zagg_catalog.shardmap import ShardMap, index_footprints
+from zagg_catalog.shardmap.build import Area
 from zagg_catalog.sources import CMRSource, Query
 
 
@@ -16,7 +17,7 @@ def make_shardmap(
     query: Query,
     grid: OutputGrid,
     *,
-    region: Region | Iterable[tuple[Any, Any]] | None = None,
+    region: Area | None = None,
     backend: str = "auto",
     catalog_out: str | Path | None = None,
     footprint: str = "swath",
@@ -29,30 +30,90 @@ def make_shardmap(
     query : Query
         What, when and where.
     grid : OutputGrid
-        Usually ``from_config(config)``.
+        The grid, usually ``from_config(config)``.
     region : Region or list of (lats, lons), optional
-        Coverage mask, degrees. By default the query's box.
+        Coverage mask, degrees, WGS84. By default the query's box.
     backend : {"auto", "spherely", "mortie"}
-        See `zagg_catalog.shardmap.build_map`.
+        Geometry backend; see `ShardMap.build`.
     catalog_out : str or Path, optional
-        Also write the fetched catalog here, before the map is built.
+        File to which the fetched catalog is written, with the cells of its footprints, before
+        the map is built.
     footprint : {"swath", "beams"}
-        See `zagg_catalog.shardmap.build_map`.
+        Footprints to pair; see `ShardMap.build`.
     source : CMRSource, optional
         Where to fetch from; by default CMR-STAC as the settings say.
 
     Returns
     -------
     ShardMap
+        The map; its ``metadata`` has the provenance of the catalog.
 
     Raises
     ------
-    ZaggCatalogError
-        Whatever the fetch or the build finds wrong.
+    IncompleteHarvest
+        If it cannot be proven that everything declared was received.
+    EmptyHarvest
+        If nothing matches the query.
+    RequestFailed, BadResponse, PagingError
+        If the API cannot be read.
+    InvalidOption, InvalidRegion, MissingBackend
+        If the map cannot be built; see `ShardMap.build`.
     """
     catalog = (source or CMRSource()).fetch(query)
-    if catalog_out is not None:
-        catalog = catalog.index_footprints()
-        catalog.to_geoparquet(catalog_out)
     mask = bbox_region(query.bbox) if region is None else region
-    return ShardMap.build(catalog, grid, region=mask, backend=backend, footprint=footprint)
+    return map_catalog(
+        catalog,
+        grid,
+        region=mask,
+        catalog_out=catalog_out,
+        backend=backend,
+        footprint=footprint,
+    )
+
+
+def map_catalog(
+    catalog: Catalog,
+    grid: OutputGrid,
+    *,
+    region: Area | None = None,
+    catalog_out: str | Path | None = None,
+    **options: Any,
+) -> ShardMap:
+    """Build the shard map of a catalog, which may be written before.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Granule metadata.
+    grid : OutputGrid
+        The grid, usually ``from_config(config)``.
+    region : Region or list of (lats, lons), optional
+        Coverage mask, degrees, WGS84. By default the catalog's box.
+    catalog_out : str or Path, optional
+        Where to write the catalog; see `write_indexed`.
+    **options
+        See `ShardMap.build`.
+
+    Returns
+    -------
+    ShardMap
+        The map.
+
+    Raises
+    ------
+    InvalidOption, InvalidRegion, MissingBackend
+        See `ShardMap.build`.
+    """
+    if catalog_out is not None:
+        catalog = write_indexed(catalog, catalog_out)
+    return ShardMap.build(catalog, grid, region=region, **options)
+
+
+def write_indexed(catalog: Catalog, path: str | Path) -> Catalog:
+    """Write a catalog with the cells of its footprints, and return it.
+
+    Maps of all grids, now or later, are built from these cells; see `index_footprints`.
+    """
+    indexed = index_footprints(catalog)
+    indexed.to_geoparquet(path)
+    return indexed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,8 @@ from pydantic import (
 )
 from pyproj.exceptions import CRSError
 
-from zagg_catalog.errors import InvalidConfig
+from zagg_catalog.errors import ConfigNotFound, InvalidConfig
+from zagg_catalog.jsonio import closest, shown
 
 MAX_ORDER = 29
 GRID_TYPES = ("healpix", "rectilinear")
@@ -64,19 +65,7 @@ class _GridSection(BaseModel):
 
 
 class HealpixSection(_GridSection):
-    """The section ``output.grid`` of a HEALPix grid.
-
-    Attributes
-    ----------
-    parent_order, child_order : int
-        HEALPix orders (0-29) of a shard and of a cell.
-    chunk_inner : int or None
-        Order of an inner chunk, from ``parent_order`` to ``child_order``.
-    sharded : bool
-        Whether the chunks of a shard share one object; default true.
-    emit_cell_ids : bool
-        Whether nested cell ids are written as well.
-    """
+    """The section ``output.grid`` of a HEALPix grid; orders are HEALPix orders."""
 
     type: Literal["healpix"]
     parent_order: Annotated[Order, BeforeValidator(_no_text)] = Field(
@@ -106,23 +95,7 @@ class HealpixSection(_GridSection):
 
 
 class RectilinearSection(_GridSection):
-    """The section ``output.grid`` of a rectilinear grid.
-
-    Attributes
-    ----------
-    crs : str or int
-        Coordinate reference system, as text or as an EPSG code.
-    resolution : tuple of float, (x, y)
-        Cell size, in units of the CRS.
-    bounds : tuple of float, (xmin, ymin, xmax, ymax)
-        Extent, in units of the CRS.
-    chunk_shape : tuple of int, (rows, columns)
-        Cells of one shard.
-    chunk_inner : tuple of int, (rows, columns), or None
-        Cells of an inner chunk; divides ``chunk_shape``.
-    sharded : bool
-        Whether the chunks of a shard share one object; default false.
-    """
+    """The section ``output.grid`` of a rectilinear grid; lengths are in units of the CRS."""
 
     type: Literal["rectilinear"]
     crs: str | int = Field(description="a CRS that PROJ knows, such as EPSG:3031")
@@ -263,6 +236,8 @@ def load_config(path: str | Path) -> PipelineConfig:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigNotFound(f"There is no config file {path}.") from error
     except OSError as error:
         raise InvalidConfig(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
@@ -324,8 +299,9 @@ def load_config_from_dict(raw: Any, *, source: str = "config") -> PipelineConfig
 def _section(raw: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
     value = raw.get(name)
     if not isinstance(value, Mapping) or not value:
-        came = f"it is {_shown(value)}" if name in raw else "it is missing"
-        raise InvalidConfig(f"{source}: {name} must be a mapping that is not empty; {came}.")
+        raise InvalidConfig(
+            f"{source}: {name} must be a mapping that is not empty; {_came(raw, name)}."
+        )
     return dict(value)
 
 
@@ -353,7 +329,7 @@ def _grid(
     if not isinstance(section, Mapping):
         pipeline = raw.get("pipeline")
         kind = pipeline.get("type") if isinstance(pipeline, Mapping) else None
-        came = f"it is {_shown(section)}" if "grid" in output else "it is missing"
+        came = _came(output, "grid")
         why = f", as a {kind} pipeline writes no spatial grid" if kind else ""
         raise InvalidConfig(
             f"{source}: output.grid must be a mapping whose type is {allowed}; {came}{why}."
@@ -362,8 +338,7 @@ def _grid(
         return _validated(HealpixSection, section, "output.grid", source)
     if section.get("type") == "rectilinear":
         return _validated(RectilinearSection, section, "output.grid", source)
-    came = f"it is {_shown(section['type'])}" if "type" in section else "it is missing"
-    raise InvalidConfig(f"{source}: output.grid.type must be {allowed}; {came}.")
+    raise InvalidConfig(f"{source}: output.grid.type must be {allowed}; {_came(section, 'type')}.")
 
 
 def _store_layout(
@@ -381,20 +356,47 @@ def _store_layout(
 def _validated[Model: BaseModel](
     model: type[Model], section: Mapping[str, Any], prefix: str, source: str
 ) -> Model:
+    absent = [key for key in model.model_fields if key not in section]
+    meant = {key: closest(str(key), absent) for key in section if key not in model.model_fields}
+    misspelt = {name: key for key, name in meant.items() if name}
+    found = [f"{prefix}.{key} is not known; did you mean {name}?" for name, key in misspelt.items()]
     try:
-        return model.model_validate(dict(section))
+        checked = model.model_validate(dict(section))
     except ValidationError as error:
-        # One sentence for each key that is wrong; a union reports its key once for each member.
-        keys = dict.fromkeys(str(item["loc"][0]) for item in error.errors())
-        sentences = [_sentence(model, key, section, prefix) for key in keys]
-        raise InvalidConfig(f"{source}: {' '.join(sentences)}") from error
+        found += wrong_keys(model, section, error, prefix=prefix, ignore=misspelt)
+    if found:
+        raise InvalidConfig(f"{source}: {' '.join(found)}")
+    return checked
 
 
-def _sentence(model: type[BaseModel], key: str, section: Mapping[str, Any], prefix: str) -> str:
-    came = f"it is {_shown(section[key])}" if key in section else "it is missing"
-    if key not in section and not model.model_fields[key].is_required():
-        came = "it is left out"
-    return f"{prefix}.{key} must be {model.model_fields[key].description}; {came}."
+def wrong_keys(
+    model: type[BaseModel],
+    section: Mapping[str, Any],
+    error: ValidationError,
+    *,
+    prefix: str = "",
+    ignore: Container[str] = (),
+) -> list[str]:
+    """Return a sentence for each key that is wrong: what it must be, and what it is."""
+    # A union reports its key once for each member.
+    keys = dict.fromkeys(str(item["loc"][0]) for item in error.errors(include_url=False))
+    sentences = []
+    for key in (key for key in keys if key not in ignore):
+        field = model.model_fields[key]
+        optional = key not in section and not field.is_required()
+        came = "it is left out" if optional else _came(section, key)
+        where = f"{prefix}.{key}" if prefix else key
+        sentences.append(f"{where} must be {field.description}; {came}.")
+    return sentences
+
+
+def _came(section: Mapping[str, Any], key: str) -> str:
+    """Return what came for a key, with the misspelt key if there is one."""
+    if key in section:
+        return f"it is {_shown(section[key])}"
+    if misspelt := closest(key, map(str, section)):
+        return f"it is missing; {misspelt} is not known: did you mean {key}?"
+    return "it is missing"
 
 
 def _shown(value: Any) -> str:
@@ -403,8 +405,7 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "empty" if value is None else "nan"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shown(value)
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:

@@ -1,4 +1,7 @@
-"""The errors of zagg-catalog: one base, and one subclass for each thing that can be wrong."""
+"""The errors of zagg-catalog: one base, and one subclass for each thing that can be wrong.
+
+Errors of bad input are also ``ValueError``, errors of a missing file also ``FileNotFoundError``.
+"""
 
 
 class ZaggCatalogError(Exception):
@@ -19,14 +22,26 @@ class InvalidQuery(ZaggCatalogError, ValueError):
     exit_code = 2
 
 
+class InputNotFound(InvalidQuery, FileNotFoundError):
+    """Raised when a file that a command names does not exist."""
+
+
 class InvalidRegion(InvalidQuery):
     """Raised when a region file or box is not a usable area on the Earth."""
+
+
+class RegionNotFound(InvalidRegion, FileNotFoundError):
+    """Raised when a region file does not exist."""
 
 
 class InvalidConfig(ZaggCatalogError, ValueError):
     """Raised when a pipeline config does not define a spatial grid."""
 
     exit_code = 2
+
+
+class ConfigNotFound(InvalidConfig, FileNotFoundError):
+    """Raised when a pipeline config does not exist."""
 
 
 class InvalidGrid(ZaggCatalogError, ValueError):
@@ -45,8 +60,16 @@ class InvalidCatalog(ZaggCatalogError, ValueError):
     """Raised when a file or table is not a usable granule catalog."""
 
 
+class CatalogNotFound(InvalidCatalog, FileNotFoundError):
+    """Raised when a catalog file does not exist."""
+
+
 class InvalidShardMap(ZaggCatalogError, ValueError):
     """Raised when a manifest is malformed."""
+
+
+class ShardMapNotFound(InvalidShardMap, FileNotFoundError):
+    """Raised when a manifest does not exist."""
 
 
 class UnknownShard(ZaggCatalogError, LookupError):
@@ -95,7 +118,7 @@ class IncompleteHarvest(FetchError):
     """Raised when fewer or more granules were harvested than the server declares."""
 
 
-class EmptyHarvest(FetchError):
+class EmptyHarvest(FetchError, ValueError):
     """Raised when a query matches no granule at all, or none that is left.
 
     Attributes
@@ -119,8 +142,12 @@ class InvalidName(StoreError, ValueError):
     exit_code = 2
 
 
-class ObjectMissing(StoreError, LookupError):
+class ObjectMissing(StoreError, LookupError, FileNotFoundError):
     """Raised when the store has nothing under a key."""
+
+
+class ContentNotFound(StoreError, FileNotFoundError):
+    """Raised when a file to be stored does not exist."""
 
 
 class CorruptObject(StoreError):
@@ -157,6 +184,10 @@ class InvalidRegistry(ZaggCatalogError, ValueError):
     """Raised when the registry or a file that it names cannot be used; names every problem."""
 
     exit_code = 2
+
+
+class RegistryNotFound(InvalidRegistry, FileNotFoundError):
+    """Raised when the registry does not exist."""
 
 
 class PickupRefused(ZaggCatalogError):

@@ -1,31 +1,52 @@
-"""Files: atomic and synced writes, the lock of a folder, SHA-256 digests."""
+"""Files: temporary folders, atomic and synced writes, folder locks, SHA-256 digests."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import os
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from zagg_catalog.errors import CorruptObject, StoreError
+from zagg_catalog.errors import ContentNotFound, CorruptObject, StoreError
 
 TEMPORARY = ".tmp-"
 LOCK_NAME = ".lock"
+BLOCK = 1 << 20
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a new temporary folder, and remove it at the end."""
+    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, and move the file there if the block succeeds."""
+    target = Path(path)
+    with temporary_beside(target) as temporary:
+        yield temporary
+        temporary.replace(target)
+
+
+def write_atomic(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write a file that appears whole or not at all, and wait until the disk has it."""
+    with temporary_beside(path) as temporary:
+        write_synced(temporary, blocks)
+        rename_synced(temporary, path)
 
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
     """Yield a new hidden name in the folder of `path`, and remove what is left there at the end.
 
-    Parameters
-    ----------
-    path : Path
-        Where the file is to be; its folder is made if it is missing.
+    Missing folders are created.
     """
     make_folder(path.parent)
     temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
@@ -51,7 +72,7 @@ def rename_synced(temporary: Path, path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its missing parents, each synced into its own parent."""
+    """Create a folder and its missing parents, each synced into its own parent."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -70,7 +91,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the one lock of a folder; a killed process lets go of it."""
+    """Hold the lock of a folder; the system releases it when the process dies."""
     make_folder(folder)
     # The lock belongs to the open file, so threads of one process wait for each other too.
     handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -81,37 +102,20 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-BLOCK = 1 << 20
-
-
 @dataclass(frozen=True)
 class Content:
-    """What is to be stored: bytes, or a file that is read block by block.
-
-    Parameters
-    ----------
-    content : bytes or path
-        The bytes, or where they are.
-
-    Attributes
-    ----------
-    digest : str
-        SHA-256 of the whole in hex.
-    size : int
-        Bytes.
-    """
+    """Content to store: bytes, or the path of a file that is read block by block."""
 
     content: bytes | str | os.PathLike[str]
-    digest: str = field(init=False)
-    size: int = field(init=False)
+    digest: str = field(init=False)  # SHA-256 of the whole in hex
+    size: int = field(init=False)  # bytes
 
     def __post_init__(self) -> None:
         try:
             digest, size = digest_of(self.blocks())
         except OSError as error:
-            raise StoreError(
-                f"Cannot read {self.content!r} to store it: {reason(error)}."
-            ) from None
+            kind = ContentNotFound if isinstance(error, FileNotFoundError) else StoreError
+            raise kind(f"Cannot read {self.content!r} to store it: {reason(error)}.") from None
         object.__setattr__(self, "digest", digest)
         object.__setattr__(self, "size", size)
 
@@ -152,7 +156,7 @@ def digest_file(path: Path) -> tuple[str, int]:
 
 
 def check_digest_of(key: str, expected: str, found: str) -> None:
-    """Raise `CorruptObject` if what was read under a key is not what its name says."""
+    """Raise `CorruptObject` if the content under a key does not have the digest in its name."""
     if found != expected:
         raise CorruptObject(
             f"Object {key} is corrupt: its SHA-256 should be {expected} and is {found};"
@@ -163,21 +167,3 @@ def check_digest_of(key: str, expected: str, found: str) -> None:
 def reason(error: OSError) -> str:
     """Return an operating system's reason without the paths around it."""
     return error.strerror or type(error).__name__
-
-
-@contextmanager
-def atomic_path(path: str | Path) -> Iterator[str]:
-    """Yield a temporary path beside ``path``; move it there when the block succeeds."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    try:
-        yield temporary
-        # mkstemp makes private files; a result is as readable as any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

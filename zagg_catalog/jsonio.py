@@ -1,13 +1,16 @@
-"""Canonical JSON and versioned documents: written, read and validated."""
+"""Canonical JSON, versioned documents, and the errors of pydantic as sentences."""
 
 from __future__ import annotations
 
+import difflib
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
-from zagg_catalog.errors import InvalidRelease
+from zagg_catalog.errors import InvalidRelease, ZaggCatalogError
 from zagg_catalog.files import digest_of
 
 
@@ -38,62 +41,134 @@ def as_json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=lambda number: number.item()))
 
 
-def load_model[Model: BaseModel](
-    model: type[Model], content: bytes, source: str, *, noun: str, newest: int
-) -> Model:
-    """Validate a versioned JSON document.
+class StrictModel(BaseModel):
+    """Base of what is stored as JSON: frozen, strictly typed, and without unknown fields."""
 
-    Parameters
-    ----------
-    model : type of BaseModel
-        Model of the document.
-    content : bytes
-        The document, UTF-8.
-    source : str
-        Name of the document in errors, such as ``Pointer releases/…``.
-    noun : str
-        Name of its kind in errors, with an article, such as ``a release record``.
-    newest : int
-        Newest ``schema_version`` that this version of the program reads.
-
-    Raises
-    ------
-    InvalidRelease
-        If the content is not JSON, has no known version, or does not fit the model.
-    """
-    read_version(content, source, newest=newest)
-    try:
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        raise InvalidRelease(f"{source} is not {noun}: {first_problem(error)}.") from None
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def read_version(content: bytes, source: str, *, newest: int) -> int:
-    """Return the schema version that a file says it has.
+class Document(StrictModel):
+    """Base of a JSON file or pointer, with its version in the field `version_field`."""
 
-    Raises
-    ------
-    InvalidRelease
-        If it is not a JSON object with a version from 1 to `newest`.
-    """
+    # Name of the kind in errors, with an article.
+    noun: ClassVar[str]
+    version_field: ClassVar[str] = "schema_version"
+    # The newest version that this version of the program reads.
+    newest: ClassVar[int] = 1
+    # Raised where the content is not valid, and what its message ends with.
+    error: ClassVar[type[ZaggCatalogError]] = InvalidRelease
+    advice: ClassVar[str] = ""
+
+    def to_bytes(self) -> bytes:
+        """Return the document as it is stored: canonical JSON."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, content: bytes, source: str | None = None) -> Self:
+        """Read a document that this version of the program or an earlier one wrote.
+
+        Parameters
+        ----------
+        content : bytes
+            The document, UTF-8.
+        source : str, optional
+            Its name in errors, such as ``Pointer releases/…``.
+
+        Raises
+        ------
+        InvalidRelease
+            If the content is not JSON, has no known version, or does not fit the model. A
+            subclass may raise another error.
+        """
+        try:
+            version = _version(content, cls.version_field)
+            if version > cls.newest:
+                raise ValueError(
+                    f"has {cls.version_field} {version} and this program knows up to"
+                    f" {cls.newest}; update zagg-catalog"
+                )
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            problem = f"is not {cls.noun}: {first_problem(error)}"
+        except ValueError as error:
+            problem = str(error)
+        raise cls.error(f"{source or 'The document'} {problem}.{cls.advice}")
+
+
+def _version(content: bytes, field: str) -> int:
+    """Return the version of a document, or raise `ValueError` with the predicate of a sentence."""
     try:
         document: Any = json.loads(content)
     except ValueError:
-        raise InvalidRelease(f"{source} is not JSON.") from None
-    version = document.get("schema_version") if isinstance(document, dict) else None
+        raise ValueError("is not JSON") from None
+    version = document.get(field) if isinstance(document, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InvalidRelease(f"{source} has no schema_version; it was not written by this program.")
-    if version > newest:
-        raise InvalidRelease(
-            f"{source} has schema_version {version} and this program knows up to {newest};"
-            " update zagg-catalog."
-        )
+        raise ValueError(f"has no {field}; it was not written by this program")
     return version
 
 
+def model_problems(
+    error: ValidationError, *, place: str = "", known: Iterable[str] = (), advise: bool = False
+) -> list[str]:
+    """Return the problems of a pydantic error, as ``key: problem``, each once.
+
+    Parameters
+    ----------
+    error : ValidationError
+        Raised by a model.
+    place : str
+        Prefix of each key.
+    known : iterable of str
+        Keys of the model, to suggest one for a mistyped key.
+    advise : bool
+        Whether to write whole sentences that show the value and tell what to do.
+    """
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    found = []
+    for item in items:
+        loc = item["loc"]
+        # A list's own problem counts only where no item of it has one.
+        if any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
+            continue
+        where = ".".join(map(str, [place, *loc] if place else loc))
+        what = _advice(item, known) if advise else _plain_message(item)
+        found.append(f"{where}: {what}" if where else what)
+    return list(dict.fromkeys(found))
+
+
 def first_problem(error: ValidationError) -> str:
-    """Return the first thing that is wrong, and where."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, problem["loc"]))
-    text = problem["msg"].rstrip(".")
-    return f"{where}: {text}" if where else text
+    """Return the first problem of a pydantic error, with its key, without the value."""
+    return model_problems(error)[0]
+
+
+def closest(key: str, known: Iterable[str]) -> str | None:
+    """Return the known key that a mistyped one probably means."""
+    return next(iter(difflib.get_close_matches(key, list(known), n=1, cutoff=0.85)), None)
+
+
+def no_such_key(key: str, known: Iterable[str]) -> str:
+    """Return advice for an unknown key."""
+    meant = closest(key, known)
+    advice = f"did you mean {meant}?" if meant else "remove it or correct its spelling."
+    return f"there is no such key; {advice}"
+
+
+def shown(value: Any) -> str:
+    """Return a value's repr, cut to 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain_message(item: ErrorDetails) -> str:
+    return item["msg"].removeprefix("Value error, ").rstrip(".")
+
+
+def _advice(item: ErrorDetails, known: Iterable[str]) -> str:
+    if item["type"] == "extra_forbidden":
+        return no_such_key(str(item["loc"][-1]), known)
+    if item["type"] == "missing":
+        return "the key is missing; add it."
+    if item["type"] == "value_error":
+        return f"{_plain_message(item)}."
+    return f"{_plain_message(item)}; it is {shown(item['input'])}; correct it."

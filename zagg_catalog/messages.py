@@ -1,4 +1,4 @@
-"""Text of messages: cleaned of secrets, shortened, and who and when."""
+"""Text of messages: cleaned of secrets and shortened; the time and the user."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 SHORT = 12
 SHOWN = 5
+
+
+def short_digest(digest: str) -> str:
+    """Return the first 12 hex digits of a digest, which tell releases apart."""
+    return digest[:SHORT]
 
 
 def first_few(names: Sequence[object], total: int | None = None) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zagg_catalog.errors import InvalidRegion
+from zagg_catalog.errors import InvalidRegion, RegionNotFound
 from zagg_catalog.geometry.sphere import Floats, lat_extremes
 
 Ring = tuple[Floats, Floats]
@@ -91,7 +91,7 @@ def as_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:
     return Region(rings)
 
 
-def check_bbox(bbox: Sequence[float]) -> Bbox:
+def check_bbox(bbox: Sequence[float | str]) -> Bbox:
     """Return ``(west, south, east, north)`` as floats.
 
     Raises
@@ -176,6 +176,8 @@ def load_polygon(geojson_path: str | Path) -> Region:
     path = Path(geojson_path)
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise RegionNotFound(f"There is no region file {path}.") from error
     except OSError as error:
         raise InvalidRegion(f"Cannot read the region file {path}: {error.strerror}.") from error
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from zagg_catalog.aggregation.zagg import ZaggAnswer, ZaggCall
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases import Acknowledgement, MapToPublish, Published, ReleaseKey
 from zagg_catalog.releases import publish as publish_release
-from zagg_catalog.releases.pickups import PickupHistory, load_acknowledgement, read_pickup_history
+from zagg_catalog.releases.pickups import PickupHistory, read_pickup_history
 from zagg_catalog.store import Store, open_store
 
 SLOT = ReleaseKey(*inputs.SLOT)
@@ -114,32 +115,32 @@ class Desk:
         given = {"catalog": catalog, "maps": builds, "region": inputs.REGION}
         return publish_release(self.store, **(given | options))
 
-    def order(self, grid: str = "healpix", **changes) -> PickupRequest:
+    def request(self, grid: str = "healpix", **changes) -> PickupRequest:
         given = {
             "slot": SLOT,
             "grid": grid,
             "folder": self.folder / "work",
             "by": "someone@somewhere",
             "lease": timedelta(seconds=30),
-            "patience": 0.0,
+            "wait": 0.0,
             "timeout": 60.0,
         }
         return PickupRequest(**(given | changes))
 
     def pick(self, grid: str = "healpix", **changes) -> PickupResult:
-        return pick_up(self.store, self.order(grid, **changes), self.registry)
+        return pick_up(self.store, self.request(grid, **changes), self.registry)
 
     def aggregate(self, grid: str = "healpix", **changes) -> PickupResult:
-        """Pick up in earnest."""
+        """Pick up without a dry run."""
         return self.pick(grid, **({"dry_run": False, "output": str(self.folder / "out")} | changes))
 
-    def standing(self, grid: str = "healpix") -> PickupHistory:
+    def history(self, grid: str = "healpix") -> PickupHistory:
         return read_pickup_history(self.store, SLOT, grid)[0]
 
     def said(self, grid: str = "healpix") -> Acknowledgement:
         """The newest acknowledgement."""
-        key = self.standing(grid).entries[0].key
-        return load_acknowledgement(self.store.get(key))
+        key = self.history(grid).entries[0].key
+        return Acknowledgement.load(self.store.get(key))
 
     def files(self) -> dict[str, int]:
         root = Path(self.store_url)
@@ -162,6 +163,14 @@ class Desk:
             signature=document["grid_signature"],
             summary=summary | self.summary,
         )
+
+
+def wait_for(condition, seconds: float = 300) -> None:
+    """Wait for a condition, as long as the slowest machine takes."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
 
 
 def alter(path: str | os.PathLike[str]) -> None:

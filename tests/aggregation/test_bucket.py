@@ -35,8 +35,8 @@ def test_a_release_in_a_bucket_is_picked_up_once_however_many_ask(desk):
     assert len(found) == 4
     assert [one.status for one in found].count("done") == 1
     assert len(desk.calls) == 1
-    (entry,) = desk.standing().entries
-    assert (entry.outcome, desk.standing().claim) == ("aggregated", None)
+    (entry,) = desk.history().entries
+    assert (entry.outcome, desk.history().claim) == ("aggregated", None)
     keys = {info.key for info in desk.store.list("pickups")}
     assert keys == {entry.key, SLOT.pointer("pickups", "healpix")}
     assert servers.SECRET not in desk.store.get(entry.key).decode()

@@ -14,7 +14,7 @@ def redo(desk, old, new, grid):
         find_release(desk.store, "ATL06_007", "antarctica", 22, digest=one.digest)
         for one in (old, new)
     ]
-    return next(one for one in diff(desk.store, *releases).grids if one.name == grid).redo
+    return next(one for one in diff(desk.store, *releases).grids if one.name == grid).map.redo
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -84,7 +84,7 @@ def test_a_dry_run_before_is_not_what_the_output_was_made_from(desk):
     desk.publish("more")
     preview = desk.pick(only_changed=True)
     assert preview.acknowledgement.restricted
-    assert any("A preview" in note for note in preview.notes)
+    assert any("Preview only" in note for note in preview.notes)
     everything(desk, "no finished aggregation into")
 
 
@@ -100,7 +100,7 @@ def test_everything_runs_where_the_config_changed(desk):
     desk.aggregate()
     desk.publish("more")
     desk.configure("healpix", "count:", "number:")
-    picked = everything(desk, "the pipeline config is another than it was")
+    picked = everything(desk, "the pipeline config changed")
     assert picked.acknowledgement.changes.config_changed
 
 
@@ -108,7 +108,7 @@ def test_everything_runs_where_the_output_is_overwritten(desk):
     desk.publish("first")
     desk.aggregate()
     desk.publish("more")
-    everything(desk, "overwrite removes what is there", zagg=ZaggOptions(overwrite=True))
+    everything(desk, "overwrite replaces the output", zagg=ZaggOptions(overwrite=True))
 
 
 def test_everything_runs_where_the_output_holds_parts_of_another_release(desk):

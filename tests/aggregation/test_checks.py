@@ -9,9 +9,9 @@ import pytest
 from tests.aggregation.desk import SLOT, alter
 from tests.releases import inputs
 from zagg_catalog import ShardMap
-from zagg_catalog.aggregation.checks import choose
+from zagg_catalog.aggregation.checks import resolve_release
 from zagg_catalog.aggregation.references import (
-    GRIDS,
+    MAX_GRIDS,
     Announcement,
     announce,
     artifact_reference,
@@ -59,56 +59,56 @@ def two(desk):
 def test_all_three_ways_lead_to_the_latest(desk, two):
     latest = two[1]
     for references in ([], [event(desk, latest)], [artifact(desk, latest)]):
-        choice = choose(desk.store, SLOT, references=references)
-        assert choice.release.digest == latest.digest
-        assert (choice.latest, choice.before, choice.notes) == (True, two[0].digest, ())
+        resolved = resolve_release(desk.store, SLOT, references=references)
+        assert resolved.release.digest == latest.digest
+        assert (resolved.latest, resolved.previous, resolved.notes) == (True, two[0].digest, ())
 
 
 def test_an_event_that_is_older_than_the_latest_is_superseded(desk, two):
-    choice = choose(desk.store, SLOT, references=[event(desk, two[0])])
-    assert choice.release.digest == two[1].digest
-    (note,) = choice.notes
+    resolved = resolve_release(desk.store, SLOT, references=[event(desk, two[0])])
+    assert resolved.release.digest == two[1].digest
+    (note,) = resolved.notes
     assert note.startswith(f"The event names release {two[0].digest[:12]};")
     assert "has superseded it" in note
 
 
 def test_an_event_that_a_rollback_overtook_is_superseded(desk, two):
     rollback(desk.store, *inputs.SLOT, two[0].digest)
-    choice = choose(desk.store, SLOT, references=[event(desk, two[1])])
-    assert choice.release.digest == two[0].digest
-    assert choice.notes
+    resolved = resolve_release(desk.store, SLOT, references=[event(desk, two[1])])
+    assert resolved.release.digest == two[0].digest
+    assert resolved.notes
 
 
 def test_an_event_of_a_release_that_never_was_the_latest_is_refused(desk):
     partial = desk.publish("first", failed=("plate",))
     desk.publish("more")
     with pytest.raises(PickupRefused, match="neither is nor ever was the latest"):
-        choose(desk.store, SLOT, references=[event(desk, partial)])
+        resolve_release(desk.store, SLOT, references=[event(desk, partial)])
 
 
 def test_an_event_of_another_store_or_slot_is_refused(desk, two):
     with pytest.raises(PickupRefused, match="names a release in s3://elsewhere"):
-        choose(desk.store, SLOT, references=[event(desk, two[1], store="s3://elsewhere")])
+        resolve_release(desk.store, SLOT, references=[event(desk, two[1], store="s3://elsewhere")])
     other = type(SLOT)(SLOT.product, SLOT.region, 23)
     with pytest.raises(PickupRefused, match="leave one of the two out"):
-        choose(desk.store, other, references=[event(desk, two[1])])
+        resolve_release(desk.store, other, references=[event(desk, two[1])])
 
 
 def test_an_event_and_another_release_by_its_digest_are_refused(desk, two):
     with pytest.raises(PickupRefused, match="leave one out"):
-        choose(desk.store, SLOT, release=two[0].digest, references=[event(desk, two[1])])
+        resolve_release(desk.store, SLOT, release=two[0].digest, references=[event(desk, two[1])])
 
 
 def test_a_release_that_is_named_is_taken_and_a_newer_one_is_mentioned(desk, two):
-    choice = choose(desk.store, SLOT, release=two[0].digest[:10])
-    assert choice.release.digest == two[0].digest
-    assert not choice.latest
-    assert f"{two[1].digest[:12]} is the latest" in choice.notes[0]
+    resolved = resolve_release(desk.store, SLOT, release=two[0].digest[:10])
+    assert resolved.release.digest == two[0].digest
+    assert not resolved.latest
+    assert f"{two[1].digest[:12]} is the latest" in resolved.notes[0]
 
 
 def test_an_artifact_in_no_release_is_refused(desk, two):
     with pytest.raises(PickupRefused, match="neither is nor ever was"):
-        choose(
+        resolve_release(
             desk.store, SLOT, references=[artifact(desk, two[1], release="0" * 64, digest="1" * 64)]
         )
 
@@ -116,28 +116,28 @@ def test_an_artifact_in_no_release_is_refused(desk, two):
 def test_an_artifact_of_another_store_is_refused(desk, two):
     strange = artifact(desk, two[1], record="s3://elsewhere/record.json")
     with pytest.raises(PickupRefused, match="s3://elsewhere"):
-        choose(desk.store, SLOT, references=[strange])
+        resolve_release(desk.store, SLOT, references=[strange])
 
 
 def test_an_artifact_of_a_map_that_did_not_change_since_agrees(desk, two):
     """Artifacts are renewed only when the map is another."""
     same = artifact(desk, two[1], release=two[0].digest)
-    assert choose(desk.store, SLOT, references=[same]).notes == ()
+    assert resolve_release(desk.store, SLOT, references=[same]).notes == ()
 
 
 def test_an_artifact_of_a_partial_release_matters_only_if_it_was_named(desk):
     latest = desk.publish("first")
     partial = desk.publish("more", failed=("plate",))
     seen = artifact(desk, partial, named=False)
-    choice = choose(desk.store, SLOT, references=[seen])
-    assert choice.release.digest == latest.digest
-    assert "never was the latest" in choice.notes[0]
+    resolved = resolve_release(desk.store, SLOT, references=[seen])
+    assert resolved.release.digest == latest.digest
+    assert "never was the latest" in resolved.notes[0]
     with pytest.raises(PickupRefused, match="by its digest"):
-        choose(desk.store, SLOT, references=[artifact(desk, partial)])
+        resolve_release(desk.store, SLOT, references=[artifact(desk, partial)])
 
 
 def test_an_artifact_of_something_else_is_refused():
-    with pytest.raises(PickupRefused, match="not that of a shard map: region: Field required"):
+    with pytest.raises(PickupRefused, match="not that of a shard map: grid: Field required"):
         artifact_reference("release-a", {"product": "ATL06_007"})
 
 
@@ -147,7 +147,7 @@ def test_an_announcement_stays_small_whatever_the_number_of_grids(desk):
     many = tuple(grid.model_copy(update={"name": f"grid-{n:05d}"}) for n in range(5000))
     crowd = published.record.model_copy(update={"grids": many})
     said = announce(desk.store.url, type(published)(**{**vars(published), "record": crowd}))
-    assert len(said.grids) == GRIDS
+    assert len(said.grids) == MAX_GRIDS
     assert (said.grid_count, said.whole) == (5000, False)
     assert len(said.model_dump_json()) < 256_000
     few = announce(desk.store.url, published)
@@ -171,7 +171,7 @@ def refused(desk, kind, *words, grid="healpix", **changes):
     said = desk.said(grid)
     assert (said.outcome, said.started) == ("refused", False)
     assert said.reason == str(picked.error)
-    assert not desk.standing(grid).is_done(picked.release, dry_run=True, output=None)
+    assert not desk.history(grid).is_done(picked.release, dry_run=True, output=None)
     return said
 
 
@@ -298,14 +298,14 @@ def test_a_contraction_against_the_release_before_where_nothing_was_picked_up(de
     refused(desk, PickupRefused, "ATL06_20231218211600_00012201_007_01.h5")
 
 
-def test_a_contraction_that_nobody_can_tell(desk):
+def test_a_contraction_that_cannot_be_determined(desk):
     first = desk.publish("first")
     desk.pick()
     desk.calls.clear()
     desk.publish("more")
     desk.publish("most")
     Path(desk.store_url, first.key).unlink()
-    refused(desk, PickupRefused, "nobody can tell", first.digest[:12])
+    refused(desk, PickupRefused, "it is unknown which", first.digest[:12])
     assert desk.pick(allow_contraction=True).acknowledgement.outcome == "checked"
 
 
@@ -376,10 +376,10 @@ def test_the_same_refusal_is_said_once(desk):
     desk.publish("first")
     desk.configure("healpix", "parent_order: 5", "parent_order: 6")
     desk.pick()
-    before = desk.standing().entries
+    before = desk.history().entries
     assert desk.pick().failed
-    assert desk.standing().entries == before
-    assert desk.standing().claim is None
+    assert desk.history().entries == before
+    assert desk.history().claim is None
 
 
 def test_a_refused_grid_does_not_stop_the_other(desk):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.aggregation.desk import GRIDS, SLOT, alter
 from tests.releases import inputs
-from zagg_catalog.aggregation.lease import Place, claim_grid
+from zagg_catalog.aggregation.lease import Lease
 from zagg_catalog.cli import main
 from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.releases import collect_garbage, rollback, verify
@@ -43,12 +43,12 @@ def test_an_altered_or_missing_acknowledgement_is_found(desk):
     desk.publish("first")
     desk.pick()
     desk.pick("plate")
-    first, second = (Path(desk.store_url, desk.standing(grid).entries[0].key) for grid in GRIDS)
+    first, second = (Path(desk.store_url, desk.history(grid).entries[0].key) for grid in GRIDS)
     alter(first)
     second.unlink()
     found = {finding.key: finding.problem for finding in verify(desk.store).findings}
-    assert first.name.split(".")[0] in found[desk.standing().entries[0].key]
-    assert "which is not there" in found[SLOT.pointer("pickups", "plate")]
+    assert first.name.split(".")[0] in found[desk.history().entries[0].key]
+    assert "which does not exist" in found[SLOT.pointer("pickups", "plate")]
 
 
 def test_a_standing_that_says_nothing_readable_is_found_and_stops_gc(desk):
@@ -76,10 +76,9 @@ def test_gc_keeps_what_an_output_was_made_from_and_what_is_being_picked_up(desk)
     claimed = desk.publish("more", failed=("plate",))
     old = desk.publish("most", failed=("plate",))
     desk.aggregate(release=partial.digest, allow_partial=True)
-    place = Place(store=desk.store, slot=SLOT, grid="plate")
     now = datetime.now(UTC)
     attempt = PickupAttempt(release=claimed.digest, dry_run=True, by="me", began_at=now)
-    claim_grid(place, attempt, patience=0)
+    Lease(desk.store, SLOT, "plate").acquire(attempt, wait=0)
     garbage = sweep(desk, releases_after=timedelta(days=1))
     assert [info.key for info in garbage.releases] == [old.key]
     assert desk.store.exists(partial.key)
@@ -89,10 +88,10 @@ def test_gc_keeps_what_an_output_was_made_from_and_what_is_being_picked_up(desk)
 def test_a_rollback_leaves_pickups_as_they_are(desk):
     first = desk.publish("first")
     desk.pick()
-    before = desk.standing()
+    before = desk.history()
     desk.publish("more")
     rollback(desk.store, *inputs.SLOT, first.digest)
-    assert desk.standing() == before
+    assert desk.history() == before
     assert verify(desk.store).clean
 
 
@@ -122,10 +121,9 @@ def test_show_tells_whether_a_release_was_picked_up(desk, capsys):
 
 def test_show_tells_who_is_at_it(desk, capsys):
     published = desk.publish("first")
-    place = Place(store=desk.store, slot=SLOT, grid="healpix")
     now = datetime.now(UTC)
     attempt = PickupAttempt(release=published.digest, dry_run=False, by="me@here", began_at=now)
-    with claim_grid(place, attempt, patience=0):
+    with Lease(desk.store, SLOT, "healpix").acquire(attempt, wait=0):
         command(desk, "show", *SLOT_FLAGS)
     assert "under way, by me@here" in capsys.readouterr().out
 

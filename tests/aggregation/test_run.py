@@ -37,7 +37,7 @@ def test_what_was_picked_up_is_left_alone_and_nothing_is_written(desk):
     before = desk.files()
     again = desk.pick()
     assert again.status == "already"
-    assert again.entry == desk.standing().entries[0]
+    assert again.entry == desk.history().entries[0]
     assert desk.files() == before
     assert len(desk.calls) == 1
 
@@ -141,9 +141,9 @@ def test_without_zagg_it_stops_with_the_command_to_run(real_desk, monkeypatch):
     assert len(document["shard_keys"]) == published.record.grid("healpix").shards
     assert Path(words["--config"]).read_bytes() == (real_desk.folder / "healpix.yaml").read_bytes()
     assert real_desk.said().outcome == "prepared"
-    before = real_desk.standing().entries
+    before = real_desk.history().entries
     real_desk.pick()
-    assert real_desk.standing().entries == before, "the same is not said twice"
+    assert real_desk.history().entries == before, "the same is not said twice"
 
 
 def test_where_zagg_is_installed_later_it_goes_on(desk, monkeypatch):
@@ -151,7 +151,7 @@ def test_where_zagg_is_installed_later_it_goes_on(desk, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(aggregator, "find_spec", lambda name: None)
         desk.pick()
-    assert pending(desk.store, SLOT, desk.order(), desk.registry).grids == GRIDS
+    assert pending(desk.store, SLOT, desk.request(), desk.registry).grids == GRIDS
     assert desk.pick().acknowledgement.outcome == "checked"
 
 
@@ -160,7 +160,7 @@ def test_a_config_that_changed_with_the_same_grid_runs_as_it_is_now(desk):
     desk.configure("healpix", "count:", "number:")
     picked = desk.pick()
     assert picked.acknowledgement.outcome == "checked"
-    assert "config is another" in picked.notes[0]
+    assert "config changed" in picked.notes[0]
 
 
 def test_nothing_is_picked_up_where_there_is_no_release(desk):
@@ -182,13 +182,13 @@ def test_an_output_without_fields_gets_the_layout_and_a_template_is_filled(desk)
 def test_without_an_output_an_aggregation_is_refused_and_the_config_may_name_one(desk):
     desk.publish("first")
     refused = desk.aggregate(output=None)
-    assert "where zagg writes" in str(refused.error)
+    assert "has no output" in str(refused.error)
     desk.configure("healpix", "output:\n", "output:\n  store: s3://bucket/own.zarr\n")
     assert desk.aggregate(output=None).acknowledgement.output == "s3://bucket/own.zarr"
 
 
 def waiting(desk, **changes):
-    return pending(desk.store, SLOT, desk.order(**changes), desk.registry)
+    return pending(desk.store, SLOT, desk.request(**changes), desk.registry)
 
 
 def test_a_release_waits_until_every_grid_is_picked_up(desk):
@@ -226,7 +226,7 @@ def test_a_refusal_waits_for_another_config_or_release(desk):
     desk.pick("plate")
     found = waiting(desk)
     assert found.grids == ()
-    assert "defines another grid" in found.left[0]
+    assert "defines another grid" in found.needs_attention[0]
     desk.configure("healpix", "parent_order: 6", "parent_order: 5")
     assert waiting(desk).grids == ("healpix",)
 
@@ -238,7 +238,7 @@ def test_a_contraction_is_left_to_a_person(desk):
     desk.pick("healpix")
     found = waiting(desk)
     assert "healpix" not in found.grids
-    assert found.left[0].startswith("healpix: refused, Release ")
+    assert found.needs_attention[0].startswith("healpix: refused, Release ")
     desk.publish("more")
     assert "healpix" in waiting(desk).grids
 
@@ -251,7 +251,7 @@ def test_a_failure_is_tried_again_but_not_for_ever(desk):
         desk.pick("healpix")
     found = waiting(desk)
     assert "healpix" not in found.grids
-    assert "failed 3 times, it was killed." in found.left[0]
+    assert "failed 3 times, it was killed." in found.needs_attention[0]
 
 
 def test_retired_grids_and_those_without_a_map_are_left_out(desk):

@@ -16,7 +16,6 @@ from zagg_catalog.releases.pickups import (
     PickupHistory,
     PickupSummary,
     ShardList,
-    load_pickup_history,
 )
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -118,7 +117,7 @@ def test_refusals_without_end_do_not_push_out_what_an_output_holds(past):
 
 def test_a_standing_is_read_back():
     found = standing(entry(A), entry(B, "failed"))
-    assert load_pickup_history(found.to_bytes()) == found
+    assert PickupHistory.load(found.to_bytes()) == found
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_a_standing_is_read_back():
 )
 def test_a_standing_that_is_none_is_refused(content, message):
     with pytest.raises(InvalidRelease, match=message):
-        load_pickup_history(content)
+        PickupHistory.load(content)
 
 
 def test_shard_keys_of_the_south_are_kept_whole():

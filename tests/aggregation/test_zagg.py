@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.aggregation.desk import wait_for
 from zagg_catalog.aggregation import zagg as aggregator
 from zagg_catalog.aggregation.zagg import ZaggCall, run_zagg
 from zagg_catalog.errors import AggregationFailed, PickupRefused
@@ -42,17 +42,14 @@ def run(tmp_path, monkeypatch):
 def gone(tmp_path):
     """Whether all processes that were started have ended."""
     pids = [int(word) for word in (tmp_path / "pid").read_text().split()]
-    return not any(
-        psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-        for pid in pids
-    )
+    return not any(map(alive, pids))
 
 
-def wait_for(condition, seconds=300):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_it_says_the_numbers_of_the_summary_and_nothing_else(run):
@@ -79,6 +76,7 @@ def test_it_asks_for_a_password_and_hears_that_there_is_none(run):
         run("asks")
 
 
+@pytest.mark.slow
 def test_it_hangs_and_is_killed_with_all_that_it_started(run, tmp_path):
     with pytest.raises(AggregationFailed, match="took more than 4 s and was killed"):
         run("hangs", timeout=4)
@@ -89,7 +87,7 @@ def test_it_is_told_to_stop(run, tmp_path):
     def stop():
         return "the run was told to end" if (tmp_path / "pid").exists() else None
 
-    with pytest.raises(AggregationFailed, match="killed, since the run was told to end"):
+    with pytest.raises(AggregationFailed, match="killed: the run was told to end"):
         run("hangs", stop=stop)
     wait_for(lambda: gone(tmp_path))
 
@@ -134,6 +132,7 @@ def test_the_command_is_one_that_zagg_understands(tmp_path):
     assert "No such file or directory: 'config.yaml'" in said.stderr
 
 
+@pytest.mark.slow
 def test_it_ends_when_this_process_is_killed(tmp_path):
     script = (
         "import pathlib; from zagg_catalog.aggregation.zagg import ZaggCall, run_zagg;"

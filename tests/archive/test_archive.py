@@ -13,6 +13,7 @@ from zagg_catalog.archive import (
     release_catalogs,
 )
 from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.shardmap import index_footprints
 
 SLOT = (inputs.PRODUCT, inputs.REGION)
 
@@ -86,7 +87,7 @@ def test_a_map_of_other_inputs_is_made_again(files, grids, tmp_path, changed, mo
     elif changed == "grid":
         grid = ArchiveGrid(name="healpix", grid=type(grid.grid)(6, 8))
     else:
-        monkeypatch.setattr("zagg_catalog.archive.build.version_of", lambda name: "99")
+        monkeypatch.setattr("zagg_catalog.archive.version_of", lambda name: "99")
     assert states(build_archive(catalogs, [grid], output=tmp_path, region=region)) == ["built"]
 
 
@@ -136,7 +137,7 @@ def test_options_may_differ_from_grid_to_grid(files, tmp_path):
 
 def test_cells_in_the_stored_catalog_change_no_pair(files, grids, tmp_path):
     for cycle in CYCLES:
-        catalog_of(cycle).index_footprints().to_geoparquet(tmp_path / f"c{cycle:02d}.parquet")
+        index_footprints(catalog_of(cycle)).to_geoparquet(tmp_path / f"c{cycle:02d}.parquet")
     cells = catalog_files([str(tmp_path / "c*.parquet")])
     rings = catalog_files([str(files / "c*.parquet")])
     for one, other in zip(
@@ -170,7 +171,7 @@ def test_a_catalog_that_cannot_be_read_fails_its_own_maps_only(store, grids, tmp
 
 def test_names_are_there_once(files, grids, tmp_path):
     catalogs = catalog_files([str(files / "c01.parquet")])
-    with pytest.raises(InvalidQuery, match="grid healpix is there more than once"):
+    with pytest.raises(InvalidQuery, match="grid healpix is given more than once"):
         build_archive(catalogs, [grids[0], grids[0]], output=tmp_path)
     with pytest.raises(InvalidQuery, match="at least one catalog"):
         build_archive([], grids, output=tmp_path)

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import psutil
@@ -12,6 +11,7 @@ from prefect.artifacts import Artifact
 from flows import events, tasks
 from flows.settings import flow_settings
 from tests.flows.conftest import Team
+from tests.harness.waiting import wait_for
 from tests.store import servers
 from zagg_catalog import ShardMap, from_config
 from zagg_catalog.aggregation.references import Announcement
@@ -219,7 +219,7 @@ def test_unknown_names_are_refused_before_anything_is_fetched(team, stac):
     assert len(stac.requests) == before
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_store_may_be_on_s3(prefect_server, registry_folder, stac, monkeypatch, prepared):
     with servers.running(servers.moto()) as server:
         monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", server.endpoint)
@@ -263,19 +263,12 @@ def test_a_run_that_died_before_the_event_is_made_up_for(team, monkeypatch):
     assert sent == ["zagg-catalog.release.published"]
 
 
-def wait_for(condition, seconds=60):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
-
-
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_killed_run_is_continued_to_the_same_release(team, prepared, stac, builds):
     """Killed after the catalog of the first region, at whatever it was doing then."""
     process = team.start()
     catalogs = Path(team.store_url, "catalogs")
-    wait_for(lambda: list(catalogs.rglob("*.parquet")))
+    wait_for(lambda: list(catalogs.rglob("*.parquet")), every=0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
@@ -301,10 +294,10 @@ def _free_the_place():
         client.delete_global_concurrency_limit_by_name(limit_name("ATL06_007", 22))
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_two_runs_of_one_cycle_take_turns(team, prepared):
     both = [team.start("--regions", "greenland") for _ in range(2)]
-    said = [process.communicate(timeout=90)[0] for process in both]
+    said = [process.communicate(timeout=900)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     last = sorted(text.splitlines()[-1] for text in said)
     assert last == [
@@ -315,18 +308,17 @@ def test_two_runs_of_one_cycle_take_turns(team, prepared):
     assert team.release("greenland").digest == control.release("greenland").digest
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_killed_dask_worker_costs_time_only(team, prepared):
     pytest.importorskip("prefect_dask")
     process = team.start("--regions", "antarctica", env=DASK)
     catalogs = Path(team.store_url, "catalogs")
-    wait_for(lambda: list(catalogs.rglob("*.parquet")))
-    time.sleep(0.3)  # so that it is at a build
+    wait_for(lambda: list(catalogs.rglob("*.parquet")), every=0.02)
     children = psutil.Process(process.pid).children()
     workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     assert len(workers) == 2
     workers[0].kill()
-    said = process.communicate(timeout=90)[0]
+    said = process.communicate(timeout=900)[0]
     assert process.returncode == 0, said
     control, _ = prepared
     assert team.release("antarctica").digest == control.release("antarctica").digest

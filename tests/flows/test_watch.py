@@ -10,10 +10,10 @@ from prefect.concurrency.sync import concurrency
 from flows import events, watch
 from flows.runtime import limit_name
 from flows.watch import report_overdue, watch_cycles
-from tests.flows.live import wait_for
+from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import LocalStore
-from zagg_catalog.watch.answers import read_answer
+from zagg_catalog.watch.answers import read_processed
 from zagg_catalog.watch.cursor import read_cursor
 from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED
 
@@ -130,7 +130,7 @@ def test_a_run_that_ends_well_answers_and_whoever_comes_later_has_nothing_to_do(
     watcher.poll()
     (payload,) = available(said)
     watcher.team.run(grids=["atl06-greenland-polar"])
-    assert read_answer(watcher.team.store, PRODUCT, 22).number == 0  # a part is no answer
+    assert read_processed(watcher.team.store, PRODUCT, 22).number == 0  # a part is no answer
     state = watcher.prepare()  # by hand; it covers what was announced
     assert state.is_completed(), state.message
     assert (PREPARED, "zagg-catalog.cycle.atl06-007-c22") in [entry[:2] for entry in said]
@@ -152,10 +152,10 @@ def test_a_run_that_fails_answers_nothing(watcher, said):
     whole = config.read_text()
     config.write_text("output: {}")
     assert watcher.prepare(notice=payload["notice"]).is_failed()
-    assert read_answer(watcher.team.store, PRODUCT, 22).number == 0
+    assert read_processed(watcher.team.store, PRODUCT, 22).number == 0
     config.write_text(whole)
     assert watcher.prepare(notice=payload["notice"]).is_completed()
-    assert read_answer(watcher.team.store, PRODUCT, 22).number == 1
+    assert read_processed(watcher.team.store, PRODUCT, 22).number == 1
 
 
 def test_changes_during_a_run_lead_to_exactly_one_more(watcher, said, prefect_server):
@@ -207,7 +207,7 @@ def test_an_unknown_product_is_named(watcher):
     [
         ("zagg-catalog.cycle.atl06-007-c22", "It is late.", "It is late."),
         ("zagg-catalog.cycle.atl06-007-c22", None, "ATL06_007, cycle 22, is overdue."),
-        ("zagg-catalog.watch.atl06-007", None, "was not looked at for too long"),
+        ("zagg-catalog.watch.atl06-007", None, "was not polled for too long"),
     ],
 )
 def test_the_report_of_something_late_ends_failed(prefect_server, resource, message, expected):

@@ -10,10 +10,11 @@ import pytest
 
 from flows.automations import CYCLE, PICKUP, POOL, ensure_automations, ensure_pool
 from flows.chain import CATCH_UP, WATCH, Chain, timings
+from flows.demo import PRODUCT, REGIONS, write_registry
 from flows.events import RELEASE_PUBLISHED
 from flows.local_server import program
-from flows.sample import PRODUCT, REGIONS, write_registry
-from tests.flows.live import LiveServer, wait_for
+from tests.flows.live import LiveServer
+from tests.harness.waiting import wait_for
 from tests.store import servers
 from zagg_catalog.releases import ReleaseKey, diff, find_release, verify
 from zagg_catalog.releases.pickups import read_pickup_histories
@@ -25,13 +26,14 @@ pytest.importorskip("zagg")
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.slow,
     # Prefect's own: warnings of its dependencies, and sockets that its threads close late.
     pytest.mark.filterwarnings("ignore"),
 ]
 
 TRACKS = range(1, 1388, 40)
 # A busy machine takes its time; what is waited for is there much sooner on a quiet one.
-LONG = 300
+LONG = 1200
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def prefect(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chain(prefect, store):
-    return Chain(prefect, store, PRODUCT, 22, REGIONS)
+    return Chain(server=prefect, store=store, product=PRODUCT, cycle=22, regions=REGIONS)
 
 
 @pytest.fixture(scope="class")
@@ -126,7 +128,7 @@ def outcomes(store):
     }
 
 
-def say(found):
+def show_times(found):
     """Print the times of all steps: ``pytest -s`` shows them."""
     for what, since, step in timings(found):
         print(f"{since:6.1f} s  {step:+5.1f} s  {what}")
@@ -153,7 +155,7 @@ class TestWithAWorker:
         source.add(simulate("ATL06", cycle=22, tracks=TRACKS))
         prefect.schedule(WATCH, in_seconds=8)
         found = start.follow(seconds=LONG, idle=60)
-        say(found)
+        show_times(found)
         starters = {
             (flow, run.created_by.type) for flow, runs in found.runs.items() for run in runs
         }
@@ -177,7 +179,7 @@ class TestWithAWorker:
         add_tracks(source, 2)
         prefect.start_run(WATCH)
         found = start.follow(seconds=LONG)
-        say(found)
+        show_times(found)
         assert found.events[0]["payload"]["why"] == "changed"
         for region, shown in found.releases.items():
             old = find_release(store, PRODUCT, region, 22, digest=start.digests[region])
@@ -186,7 +188,7 @@ class TestWithAWorker:
                 assert changes.base == start.digests[region]
                 assert (changes.dropped.count, changes.granules_removed) == (0, 0)
                 redo = sorted((*changes.added.keys, *changes.changed.keys))
-                assert redo == [int(key) for key in grid.redo]
+                assert redo == [int(key) for key in grid.map.redo]
                 assert 0 < len(redo) < found.acknowledgements[grid.name].shards
 
     def test_the_same_events_twice_lead_to_one_aggregation(self, prefect, store):

@@ -72,7 +72,7 @@ def test_publish_resolve_verify_and_roll_back(opened, files, tmp_path):
         path = resolve(store, *inputs.SLOT, grid, folder=tmp_path / "m")
         assert len(ShardMap.from_json(path)) == second.record.grid(grid).shards
     old = find_release(store, *inputs.SLOT, digest=first.digest[:12])
-    assert len(diff(store, old, find_release(store, *inputs.SLOT)).grids[1].redo) == 18
+    assert len(diff(store, old, find_release(store, *inputs.SLOT)).grids[1].map.redo) == 18
     assert rollback(store, *inputs.SLOT, first.digest).supersedes == second.digest
     assert collect_garbage(store, delete=True).objects == []
     found = verify(store)

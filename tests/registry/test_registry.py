@@ -144,7 +144,7 @@ def test_a_key_given_twice_is_refused(folder):
     path = folder / "registry.yaml"
     text = path.read_text()
     path.write_text(text + text[text.index("  atl03-serc-utm:") :])
-    with pytest.raises(InvalidRegistry, match="'atl03-serc-utm' is there twice"):
+    with pytest.raises(InvalidRegistry, match="'atl03-serc-utm' is given twice"):
         load_registry(path)
 
 
@@ -191,10 +191,10 @@ def test_the_registry_may_be_on_s3(folder, monkeypatch):
         assert {n: g.config_digest for n, g in remote.grids.items()} == {
             n: g.config_digest for n, g in local.grids.items()
         }
-        with pytest.raises(InvalidRegistry, match="no such object or bucket"):
+        with pytest.raises(InvalidRegistry, match="no such object"):
             load_registry(f"s3://{bucket}/nowhere.yaml")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(StoreUnavailable, match="try again later"):
+    monkeypatch.setenv("ZAGG_CATALOG_S3_ATTEMPTS", "1")
+    with pytest.raises(StoreUnavailable, match="then try again"):
         load_registry(f"s3://{bucket}/team/registry.yaml")
 
 

@@ -37,17 +37,17 @@ def test_granules_and_shards_that_changed_are_listed_exactly(store, publish, fil
         gone = shards(files, "first", grid.name, inputs.granule(0))
         come = shards(files, "next", grid.name, inputs.granule(8))
         revised = shards(files, "next", grid.name, inputs.granule(3, revision=2))
-        touched = {*grid.shards_added, *grid.shards_changed, *grid.shards_dropped}
-        assert come | revised <= set(grid.redo)
+        touched = {*grid.map.shards_added, *grid.map.shards_changed, *grid.map.shards_removed}
+        assert come | revised <= set(grid.map.redo)
         assert gone <= touched
         assert touched <= gone | come | revised | shards(
             files, "first", grid.name, inputs.granule(3)
         )
     # On the plate no two granules share a shard.
     plate = found.grids[1]
-    assert (set(plate.shards_added), set(plate.shards_dropped)) == (come, gone)
-    assert set(plate.shards_changed) == revised
-    assert (plate.change, plate.config_changed, plate.pairs_added) == ("changed", False, 18)
+    assert (set(plate.map.shards_added), set(plate.map.shards_removed)) == (come, gone)
+    assert set(plate.map.shards_changed) == revised
+    assert (plate.change, plate.config_changed, plate.map.pairs_added) == ("changed", False, 18)
 
 
 def test_a_release_is_the_same_as_itself(store, publish):
@@ -55,7 +55,7 @@ def test_a_release_is_the_same_as_itself(store, publish):
     found = diff(store, one, one)
     assert found.same
     assert [grid.change for grid in found.grids] == ["same", "same"]
-    assert found.grids[0].redo == []
+    assert found.grids[0].map.redo == []
 
 
 def test_a_new_config_on_the_same_grid_is_said(store, publish, files):
@@ -78,9 +78,13 @@ def test_a_grid_that_came_went_or_failed_is_all_its_shards(store, publish, files
     one = release(store, publish("first", maps=[healpix, failed]))
     none = release(store, publish("first", maps=[]))
     dropped = diff(store, both, one).grids[1]
-    assert (dropped.change, len(dropped.shards_dropped), dropped.redo) == ("dropped", 72, [])
+    assert (dropped.change, len(dropped.map.shards_removed), dropped.map.redo) == (
+        "dropped",
+        72,
+        [],
+    )
     added = diff(store, none, both).grids[1]
-    assert (added.change, len(added.redo), added.pairs_added) == ("added", 72, 72)
+    assert (added.change, len(added.map.redo), added.map.pairs_added) == ("added", 72, 72)
     assert [grid.change for grid in diff(store, one, none).grids] == ["dropped", "same"]
 
 
@@ -90,7 +94,7 @@ def test_a_name_that_became_another_grid_is_all_shards_of_both(store, publish, f
     new = release(store, publish("first", maps=[replace(plate, name="main")]))
     (grid,) = diff(store, old, new).grids
     assert (grid.change, grid.config_changed) == ("regridded", True)
-    assert (len(grid.shards_dropped), len(grid.redo)) == (19, 72)
+    assert (len(grid.map.shards_removed), len(grid.map.redo)) == (19, 72)
 
 
 def test_a_damaged_file_is_named(place, store, publish):

@@ -100,7 +100,7 @@ def test_the_next_release_supersedes_and_names_what_shrank(publish):
 
 @inputs.IN_A_FOLDER
 def test_a_long_contraction_is_counted_and_cut(publish, monkeypatch):
-    monkeypatch.setattr("zagg_catalog.releases.publication.NAMED", 2)
+    monkeypatch.setattr("zagg_catalog.releases.publication.MAX_LISTED", 2)
     publish("first")
     shrunk = publish("small").contraction
     assert (shrunk.count, len(shrunk.ids)) == (5, 2)
@@ -281,10 +281,10 @@ def no_shards_of_the_grid(files):
     ("maps", "error", "says"),
     [
         (other_grid, SignatureMismatch, "Grid x: The shard map was built for another grid"),
-        (other_catalog, InvalidShardMap, "healpix-x has 2 granules that the catalog has not"),
+        (other_catalog, InvalidShardMap, "healpix-x has 2 granules that the catalog lacks"),
         (older_catalog, InvalidShardMap, "from 3 granules and the catalog has 8"),
-        (same_name_twice, InvalidRelease, "healpix is there more than once"),
-        (neither_map_nor_error, InvalidRelease, "needs a shard map, or else an error"),
+        (same_name_twice, InvalidRelease, "healpix occurs more than once"),
+        (neither_map_nor_error, InvalidRelease, "needs a shard map or the error"),
         (bad_name, InvalidName, "grid '../x'"),
         (missing_config, InvalidConfig, "no.yaml"),
         (odd_backend, InvalidRelease, "footprint"),
@@ -313,15 +313,15 @@ def test_files_that_are_no_catalog_are_refused(store, publish, files, tmp_path):
     odd.to_geoparquet(tmp_path / "odd.parquet")
     for name, error, says in [
         ("rubbish", InvalidCatalog, "not a readable parquet"),
-        ("nowhere", InvalidCatalog, "There is no catalog file"),
+        ("nowhere", InvalidCatalog, "does not exist"),
         ("twice", InvalidCatalog, "more than once"),
         ("odd", InvalidCatalog, "harvest report"),
-        ("no-cycle", InvalidRelease, "does not say its cycle"),
+        ("no-cycle", InvalidRelease, "records no cycle"),
         ("text-cycle", InvalidRelease, "cycle"),
     ]:
         with pytest.raises(error, match=says):
             publish("first", catalog=tmp_path / f"{name}.parquet", maps=[])
-    with pytest.raises(InvalidCatalog, match="no catalog"):
+    with pytest.raises(InvalidCatalog, match="not a catalog"):
         publish("first", catalog=files / "first-plate.parquet", maps=[])
     with pytest.raises(InvalidName, match="region"):
         publish("first", region="a/b")

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.jsonio import canonical_digest, canonical_json
 from zagg_catalog.releases.layout import ReleaseKey
-from zagg_catalog.releases.publication import Contraction, Publication, load_publication
+from zagg_catalog.releases.publication import Contraction, Publication
 from zagg_catalog.releases.record import (
     CatalogRecord,
     GridRecord,
@@ -24,7 +24,6 @@ from zagg_catalog.releases.record import (
     QueryRecord,
     ReleaseRecord,
     StoredFile,
-    load_record,
     status_of,
 )
 from zagg_catalog.sources.report import HarvestReport, Quarantined, SliceCount, Superseded
@@ -144,7 +143,7 @@ def records(draw):
 @given(records())
 def test_a_record_comes_back_equal_and_with_equal_bytes(record):
     content = record.to_bytes()
-    again = load_record(content)
+    again = ReleaseRecord.load(content)
     assert again == record
     assert again.to_bytes() == content
     assert again.digest == record.digest
@@ -161,7 +160,7 @@ def test_the_order_of_keys_and_the_spaces_between_do_not_matter(record, random):
         return [shuffled(item) for item in value] if isinstance(value, list) else value
 
     text = json.dumps(shuffled(json.loads(record.to_bytes())), indent=random.choice([None, 5]))
-    assert load_record(text.encode()).digest == record.digest
+    assert ReleaseRecord.load(text.encode()).digest == record.digest
 
 
 @settings(max_examples=30, deadline=None)
@@ -170,10 +169,10 @@ def test_another_cycle_is_another_record(record, cycle):
     document = json.loads(record.to_bytes())
     document["cycle"] = cycle
     if cycle == record.cycle:
-        assert load_record(canonical_json(document)).digest == record.digest
+        assert ReleaseRecord.load(canonical_json(document)).digest == record.digest
     else:
         with pytest.raises(InvalidRelease, match="belongs to another"):
-            load_record(canonical_json(document))
+            ReleaseRecord.load(canonical_json(document))
 
 
 @settings(max_examples=40, deadline=None)
@@ -193,7 +192,7 @@ def test_what_json_has_no_word_for_is_refused():
 
 def test_a_record_of_version_1_still_loads():
     content = (FIXTURES / "release-v1.json").read_bytes()
-    record = load_record(content)
+    record = ReleaseRecord.load(content)
     assert record.schema_version == 1
     assert (record.product, record.region, record.cycle) == ("ATL06_007", "antarctica", 22)
     assert [grid.status for grid in record.grids] == ["complete", "failed"]
@@ -204,7 +203,7 @@ def test_a_record_of_version_1_still_loads():
 
 def test_a_publication_of_version_1_still_loads():
     content = (FIXTURES / "publication-v1.json").read_bytes()
-    publication = load_publication(content)
+    publication = Publication.load(content)
     assert publication.action == "rollback"
     assert publication.history[0].published_at == datetime(2026, 5, 1, 12, tzinfo=UTC)
     assert publication.to_bytes() == content
@@ -227,12 +226,12 @@ def test_a_publication_of_version_1_still_loads():
 def test_a_record_that_does_not_fit_together_is_refused(change, says):
     document = json.loads((FIXTURES / "release-v1.json").read_bytes())
     with pytest.raises(InvalidRelease, match=says):
-        load_record(json.dumps(document | change).encode())
+        ReleaseRecord.load(json.dumps(document | change).encode())
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"null", b'{"schema_version": 1}'])
 def test_rubbish_is_no_record_and_no_publication(content):
-    for load in (load_record, load_publication):
+    for load in (ReleaseRecord.load, Publication.load):
         with pytest.raises(InvalidRelease, match="Somewhere"):
             load(content, "Somewhere")
 
@@ -241,11 +240,11 @@ def test_a_signature_that_was_tampered_with_is_refused():
     document = json.loads((FIXTURES / "release-v1.json").read_bytes())
     document["grids"][0]["signature"]["child_order"] += 1
     with pytest.raises(InvalidRelease, match="signature_digest"):
-        load_record(canonical_json(document))
+        ReleaseRecord.load(canonical_json(document))
 
 
 def test_a_record_does_not_change():
-    record = load_record((FIXTURES / "release-v1.json").read_bytes())
+    record = ReleaseRecord.load((FIXTURES / "release-v1.json").read_bytes())
     with pytest.raises(ValidationError, match="frozen"):
         record.cycle = 23
 
@@ -270,7 +269,7 @@ def test_a_publication_comes_back_equal_and_in_utc(digest, when, who, before, id
         packages={"numpy": "2"},
         contraction=Contraction(count=len(ids), ids=tuple(ids)),
     )
-    again = load_publication(publication.to_bytes())
+    again = Publication.load(publication.to_bytes())
     assert again == publication
     assert again.published_at.tzinfo is UTC
     assert again.to_bytes() == publication.to_bytes()

@@ -98,7 +98,7 @@ def other_completeness(document):
         (other_rows, "Its rows is not that of"),
         (other_query, "Its query is not that of"),
         (other_size, "bytes and the release says"),
-        (other_completeness, "other granules are missing"),
+        (other_completeness, "Its missing granules are not"),
     ],
 )
 def test_a_record_that_says_something_else_than_its_files_is_found(store, publish, change, says):

@@ -23,10 +23,10 @@ class Client:
         self.url = f"{server.root_url}/NSIDC_CPRD"
 
     def get(self, path: str = "/search", **params: Any) -> requests.Response:
-        return self.session.get(self.url + path, params=params, timeout=5)
+        return self.session.get(self.url + path, params=params, timeout=60)
 
     def post(self, **body: Any) -> requests.Response:
-        return self.session.post(f"{self.url}/search", json=body, timeout=5)
+        return self.session.post(f"{self.url}/search", json=body, timeout=60)
 
     def pages(self, most: int = 50, **params: Any) -> Iterator[dict[str, Any]]:
         """Follow next links, at most so many."""
@@ -35,7 +35,7 @@ class Client:
         for _ in range(most - 1):
             if (link := next_link(page)) is None:
                 return
-            page = self.session.get(link["href"], timeout=5).json()
+            page = self.session.get(link["href"], timeout=60).json()
             yield page
 
     def ids(self, **params: Any) -> list[str]:

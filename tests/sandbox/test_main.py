@@ -23,10 +23,10 @@ def test_it_serves_until_interrupted() -> None:
         assert match, line
         assert "5,548 granules" in line
         url = f"{match[1]}/NSIDC_CPRD/search"
-        assert requests.get(url, timeout=5).status_code == 503
-        assert requests.get(url, timeout=5).json()["numberMatched"] == 5548
+        assert requests.get(url, timeout=60).status_code == 503
+        assert requests.get(url, timeout=60).json()["numberMatched"] == 5548
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=100) == 0
 
 
 def test_it_lists_faults(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import shapely
 
 from tests.test_catalog import make_catalog
 from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap, from_config, load_polygon
-from zagg_catalog.catalog.table import column_values
+from zagg_catalog.catalog.schema import column_values
 from zagg_catalog.cycles import parse_granule_name
 from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, to_xyz

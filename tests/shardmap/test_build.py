@@ -195,12 +195,14 @@ def test_what_is_far_away_is_left_out_and_drops_no_pair(real_data, config, monke
     """Footprints are dropped by points on their edges or caps only where they cannot reach."""
     from zagg_catalog import Catalog
     from zagg_catalog.geometry.plane import Plane
-    from zagg_catalog.shardmap import cell_index as kept
+    from zagg_catalog.shardmap import cell_index
 
     path = real_data / "atl03_007_neon.parquet"
     grid = from_config(real_data / f"{config}.yaml")
     region = load_polygon(real_data / "aop_neon.geojson")
     quick = pairs(ShardMap.build(Catalog.from_geoparquet(path), grid, region=region))
-    monkeypatch.setattr(kept, "near_rings", lambda rings, near: np.ones(len(rings), dtype=bool))
+    monkeypatch.setattr(
+        cell_index, "near_rings", lambda rings, near: np.ones(len(rings), dtype=bool)
+    )
     monkeypatch.setattr(Plane, "near", lambda self, lats, lons, offsets: offsets[1:] > 0)
     assert pairs(ShardMap.build(Catalog.from_geoparquet(path), grid, region=region)) == quick

@@ -19,8 +19,7 @@ from tests.test_catalog import SQUARE, make_catalog
 from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap, from_config, load_polygon
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.regions import bbox_region
-from zagg_catalog.shardmap import build_maps, stored
-from zagg_catalog.shardmap import cell_index as kept
+from zagg_catalog.shardmap import build_maps, cell_index, cells, index_footprints
 from zagg_catalog.shardmap.cells import numbers_of, words_of
 
 SOUTH = bbox_region((-180, -90, 180, 10))
@@ -78,12 +77,12 @@ def test_however_drawn_a_footprint_gets_the_same_shards(first, second):
     rings = [np.column_stack([lons, lats]) for lats, lons in (first, second, first)]
     expected = [alone(rings, grid, region=SOUTH) for grid in GRIDS[:3]]
     catalog = make_catalog(*rings)
-    indexed = catalog.index_footprints()
+    indexed = index_footprints(catalog)
     assert list(map(content, build_maps(indexed, GRIDS[:3], region=SOUTH))) == expected
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "cpu_count", lambda: 1)
-        patch.setattr(kept, "BATCH", 2)
-        patch.setattr(kept, "ROOM", 0)
+        patch.setattr(cell_index, "BATCH", 2)
+        patch.setattr(cell_index, "CACHE_BYTES", 0)
         maps = build_maps(make_catalog(*rings), GRIDS[:3], region=SOUTH)
         assert list(map(content, maps)) == expected
 
@@ -91,8 +90,8 @@ def test_however_drawn_a_footprint_gets_the_same_shards(first, second):
 def test_the_second_grid_finds_its_cells_made(monkeypatch):
     catalog = make_catalog(*RINGS)
     ShardMap.build(catalog, GRIDS[1], region=ANTARCTIC)
-    monkeypatch.setattr(kept, "footprint_cells", None)
-    monkeypatch.setattr(kept, "read_footprints", None)
+    monkeypatch.setattr(cell_index, "footprint_cells", None)
+    monkeypatch.setattr(cell_index, "read_footprints", None)
     second = ShardMap.build(catalog, GRIDS[2], region=ANTARCTIC)
     assert content(second) == alone_before(monkeypatch, RINGS, GRIDS[2])
 
@@ -156,14 +155,14 @@ class TestStored:
     @pytest.fixture
     def path(self, tmp_path):
         path = tmp_path / "indexed.parquet"
-        make_catalog(*FAULTY).index_footprints().to_geoparquet(path)
+        index_footprints(make_catalog(*FAULTY)).to_geoparquet(path)
         return path
 
     @pytest.mark.parametrize("grid", GRIDS, ids=repr)
     def test_a_build_takes_them_for_the_footprints(self, path, grid, monkeypatch):
         expected = alone(FAULTY, grid, region=ANTARCTIC)
         if grid.kind == "healpix" and grid.parent_order <= 9:
-            monkeypatch.setattr(kept, "read_footprints", None)
+            monkeypatch.setattr(cell_index, "read_footprints", None)
         catalog = Catalog.from_geoparquet(path)
         assert content(ShardMap.build(catalog, grid, region=ANTARCTIC)) == expected
 
@@ -177,7 +176,7 @@ class TestStored:
     def test_they_outlive_the_file(self, path, monkeypatch):
         catalog = Catalog.from_geoparquet(path)
         path.unlink()
-        monkeypatch.setattr(kept, "read_footprints", None)
+        monkeypatch.setattr(cell_index, "read_footprints", None)
         assert ShardMap.build(catalog, GRIDS[1], region=ANTARCTIC).n_pairs
 
     def test_other_footprints_than_they_were_made_of_are_read(self, path, tmp_path):
@@ -187,7 +186,7 @@ class TestStored:
         table = table.set_column(place, table.schema.field("geometry"), moved)
         pq.write_table(table, tmp_path / "moved.parquet")
         catalog = Catalog.from_geoparquet(tmp_path / "moved.parquet")
-        assert stored.find(catalog) is None
+        assert catalog.stored_cells is None
         found = ShardMap.build(catalog, GRIDS[2], region=ANTARCTIC)
         assert content(found) == alone(FAULTY[::-1], GRIDS[2], region=ANTARCTIC)
         catalog.to_geoparquet(tmp_path / "written.parquet")
@@ -208,9 +207,23 @@ class TestStored:
         found = ShardMap.build(again, GRIDS[1], region=ANTARCTIC)
         assert content(found) == alone(FAULTY, GRIDS[1], region=ANTARCTIC)
 
+    def test_what_mortie_cannot_cover_stays_quarantined(self, tmp_path, monkeypatch):
+        def refuse(footprints, order):
+            if 3 in footprints.granule:
+                raise ValueError("too thick")
+            return cover_all(footprints, order)
+
+        cover_all = cells._cover_all
+        monkeypatch.setattr(cells, "_cover_all", refuse)
+        expected = alone(RINGS, GRIDS[2], region=ANTARCTIC)
+        assert "too thick" in expected[-1]["quarantined"][0]["reason"]
+        index_footprints(make_catalog(*RINGS)).to_geoparquet(tmp_path / "indexed.parquet")
+        catalog = Catalog.from_geoparquet(tmp_path / "indexed.parquet")
+        assert content(ShardMap.build(catalog, GRIDS[2], region=ANTARCTIC)) == expected
+
     def test_another_order_is_refused(self):
         with pytest.raises(InvalidOption, match="are of order 9"):
-            make_catalog(SQUARE).index_footprints(11)
+            index_footprints(make_catalog(SQUARE), 11)
 
 
 @pytest.mark.zagg
@@ -226,7 +239,7 @@ class TestWithZagg:
         from zagg.grids import from_config as zagg_grid
 
         real = Catalog.from_geoparquet(real_data / "atl03_007_neon.parquet")
-        real.index_footprints().to_geoparquet(tmp_path / "ours.parquet")
+        index_footprints(real).to_geoparquet(tmp_path / "ours.parquet")
         theirs = zagg.Catalog.from_geoparquet(str(tmp_path / "ours.parquet"))
         config, area = real_data / "healpix_o9.yaml", real_data / "aop_neon.geojson"
         built = ZaggShardMap.build(
@@ -244,8 +257,8 @@ class TestWithZagg:
         theirs = zagg.Catalog.from_geoparquet(str(real_data / "atl03_007_neon.parquet"))
         theirs.index_footprints(6).to_geoparquet(str(tmp_path / "zagg.parquet"))
         catalog = Catalog.from_geoparquet(tmp_path / "zagg.parquet")
-        assert stored.find(catalog) is None
+        assert catalog.stored_cells is None
         region = load_polygon(real_data / "aop_neon.geojson")
         grid = from_config(real_data / "healpix_o9.yaml")
         assert ShardMap.build(catalog, grid, region=region).n_pairs == 314
-        assert stored.find(catalog.index_footprints()) is not None
+        assert index_footprints(catalog).stored_cells is not None

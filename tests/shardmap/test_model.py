@@ -6,6 +6,7 @@ import pytest
 
 from zagg_catalog import HealpixGrid, RectilinearGrid, ShardMap
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
+from zagg_catalog.shardmap.columns import MapColumns
 
 SOUTH = 10415418563224403974  # a real key of the south pole, past 2**63
 GRID = HealpixGrid(8, 14)
@@ -79,7 +80,7 @@ def test_an_entry_that_is_no_granule_is_refused(bad):
 
 def test_columns_that_do_not_fit_together_are_refused():
     with pytest.raises(InvalidShardMap, match="offsets"):
-        ShardMap.from_columns(
+        MapColumns(
             grid_signature={},
             shards=np.array([1], np.uint64),
             offsets=np.array([0, 2]),

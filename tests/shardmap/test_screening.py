@@ -97,7 +97,7 @@ def test_the_smaller_side_is_meant_up_to_nearly_half_the_earth():
 
 def test_clean_rings_are_left_alone(real_data):
     from zagg_catalog import Catalog
-    from zagg_catalog.catalog.table import column_values
+    from zagg_catalog.catalog.schema import column_values
 
     catalog = Catalog.from_geoparquet(real_data / "atl03_007_neon.parquet")
     footprints = read_footprints(column_values(catalog.table, "geometry"))

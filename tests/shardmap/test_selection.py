@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.shardmap.test_model import SOUTH, entry, make_map
 from zagg_catalog import ShardMap
 from zagg_catalog.errors import InvalidShardMap, UnknownShard
-from zagg_catalog.shardmap import parquet_file as manifest
+from zagg_catalog.shardmap import parquet_file
 
 SHAPES = st.dictionaries(
     st.integers(0, 2**64 - 1), st.sets(st.integers(0, 9), min_size=1), min_size=1, max_size=8
@@ -73,7 +73,7 @@ def test_shards_that_are_not_there_are_named(tmp_path):
 
 def test_only_groups_with_such_granules_are_read(tmp_path, monkeypatch):
     """Of other groups only the column of keys is."""
-    monkeypatch.setattr(manifest, "GROUP_ROWS", 2)
+    monkeypatch.setattr(parquet_file, "GROUP_ROWS", 2)
     whole = make({1: {0, 1}, 2: {2}, 3: {3, 4, 5}})
     whole.to_parquet(tmp_path / "map.parquet")
     assert pq.read_metadata(tmp_path / "map.parquet").num_row_groups == 3

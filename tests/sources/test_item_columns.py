@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sources.stub import item, name
-from zagg_catalog.catalog.table import catalog_schema
+from zagg_catalog.catalog.schema import catalog_schema
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources import items
 from zagg_catalog.sources.item_columns import decode_regular_page

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sources.stub import item, name
-from zagg_catalog.catalog.table import Catalog, catalog_schema
+from zagg_catalog.catalog.schema import catalog_schema
+from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.sources.items import (
     align_assets,
     canonical_assets,

@@ -174,7 +174,7 @@ def test_a_killed_upload_is_invisible_and_swept(moto, bucket):
 import os, signal
 from unittest import mock
 from tests.store.servers import settings_for
-from zagg_catalog.store import open_store, upload
+from zagg_catalog.store import open_store
 store = open_store("s3://{bucket}/prefix", settings=settings_for("{moto.endpoint}"))
 send = store._client.upload_part
 def die(**part):

@@ -1,7 +1,7 @@
 """Answers: what a run covers, kept beside the cursor."""
 
 from zagg_catalog.store import LocalStore
-from zagg_catalog.watch.answers import KEPT, EventClaim, answer_key, read_answer
+from zagg_catalog.watch.answers import MAX_OTHERS, EventClaim, processed_key, read_processed
 
 
 def claim(store, **changes):
@@ -9,12 +9,12 @@ def claim(store, **changes):
 
 
 def covered(store, notice):
-    return read_answer(store, "ATL06_007", 22).covers("ATL06_007", 22, notice)
+    return read_processed(store, "ATL06_007", 22).covers("ATL06_007", 22, notice)
 
 
 def test_a_number_answers_all_before_it(tmp_path):
     store = LocalStore(tmp_path)
-    claim(store, generation="ab12", number=3).answer("run")
+    claim(store, generation="ab12", number=3).mark_processed("run")
     assert covered(store, "atl06-007-c22-ab12-3")
     assert covered(store, "atl06-007-c22-ab12-1")
     assert not covered(store, "atl06-007-c22-ab12-4")
@@ -22,27 +22,27 @@ def test_a_number_answers_all_before_it(tmp_path):
 
 def test_a_cursor_that_began_anew_is_not_answered_by_old_numbers(tmp_path):
     store = LocalStore(tmp_path)
-    claim(store, generation="ab12", number=3).answer("run")
+    claim(store, generation="ab12", number=3).mark_processed("run")
     assert not covered(store, "atl06-007-c22-cd34-1")
-    claim(store, generation="cd34", number=1).answer("run")
+    claim(store, generation="cd34", number=1).mark_processed("run")
     assert covered(store, "atl06-007-c22-cd34-1")
 
 
 def test_other_notices_are_answered_by_name_and_the_newest_are_kept(tmp_path):
     store = LocalStore(tmp_path)
-    claim(store, others=tuple(f"hand-{n}" for n in range(KEPT + 5))).answer("run")
-    assert covered(store, f"hand-{KEPT + 4}")
+    claim(store, others=tuple(f"hand-{n}" for n in range(MAX_OTHERS + 5))).mark_processed("run")
+    assert covered(store, f"hand-{MAX_OTHERS + 4}")
     assert not covered(store, "hand-0")
 
 
 def test_a_run_that_has_nothing_to_answer_writes_nothing(tmp_path):
     store = LocalStore(tmp_path)
-    assert not EventClaim.take(store, "ATL06_007", 22, []).answer("run")
-    assert not store.exists(answer_key("ATL06_007", 22))
+    assert not EventClaim.take(store, "ATL06_007", 22, []).mark_processed("run")
+    assert not store.exists(processed_key("ATL06_007", 22))
 
 
 def test_the_same_answer_is_written_once(tmp_path):
     store = LocalStore(tmp_path)
-    assert claim(store, generation="ab12", number=3).answer("one")
-    assert not claim(store, generation="ab12", number=2).answer("two")
-    assert read_answer(store, "ATL06_007", 22).run == "one"
+    assert claim(store, generation="ab12", number=3).mark_processed("one")
+    assert not claim(store, generation="ab12", number=2).mark_processed("two")
+    assert read_processed(store, "ATL06_007", 22).run == "one"

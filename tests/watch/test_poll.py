@@ -19,7 +19,7 @@ DAY = 24
 
 def answer(watch, cycle, run="run"):
     """End a run of prepare-cycle that began now."""
-    return EventClaim.take(watch.store, PRODUCT, cycle, []).answer(run)
+    return EventClaim.take(watch.store, PRODUCT, cycle, []).mark_processed(run)
 
 
 def test_a_poll_that_finds_nothing_asks_once_and_writes_nothing(watch):
@@ -154,7 +154,7 @@ def test_a_run_answers_only_what_was_announced_before_it_began(announced):
     claim = EventClaim.take(announced.store, PRODUCT, 24, [])
     announced.probe.counts[24] += 5
     assert announced.said(hours=DAY) == [(24, "changed")]
-    claim.answer("began before")
+    claim.mark_processed("began before")
     assert announced.said(hours=6) == [(24, "again")]
 
 
@@ -241,7 +241,7 @@ def test_a_cycle_that_does_not_come_is_overdue_once_a_week(make_watch):
     assert not any(found.overdue for found in later[:6])
     (late,) = later[6].overdue
     assert (late.cycle, late.problem) == (23, "missing")
-    assert "was due on 2024-07-17: the source has no granule of it" in str(late)
+    assert "was due on 2024-07-17: the source has no granules of it" in str(late)
 
 
 def test_a_notice_that_stays_unanswered_is_overdue(make_watch):

@@ -1,1 +1,1 @@
-"""Picking releases up: find one, verify it, hand it to zagg, and acknowledge it."""
+"""Pick releases up: resolve one, verify it, hand it to zagg, and record how that ended."""

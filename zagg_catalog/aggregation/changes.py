@@ -1,9 +1,10 @@
-"""The release that a pick-up is compared with, and how the map differs from it."""
+"""The release that a pick-up is compared with, and the changes since that release."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from zagg_catalog.aggregation.checks import ResolvedRelease
 from zagg_catalog.aggregation.request import PickupRequest
-from zagg_catalog.diff import diff_maps
+from zagg_catalog.diff import CatalogDiff, MapDiff, diff_maps, diff_replaced
 from zagg_catalog.errors import InvalidRelease, PickupRefused, StoreError, StoreUnavailable
 from zagg_catalog.messages import SHORT, first_few
 from zagg_catalog.registry import RegisteredGrid
@@ -24,113 +25,214 @@ from zagg_catalog.releases.read import Release, load_release
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
-ShardKeys = NDArray[np.uint64]
+
+@dataclass(frozen=True, kw_only=True)
+class Predecessor:
+    """The release that a pick-up is compared with."""
+
+    pickup: PickupSummary | None
+    """The newest finished pick-up into the same output; for a dry run, if there is none, the
+    newest finished one into any output."""
+    incomplete: frozenset[str]
+    """Releases of which the output may hold parts, because their runs did not finish."""
+    release: str | None
+    """Digest of the release of that pick-up, else of the previous latest release."""
+
+
+def find_predecessor(
+    history: PickupHistory, request: PickupRequest, resolved: ResolvedRelease, output: str | None
+) -> Predecessor:
+    """Return the release that a pick-up is compared with."""
+    pickup, incomplete = history.holds(output) if output is not None else (None, set[str]())
+    if pickup is None and request.dry_run:
+        pickup = history.last_finished()
+    return Predecessor(
+        pickup=pickup,
+        incomplete=frozenset(incomplete),
+        release=pickup.release if pickup else resolved.previous,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Difference:
-    """How the map of a grid differs from that of a release before.
+class Changes:
+    """Changes of a grid between two releases."""
 
-    Parameters
-    ----------
-    changes : Changes
-        What the acknowledgement says of it.
-    redo : ndarray of uint64
-        Shards that are new or have other granules, ascending.
-    gone : list of str
-        Granules that are there in no revision any more, ascending.
-    thinned : ndarray of uint64
-        Shards that had some of them, ascending.
-    revised : bool
-        Whether granules gave way to newer revisions.
-    """
+    base: str
+    """Digest of the older release."""
+    before: ShardMap
+    """Map of the grid in the older release; empty if it had none."""
+    maps: MapDiff
+    """Difference of the maps."""
+    granules: CatalogDiff
+    """Difference of the catalogs."""
+    config_changed: bool
+    """Whether the pipeline config differs."""
 
-    changes: MapChanges
-    redo: ShardKeys
-    gone: list[str]
-    thinned: ShardKeys
-    revised: bool
+    @cached_property
+    def removed(self) -> list[str]:
+        """Ids of granules that are no longer in the catalog or in the map, ascending.
+
+        A granule with a newer revision is not among them.
+        """
+        from_map = [] if self.maps.regridded else self.maps.granules.removed
+        return sorted({*self.granules.removed, *from_map})
+
+    @property
+    def shrunk(self) -> NDArray[np.uint64]:
+        """Keys of the shards that had removed granules, ascending."""
+        return _shards_with(self.before, self.removed)
+
+    @property
+    def summary(self) -> MapChanges:
+        """The changes as the acknowledgement records them."""
+        return MapChanges(
+            base=self.base,
+            regridded=self.maps.regridded,
+            config_changed=self.config_changed,
+            added=ShardList.of(self.maps.shards_added),
+            changed=ShardList.of(self.maps.shards_changed),
+            dropped=ShardList.of(self.maps.shards_removed),
+            granules_added=len(self.granules.added),
+            granules_revised=len(self.granules.revised),
+            granules_removed=len(self.granules.removed),
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes for the acknowledgement, a sentence each."""
+        notes = []
+        if self.removed:
+            notes.append(
+                f"Removed granules, accepted by allow_contraction, {first_few(self.removed)}."
+            )
+        if self.maps.shards_removed and not self.maps.regridded:
+            notes.append(
+                "Shards without granules in this release, whose output zagg leaves as it is,"
+                f" {first_few(self.maps.shards_removed)}."
+            )
+        return notes
 
 
-def difference(
+def find_changes(
     store: Store,
-    base: Release,
-    release: Release,
-    grid: str,
+    request: PickupRequest,
+    resolved: ResolvedRelease,
+    predecessor: Predecessor,
+    grid: RegisteredGrid,
     shard_map: ShardMap,
-    *,
-    config_changed: bool,
-) -> Difference:
-    """Compare a release's map of a grid with that of a release before.
+) -> tuple[Changes | None, list[str]]:
+    """Compare the map of a grid with that of its predecessor.
 
-    Parameters
-    ----------
-    store : Store
-        Where both are.
-    base, release : Release
-        The release before, and the one that is picked up.
-    grid : str
-        Name of the grid.
-    shard_map : ShardMap
-        Its map in `release`.
-    config_changed : bool
-        Whether the pipeline config is another now.
-
-    Raises
-    ------
-    ObjectMissing, CorruptObject
-        If a file of the release before is damaged; the message names it.
-    """
-    granules = diff_granules(store, base, release)
-    before = _map_of(store, base, grid)
-    if before is None:
-        before = ShardMap(shard_map.grid_signature, [], [])
-    found = diff_maps(before, shard_map)
-    regridded = bool(found.signature)
-    gone = sorted({*granules.removed, *([] if regridded else found.granules.removed)})
-    redo = [*found.shards_added, *found.shards_changed]
-    changes = MapChanges(
-        base=base.digest,
-        regridded=regridded,
-        config_changed=config_changed,
-        added=ShardList.of(shard_map.shards if regridded else found.shards_added),
-        changed=ShardList.of([] if regridded else found.shards_changed),
-        dropped=ShardList.of(before.shards if regridded else found.shards_removed),
-        granules_added=len(granules.added),
-        granules_revised=len(granules.revised),
-        granules_removed=len(granules.removed),
-    )
-    return Difference(
-        changes=changes,
-        redo=shard_map.shards if regridded else np.array(sorted(redo), dtype=np.uint64),
-        gone=gone,
-        thinned=_shards_with(before, gone),
-        revised=bool(granules.revised),
-    )
-
-
-def refuse_contraction(found: Difference, release: Release) -> None:
-    """Refuse a release that lacks granules of the release before.
+    Returns
+    -------
+    Changes or None
+        None if there is no predecessor, or it cannot be read.
+    list of str
+        Notes for the acknowledgement, a sentence each.
 
     Raises
     ------
     PickupRefused
-        Naming granules and shards.
+        If the predecessor cannot be read, and granules were removed or that is unknown;
+        `request` may allow it.
     """
-    if not found.gone:
+    if predecessor.release is None or predecessor.release == resolved.release.digest:
+        return None, []
+    pickup = predecessor.pickup
+    try:
+        base = load_release(store, request.slot, predecessor.release)
+        entry = base.record.grid(request.grid)
+        config = pickup.config_digest if pickup else entry.config_digest if entry else None
+        before = _map_of(store, base, request.grid)
+        if before is None:
+            before = ShardMap(shard_map.grid_signature, [], [])
+        maps = diff_maps(before, shard_map)
+        found = Changes(
+            base=base.digest,
+            before=before,
+            # Keys of two grids name different places, also where they are equal numbers.
+            maps=diff_replaced(before, shard_map) if maps.regridded else maps,
+            granules=diff_granules(store, base, resolved.release),
+            config_changed=config != grid.config_digest,
+        )
+    except StoreUnavailable:
+        raise
+    except (StoreError, InvalidRelease) as error:
+        return None, [_unreadable(request, resolved, predecessor.release, error)]
+    return found, found.notes
+
+
+def refuse_contraction(found: Changes, release: Release) -> None:
+    """Refuse a release that lacks granules of its predecessor.
+
+    Raises
+    ------
+    PickupRefused
+        With the granules and the shards that had them.
+    """
+    if not found.removed:
         return
-    keys = found.thinned.tolist()
+    shrunk = found.shrunk.tolist()
     where = (
-        f"Shards of this grid that had them, {first_few(keys)}."
-        if keys
+        f"Shards of this grid that had them, {first_few(shrunk)}."
+        if shrunk
         else "None of them was in a shard of this grid."
     )
     raise PickupRefused(
-        f"Release {release.digest[:SHORT]} lacks granules of release {found.changes.base[:SHORT]}"
+        f"Release {release.digest[:SHORT]} lacks granules of release {found.base[:SHORT]}"
         " in any revision, or has them in no shard of this grid any more,"
-        f" {first_few(found.gone)}. {where} If they were withdrawn on purpose, run this again with"
-        " allow_contraction; otherwise find out why they are no longer listed."
+        f" {first_few(found.removed)}. {where} If they were withdrawn on purpose, run this again"
+        " with allow_contraction; otherwise find out why they are no longer listed."
     )
+
+
+def why_everything(
+    request: PickupRequest,
+    resolved: ResolvedRelease,
+    predecessor: Predecessor,
+    found: Changes | None,
+    grid: RegisteredGrid,
+    output: str | None,
+) -> str | None:
+    """Return why `only_changed` cannot be applied, a phrase; None if it can."""
+    # Parts of the release itself are written again: they are among the changes.
+    incomplete = predecessor.incomplete - {resolved.release.digest}
+    if request.force:
+        return "force was set"
+    if request.zagg.overwrite:
+        return "overwrite replaces the output"
+    if predecessor.pickup is None:
+        return f"no finished aggregation into {output or 'any output'} is known"
+    if incomplete:
+        names = ", ".join(sorted(digest[:SHORT] for digest in incomplete))
+        return f"the output may hold parts of release {names}, whose run did not finish"
+    if predecessor.pickup.config_digest != grid.config_digest:
+        return "the pipeline config changed"
+    if found is None:
+        return "there is no release to compare it with"
+    return "the grid changed" if found.maps.regridded else None
+
+
+def _unreadable(
+    request: PickupRequest, resolved: ResolvedRelease, base: str, error: Exception
+) -> str:
+    """Return a note on a predecessor that cannot be read; refuse if granules may be missing."""
+    publication = resolved.publication
+    known = publication.contraction if publication and resolved.previous == base else None
+    if known is not None and known.count is not None:
+        if known.count and not request.allow_contraction:
+            raise PickupRefused(
+                f"Release {resolved.release.digest[:SHORT]} lacks granules of release"
+                f" {base[:SHORT]} in any revision, {first_few(known.ids, known.count)}. If they"
+                " were withdrawn on purpose, run this again with allow_contraction."
+            )
+    elif not request.allow_contraction:
+        raise PickupRefused(
+            f"The previous release {base[:SHORT]} cannot be read ({error}), so it is unknown which"
+            f" of its granules release {resolved.release.digest[:SHORT]} lacks. Restore it, or run"
+            " this again with allow_contraction."
+        )
+    return f"The previous release {base[:SHORT]} cannot be read: {error}"
 
 
 def _map_of(store: Store, release: Release, grid: str) -> ShardMap | None:
@@ -142,159 +244,9 @@ def _map_of(store: Store, release: Release, grid: str) -> ShardMap | None:
         return ShardMap.from_parquet(store.download(key, Path(folder, "map.parquet")))
 
 
-def _shards_with(shard_map: ShardMap, ids: Sequence[str]) -> ShardKeys:
+def _shards_with(shard_map: ShardMap, ids: Sequence[str]) -> NDArray[np.uint64]:
     """Return the keys of the shards that have some of these granules."""
     among = pc.is_in(shard_map.table["id"], value_set=pa.array(ids, pa.string()))
     rows = np.flatnonzero(among.to_numpy(zero_copy_only=False))
     at = np.flatnonzero(np.isin(shard_map.rows, rows))
     return np.unique(shard_map.shards[np.searchsorted(shard_map.offsets, at, side="right") - 1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predecessor:
-    """What came before.
-
-    Parameters
-    ----------
-    entry : Entry or None
-        The pick-up that is compared with: the newest finished one into the same output, or for
-        a dry run the newest finished one at all.
-    torn : frozenset of str
-        Releases of which the output may hold parts.
-    release : str or None
-        Digest of the release that is compared with: that of the entry, else the one before in
-        the store.
-    """
-
-    entry: PickupSummary | None
-    torn: frozenset[str]
-    release: str | None
-
-
-def base_of(
-    standing: PickupHistory, order: PickupRequest, choice: ResolvedRelease, output: str | None
-) -> Predecessor:
-    """Return what a pick-up is compared with."""
-    entry, torn = standing.holds(output) if output is not None else (None, set[str]())
-    if entry is None and order.dry_run:
-        entry = standing.last_finished()
-    return Predecessor(
-        entry=entry, torn=frozenset(torn), release=entry.release if entry else choice.before
-    )
-
-
-def compare(
-    store: Store,
-    order: PickupRequest,
-    choice: ResolvedRelease,
-    base: Predecessor,
-    grid: RegisteredGrid,
-    shard_map: ShardMap,
-) -> tuple[Difference | None, list[str]]:
-    """Compare a release with its base.
-
-    Returns
-    -------
-    Difference or None
-        None where there is no base, or it cannot be read any more.
-    list of str
-        What is to be said of it, a sentence each.
-
-    Raises
-    ------
-    PickupRefused
-        If the base cannot be read, and granules are gone or nobody can tell, unless that is
-        allowed.
-    """
-    if base.release is None or base.release == choice.release.digest:
-        return None, []
-    try:
-        before = load_release(store, order.slot, base.release)
-        old = before.record.grid(order.grid)
-        config = base.entry.config_digest if base.entry else old.config_digest if old else None
-        found = difference(
-            store,
-            before,
-            choice.release,
-            order.grid,
-            shard_map,
-            config_changed=config != grid.config_digest,
-        )
-    except StoreUnavailable:
-        raise
-    except (StoreError, InvalidRelease) as error:
-        return None, [_not_known(order, choice, base.release, error)]
-    return found, _notes(found)
-
-
-def why_everything(
-    order: PickupRequest,
-    choice: ResolvedRelease,
-    base: Predecessor,
-    found: Difference | None,
-    grid: RegisteredGrid,
-    output: str | None,
-) -> str | None:
-    """Return why everything must run although only changes were asked for; None if it need not.
-
-    Parameters
-    ----------
-    order, choice : Order, Choice
-        What was asked for, and the release.
-    base : Base
-        What the output was made from.
-    found : Difference or None
-        What is different.
-    grid : RegisteredGrid
-        The aggregator's own grid.
-    output : str or None
-        Where zagg writes to.
-    """
-    # Parts of the release itself are written again: they are among what changed.
-    torn = base.torn - {choice.release.digest}
-    if order.force:
-        return "force was set"
-    if order.zagg.overwrite:
-        return "overwrite removes what is there"
-    if base.entry is None:
-        return f"no finished aggregation into {output or 'any output'} is known"
-    if torn:
-        names = ", ".join(sorted(digest[:SHORT] for digest in torn))
-        return f"the output may hold parts of release {names}, whose run did not finish"
-    if base.entry.config_digest != grid.config_digest:
-        return "the pipeline config is another than it was"
-    if found is None:
-        return "there is nothing to compare it with"
-    return "the grid is another than it was" if found.changes.regridded else None
-
-
-def _not_known(order: PickupRequest, choice: ResolvedRelease, base: str, error: Exception) -> str:
-    """Return what is to be said where the release before is gone; refuse what nobody can tell."""
-    told = choice.publication.contraction if choice.before == base and choice.publication else None
-    if told is not None and told.count is not None:
-        if told.count and not order.allow_contraction:
-            raise PickupRefused(
-                f"Release {choice.release.digest[:SHORT]} lacks granules of release {base[:SHORT]}"
-                f" in any revision, {first_few(told.ids, told.count)}. If they were withdrawn on"
-                " purpose, run this again with allow_contraction."
-            )
-    elif not order.allow_contraction:
-        raise PickupRefused(
-            f"Release {base[:SHORT]}, which came before, cannot be read ({error}), so nobody can"
-            f" tell which of its granules are gone from release {choice.release.digest[:SHORT]}."
-            " Restore it, or run this again with allow_contraction."
-        )
-    return f"Release {base[:SHORT]}, which came before, cannot be read any more: {error}"
-
-
-def _notes(found: Difference) -> list[str]:
-    dropped, gone = found.changes.dropped, found.gone
-    notes = []
-    if gone:
-        notes.append(f"Granules that are gone, which was allowed, {first_few(gone)}.")
-    if dropped.count and not found.changes.regridded:
-        notes.append(
-            "Shards that have no granules any more, where zagg leaves the output as it is,"
-            f" {first_few(dropped.keys, dropped.count)}."
-        )
-    return notes

@@ -1,4 +1,4 @@
-"""Find the release that store, event and artifact agree on, and check it before a run."""
+"""The release that store, event and artifact agree on, and the checks before a run."""
 
 from __future__ import annotations
 
@@ -27,97 +27,89 @@ from zagg_catalog.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedRelease:
-    """The release to pick up.
-
-    Parameters
-    ----------
-    release : Release
-        The release.
-    publication : Publication or None
-        What the slot's pointer says.
-    notes : tuple of str
-        What was superseded, a sentence each.
-    """
+    """The release to pick up."""
 
     release: Release
     publication: Publication | None
+    """Contents of the pointer to the latest release."""
     notes: tuple[str, ...] = ()
+    """References that were superseded, a sentence each."""
 
     @property
     def latest(self) -> bool:
-        """Whether the pointer points to it."""
+        """Whether it is the latest release."""
         return self.publication is not None and self.publication.digest == self.release.digest
 
     @property
-    def before(self) -> str | None:
-        """Digest of the release that was the latest before this one, where it is the latest."""
+    def previous(self) -> str | None:
+        """Digest of the previous latest release; None if this one is not the latest."""
         return self.publication.supersedes if self.latest and self.publication else None
 
 
-def choose(
+def resolve_release(
     store: Store,
     slot: ReleaseKey,
     *,
     release: str | None = None,
     references: Sequence[Reference] = (),
 ) -> ResolvedRelease:
-    """Choose a slot's release: the named one, else the latest.
+    """Resolve the release to pick up: the one with a given digest, else the latest.
 
     Parameters
     ----------
     store : Store
-        The aggregator's own store.
-    slot : Slot
-        What the release is for.
+        The aggregator's store.
+    slot : ReleaseKey
+        Product, region and cycle of the release.
     release : str, optional
-        Digest of a release, or its beginning; otherwise the latest is chosen.
+        Digest of a release, or its beginning.
     references : sequence of Reference
-        What an event and artifacts name. One that was the latest before is superseded: the
-        newest wins, and a note says so.
+        References from an event and from artifacts. One to a former latest release is
+        superseded: it is ignored, with a note.
 
     Raises
     ------
     PickupRefused
-        If a reference is of another store or slot, or names a release that neither is nor ever
-        was the latest, or another one than `release`.
+        If a reference is to another store or slot, to a release that never was the latest, or
+        to another one than `release`.
     ObjectMissing, CorruptObject, InvalidRelease
-        If the release or the pointer is not there, or damaged.
+        If the release or the pointer is missing or damaged.
     """
     for reference in references:
         _check_place(store, slot, reference)
     publication = latest_of(store, slot).publication
-    chosen = find_release(store, slot.product, slot.region, slot.cycle, digest=release)
+    found = find_release(store, slot.product, slot.region, slot.cycle, digest=release)
     notes = []
-    if publication is not None and publication.digest != chosen.digest:
+    if publication is not None and publication.digest != found.digest:
         latest = publication.digest[:SHORT]
-        notes.append(f"Release {chosen.digest[:SHORT]} was named, and {latest} is the latest.")
+        notes.append(f"Release {found.digest[:SHORT]} was named, and {latest} is the latest.")
     for reference in references:
-        if reference.release != chosen.digest:
-            said = _superseded(store, reference, chosen, publication, pinned=release is not None)
-            notes += [said] if said else []
-    return ResolvedRelease(release=chosen, publication=publication, notes=tuple(notes))
+        if reference.release != found.digest:
+            note = _superseded(store, reference, found, publication, pinned=release is not None)
+            notes += [note] if note else []
+    return ResolvedRelease(release=found, publication=publication, notes=tuple(notes))
 
 
-def agreed_grid(
-    store: Store, choice: ResolvedRelease, grid: str, references: Sequence[Reference]
+def check_references(
+    store: Store, resolved: ResolvedRelease, grid: str, references: Sequence[Reference]
 ) -> None:
-    """Check that references to the chosen release say of a grid what the release says.
+    """Check that references to the release agree with its record on the map of a grid.
 
     Raises
     ------
     ObjectMissing
-        If the release has no such grid, or no map of it.
+        If the release does not have the grid, or has no map of it.
     PickupRefused
-        If a reference says another digest, signature or place.
+        If a reference has another digest, signature or key.
     """
-    entry = mapped_grid(choice.release, grid)
+    entry = mapped_grid(resolved.release, grid)
     assert entry.manifest is not None
     uri = store.uri(entry.manifest.parquet.key)
     for reference in references:
-        said = reference.grids.get(grid)
-        if said is None or reference.release != choice.release.digest:
+        named = reference.grids.get(grid)
+        if named is None or reference.release != resolved.release.digest:
             continue
-        wrong = said.disagreements(entry, uri)
+        wrong = named.disagreements(entry, uri)
         if wrong:
             raise PickupRefused(
                 f"Of grid {grid}, {reference.source} says {'; '.join(wrong)}. One of the two was"
@@ -131,7 +123,7 @@ def mapped_grid(release: Release, grid: str) -> GridRecord:
     Raises
     ------
     ObjectMissing
-        If the release has no such grid, or no map of it.
+        If the release does not have the grid, or has no map of it.
     """
     entry = release.record.grid(grid)
     if entry is None:
@@ -148,66 +140,23 @@ def mapped_grid(release: Release, grid: str) -> GridRecord:
     return entry
 
 
-def _check_place(store: Store, slot: ReleaseKey, reference: Reference) -> None:
-    if reference.slot != slot:
-        raise PickupRefused(
-            f"{_capital(reference.source)} is of {reference.slot}, and {slot} was asked for; leave"
-            " one of the two out."
-        )
-    if not reference.is_of(store):
-        raise PickupRefused(
-            f"{_capital(reference.source)} names a release in {reference.store}, and this"
-            f" aggregator reads {store.url}; give it that store, or publish there."
-        )
-
-
-def _superseded(
-    store: Store,
-    reference: Reference,
-    chosen: Release,
-    publication: Publication | None,
-    *,
-    pinned: bool,
-) -> str | None:
-    """Return what to say of a reference to another release; refuse one to no release."""
-    ours, theirs = chosen.digest[:SHORT], reference.release[:SHORT]
-    source = _capital(reference.source)
-    if pinned and reference.named:
-        raise PickupRefused(
-            f"{source} names release {theirs} and the parameter release {ours}; leave one out."
-        )
-    if reference.maps_equal(chosen.record):
-        return None  # the map has not changed since, so the artifact was not renewed
-    if reference.release in (publication.digests if publication else ()):
-        older = "was asked for" if pinned else "has superseded it"
-        return f"{source} names release {theirs}; release {ours} {older}."
-    if not reference.named and store.exists(chosen.slot.key("releases", reference.release)):
-        return f"{source} names release {theirs}, which never was the latest; {ours} is taken."
-    raise PickupRefused(
-        f"{source} names release {theirs} of {chosen.slot}, which neither is nor ever was the"
-        " latest release there; run `zagg-catalog release list`, or name the release to aggregate"
-        " by its digest."
-    )
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
-def check_whole(store: Store, release: Release, *, allow_partial: bool) -> None:
-    """Check that a release is complete, and that its catalog is there.
+def check_release(store: Store, release: Release, *, allow_partial: bool) -> None:
+    """Check that a release is complete, and that its catalog exists.
 
     Raises
     ------
     PickupRefused
-        If it is partial and that is not allowed; names what is missing.
+        If it is partial and that is not allowed; the message names what is missing.
     ObjectMissing
-        If the catalog is gone.
+        If the catalog does not exist.
     """
     record = release.record
     if record.status == "partial" and not allow_partial:
-        grids = [f"grid {grid.name} is {grid.status}" for grid in record.grids]
-        wrong = [text for text in grids if not text.endswith("complete")]
+        wrong = [
+            f"grid {grid.name} is {grid.status}"
+            for grid in record.grids
+            if grid.status != "complete"
+        ]
         wrong += [] if record.catalog.complete else ["the catalog is incomplete"]
         raise PickupRefused(
             f"Release {release.digest[:SHORT]} of {release.slot} is partial: {'; '.join(wrong)}."
@@ -221,23 +170,23 @@ def check_whole(store: Store, release: Release, *, allow_partial: bool) -> None:
 
 
 def registered_grid(registry: Registry, release: Release, entry: GridRecord) -> RegisteredGrid:
-    """Return the aggregator's own grid of that name, if it is the grid of the release.
+    """Return the registered grid of that name, after checking that it is the release's grid.
 
     Parameters
     ----------
     registry : Registry
-        The aggregator's own, read now.
+        Registry of the aggregator.
     release : Release
         The release.
     entry : GridRecord
-        What it says of the grid.
+        The grid in its record.
 
     Raises
     ------
     PickupRefused
         If the grid is not registered for that product and region, or its config is broken.
     SignatureMismatch
-        If the config defines another grid now than when the map was built.
+        If the config defines another grid than when the map was built.
     """
     slot, grid = release.slot, registry.grids.get(entry.name)
     if grid is None:
@@ -263,32 +212,31 @@ def registered_grid(registry: Registry, release: Release, entry: GridRecord) -> 
 
 
 def read_map(store: Store, entry: GridRecord, grid: RegisteredGrid, scratch: Path) -> ShardMap:
-    """Return the map of a grid: of its digest, of the record's counts, and of this grid.
+    """Download the map of a grid, and check it against record and grid.
 
     Parameters
     ----------
     store : Store
-        Where it is.
+        Store of the release.
     entry : GridRecord
-        What the release says of it.
+        The grid in the release record.
     grid : RegisteredGrid
-        The aggregator's own grid.
+        Registered grid of the aggregator.
     scratch : Path
         Folder for the download.
 
     Raises
     ------
     ObjectMissing, CorruptObject
-        If the manifest is gone, or a byte of it is another.
+        If the manifest does not exist, or does not have its digest.
     InvalidRelease, InvalidShardMap
-        If it is whole but not what the release says.
+        If it does not agree with the release record.
     SignatureMismatch
         If it is for another grid.
     InvalidGrid
-        If it has keys that are no shards of the grid.
+        If it has keys that are not shards of the grid.
     PickupRefused
-        If the config asks for a mask of the region and the map has none, or the other way
-        round.
+        If only one of config and map has a mask of the region.
     """
     assert entry.manifest is not None
     assert grid.grid is not None
@@ -316,3 +264,50 @@ def _check_mask(name: str, shard_map: ShardMap, grid: RegisteredGrid) -> None:
             f" and its map has {'one' if shard_map.mask is not None else 'none'}; prepare the cycle"
             " again."
         )
+
+
+def _check_place(store: Store, slot: ReleaseKey, reference: Reference) -> None:
+    """Refuse a reference to another slot or store."""
+    if reference.slot != slot:
+        raise PickupRefused(
+            f"{_capital(reference.source)} is of {reference.slot}, and {slot} was asked for; leave"
+            " one of the two out."
+        )
+    if not reference.is_of(store):
+        raise PickupRefused(
+            f"{_capital(reference.source)} names a release in {reference.store}, and this"
+            f" aggregator reads {store.url}; give it that store, or publish there."
+        )
+
+
+def _superseded(
+    store: Store,
+    reference: Reference,
+    found: Release,
+    publication: Publication | None,
+    *,
+    pinned: bool,
+) -> str | None:
+    """Return a note on a reference to another release; refuse one that never was the latest."""
+    ours, theirs = found.digest[:SHORT], reference.release[:SHORT]
+    source = _capital(reference.source)
+    if pinned and reference.named:
+        raise PickupRefused(
+            f"{source} names release {theirs} and the parameter release {ours}; leave one out."
+        )
+    if reference.maps_equal(found.record):
+        return None  # the map did not change since, so its artifact was not renewed
+    if reference.release in (publication.digests if publication else ()):
+        older = "was asked for" if pinned else "has superseded it"
+        return f"{source} names release {theirs}; release {ours} {older}."
+    if not reference.named and store.exists(found.slot.key("releases", reference.release)):
+        return f"{source} names release {theirs}, which never was the latest; {ours} is taken."
+    raise PickupRefused(
+        f"{source} names release {theirs} of {found.slot}, which neither is nor ever was the"
+        " latest release there; run `zagg-catalog release list`, or name the release to aggregate"
+        " by its digest."
+    )
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

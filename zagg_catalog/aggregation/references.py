@@ -1,4 +1,4 @@
-"""References: where an event or an artifact says that a release and its maps are."""
+"""References to a release and its maps, from events and from artifacts in Prefect."""
 
 from __future__ import annotations
 
@@ -15,84 +15,73 @@ from zagg_catalog.releases.publish import Published
 from zagg_catalog.releases.record import Digest, GridRecord, Key, Name, ReleaseRecord, Status
 from zagg_catalog.store import Store
 
+# Prefect refuses parameters above about 512 kB; the release record has all grids.
+MAX_GRIDS = 200
 
-@dataclass(frozen=True, kw_only=True)
-class MapReference:
-    """What is said of the map of a grid.
 
-    Parameters
-    ----------
-    manifest : str
-        Where it is: key in the store, or URI.
-    digest : str
-        SHA-256 of the manifest.
-    signature_digest : str
-        SHA-256 of the spatial signature's canonical JSON.
-    """
+class MapReference(BaseModel):
+    """A reference to the map of a grid."""
 
-    manifest: str
-    digest: str
-    signature_digest: str
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: Name
+    """Name of the grid."""
+    manifest: str = Field(min_length=1, max_length=2000)
+    """Key of the parquet manifest in the store, or its URI."""
+    digest: Digest
+    """SHA-256 of the manifest, hex."""
+    signature_digest: Digest
+    """SHA-256 of the canonical JSON of the spatial signature, hex."""
 
     def disagreements(self, grid: GridRecord, uri: str) -> list[str]:
-        """Return how it differs from what the release says of the grid, a phrase each.
+        """Return how the reference differs from the release record, a phrase each.
 
         Parameters
         ----------
         grid : GridRecord
-            What the release says.
+            The grid in the release record; it has a map.
         uri : str
-            Where the manifest is, for references that are no keys.
+            URI of the grid's manifest.
         """
         assert grid.manifest is not None
         stored = grid.manifest.parquet
+        compared = [
+            ("manifest digest", self.digest, stored.digest),
+            ("signature digest", self.signature_digest, grid.signature_digest),
+        ]
+        if self.manifest != uri:
+            compared.append(("manifest", self.manifest, stored.key))
         return [
-            f"{what} {ours} and the release says {theirs}"
-            for what, ours, theirs in (
-                ("manifest digest", self.digest, stored.digest),
-                ("signature digest", self.signature_digest, grid.signature_digest),
-            )
+            f"{name} {ours} and the release says {theirs}"
+            for name, ours, theirs in compared
             if ours != theirs
-        ] + (
-            []
-            if self.manifest in (stored.key, uri)
-            else [f"manifest {self.manifest} and the release says {stored.key}"]
-        )
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A release that somebody named.
-
-    Parameters
-    ----------
-    source : str
-        Who, for people: ``the event``, ``artifact shardmap-…``.
-    slot : Slot
-        What the release is for.
-    release : str
-        Its digest.
-    store : str
-        URL of the store, or URI of the release record in it.
-    grids : dict of str to MapReference
-        What is said of maps, by grid.
-    named : bool
-        Whether the caller named it; an artifact that was only looked up says less.
-    """
+    """A reference to a release, from an event or an artifact."""
 
     source: str
+    """Name of the source in messages: ``the event``, ``artifact shardmap-…``."""
     slot: ReleaseKey
+    """Product, region and cycle of the release."""
     release: str
+    """Digest of the release record."""
     store: str
+    """URL of the store, or URI of the release record in it."""
     grids: dict[str, MapReference] = field(default_factory=dict)
+    """References to maps, by grid."""
     named: bool = True
+    """Whether the caller passed it. An artifact that was only looked up is False; it may be of
+    any release that exists."""
 
     def is_of(self, store: Store) -> bool:
-        """Say whether it names a release in this store."""
+        """Return whether the release is in this store."""
         return self.store in (store.url, store.uri(self.slot.key("releases", self.release)))
 
     def maps_equal(self, record: ReleaseRecord) -> bool:
-        """Say whether a release has every map that is named, unchanged."""
+        """Return whether a release has every referenced map, unchanged."""
         found = {name: record.grid(name) for name in self.grids}
         return bool(found) and all(
             grid is not None
@@ -102,136 +91,28 @@ class Reference:
         )
 
 
-def event_reference(event: Announcement) -> Reference:
-    """Return what an event names."""
-    return Reference(
-        source="the event",
-        slot=event.slot,
-        release=event.release,
-        store=event.store,
-        grids={
-            grid.name: MapReference(
-                manifest=grid.manifest, digest=grid.digest, signature_digest=grid.signature_digest
-            )
-            for grid in event.grids
-        },
-    )
-
-
-class _ArtifactRow(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    product: Name
-    region: Name
-    cycle: int = Field(ge=1, le=9999)
-    grid: Name
-    manifest: str
-    digest: Digest
-    signature_digest: Digest
-    release: Digest
-    record: str
-
-
-def artifact_reference(key: str, row: Mapping[str, Any], *, named: bool = True) -> Reference:
-    """Return what the artifact of a map names.
-
-    Parameters
-    ----------
-    key : str
-        Key of the artifact.
-    row : mapping
-        Its one row.
-    named : bool
-        Whether the caller named it.
-
-    Raises
-    ------
-    PickupRefused
-        If it is not the artifact of a map.
-    """
-    try:
-        read = _ArtifactRow.model_validate(dict(row))
-    except ValidationError as error:
-        raise PickupRefused(
-            f"Artifact {key} is not that of a shard map: {first_problem(error)}; name one of"
-            " shardmap-<product>-<region>-c<cycle>-<grid>."
-        ) from None
-    return Reference(
-        source=f"artifact {key}",
-        slot=ReleaseKey(read.product, read.region, read.cycle),
-        release=read.release,
-        store=read.record,
-        named=named,
-        grids={
-            read.grid: MapReference(
-                manifest=read.manifest, digest=read.digest, signature_digest=read.signature_digest
-            )
-        },
-    )
-
-
-# Prefect refuses parameters above about 512 kB; what is left out is in the record.
-GRIDS = 200
-
-
-class AnnouncedGrid(BaseModel):
-    """A grid of an announced release.
-
-    Attributes
-    ----------
-    name : str
-        Name of the grid.
-    manifest : str
-        Key of its parquet manifest.
-    digest : str
-        SHA-256 of the manifest in hex.
-    signature_digest : str
-        SHA-256 of the spatial signature's canonical JSON.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: Name
-    manifest: Key
-    digest: Digest
-    signature_digest: Digest
-
-
 class Announcement(BaseModel):
-    """What the event of a release says; fields that a later version adds are ignored.
-
-    Attributes
-    ----------
-    store : str
-        URL of the store, without credentials.
-    product, region, cycle : str, str, int
-        The slot; the product with its version, ``ATL06_007``.
-    release : str
-        Digest of the release record.
-    record : str
-        Key of the release record.
-    status : {"complete", "partial"}
-        Of the release.
-    supersedes : str or None
-        Digest of the release that was the latest before.
-    grids : tuple of AnnouncedGrid
-        The grids that have a map, by name; the first 200.
-    grid_count : int
-        How many have one.
-    """
+    """Payload of the event of a published release; unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     store: str = Field(min_length=1, max_length=2000)
+    """URL of the store, without credentials."""
     product: Name
+    """Product with its version, ``ATL06_007``."""
     region: Name
     cycle: int = Field(ge=1, le=9999)
     release: Digest
+    """Digest of the release record."""
     record: Key
+    """Key of the release record."""
     status: Status = "complete"
     supersedes: Digest | None = None
-    grids: tuple[AnnouncedGrid, ...] = Field(default=(), max_length=GRIDS)
+    """Digest of the previous latest release."""
+    grids: tuple[MapReference, ...] = Field(default=(), max_length=MAX_GRIDS)
+    """Grids that have a map, by name; the first 200."""
     grid_count: NonNegativeInt = 0
+    """Number of grids that have a map."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -241,27 +122,27 @@ class Announcement(BaseModel):
 
     @property
     def slot(self) -> ReleaseKey:
-        """What the release is for."""
+        """Product, region and cycle of the release."""
         return ReleaseKey(self.product, self.region, self.cycle)
 
     @property
     def whole(self) -> bool:
-        """Whether every grid that has a map is named."""
+        """Whether every grid that has a map is listed."""
         return self.grid_count <= len(self.grids)
 
 
 def announce(store_url: str, published: Published) -> Announcement:
-    """Return what is to be said of a release.
+    """Return the announcement of a published release.
 
     Parameters
     ----------
     store_url : str
-        Where it is.
+        URL of the store.
     published : Published
-        What `publish` returned.
+        Result of `publish`.
     """
     record, publication = published.record, published.publication
-    mapped = [grid for grid in record.grids if grid.manifest is not None]
+    mapped = [(grid, grid.manifest.parquet) for grid in record.grids if grid.manifest is not None]
     return Announcement(
         store=store_url,
         product=record.product,
@@ -272,14 +153,67 @@ def announce(store_url: str, published: Published) -> Announcement:
         status=record.status,
         supersedes=publication.supersedes if publication else None,
         grids=tuple(
-            AnnouncedGrid(
+            MapReference(
                 name=grid.name,
-                manifest=grid.manifest.parquet.key,
-                digest=grid.manifest.parquet.digest,
+                manifest=file.key,
+                digest=file.digest,
                 signature_digest=grid.signature_digest,
             )
-            for grid in mapped[:GRIDS]
-            if grid.manifest is not None
+            for grid, file in mapped[:MAX_GRIDS]
         ),
         grid_count=len(mapped),
+    )
+
+
+def event_reference(event: Announcement) -> Reference:
+    """Return the reference in an event."""
+    return Reference(
+        source="the event",
+        slot=event.slot,
+        release=event.release,
+        store=event.store,
+        grids={grid.name: grid for grid in event.grids},
+    )
+
+
+class _ArtifactRow(MapReference):
+    name: Name = Field(alias="grid")
+    product: Name
+    region: Name
+    cycle: int = Field(ge=1, le=9999)
+    release: Digest
+    record: str
+
+
+def artifact_reference(key: str, row: Mapping[str, Any], *, named: bool = True) -> Reference:
+    """Return the reference in the artifact of a map.
+
+    Parameters
+    ----------
+    key : str
+        Key of the artifact.
+    row : mapping
+        Its only row.
+    named : bool
+        Whether the caller passed the artifact.
+
+    Raises
+    ------
+    PickupRefused
+        If it is not the artifact of a map.
+    """
+    try:
+        found = _ArtifactRow.model_validate(dict(row))
+    except ValidationError as error:
+        raise PickupRefused(
+            f"Artifact {key} is not that of a shard map: {first_problem(error)}; name one of"
+            " shardmap-<product>-<region>-c<cycle>-<grid>."
+        ) from None
+    return Reference(
+        source=f"artifact {key}",
+        slot=ReleaseKey(found.product, found.region, found.cycle),
+        release=found.release,
+        store=found.record,
+        named=named,
+        grids={found.name: found},
     )

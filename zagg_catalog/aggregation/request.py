@@ -1,4 +1,4 @@
-"""Orders: what is to be picked up, how, and where zagg writes to."""
+"""The request to pick up a grid: the release, the way of running zagg, and its output."""
 
 from __future__ import annotations
 
@@ -18,118 +18,99 @@ from zagg_catalog.messages import Clock, utc_now
 from zagg_catalog.registry import RegisteredGrid
 from zagg_catalog.releases.layout import ReleaseKey
 
-# Below a folder or prefix that is no template.
+# Below an output that is not a template.
 LAYOUT = "product={product}/region={region}/cycle={cycle}/grid={grid}"
 _FIELDS = {"product", "region", "cycle", "grid"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PickupRequest:
-    """The pick-up of one grid.
-
-    Parameters
-    ----------
-    slot : Slot
-        What the release is for.
-    grid : str
-        Name of the grid.
-    release : str or None
-        Digest of the release; by default the latest.
-    references : tuple of Reference
-        What an event and artifacts name.
-    dry_run : bool
-        Let zagg only say what it would do.
-    only_changed : bool
-        Only the shards that changed since the output was made.
-    allow_partial, allow_contraction : bool
-        Also a partial release, or one that lacks granules of the one before.
-    force : bool
-        Also what was picked up before.
-    output : str or None
-        Where zagg writes to, see `output_of`.
-    zagg : ZaggOptions
-        How zagg runs.
-    folder : Path
-        Where manifest, config and log are kept while zagg runs, and after a failure.
-    timeout : float
-        Seconds that zagg may take.
-    patience : float
-        Seconds to wait for a run at another release of the grid.
-    lease : timedelta
-        How long a claim holds without a sign of life.
-    by, run : str, str or None
-        Who, and the id of the flow run.
-    clock : callable
-        Returns the time.
-    stop : callable
-        Returns why zagg must be stopped, or None while it may go on.
-    """
+    """A request to pick up one grid of a release."""
 
     slot: ReleaseKey
+    """Product, region and cycle of the release."""
     grid: str
+    """Name of the grid."""
     release: str | None = None
+    """Digest of the release, or its beginning; None for the latest."""
     references: tuple[Reference, ...] = ()
+    """References from an event and from artifacts; the release must agree with them."""
     dry_run: bool = True
+    """Let zagg report its plan and write nothing."""
     only_changed: bool = False
+    """Process only the shards that changed since the output was made."""
     allow_partial: bool = False
+    """Accept a partial release."""
     allow_contraction: bool = False
+    """Accept a release that lacks granules of the previous one."""
     force: bool = False
+    """Process a release again that was picked up before."""
     output: str | None = None
+    """Output of zagg; see `output_of`."""
     zagg: ZaggOptions = field(default_factory=ZaggOptions)
+    """Options of zagg."""
     folder: Path
+    """Folder for manifest, config and log while zagg runs; after a failure they stay there."""
     timeout: float = 21600.0
-    patience: float = 21600.0
+    """Time limit of zagg, seconds."""
+    wait: float = 21600.0
+    """Longest wait for a run on another release of the grid, seconds."""
     lease: timedelta = LEASE
+    """Time after which a run that does not renew its lease counts as dead."""
     by: str
+    """User and host."""
     run: str | None = None
+    """Id of the flow run."""
     clock: Clock = utc_now
+    """Returns the time."""
     stop: Callable[[], str | None] = lambda: None
+    """Returns the reason to stop zagg, or None while it may continue."""
 
     def for_grid(self, slot: ReleaseKey, grid: str) -> PickupRequest:
-        """Return the same order for another grid."""
+        """Return the same request for another grid."""
         return replace(self, slot=slot, grid=grid)
 
     @property
-    def workplace(self) -> Path:
-        """Folder of this grid's files."""
+    def grid_folder(self) -> Path:
+        """Folder for the files of this grid."""
         slot = self.slot
         name = f"{slot.product}-{slot.region}-c{slot.cycle}"
         return self.folder.expanduser().absolute() / name / self.grid
 
 
-def output_of(order: PickupRequest, grid: RegisteredGrid | None) -> str | None:
-    """Return where zagg writes to.
+def output_of(request: PickupRequest, grid: RegisteredGrid | None) -> str | None:
+    """Return the output of a request: a folder or a URL.
 
     Parameters
     ----------
-    order : Order
+    request : PickupRequest
         Its ``output`` is a folder or ``s3://bucket/prefix``, below which every product, region,
-        cycle and grid has a store of its own; or a template with ``{grid}``, and perhaps
+        cycle and grid has a store of its own; or a template with ``{grid}``, and optionally
         ``{product}``, ``{region}`` and ``{cycle}``.
     grid : RegisteredGrid or None
-        Its config's ``output.store`` is taken, as it stands, where the order names none.
+        ``output.store`` of its config is the output if the request has none.
 
     Returns
     -------
     str or None
-        None where neither says.
+        None if neither has an output.
 
     Raises
     ------
     InvalidOption
-        If the template has other fields, or does not tell grids apart.
+        If the template has other fields, or no ``{grid}``.
     """
-    if order.output:
-        return _absolute(_filled(order.output, order))
+    if request.output:
+        return _absolute(_filled(request.output, request))
     own = _store_in(grid)
     return _absolute(own) if own else None
 
 
-def _filled(template: str, order: PickupRequest) -> str:
+def _filled(template: str, request: PickupRequest) -> str:
     try:
         fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
     except ValueError as error:
-        raise InvalidOption(f"Output {template!r} is no template: {error}.") from None
+        raise InvalidOption(f"Output {template!r} is not a template: {error}.") from None
     if not fields:
         template, fields = f"{template.rstrip('/')}/{LAYOUT}", _FIELDS
     if fields - _FIELDS or "grid" not in fields:
@@ -137,9 +118,9 @@ def _filled(template: str, order: PickupRequest) -> str:
             f"Output {template!r} is not usable: a template has {{grid}} and may have {{product}},"
             " {region} and {cycle}; a folder or s3://bucket/prefix needs none."
         )
-    slot = order.slot
+    slot = request.slot
     return template.format(
-        product=slot.product, region=slot.region, cycle=slot.cycle, grid=order.grid
+        product=slot.product, region=slot.region, cycle=slot.cycle, grid=request.grid
     )
 
 
@@ -147,7 +128,7 @@ def _store_in(grid: RegisteredGrid | None) -> str | None:
     try:
         content = yaml.safe_load(grid.config) if grid is not None else None
     except yaml.YAMLError:
-        return None  # the checks say what is wrong with it
+        return None  # the checks report the broken config
     output = content.get("output") if isinstance(content, dict) else None
     store = output.get("store") if isinstance(output, dict) else None
     return store if isinstance(store, str) and store else None

@@ -1,4 +1,4 @@
-"""The aggregator: zagg in a process of its own, which can hang or die without harm to ours."""
+"""zagg in a process of its own, so that it can hang or crash without harm to this one."""
 
 from __future__ import annotations
 
@@ -27,106 +27,81 @@ from zagg_catalog.errors import (
 from zagg_catalog.messages import clean_text
 from zagg_catalog.releases.publication import version_of
 
-CHILD = Path(__file__).with_name("zagg_process.py")
+PROGRAM = Path(__file__).with_name("zagg_process.py")
+# Bytes of the end of zagg's log that an error quotes.
 TAIL = 2000
+# Seconds from the answer to the end of the process, before it is killed.
 GRACE = 10.0
 POLL = 0.2
 
 
 class ZaggOptions(BaseModel):
-    """How zagg runs; what is left out is as in zagg.
-
-    Attributes
-    ----------
-    backend : {"local", "lambda"}
-        Threads of one machine, or AWS Lambda.
-    driver : {"s3", "https"} or None
-        How granules are read.
-    max_workers : int or None
-        Workers at once.
-    overwrite : bool
-        Replace the output's template, and with it everything there.
-    region : str or None
-        AWS region of the output and of Lambda.
-    function_name : str or None
-        Lambda function.
-    """
+    """Options of zagg; None means zagg's own default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backend: Literal["local", "lambda"] = "local"
+    """Threads of this machine, or AWS Lambda."""
     driver: Literal["s3", "https"] | None = None
+    """Protocol for reading granules."""
     max_workers: int | None = Field(default=None, ge=1)
+    """Number of workers."""
     overwrite: bool = False
+    """Replace the output's template, and with it the whole output."""
     region: str | None = None
+    """AWS region of the output and of Lambda."""
     function_name: str | None = None
+    """Name of the Lambda function."""
 
     def given(self) -> dict[str, Any]:
-        """Return what differs from zagg's own defaults."""
+        """Return the options that differ from zagg's defaults."""
         return {name: value for name, value in self.model_dump().items() if value}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZaggCall:
-    """One call of zagg.
-
-    Parameters
-    ----------
-    config, catalog : str
-        Pipeline config and manifest, files.
-    store : str
-        Where it writes to.
-    dry_run : bool
-        Only say what it would do.
-    allow_contraction : bool
-        Let zagg rewrite shards whose granules became fewer, or were revised.
-    shards : int
-        Shards in the manifest.
-    signature : dict
-        Spatial signature that zagg must compute from the config.
-    options : dict
-        Further arguments of ``zagg.agg``.
-    """
+    """One call of zagg."""
 
     config: str
+    """Path of the pipeline config."""
     catalog: str
+    """Path of the JSON manifest."""
     store: str
+    """Output."""
     dry_run: bool
+    """Report the plan and write nothing."""
     allow_contraction: bool = False
+    """Let zagg rewrite shards that lost granules, or whose granules were revised."""
     shards: int
+    """Number of shards in the manifest."""
     signature: dict[str, Any]
+    """Spatial signature that zagg must compute from the config."""
     options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of ``zagg.agg``."""
 
     def command(self) -> str:
-        """Return the command that does the same on a machine that has zagg."""
+        """Return the equivalent shell command, for a machine where zagg is installed."""
         words = ["python", "-m", "zagg", "--config", self.config, "--catalog", self.catalog]
         words += ["--store", self.store]
         for name, value in self.options.items():
             words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
         words += ["--allow-contraction"] if self.allow_contraction else []
         words += ["--dry-run"] if self.dry_run else []
-        asks = self.options.get("backend") == "lambda" and not self.dry_run
-        words += ["--yes"] if asks else []
+        prompts = self.options.get("backend") == "lambda" and not self.dry_run
+        words += ["--yes"] if prompts else []
         return shlex.join(words)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZaggAnswer:
-    """What zagg said.
-
-    Parameters
-    ----------
-    version : str
-        Of zagg.
-    signature : dict
-        Spatial signature that it computes from the config.
-    summary : dict
-        Numbers and names of its summary.
-    """
+    """Result of a call of zagg."""
 
     version: str
+    """Version of zagg."""
     signature: dict[str, Any]
+    """Spatial signature that zagg computed from the config."""
     summary: dict[str, Any]
+    """Numbers and short strings of zagg's summary."""
 
 
 def zagg_version() -> str | None:
@@ -140,7 +115,7 @@ def require_zagg(call: ZaggCall) -> None:
     Raises
     ------
     MissingAggregator
-        With the command that does the same where it is.
+        With the command for a machine where it is installed.
     """
     if zagg_version() is None:
         raise MissingAggregator(
@@ -162,36 +137,32 @@ def run_zagg(
     Parameters
     ----------
     call : ZaggCall
-        What to run.
+        Arguments of zagg.
     folder : Path
-        Where its log and its answer go.
+        Folder for its log and its answer.
     timeout : float
-        Seconds that it may take; then it is killed, with all that it started.
+        Time limit, seconds; after it the process is killed, with all processes it started.
     stop : callable
-        Returns why zagg must be killed, or None while it may go on.
-
-    Returns
-    -------
-    ZaggAnswer
-        What it said.
+        Returns the reason to kill zagg, or None while it may continue.
 
     Raises
     ------
     SignatureMismatch
-        If zagg reads another grid from the config than the manifest is for; nothing was run.
+        If zagg computes another grid from the config than that of the manifest; no shard was
+        processed.
     PickupRefused
-        If it cannot be imported, or does not take config or manifest; nothing was run.
+        If zagg cannot be imported, or cannot read config or manifest; no shard was processed.
     AggregationFailed
-        If it raised, hung, died or was stopped; the message has the end of its log.
+        If zagg raised, hung, crashed or was stopped; the message has the end of its log.
     """
     log, answer = folder / "zagg.log", folder / "answer.json"
     answer.unlink(missing_ok=True)
     request = folder / "call.json"
     request.write_text(json.dumps(asdict(call)), encoding="utf-8")
-    # As a file, and without its folder on the path: importing ours would take a second.
-    command = [sys.executable, "-P", str(CHILD), str(request), str(answer)]
+    # As a file: `-m` would import this package, which takes a second.
+    command = [sys.executable, "-P", str(PROGRAM), str(request), str(answer)]
     with log.open("wb") as output:
-        # It reads its input only to notice that this process has gone.
+        # The process reads its stdin only to notice the end of this one.
         child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -210,7 +181,7 @@ def run_zagg(
 def _wait(
     child: subprocess.Popen[bytes], answer: Path, timeout: float, stop: Callable[[], str | None]
 ) -> str | None:
-    """Wait for the end; return why it must be killed, or None."""
+    """Wait for the process; return why it must be killed, or None."""
     give_up = time.monotonic() + timeout
     answered: float | None = None
     while child.poll() is None:
@@ -218,18 +189,18 @@ def _wait(
         if answer.exists():
             answered = answered or now
             if now > answered + GRACE:
-                return None  # it said all that it has to say, and hangs
+                return None  # it has answered, and does not exit
         elif now > give_up:
             return f"it took more than {timeout:g} s and was killed"
         if why := stop():
-            return f"it was killed, since {why}"
+            return f"it was killed: {why}"
         time.sleep(POLL)
     return None
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of it, and of all that it started."""
-    # macOS refuses to signal a group of which only the dead are left.
+    """Kill the process and all processes that it started."""
+    # macOS refuses to signal a group that has only zombies.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
@@ -245,17 +216,17 @@ def _ended(code: int) -> str:
 
 def _read(answer: Path, log: Path, why: str) -> ZaggAnswer:
     try:
-        said = json.loads(answer.read_text(encoding="utf-8"))
+        result = json.loads(answer.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         tail = log.read_bytes()[-TAIL:].decode("utf-8", "replace")
         raise AggregationFailed(
             f"zagg did not finish: {why}. Its log, {log}, ends: {_last_lines(tail)}"
         ) from None
-    if "error" in said:
+    if "error" in result:
         kinds = {"signature": SignatureMismatch, "inputs": PickupRefused}
-        kind = kinds.get(said["error"]["kind"], AggregationFailed)
-        raise kind(clean_text(f"zagg: {said['error']['text']}", limit=800))
-    return ZaggAnswer(**said)
+        kind = kinds.get(result["error"]["kind"], AggregationFailed)
+        raise kind(clean_text(f"zagg: {result['error']['text']}", limit=800))
+    return ZaggAnswer(**result)
 
 
 def _last_lines(text: str) -> str:

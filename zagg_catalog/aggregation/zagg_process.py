@@ -1,4 +1,4 @@
-"""The process that runs zagg: ``python -P child.py CALL ANSWER``; it imports nothing of ours."""
+"""The process that runs zagg: ``python -P zagg_process.py CALL ANSWER``; standard library only."""
 
 from __future__ import annotations
 
@@ -13,31 +13,25 @@ from pathlib import Path
 from typing import Any
 
 ORPHANED = 70
-# zagg's list of what came of each shard, for instance, does not belong into an answer.
+# Other values, such as zagg's list of results by shard, are left out of the answer.
 _SCALARS = (bool, int, float, str)
 TEXT = 500
 
 
 def main(call_file: str, answer_file: str) -> int:
-    """Run one call, and write what came of it; the answer appears whole or not at all.
-
-    Returns
-    -------
-    int
-        0 if there is an answer, of whatever kind.
-    """
-    parent = _take_input()
-    threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    """Run one call, and write its result or its error to the answer file, atomically."""
+    parent = _detach_stdin()
+    threading.Thread(target=_exit_with, args=(parent,), name="parent", daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     call = json.loads(Path(call_file).read_text(encoding="utf-8"))
     try:
-        said = _run(call)
+        result = _run(call)
     except Exception as error:
         logging.getLogger(__name__).exception("zagg raised")
-        said = _error("run", f"{type(error).__name__}: {error}")
+        result = _error("run", f"{type(error).__name__}: {error}")
     path = Path(answer_file)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(said, default=str), encoding="utf-8")
+    temporary.write_text(json.dumps(result, default=str), encoding="utf-8")
     temporary.replace(path)
     return 0
 
@@ -52,9 +46,9 @@ def _run(call: dict[str, Any]) -> dict[str, Any]:
         config = load_config(call["config"])
         catalog = runner._load_catalog(call["catalog"])
         grid = from_config(config)
-    except Exception as error:  # noqa: BLE001  (nothing was started, and it is told)
+    except Exception as error:  # noqa: BLE001  (it is reported; no shard was processed)
         return _error("inputs", f"{type(error).__name__}: {error}")
-    signature = json.loads(json.dumps(grid.spatial_signature(), default=_plain))
+    signature = json.loads(json.dumps(grid.spatial_signature(), default=_scalar))
     # A dry run of zagg does not compare signatures.
     if signature != call["signature"]:
         return _error("signature", _difference(call["signature"], signature))
@@ -75,9 +69,9 @@ def _run(call: dict[str, Any]) -> dict[str, Any]:
     return {"version": zagg.__version__, "signature": signature, "summary": _short(summary)}
 
 
-def _difference(said: dict[str, Any], found: dict[str, Any]) -> str:
-    keys = [key for key in sorted({*said, *found}) if said.get(key) != found.get(key)]
-    shown = "; ".join(f"{key} is {found.get(key)!r}, not {said.get(key)!r}" for key in keys)
+def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
+    keys = [key for key in sorted({*expected, *found}) if expected.get(key) != found.get(key)]
+    shown = "; ".join(f"{key} is {found.get(key)!r}, not {expected.get(key)!r}" for key in keys)
     return f"it reads another grid from the config than the map was built for: {shown}"
 
 
@@ -86,24 +80,24 @@ def _error(kind: str, text: str) -> dict[str, Any]:
 
 
 def _short(summary: dict[str, Any]) -> dict[str, Any]:
-    """Return the numbers and short texts of a summary."""
-    kept: dict[str, Any] = {}
+    """Return the numbers and strings of a summary, strings shortened."""
+    short: dict[str, Any] = {}
     for name, value in summary.items():
-        plain = _plain(value)
-        if isinstance(plain, float) and not math.isfinite(plain):
-            continue  # JSON has no word for it
-        if isinstance(plain, _SCALARS):
-            kept[name] = plain[:TEXT] if isinstance(plain, str) else plain
-    return kept
+        value = _scalar(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            continue  # not JSON
+        if isinstance(value, _SCALARS):
+            short[name] = value[:TEXT] if isinstance(value, str) else value
+    return short
 
 
-def _plain(value: Any) -> Any:
-    """Return a numpy number as Python's."""
+def _scalar(value: Any) -> Any:
+    """Return a numpy scalar as a Python one."""
     return value.item() if hasattr(value, "item") else value
 
 
-def _take_input() -> int:
-    """Keep our input to ourselves; whoever asks for a password then hears that there is none."""
+def _detach_stdin() -> int:
+    """Detach stdin, so that a prompt gets EOF instead of hanging; return its old descriptor."""
     parent = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -111,12 +105,12 @@ def _take_input() -> int:
     return parent
 
 
-def _end_with(parent: int) -> None:
-    """End when the parent has gone: nobody would know of what is done here."""
+def _exit_with(parent: int) -> None:
+    """Exit when the parent process dies."""
     while os.read(parent, 1024):
         pass
     if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)  # with all that zagg started
+        os.killpg(0, signal.SIGKILL)  # with the processes that zagg started
     os._exit(ORPHANED)
 
 

@@ -1,8 +1,10 @@
-"""Footprint cells in a catalog's file: columns that are read only when they are wanted."""
+"""The stac-geoparquet file of a catalog, and the footprint cells that stay in it."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,66 +13,125 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Words of cells, as zagg names them, and what was found of a footprint that is not plain.
-CELLS_COLUMN, NOTE_COLUMN = "footprint_cells", "footprint_note"
-# In the catalog's metadata: zagg's name of the order; the rule; a digest of the footprints.
-CELLS_KEYS = ("footprint_cells_order", "footprint_cells_rule", "footprint_cells_digest")
-# Rows of one group of a file with cells, so that a group of them takes little memory.
+from zagg_catalog.catalog.schema import CELLS_COLUMN, NOTE_COLUMN, has_cells
+from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
+from zagg_catalog.files import atomic_path
+
+META_KEY = b"zagg:catalog_meta"
+STAC_GEOPARQUET_VERSION = "1.0.0"
+# Rows of a row group; fewer with cells, so that one group of them takes little memory.
+GROUP_ROWS = 20_000
 CELLS_ROWS = 4096
 _WORDS = f"{CELLS_COLUMN}.list.element"
+_SMALL_FILE = 16 << 20  # bytes
 
 
 class CellsFile:
-    """The columns of cells of a parquet file; the file stays open, so that it may be removed.
+    """The cell columns of a parquet file, read when they are needed.
+
+    The file stays open, so that it may be removed.
 
     Parameters
     ----------
     path : str or Path
         File of a catalog.
-
-    Attributes
-    ----------
-    rows : int
-        Number of rows.
-    edges : list of int
-        Rows at which the groups begin, and the number of rows.
     """
+
+    rows: int
+    """Number of rows."""
+    edges: list[int]
+    """Rows at which the row groups begin, and the number of rows."""
 
     def __init__(self, path: str | Path) -> None:
         self._source = pa.OSFile(os.fspath(path), "rb")
         groups = self._metadata = pq.ParquetFile(self._source).metadata
         counts = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
-        self.edges: list[int] = np.cumsum([0, *counts]).tolist()
+        self.edges = np.cumsum([0, *counts]).tolist()
         self.rows = int(groups.num_rows)
 
     def read(self, first: int, last: int) -> pa.Table:
-        """Return cells and notes of rows from one group's beginning to another one's."""
+        """Return cells and notes of the rows from one edge to before another one."""
         groups = [i for i, (a, _) in enumerate(pairwise(self.edges)) if first <= a < last]
         columns = [CELLS_COLUMN, NOTE_COLUMN]
-        # A reader of its own for each call: several threads read at once.
+        # A reader for each call, since several threads read at once.
         file = pq.ParquetFile(self._source, metadata=self._metadata)
         return file.read_row_groups(groups, columns=columns, use_threads=False)
 
 
-def has_cells(schema: pa.Schema) -> bool:
-    """Return whether a file has both columns."""
-    return {CELLS_COLUMN, NOTE_COLUMN} <= set(schema.names)
+def read_catalog(path: str | Path) -> tuple[pa.Table, dict[str, Any], CellsFile | None]:
+    """Return the table of a catalog's file, its metadata, and its footprint cells.
+
+    Raises
+    ------
+    InvalidCatalog
+        If the file does not exist, cannot be read, or has metadata that is not JSON.
+    """
+    try:
+        table, cells = _read_table(path)
+    except FileNotFoundError:
+        raise CatalogNotFound(f"There is no catalog file {path}.") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
+    try:
+        metadata = json.loads((table.schema.metadata or {}).get(META_KEY, b"{}"))
+    except ValueError as error:
+        raise InvalidCatalog(f"The catalog metadata in {path} is not JSON: {error}") from error
+    return table, metadata if isinstance(metadata, dict) else {}, cells
 
 
-def write_options(schema: pa.Schema) -> dict[str, Any]:
-    """Return how a catalog's parquet file is best written.
+def _read_table(path: str | Path) -> tuple[pa.Table, CellsFile | None]:
+    with pq.ParquetFile(os.fspath(path)) as file:
+        cells = has_cells(file.schema_arrow)
+        names = [c for c in file.schema_arrow.names if c not in (CELLS_COLUMN, NOTE_COLUMN)]
+        # Every thread holds memory of its own, which does not pay for a small file.
+        threads = Path(path).stat().st_size > _SMALL_FILE
+        table = file.read(columns=names if cells else None, use_threads=threads)
+    # Decoding takes many times the memory of the table.
+    pa.default_memory_pool().release_unused()
+    return table, CellsFile(path) if cells else None
+
+
+def write_catalog(path: str | Path, tables: Iterable[pa.Table], metadata: dict[str, Any]) -> None:
+    """Write a stac-geoparquet 1.0.0 file with GeoParquet 1.1.0 metadata.
+
+    The file is written beside its path and moved there when it is complete.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    tables : iterable of pyarrow.Table
+        At least one, of one schema; each is written and freed before the next one is taken.
+        Tables of `GROUP_ROWS` rows, the last one shorter, give the bytes of one table of all
+        rows.
+    metadata : dict
+        The catalog's metadata.
+    """
+    parts = iter(tables)
+    table = next(parts)
+    schema = table.schema.with_metadata(_file_metadata(table.schema, metadata))
+    rows = CELLS_ROWS if CELLS_COLUMN in schema.names else GROUP_ROWS
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", **_encoding(schema)) as writer,
+    ):
+        while table is not None:
+            writer.write_table(table, row_group_size=rows)
+            table = None
+            pa.default_memory_pool().release_unused()
+            table = next(parts, None)
+
+
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """Return how the columns are encoded.
 
     Ascending words of one order differ in a few of their bytes: put together, byte by byte,
     they compress to a third.
     """
     if CELLS_COLUMN not in schema.names:
-        return {"row_group_size": 20_000}
+        return {}
     others = pa.schema([field for field in schema if field.name != CELLS_COLUMN])
-    return {
-        "row_group_size": CELLS_ROWS,
-        "use_dictionary": _paths(others),
-        "column_encoding": {_WORDS: "BYTE_STREAM_SPLIT"},
-    }
+    return {"use_dictionary": _paths(others), "column_encoding": {_WORDS: "BYTE_STREAM_SPLIT"}}
 
 
 def _paths(schema: pa.Schema) -> list[str]:
@@ -79,3 +140,24 @@ def _paths(schema: pa.Schema) -> list[str]:
     pq.write_table(schema.empty_table(), sink)
     columns = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
     return [columns.column(i).path for i in range(len(columns))]
+
+
+def _file_metadata(schema: pa.Schema, metadata: dict[str, Any]) -> dict[bytes, bytes]:
+    return {
+        b"geo": json.dumps(_geo_metadata(schema), sort_keys=True).encode(),
+        b"stac-geoparquet": json.dumps({"version": STAC_GEOPARQUET_VERSION}).encode(),
+        META_KEY: json.dumps(metadata, sort_keys=True, default=str).encode(),
+    }
+
+
+def _geo_metadata(schema: pa.Schema) -> dict[str, Any]:
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": [],
+        # Great circles, as CMR means its footprints; no crs entry: OGC:CRS84.
+        "edges": "spherical",
+    }
+    if "bbox" in schema.names and pa.types.is_struct(schema.field("bbox").type):
+        sides = ("xmin", "ymin", "xmax", "ymax")
+        column["covering"] = {"bbox": {side: ["bbox", side] for side in sides}}
+    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}

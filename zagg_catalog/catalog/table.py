@@ -1,11 +1,9 @@
-"""The Catalog: a table of granule metadata, one row per granule, and its stac-geoparquet file."""
+"""The Catalog: a table of granule metadata, one row per granule, and where it came from."""
 
 from __future__ import annotations
 
 import json
-import os
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,69 +11,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog.geoparquet import (
+from zagg_catalog.catalog.geoparquet import CellsFile, read_catalog, write_catalog
+from zagg_catalog.catalog.schema import (
     CELLS_COLUMN,
-    CELLS_KEYS,
     NOTE_COLUMN,
-    CellsFile,
+    RULE_KEY,
+    TIME,
+    are_current,
+    column_values,
     has_cells,
-    write_options,
+    plain_metadata,
 )
 from zagg_catalog.errors import InvalidCatalog
-from zagg_catalog.files import atomic_path
-
-META_KEY = b"zagg:catalog_meta"
-STAC_GEOPARQUET_VERSION = "1.0.0"
-
-ASSET = pa.struct(
-    {"href": pa.string(), "type": pa.string(), "title": pa.string(), "roles": pa.list_(pa.string())}
-)
-DATA_ASSETS = ("data", "data_s3", "metadata")
-_LINK = pa.struct({"href": pa.string(), "rel": pa.string()})
-_BBOX = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
-_SMALL_FILE = 16 << 20  # bytes
-_TIME = pa.timestamp("us", tz="UTC")
 
 
 class GranulesSkipped(UserWarning):
     """Warns that rows without a usable footprint were left out, and names them."""
-
-
-def catalog_schema(assets: Iterable[str] = DATA_ASSETS) -> pa.Schema:
-    """Return the columns of a fetched catalog.
-
-    Parameters
-    ----------
-    assets : iterable of str
-        Asset names; each becomes a field of the ``assets`` struct.
-
-    Returns
-    -------
-    pyarrow.Schema
-        stac-geoparquet 1.0.0 columns; ``geometry`` is WKB, longitude before latitude; times
-        are UTC in microseconds.
-    """
-    wkb = {b"ARROW:extension:name": b"geoarrow.wkb", b"ARROW:extension:metadata": b"{}"}
-    return pa.schema(
-        [
-            ("type", pa.string()),
-            ("stac_version", pa.string()),
-            ("stac_extensions", pa.list_(pa.string())),
-            ("id", pa.string()),
-            ("collection", pa.string()),
-            pa.field("geometry", pa.binary(), metadata=wkb),
-            ("bbox", _BBOX),
-            ("links", pa.list_(_LINK)),
-            ("assets", pa.struct([(name, ASSET) for name in assets])),
-            ("datetime", _TIME),
-            ("start_datetime", _TIME),
-            ("end_datetime", _TIME),
-        ]
-    )
 
 
 @dataclass(eq=False)
@@ -98,15 +52,14 @@ class Catalog:
 
     table: pa.Table
     metadata: dict[str, Any] = field(default_factory=dict)
-    # Footprint cells: in the file that this was loaded from, and what builds have worked out.
+    # Footprint cells that stay in the file that the catalog was loaded from.
     cells_file: CellsFile | None = field(default=None, init=False, repr=False)
-    kept: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_columns(self.table.schema)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"table": self.table, "metadata": self.metadata, "cells_file": None, "kept": None}
+        return {"table": self.table, "metadata": self.metadata, "cells_file": None}
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -123,70 +76,60 @@ class Catalog:
 
     @classmethod
     def from_geoparquet(cls, path: str | Path) -> Catalog:
-        """Load a catalog from a stac-geoparquet file, ours, zagg's or somebody else's.
+        """Load a catalog from a stac-geoparquet file of this package, of zagg or of others.
+
+        Stored footprint cells stay in the file until a build reads them.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Catalog
+            With the provenance that the file holds, if any.
 
         Raises
         ------
         InvalidCatalog
-            If the file cannot be read or is not a granule catalog.
+            If the file does not exist, cannot be read, or is not a granule catalog.
         """
+        table, metadata, cells = read_catalog(path)
         try:
-            table, cells = _read(path)
-        except FileNotFoundError:
-            raise InvalidCatalog(f"There is no catalog file {path}.") from None
-        except (pa.ArrowException, OSError) as error:
-            raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
-        text = (table.schema.metadata or {}).get(META_KEY, b"{}")
-        try:
-            metadata = json.loads(text)
-        except ValueError as error:
-            raise InvalidCatalog(f"The catalog metadata in {path} is not JSON: {error}") from error
-        try:
-            catalog = cls(table, metadata if isinstance(metadata, dict) else {})
+            catalog = cls(table, metadata)
         except InvalidCatalog as error:
             raise InvalidCatalog(f"{path}: {error}") from error
-        catalog.cells_file = CellsFile(path) if cells else None
+        catalog.cells_file = cells
         return catalog
 
     def to_geoparquet(self, path: str | Path) -> None:
         """Write a stac-geoparquet 1.0.0 file with GeoParquet 1.1.0 metadata.
 
-        The file appears whole or not at all: it is written beside its place and moved.
-        """
-        whole = self._with_stored_cells()
-        known = file_metadata(whole.table.schema, whole.metadata)
-        table = whole.table.replace_schema_metadata(known)
-        with atomic_path(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", **write_options(table.schema))
-
-    def index_footprints(self, order: int = 9) -> Catalog:
-        """Find the cells of every footprint, to be kept in the file for all later builds.
+        Equal catalogs give equal bytes. An interrupted call leaves no partial file.
 
         Parameters
         ----------
-        order : int
-            9, whatever the grid.
-
-        Returns
-        -------
-        Catalog
-            The same granules with the columns ``footprint_cells``, a list of mortie's words of
-            order 9 for each, as zagg reads it, and ``footprint_note``. Other cells are replaced.
-            `from_geoparquet` leaves both in the file until a build asks for them.
+        path : str or Path
+            The file; an existing one is replaced.
 
         Raises
         ------
-        InvalidOption
-            If the order is another one.
-
-        Notes
-        -----
-        A build takes the cells instead of the footprints where the metadata says that they are
-        of its rule and of the very footprints that the table has; others are not believed.
+        OSError
+            If the file cannot be written.
         """
-        from zagg_catalog.shardmap.stored import index_footprints
+        catalog = self._with_stored_cells()
+        write_catalog(path, [catalog.table], catalog.metadata)
 
-        return index_footprints(self, order)
+    @property
+    def stored_cells(self) -> pa.Table | CellsFile | None:
+        """Footprint cells in the table or in the file; None unless they are current."""
+        if not are_current(self.metadata, self.table):
+            return None
+        if has_cells(self.table.schema):
+            return self.table.select([CELLS_COLUMN, NOTE_COLUMN])
+        file = self.cells_file
+        return None if file is None or file.rows != len(self) else file
 
     def without_cells(self) -> Catalog:
         """Return the catalog without stored footprint cells."""
@@ -197,19 +140,18 @@ class Catalog:
         return Catalog(table, plain_metadata(self.metadata))
 
     def _with_stored_cells(self) -> Catalog:
-        """Return the catalog as it is written: with its cells, or if they went stale, without."""
-        if CELLS_KEYS[1] not in self.metadata:
+        """Return the catalog to write: with its cells, or without those that are not current."""
+        if RULE_KEY not in self.metadata:
             return self
-        from zagg_catalog.shardmap.stored import find
-
-        if find(self) is None:
+        cells = self.stored_cells
+        if cells is None:
             return self.without_cells()
-        if CELLS_COLUMN in self.table.schema.names or self.cells_file is None:
+        if not isinstance(cells, CellsFile):
             return self
-        cells = self.cells_file.read(0, self.cells_file.rows)
+        columns = cells.read(0, cells.rows)
         table = self.table
         for name in (CELLS_COLUMN, NOTE_COLUMN):
-            table = table.append_column(cells.schema.field(name), cells[name])
+            table = table.append_column(columns.schema.field(name), columns[name])
         return Catalog(table, self.metadata)
 
     def granule_records(self) -> list[dict[str, Any]]:
@@ -246,13 +188,8 @@ class Catalog:
         return records
 
 
-def plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return a catalog's metadata without what it says of stored cells."""
-    return {key: value for key, value in metadata.items() if key not in CELLS_KEYS}
-
-
 def granule_entries(table: pa.Table, *, time_key: str | None = None) -> pa.Table:
-    """Return what a shard map says of each granule, row by row.
+    """Return what a shard map records of each granule, row by row.
 
     Parameters
     ----------
@@ -302,27 +239,6 @@ def entry_dicts(entries: pa.Table) -> list[dict[str, Any]]:
     return dicts
 
 
-def column_values(table: pa.Table, name: str) -> NDArray[np.object_]:
-    """Return a column as a numpy array of objects; storage values for extension types."""
-    column = table[name].combine_chunks()
-    if isinstance(column, pa.ExtensionArray):
-        column = column.storage
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
-
-
-def _read(path: str | Path) -> tuple[pa.Table, bool]:
-    """Return a file's table, but for footprint cells, and whether it has them."""
-    with pq.ParquetFile(os.fspath(path)) as file:
-        cells = has_cells(file.schema_arrow)
-        names = [c for c in file.schema_arrow.names if c not in (CELLS_COLUMN, NOTE_COLUMN)]
-        # Each thread keeps memory of its own, which is not worth while for a small file.
-        threads = Path(path).stat().st_size > _SMALL_FILE
-        table = file.read(columns=names if cells else None, use_threads=threads)
-    # What decoding took is many times the table.
-    pa.default_memory_pool().release_unused()
-    return table, cells
-
-
 def _check_columns(schema: pa.Schema) -> None:
     missing = [name for name in ("id", "geometry", "assets") if name not in schema.names]
     if missing:
@@ -331,36 +247,6 @@ def _check_columns(schema: pa.Schema) -> None:
         )
     if not pa.types.is_struct(schema.field("assets").type):
         raise InvalidCatalog(f"assets must be a struct column, not {schema.field('assets').type}.")
-
-
-def file_metadata(schema: pa.Schema, metadata: dict[str, Any]) -> dict[bytes, bytes]:
-    """Return what a catalog's file says of itself beside its columns.
-
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-        The columns.
-    metadata : dict
-        The catalog's own.
-    """
-    return {
-        b"geo": json.dumps(_geo_metadata(schema), sort_keys=True).encode(),
-        b"stac-geoparquet": json.dumps({"version": STAC_GEOPARQUET_VERSION}).encode(),
-        META_KEY: json.dumps(metadata, sort_keys=True, default=str).encode(),
-    }
-
-
-def _geo_metadata(schema: pa.Schema) -> dict[str, Any]:
-    column: dict[str, Any] = {
-        "encoding": "WKB",
-        "geometry_types": [],
-        # Great circles, which is what CMR's footprints mean; no crs entry: OGC:CRS84.
-        "edges": "spherical",
-    }
-    if "bbox" in schema.names and pa.types.is_struct(schema.field("bbox").type):
-        sides = ("xmin", "ymin", "xmax", "ymax")
-        column["covering"] = {"bbox": {side: ["bbox", side] for side in sides}}
-    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
 def _largest_ring(geometry: Any) -> NDArray[np.float64] | None:
@@ -405,6 +291,6 @@ def _iso_times(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
     column = table[name]
     if pa.types.is_string(column.type):
         return column
-    utc = pc.cast(column, _TIME) if column.type.tz else pc.assume_timezone(column, "UTC")
-    text = pc.strftime(pc.cast(utc, _TIME), format="%Y-%m-%dT%H:%M:%S")
+    utc = pc.cast(column, TIME) if column.type.tz else pc.assume_timezone(column, "UTC")
+    text = pc.strftime(pc.cast(utc, TIME), format="%Y-%m-%dT%H:%M:%S")
     return pc.binary_join_element_wise(pc.replace_substring(text, ".000000", ""), "+00:00", "")

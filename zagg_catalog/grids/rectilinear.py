@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
 from shapely.geometry.base import BaseGeometry
 
-from zagg_catalog.config import PipelineConfig, RectilinearSection
+from zagg_catalog.config import PipelineConfig, RectilinearSection, wrong_keys
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.geometry.plane import lonlat_polygon
 from zagg_catalog.geometry.ragged import to_offsets
@@ -386,7 +386,7 @@ def _checked(
     chunk_inner: Sequence[int] | None,
     sharded: bool,
 ) -> RectilinearSection:
-    """Hold the parameters against the rules for the section of a config."""
+    """Check the parameters by the rules for the section of a config."""
     values = {
         "type": "rectilinear",
         "crs": crs,
@@ -399,9 +399,7 @@ def _checked(
     try:
         return RectilinearSection.model_validate(values)
     except ValidationError as error:
-        key = str(error.errors()[0]["loc"][0])
-        allowed = RectilinearSection.model_fields[key].description
-        raise InvalidGrid(f"{key} must be {allowed}; it is {values[key]!r}.") from error
+        raise InvalidGrid(wrong_keys(RectilinearSection, values, error)[0]) from error
 
 
 def _blocks(span: float, resolution: float, chunk: int) -> int:

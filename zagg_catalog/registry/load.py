@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import SecretStr
 
 from zagg_catalog.config import load_config_from_dict
 from zagg_catalog.errors import (
@@ -17,14 +15,16 @@ from zagg_catalog.errors import (
     InvalidGrid,
     InvalidRegion,
     InvalidRegistry,
-    StoreUnavailable,
+    ObjectMissing,
+    RegistryNotFound,
 )
 from zagg_catalog.files import digest_of
 from zagg_catalog.grids import HealpixGrid, OutputGrid, from_config
 from zagg_catalog.regions import polygon_to_bbox
 from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
 from zagg_catalog.registry.schema import GridEntry, RegionEntry, RegistryEntries, read_entries
-from zagg_catalog.settings import Settings, get_settings
+from zagg_catalog.settings import get_settings
+from zagg_catalog.store.s3 import read_url
 
 
 def load_registry(
@@ -80,11 +80,11 @@ def _invalid(source: str, problems: list[str]) -> InvalidRegistry:
 
 
 def _entries(source: str) -> tuple[RegistryEntries, list[str]]:
-    """Read the file itself; what is wrong here is never tolerated."""
+    """Read the file itself, whose problems are never tolerated."""
     try:
         content = yaml.load(read_bytes(source), Loader=_UniqueKeys)
     except InvalidRegistry as error:
-        raise InvalidRegistry(
+        raise type(error)(
             f"The registry {source} {error}; ZAGG_CATALOG_REGISTRY names it."
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -127,7 +127,7 @@ def _grid(
             f"grids.{name}.region: there is no region {entry.region!r}; name one of {known}."
         )
     wrong += _order_problems(name, entry, grid)
-    # A region's own problem is told once, at the region.
+    # A region's own problem is reported once, at the region.
     problems.extend(f"{source}: {text}" for text in wrong)
     if not wrong and entry.region not in regions:
         wrong.append(f"grids.{name}.region: region {entry.region} is broken.")
@@ -148,7 +148,7 @@ def _grid(
 
 
 def _config(path: str, key: str) -> tuple[bytes, OutputGrid | None, list[str]]:
-    """Read a pipeline config; return its bytes, its grid, and what is wrong."""
+    """Read a pipeline config; return its bytes, its grid, and its problems."""
     content = b""
     try:
         content = read_bytes(path)
@@ -187,7 +187,7 @@ def _ended(error: Exception) -> str:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """A SafeLoader that refuses a key given twice, of which YAML would keep the last."""
+    """A SafeLoader that refuses repeated keys, of which YAML would use the last."""
 
 
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -195,7 +195,7 @@ def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     for key_node, _ in node.value:
         if key_node.value in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key_node.value!r} is there twice", key_node.start_mark
+                None, None, f"the key {key_node.value!r} is given twice", key_node.start_mark
             )
         seen.add(key_node.value)
     return loader.construct_mapping(node, deep=True)
@@ -205,7 +205,7 @@ _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map
 
 
 def beside(location: str, name: str) -> str:
-    """Return where a file named in the registry is: relative to it, absolute, or a URL."""
+    """Return the location of a file named in the registry: relative to it, absolute, or a URL."""
     if "://" in name or name.startswith("/"):
         return name
     if "://" in location:
@@ -220,54 +220,21 @@ def read_bytes(location: str) -> bytes:
     Raises
     ------
     InvalidRegistry
-        If there is no such file, or it may not be read; the text is a part of a sentence.
+        If there is no such file (`RegistryNotFound`), or it may not be read; the text is a
+        part of a sentence.
     StoreUnavailable
-        If an S3 server does not answer; trying again may help.
+        If an S3 server does not answer, or refuses the request.
     """
     if "://" not in location:
         try:
             return Path(location).read_bytes()
+        except FileNotFoundError as error:
+            raise RegistryNotFound(f"cannot be read ({error.strerror})") from None
         except OSError as error:
             raise InvalidRegistry(f"cannot be read ({error.strerror})") from None
     if not location.startswith("s3://"):
         raise InvalidRegistry("is neither a path nor s3://bucket/key")
-    return _read_s3(location, get_settings())
-
-
-def _read_s3(location: str, settings: Settings) -> bytes:
-    # Loads slowly, and most registries are folders.
-    import s3fs  # type: ignore[import-untyped]
-
     try:
-        files = s3fs.S3FileSystem(
-            key=_revealed(settings.s3_access_key_id),
-            secret=_revealed(settings.s3_secret_access_key),
-            token=_revealed(settings.s3_session_token),
-            profile=settings.s3_profile,
-            endpoint_url=settings.s3_endpoint,
-            client_kwargs=_s3_region(settings),
-            skip_instance_cache=True,
-        )
-        content: bytes = files.cat_file(location)
-    except FileNotFoundError:
-        raise InvalidRegistry("cannot be read (there is no such object or bucket)") from None
-    except PermissionError:
-        raise InvalidRegistry(
-            "cannot be read (the server refused the credentials or their rights)"
-        ) from None
-    except (OSError, BotoCoreError, ClientError) as error:
-        # Not chained: the text may hold signed URLs.
-        raise StoreUnavailable(
-            f"{location} cannot be read ({type(error).__name__}); check the AWS settings, or"
-            " try again later.",
-            transient=True,
-        ) from None
-    return content
-
-
-def _s3_region(settings: Settings) -> dict[str, Any]:
-    return {"region_name": settings.s3_region} if settings.s3_region else {}
-
-
-def _revealed(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None
+        return read_url(location, get_settings())
+    except ObjectMissing:
+        raise RegistryNotFound("cannot be read (there is no such object)") from None

@@ -10,10 +10,9 @@ from typing import Any
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.messages import short_digest
 from zagg_catalog.regions import Bbox, Region, bbox_region, region_from_geojson
 from zagg_catalog.registry.schema import WatchRules
-
-SHORT = 12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +89,7 @@ class RegisteredGrid:
         """SHA-256 of the spatial signature's canonical JSON, first 12 digits."""
         if self.grid is None:
             return None
-        return canonical_digest(self.grid.spatial_signature())[:SHORT]
+        return short_digest(canonical_digest(self.grid.spatial_signature()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from zagg_catalog.jsonio import model_problems, no_such_key
+
 
 class WatchRules(BaseModel):
     """What the registry says of watching a product.
@@ -63,8 +65,6 @@ class WatchRules(BaseModel):
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PRODUCT = re.compile(r"[A-Z0-9]+_[0-9]{3}")
 NAME_LENGTH = 60
-
-_NO_SUCH_KEY = "there is no such key; remove it or correct its spelling"
 
 
 def _name(text: str) -> str:
@@ -122,7 +122,7 @@ class GridEntry(_Entry):
     region : str
         Name of a region of the registry.
     backend, footprint, mortie_order
-        See `zagg_catalog.shardmap.build.build_map`.
+        See `zagg_catalog.shardmap.ShardMap.build`.
     """
 
     config: str = Field(min_length=1)
@@ -160,8 +160,8 @@ def read_entries(content: Any) -> tuple[RegistryEntries, list[str]]:
     """
     if not isinstance(content, dict):
         return RegistryEntries({}, {}), ["the file: it is no mapping; give it regions and grids."]
-    extra = [key for key in content if key not in ("regions", "grids", "watch")]
-    problems = [f"{key}: {_NO_SUCH_KEY}." for key in extra]
+    known = ("regions", "grids", "watch")
+    problems = [f"{key}: {no_such_key(str(key), known)}" for key in content if key not in known]
     regions = _section(content, "regions", RegionEntry, problems)
     grids = _section(content, "grids", GridEntry, problems)
     watch = _watch(content, grids, problems)
@@ -188,7 +188,9 @@ def _watch(
         try:
             rules[str(name)] = WatchRules.model_validate(value or {})
         except ValidationError as error:
-            problems.extend(_problems(f"watch.{name}", error))
+            problems += model_problems(
+                error, place=f"watch.{name}", known=WatchRules.model_fields, advise=True
+            )
     return rules
 
 
@@ -209,29 +211,5 @@ def _section[Entry: _Entry](
         try:
             entries[str(name)] = model.model_validate(value)
         except ValidationError as error:
-            problems.extend(_problems(place, error))
+            problems += model_problems(error, place=place, known=model.model_fields, advise=True)
     return entries
-
-
-def _problems(place: str, error: ValidationError) -> list[str]:
-    """Return what is wrong with one entry; a list's own problem only where no item has one."""
-    items = error.errors(include_url=False)
-    places = [item["loc"] for item in items]
-    found = []
-    for item in items:
-        loc = item["loc"]
-        if not any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
-            found.append(f"{'.'.join([place, *map(str, loc)])}: {_sentence(item)}.")
-    return list(dict.fromkeys(found))
-
-
-def _sentence(item: Any) -> str:
-    if item["type"] == "extra_forbidden":
-        return _NO_SUCH_KEY
-    if item["type"] == "missing":
-        return "the key is missing; add it"
-    text = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return str(text)
-    shown = repr(item["input"])
-    return f"{text}; it is {shown if len(shown) <= 60 else shown[:57] + '...'}; correct it"

@@ -1,4 +1,4 @@
-"""A catalog file as a release sees it: its ids and provenance, never its rows."""
+"""The facts of a catalog file that a release records: ids and provenance, not the rows."""
 
 from __future__ import annotations
 
@@ -12,42 +12,33 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from zagg_catalog.catalog.table import META_KEY
-from zagg_catalog.errors import InvalidCatalog
-from zagg_catalog.files import digest_file
+from zagg_catalog.catalog.geoparquet import META_KEY
+from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
+from zagg_catalog.files import digest_file, scratch
 from zagg_catalog.jsonio import first_problem
 from zagg_catalog.messages import clean_text, without_userinfo
-from zagg_catalog.releases.record import QueryRecord
+from zagg_catalog.releases.record import QueryRecord, ReleaseRecord
+from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources.report import HarvestReport
+from zagg_catalog.store import Store
 
 _COLUMNS = ("id", "geometry", "assets")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CatalogFile:
-    """What a release says of a catalog.
-
-    Parameters
-    ----------
-    digest : str
-        SHA-256 of the file in hex.
-    size, rows : int
-        Bytes and granules.
-    ids : pyarrow.ChunkedArray of string
-        Ids, in the file's order; each once.
-    metadata : dict
-        Provenance.
-    query : QueryRecord
-        What was asked for.
-    harvest : HarvestReport or None
-        What came.
-    """
+    """The facts of a catalog file."""
 
     digest: str
+    """SHA-256 of the file in hex."""
     size: int
+    """Bytes."""
     rows: int
+    """Number of granules."""
     ids: pa.ChunkedArray
+    """Ids, strings in the file's order; each occurs once."""
     metadata: dict[str, Any]
+    """Provenance, as the file stores it."""
     query: QueryRecord
     harvest: HarvestReport | None
 
@@ -56,21 +47,27 @@ class CatalogFile:
         """Whether the harvest got everything that the server declared."""
         return bool(self.metadata.get("complete", True))
 
+    def unknown_granules(self, shard_map: ShardMap) -> list[str]:
+        """Return the ids of a map's granules that the catalog does not have."""
+        own = shard_map.table["id"]
+        unknown: list[str] = own.filter(pc.invert(pc.is_in(own, value_set=self.ids))).to_pylist()
+        return unknown
+
 
 def read_catalog_file(path: Path, name: str | None = None) -> CatalogFile:
-    """Read what a release says of a catalog; memory holds the id column only.
+    """Read the facts of a catalog file; memory holds the id column only.
 
     Parameters
     ----------
     path : Path
         The file.
     name : str, optional
-        What it is called in errors; by default its path.
+        Its name in errors; by default its path.
 
     Raises
     ------
     InvalidCatalog
-        If it is not a granule catalog, or an id is missing or there twice.
+        If it is not a granule catalog, or an id is missing or repeated.
     """
     name = name or str(path)
     try:
@@ -79,7 +76,7 @@ def read_catalog_file(path: Path, name: str | None = None) -> CatalogFile:
             ids = file.read(["id"])["id"]
         digest, size = digest_file(path)
     except FileNotFoundError:
-        raise InvalidCatalog(f"There is no catalog file {name}.") from None
+        raise CatalogNotFound(f"Catalog file {name} does not exist.") from None
     except (pa.ArrowException, OSError) as error:
         raise InvalidCatalog(f"{name} is not a readable parquet file: {error}") from None
     return CatalogFile(
@@ -93,16 +90,18 @@ def read_catalog_file(path: Path, name: str | None = None) -> CatalogFile:
     )
 
 
-def read_ids(path: Path) -> pa.ChunkedArray:
-    """Return the ids of a catalog file that was checked when it was published."""
-    with pq.ParquetFile(path) as file:
-        return pc.cast(file.read(["id"])["id"], pa.string())
+def catalog_ids(store: Store, record: ReleaseRecord) -> pa.ChunkedArray:
+    """Return the ids of a release's catalog, which were checked when it was published."""
+    with scratch() as folder:
+        path = store.download(record.catalog.key, folder / "catalog.parquet")
+        with pq.ParquetFile(path) as file:
+            return pc.cast(file.read(["id"])["id"], pa.string())
 
 
 def _metadata(schema: pa.Schema, name: str) -> dict[str, Any]:
     missing = [column for column in _COLUMNS if column not in schema.names]
     if missing:
-        raise InvalidCatalog(f"{name} is no catalog: it has no column {', '.join(missing)}.")
+        raise InvalidCatalog(f"{name} is not a catalog: it has no column {', '.join(missing)}.")
     try:
         metadata = json.loads((schema.metadata or {}).get(META_KEY, b"{}"))
     except ValueError:
@@ -119,8 +118,8 @@ def _checked_ids(ids: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     if len(repeated):
         first = repeated[0].as_py()
         raise InvalidCatalog(
-            f"{len(repeated)} ids are there more than once in {name}, {first['values']} for"
-            " instance; a release needs each granule once."
+            f"{len(repeated)} ids occur more than once in {name}, {first['values']} for instance;"
+            " a release needs each granule once."
         )
     return ids
 
@@ -144,7 +143,7 @@ def _harvest(metadata: dict[str, Any], name: str) -> HarvestReport | None:
     if not report:
         return None
     try:
-        # By way of JSON, whose arrays strict models take as tuples.
+        # Through JSON, whose arrays strict models accept as tuples.
         return HarvestReport.model_validate_json(json.dumps(report))
     except ValidationError as error:
         problem = first_problem(error)

@@ -1,4 +1,4 @@
-"""Garbage collection: what no release refers to, and old releases that were replaced."""
+"""Garbage collection: objects without a reference, and old releases that were replaced."""
 
 from __future__ import annotations
 
@@ -21,29 +21,21 @@ _KINDS: tuple[Kind, ...] = ("catalogs", "shardmaps", "pickups")
 
 @dataclass(frozen=True, kw_only=True)
 class Garbage:
-    """What a garbage collection found.
-
-    Parameters
-    ----------
-    releases : list of ObjectInfo
-        Records of old releases that no pointer leads to.
-    objects : list of ObjectInfo
-        Catalogs and manifests that no other release refers to, and acknowledgements that their
-        grid's pointer no longer names.
-    young : int
-        Objects that nothing refers to, but too young to be garbage.
-    deleted : bool
-        Whether it was removed.
-    """
+    """The result of a garbage collection."""
 
     releases: list[ObjectInfo]
+    """Records of old releases that neither a pointer nor its history names."""
     objects: list[ObjectInfo]
+    """Catalogs and manifests that no other release refers to, and pick-up records that the
+    history of their grid no longer names."""
     young: int
+    """Number of objects without a reference that are too young to be garbage."""
     deleted: bool
+    """Whether it was removed."""
 
     @property
     def size(self) -> int:
-        """Bytes, all together."""
+        """Total size in bytes."""
         return sum(info.size for info in (*self.releases, *self.objects))
 
 
@@ -55,45 +47,43 @@ def collect_garbage(
     releases_after: timedelta | None = None,
     clock: Clock = utc_now,
 ) -> Garbage:
-    """Find, and remove if told so, what no release refers to.
+    """Find, and optionally remove, what no release refers to.
 
     Parameters
     ----------
     store : Store
-        Where.
+        The store.
     delete : bool
-        Remove it; otherwise it is only found.
+        Remove what is found.
     grace : timedelta
-        Younger objects stay: a publish at work may be about to refer to them.
+        Younger objects stay: a running publish may be about to refer to them.
     releases_after : timedelta, optional
-        Also collect releases stored longer ago that neither a pointer nor its history names,
-        partial ones and those that lost a race for instance. By default all releases stay. One
-        that is being picked up stays, and so does one that an aggregator's output was made from.
+        Also collect releases that were stored longer ago and that neither a pointer nor its
+        history names, such as partial ones. Releases that are being picked up stay, and so do
+        those that an output of the aggregator was made from. By default all releases stay.
     clock : callable
-        Returns the time; to be that of the store's server.
+        Returns the time of the store's server.
 
     Returns
     -------
     Garbage
-        What was found or removed. What does not follow the layout is left alone.
+        Objects whose keys do not follow the layout are left alone.
 
     Raises
     ------
     InvalidOption
         If a time is negative.
     InvalidRelease, CorruptObject
-        If a record or pointer cannot be read: what it refers to is not known, so nothing was
-        removed.
-    InvalidRelease
-        Also if a release that was published meanwhile refers to something just removed.
+        If a record or pointer cannot be read; nothing was removed, since its references are not
+        known. Also if a release that was published in the meantime refers to a removed object.
 
     Notes
     -----
-    Records go before what they refer to, so that a release is never there in part.
+    Records are removed before what they refer to, so that a release is never stored in part.
     """
     for what, span in (("grace", grace), ("releases_after", releases_after)):
         if span is not None and span < timedelta(0):
-            raise InvalidOption(f"{what} is a time span from 0, not {span}.")
+            raise InvalidOption(f"{what} is a time span of 0 or more, not {span}.")
     now = clock()
     old = [] if releases_after is None else _old_releases(store, now - releases_after)
     dropped = {info.key for info in old}
@@ -106,7 +96,7 @@ def collect_garbage(
 
 
 def _remove(store: Store, releases: list[ObjectInfo], objects: list[ObjectInfo]) -> None:
-    """Remove records, then what nothing refers to even now."""
+    """Remove records, then the objects that are still without a reference."""
     wanted = _pointed(store)
     for info in releases:
         # A pointer may have been rolled back to it since it was listed.
@@ -121,8 +111,8 @@ def _remove(store: Store, releases: list[ObjectInfo], objects: list[ObjectInfo])
     lost = sorted(key for key in removed & _references(store, set()) if not store.exists(key))
     if lost:
         raise InvalidRelease(
-            f"A release that was published meanwhile refers to {len(lost)} objects that were just"
-            f" removed, {lost[0]} for instance; publish it again to store them."
+            f"A release that was published in the meantime refers to {len(lost)} objects that were"
+            f" just removed, {lost[0]} for instance; publish it again to store them."
         )
 
 
@@ -152,12 +142,12 @@ def _pointed(store: Store) -> set[str]:
     return keys
 
 
-def _needed(standing: PickupHistory) -> set[str]:
-    """Return the releases that are being picked up, or that outputs were made from."""
-    outputs = {entry.output for entry in standing.entries if not entry.dry_run and entry.output}
-    held = [standing.holds(output)[0] for output in outputs]
+def _needed(history: PickupHistory) -> set[str]:
+    """Return the releases that are being picked up or that outputs were made from."""
+    outputs = {entry.output for entry in history.entries if not entry.dry_run and entry.output}
+    held = [history.holds(output)[0] for output in outputs]
     found = {entry.release for entry in held if entry is not None}
-    return found | ({standing.claim.release} if standing.claim else set())
+    return found | ({history.claim.release} if history.claim else set())
 
 
 def _histories(store: Store) -> Iterable[tuple[ReleaseKey, PickupHistory]]:
@@ -168,7 +158,7 @@ def _histories(store: Store) -> Iterable[tuple[ReleaseKey, PickupHistory]]:
 def _references(store: Store, dropped: set[str]) -> set[str]:
     """Return the keys that records and pick-ups refer to, those of dropped ones excepted."""
     files = {file.key for record in _records(store, dropped) for file in record.files}
-    return files | {entry.key for _, standing in _histories(store) for entry in standing.entries}
+    return files | {entry.key for _, history in _histories(store) for entry in history.entries}
 
 
 def _records(store: Store, dropped: set[str]) -> Iterable[ReleaseRecord]:

@@ -1,21 +1,21 @@
-"""Acknowledgements: who picked a release up for a grid, when, with what, and how it ended."""
+"""Pick-ups of releases by the aggregator: record of each, and history and lease of a grid."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, JsonValue, NonNegativeInt
 
-from zagg_catalog.jsonio import canonical_json, load_model
+from zagg_catalog.jsonio import Document, StrictModel
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.publication import Time
-from zagg_catalog.releases.record import Digest, Key, Name, Part, StoredFile
+from zagg_catalog.releases.record import MAX_LISTED, Digest, Key, Name, StoredFile
 from zagg_catalog.store import Store
 
 SCHEMA_VERSION: Final = 1
-NAMED = 1000
+HISTORY_LENGTH = 50
 
 Outcome = Literal["aggregated", "checked", "unchanged", "prepared", "refused", "failed"]
 FINISHED: Final = ("aggregated", "checked", "unchanged")
@@ -24,51 +24,36 @@ Count = NonNegativeInt
 ShardKey = Annotated[int, Field(ge=0, lt=2**64)]
 
 
-class ShardList(Part):
-    """Some shards of a grid.
-
-    Attributes
-    ----------
-    count : int
-        How many.
-    keys : tuple of int
-        Their keys, ascending; the first 1,000.
-    """
+class ShardList(StrictModel):
+    """Some shards of a grid."""
 
     count: Count = 0
-    keys: tuple[ShardKey, ...] = Field(default=(), max_length=NAMED)
+    keys: tuple[ShardKey, ...] = Field(default=(), max_length=MAX_LISTED)
+    """Their keys, ascending; the first 1,000."""
 
     @classmethod
     def of(cls, keys: Iterable[int]) -> ShardList:
         """Return the shards with these keys."""
         ordered = sorted(map(int, keys))
-        return cls(count=len(ordered), keys=tuple(ordered[:NAMED]))
+        return cls(count=len(ordered), keys=tuple(ordered[:MAX_LISTED]))
 
 
-class MapChanges(Part):
-    """How the map of a grid differs from that of a release before.
-
-    Attributes
-    ----------
-    base : str
-        Digest of the release before.
-    regridded : bool
-        Whether it was for another grid of the same name.
-    config_changed : bool
-        Whether the pipeline config is another than at that pick-up or in that release.
-    added, changed, dropped : Shards
-        New shards, shards with other granules, and shards without any now.
-    granules_added, granules_revised, granules_removed : int
-        Of the catalog.
-    """
+class MapChanges(StrictModel):
+    """How the map of a grid differs from that of an earlier release."""
 
     base: Digest
+    """The earlier release."""
     regridded: bool = False
+    """Whether that map is of another grid with the same name."""
     config_changed: bool = False
+    """Whether the pipeline config is not that of the earlier pick-up or release."""
     added: ShardList = ShardList()
     changed: ShardList = ShardList()
+    """Shards with other granules."""
     dropped: ShardList = ShardList()
+    """Shards that have no granules any more."""
     granules_added: Count = 0
+    """Granules of the catalog, as the next two counts."""
     granules_revised: Count = 0
     granules_removed: Count = 0
 
@@ -79,74 +64,28 @@ class MapChanges(Part):
         return not (self.regridded or self.config_changed or shards)
 
 
-class PickupAttempt(Part):
-    """What is known of a pick-up from its beginning.
-
-    Attributes
-    ----------
-    release : str
-        Digest of the release.
-    dry_run : bool
-        Whether zagg only says what it would do.
-    output : str or None
-        Store that zagg writes to; None where the attempt ended before it was known.
-    by : str
-        Who, ``user@host`` unless told otherwise.
-    run : str or None
-        Id of the flow run.
-    began_at : datetime
-        UTC.
-    started : bool
-        Whether zagg was started, so that its output may have changed.
-    """
+class PickupAttempt(StrictModel):
+    """What is known of a pick-up from its beginning."""
 
     release: Digest
     dry_run: bool
+    """Whether zagg only reports what it would do."""
     output: str | None = None
+    """Store that zagg writes to; null if the attempt ended before it was known."""
     by: str
+    """Who runs it, by default ``user@host``."""
     run: str | None = None
+    """Id of the flow run."""
     began_at: Time
+    """UTC."""
     started: bool = False
+    """Whether zagg was started, so that its output may have changed."""
 
 
-class Acknowledgement(PickupAttempt):
-    """How a pick-up ended.
+class Acknowledgement(PickupAttempt, Document):
+    """The record of a pick-up that ended."""
 
-    Attributes
-    ----------
-    schema_version : int
-        1.
-    product, region, cycle, grid
-        What it was for.
-    outcome : str
-        ``aggregated``; ``checked``, a dry run; ``unchanged``, nothing was to be done;
-        ``prepared``, zagg is not installed and its inputs are ready; ``refused``, before
-        anything was started; ``failed``.
-    reason : str or None
-        Why it was refused or failed, a sentence.
-    ended_at : datetime
-        UTC.
-    backend : str or None
-        zagg's backend.
-    zagg_version : str or None
-        Version of zagg.
-    manifest : StoredFile or None
-        The map.
-    signature_digest : str or None
-        SHA-256 of the spatial signature that record, map, config and zagg agree on.
-    config_digest : str or None
-        SHA-256 of the aggregator's own pipeline config.
-    shards : int or None
-        Shards handed to zagg.
-    restricted : bool
-        Whether these are the changed ones only.
-    changes : Changes or None
-        How the map differs from the one before.
-    notes : tuple of str
-        What else is worth knowing, a sentence each.
-    summary : dict
-        Numbers and names of zagg's own summary.
-    """
+    noun: ClassVar = "a pick-up record"
 
     schema_version: Literal[1] = SCHEMA_VERSION
     product: Name
@@ -154,41 +93,49 @@ class Acknowledgement(PickupAttempt):
     cycle: int = Field(ge=1, le=9999)
     grid: Name
     outcome: Outcome
+    """``aggregated``; ``checked``, a dry run; ``unchanged``, no shard had to be aggregated;
+    ``prepared``, zagg is not installed and its inputs are ready; ``refused``, before zagg was
+    started; ``failed``."""
     reason: str | None = None
+    """Why it was refused or failed, a sentence."""
     ended_at: Time
+    """UTC."""
     backend: str | None = None
+    """zagg's backend."""
     zagg_version: str | None = None
     manifest: StoredFile | None = None
+    """The shard map."""
     signature_digest: Digest | None = None
+    """SHA-256 of the spatial signature that record, map, config and zagg agree on."""
     config_digest: Digest | None = None
+    """SHA-256 of the aggregator's own pipeline config."""
     shards: Count | None = None
+    """Number of shards passed to zagg."""
     restricted: bool = False
+    """Whether only the changed shards were passed."""
     changes: MapChanges | None = None
+    """How the map differs from that of the earlier release."""
     notes: tuple[str, ...] = ()
+    """Further remarks, a sentence each."""
     summary: dict[str, JsonValue] = Field(default_factory=dict)
+    """Numbers and names of zagg's own summary."""
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Whether no work is left."""
         return self.outcome in FINISHED
 
-    def to_bytes(self) -> bytes:
-        """Return the acknowledgement as it is stored."""
-        return canonical_json(self.model_dump(mode="json"))
+    @property
+    def slot(self) -> ReleaseKey:
+        """Product, region and cycle of the release."""
+        return ReleaseKey(self.product, self.region, self.cycle)
 
 
 class PickupSummary(PickupAttempt):
-    """What the pointer says of an acknowledgement.
-
-    Attributes
-    ----------
-    key : str
-        Where it is.
-    outcome, reason, ended_at, config_digest
-        As it says.
-    """
+    """The entry of a pick-up in the history."""
 
     key: Key
+    """Key of the pick-up's record."""
     outcome: Outcome
     reason: str | None = None
     ended_at: Time
@@ -196,82 +143,50 @@ class PickupSummary(PickupAttempt):
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Whether no work is left."""
         return self.outcome in FINISHED
 
     @classmethod
     def of(cls, acknowledgement: Acknowledgement, key: str) -> PickupSummary:
-        """Return what the pointer says of an acknowledgement under a key."""
-        said: dict[str, Any] = {
+        """Return the entry of a pick-up whose record is stored under a key."""
+        fields: dict[str, Any] = {
             name: getattr(acknowledgement, name) for name in cls.model_fields if name != "key"
         }
-        return cls(key=key, **said)
-
-
-def load_acknowledgement(content: bytes, source: str = "The acknowledgement") -> Acknowledgement:
-    """Read an acknowledgement.
-
-    Raises
-    ------
-    InvalidRelease
-        If it is none, or one of a newer version.
-    """
-    return load_model(
-        Acknowledgement, content, source, noun="a pick-up record", newest=SCHEMA_VERSION
-    )
-
-
-HISTORY_LENGTH = 50
+        return cls(key=key, **fields)
 
 
 class PickupLease(PickupAttempt):
-    """A pick-up at work; nobody else aggregates the grid meanwhile.
-
-    Attributes
-    ----------
-    id : str
-        Tells it from every other claim.
-    expires_at : datetime
-        UTC; it is moved on while the work goes on. Afterwards the claim may be taken over.
-    """
+    """A running pick-up, during which no other run aggregates the grid."""
 
     id: str = Field(min_length=8, max_length=64)
+    """Unique among all leases."""
     expires_at: Time
+    """UTC. The run renews it; after it expires, another run may take over."""
 
     def alive(self, now: datetime) -> bool:
-        """Say whether it may still be at work."""
+        """Return whether the run may still be running."""
         return now < self.expires_at
 
 
-class PickupHistory(Part):
-    """What ``latest.json`` of a grid's pick-ups holds.
+class PickupHistory(Document):
+    """Contents of ``latest.json`` of a grid's pick-ups: its lease and the pick-ups that ended."""
 
-    Attributes
-    ----------
-    schema_version : int
-        1.
-    claim : Claim or None
-        Who is at it.
-    entries : tuple of Entry
-        How pick-ups ended, the newest first; at most 50, and the newest finished ones in any
-        case.
-    """
+    noun: ClassVar = "a pick-up history"
 
     schema_version: Literal[1] = SCHEMA_VERSION
     claim: PickupLease | None = None
+    """The running pick-up."""
     entries: tuple[PickupSummary, ...] = Field(default=(), max_length=2 * HISTORY_LENGTH)
-
-    def to_bytes(self) -> bytes:
-        """Return it as the pointer holds it."""
-        return canonical_json(self.model_dump(mode="json"))
+    """Pick-ups that ended, the newest first; the last 50, and of each mode and output the newest
+    one that finished."""
 
     def of_release(self, digest: str) -> PickupSummary | None:
-        """Return the newest entry of a release that says most: finished before unfinished."""
+        """Return the newest finished entry of a release, else its newest entry."""
         mine = [entry for entry in self.entries if entry.release == digest]
         return next((entry for entry in mine if entry.finished), mine[0] if mine else None)
 
     def last_finished(self, *, dry_run: bool | None = None) -> PickupSummary | None:
-        """Return the newest entry that finished, of one mode or of both."""
+        """Return the newest finished entry, of dry runs, of other runs, or of both."""
         return next(
             (
                 entry
@@ -282,19 +197,14 @@ class PickupHistory(Part):
         )
 
     def holds(self, output: str) -> tuple[PickupSummary | None, set[str]]:
-        """Return what an output store holds.
-
-        Parameters
-        ----------
-        output : str
-            Where zagg writes to.
+        """Return the content of an output store, as far as the history tells.
 
         Returns
         -------
-        Entry or None
+        PickupSummary or None
             The newest finished aggregation into it.
         set of str
-            Releases of which it may hold parts, since their runs did not finish after that.
+            Releases of which it may hold parts: their runs started after that, and did not finish.
         """
         incomplete: set[str] = set()
         for entry in self.entries:
@@ -307,7 +217,7 @@ class PickupHistory(Part):
         return None, incomplete
 
     def is_done(self, release: str, *, dry_run: bool, output: str | None) -> PickupSummary | None:
-        """Return the entry that makes another pick-up of a release needless, or None.
+        """Return the entry that makes another pick-up of a release unnecessary, or None.
 
         Parameters
         ----------
@@ -316,7 +226,7 @@ class PickupHistory(Part):
         dry_run : bool
             Whether a dry run is enough.
         output : str or None
-            Where a run that is none would write to.
+            Store that an aggregation would write to.
         """
         if dry_run:
             entry, incomplete = self.last_finished(), set[str]()
@@ -327,7 +237,7 @@ class PickupHistory(Part):
         return entry if entry is not None and entry.release == release and not incomplete else None
 
     def followed_by(self, entry: PickupSummary, claim: PickupLease | None = None) -> PickupHistory:
-        """Return the standing after one more pick-up ended."""
+        """Return the history after one more pick-up ended."""
         entries = (entry, *self.entries)
         kept = list(entries[:HISTORY_LENGTH])
         seen = {(one.dry_run, one.output) for one in kept if one.finished}
@@ -339,43 +249,30 @@ class PickupHistory(Part):
         return PickupHistory(claim=claim, entries=tuple(kept))
 
 
-def load_pickup_history(content: bytes, source: str = "The pointer") -> PickupHistory:
-    """Read what a pointer says.
-
-    Raises
-    ------
-    InvalidRelease
-        If it is no standing, or one of a newer version.
-    """
-    return load_model(
-        PickupHistory, content, source, noun="a pick-up history", newest=SCHEMA_VERSION
-    )
-
-
 def read_pickup_history(
     store: Store, slot: ReleaseKey, grid: str
 ) -> tuple[PickupHistory, str | None]:
-    """Return how a grid's pick-ups stand, and the token of that version; None if there is none.
+    """Return the pick-up history of a grid, and the token of that version; None if it is new.
 
     Raises
     ------
     InvalidRelease
-        If the pointer says nothing readable.
+        If the stored history is not valid.
     """
     key = slot.pointer("pickups", grid)
     pointer = store.read_pointer(key)
     if pointer is None:
         return PickupHistory(), None
-    return load_pickup_history(pointer.value, f"Pointer {key}"), pointer.token
+    return PickupHistory.load(pointer.value, f"Pointer {key}"), pointer.token
 
 
 def read_pickup_histories(store: Store, slot: ReleaseKey) -> dict[str, PickupHistory]:
-    """Return how the pick-ups of each grid stand; grids that were never picked up are left out.
+    """Return the pick-up history of each grid; grids that were never picked up are left out.
 
     Raises
     ------
     InvalidRelease
-        If a pointer says nothing readable.
+        If a stored history is not valid.
     """
     found = pickup_history_keys(store, slot.product, slot.region, slot.cycle)
     return {grid: read_pickup_history(store, slot, grid)[0] for _, grid in sorted(found)}

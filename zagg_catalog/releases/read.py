@@ -5,91 +5,62 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from zagg_catalog.errors import InvalidName, InvalidRelease, ObjectMissing, StoreError
-from zagg_catalog.files import digest_file, rename_synced, temporary_beside, write_synced
+from zagg_catalog.files import Content, digest_file, scratch, write_atomic
 from zagg_catalog.jsonio import as_json, canonical_digest
+from zagg_catalog.messages import short_digest
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.pickups import PickupHistory, read_pickup_histories
 from zagg_catalog.releases.publication import CurrentRelease, Publication, read_latest
-from zagg_catalog.releases.record import GridRecord, ManifestFiles, ReleaseRecord, load_record
+from zagg_catalog.releases.record import GridRecord, ManifestFiles, ReleaseRecord
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import ObjectInfo, Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A release and where its record is.
-
-    Parameters
-    ----------
-    slot : Slot
-        What it is for.
-    key, digest : str
-        Its record, and its name.
-    record : ReleaseRecord
-        What the record says.
-    """
+    """A release, read from its record."""
 
     slot: ReleaseKey
     key: str
+    """Key of the record in the store."""
     digest: str
+    """SHA-256 of the record in hex; the name of the release."""
     record: ReleaseRecord
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseRow:
-    """A release in a list.
-
-    Parameters
-    ----------
-    slot : Slot
-        What it is for.
-    key, digest : str
-        Its record, and its name.
-    stored : datetime
-        When the record was stored, UTC.
-    latest : bool
-        Whether the slot's pointer points to it.
-    record : ReleaseRecord or None
-        What the record says; None if it cannot be read.
-    problem : str or None
-        Why it cannot be read.
-    standings : dict of str to Standing
-        How the pick-ups of the slot's grids stand.
-    """
+    """A release in a list."""
 
     slot: ReleaseKey
     key: str
+    """Key of the record in the store."""
     digest: str
     stored: datetime
+    """When the record was stored, UTC."""
     latest: bool
+    """Whether it is the latest release of its product, region and cycle."""
     record: ReleaseRecord | None = None
+    """None if it cannot be read."""
     problem: str | None = None
+    """Why the record cannot be read."""
     standings: dict[str, PickupHistory] = field(default_factory=dict)
+    """Pick-up history by grid; grids that were never picked up are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseView:
-    """A release, and what its slot's pointer says.
-
-    Parameters
-    ----------
-    release : Release
-        The release.
-    latest : bool
-        Whether the pointer points to it.
-    publication : Publication or None
-        What the pointer says, of this release or another.
-    standings : dict of str to Standing
-        How the pick-ups of each grid stand; grids that were never picked up are left out.
-    """
+    """A release, with the publication and the pick-ups of its product, region and cycle."""
 
     release: Release
     latest: bool
+    """Whether it is the latest release."""
     publication: Publication | None
+    """Content of the pointer, which may be about another release."""
     standings: dict[str, PickupHistory] = field(default_factory=dict)
+    """Pick-up history by grid; grids that were never picked up are left out."""
 
 
 def load_release(store: Store, slot: ReleaseKey, digest: str) -> Release:
@@ -102,35 +73,39 @@ def load_release(store: Store, slot: ReleaseKey, digest: str) -> Release:
     CorruptObject
         If the record's bytes do not have that digest.
     InvalidRelease
-        If it is not a release record of that slot.
+        If it is not a release record of that product, region and cycle.
     """
     key = slot.key("releases", digest)
-    record = load_record(store.get(key), f"Release record {key}")
+    record = ReleaseRecord.load(store.get(key), f"Release record {key}")
     if record.slot != slot:
-        raise InvalidRelease(f"Release record {key} is of {record.slot}, and lies elsewhere.")
+        raise InvalidRelease(f"Release record {key} is of {record.slot}; it lies elsewhere.")
     return Release(slot=slot, key=key, digest=digest, record=record)
 
 
 def find_release(
     store: Store, product: str, region: str, cycle: int, *, digest: str | None = None
 ) -> Release:
-    """Return the latest release of a slot, or one by its digest.
+    """Return the latest release of a product, region and cycle, or one by its digest.
 
     Parameters
     ----------
     store : Store
         Where to look.
-    product, region, cycle : str, str, int
-        The slot.
+    product : str
+        Short name and version, ``ATL06_007``.
+    region : str
+        Name of the region.
+    cycle : int
+        Cycle number.
     digest : str, optional
-        Digest of the release, or its beginning.
+        Digest of the release, or its beginning; by default the latest release.
 
     Raises
     ------
     ObjectMissing
         If there is no such release.
     InvalidName
-        If a name is not usable, or more than one release's digest begins so.
+        If a name is not usable, or the digests of several releases begin so.
     CorruptObject, InvalidRelease
         If the pointer or the record is damaged.
     """
@@ -147,12 +122,12 @@ def find_release(
 
 
 def latest_of(store: Store, slot: ReleaseKey) -> CurrentRelease:
-    """Read a slot's pointer.
+    """Read the pointer to the latest release.
 
     Raises
     ------
     InvalidRelease
-        If there is one that says nothing readable.
+        If the pointer exists and is not valid.
     """
     latest = read_latest(store, slot)
     if latest.problem:
@@ -163,7 +138,7 @@ def latest_of(store: Store, slot: ReleaseKey) -> CurrentRelease:
 def show(
     store: Store, product: str, region: str, cycle: int, *, digest: str | None = None
 ) -> ReleaseView:
-    """Return a release, the latest by default, and its slot's publication.
+    """Return a release, the latest by default, with its publication and pick-ups.
 
     Raises
     ------
@@ -186,18 +161,18 @@ def list_releases(
     region: str | None = None,
     cycle: int | None = None,
 ) -> list[ReleaseRow]:
-    """Return the releases in a store, by slot and then by the time they were stored.
+    """Return the releases in a store, by product, region and cycle, then by time of storage.
 
     Parameters
     ----------
     store : Store
         Where to look.
     product, region, cycle : str, str, int
-        Only those, each may be None.
+        Only those; each may be None.
 
     Returns
     -------
-    list of Listed
+    list of ReleaseRow
         A damaged record is listed with its problem.
     """
     latest: dict[ReleaseKey, CurrentRelease] = {}
@@ -215,7 +190,7 @@ def list_releases(
 
 
 def _standings(store: Store, slot: ReleaseKey) -> dict[str, PickupHistory]:
-    """Return how pick-ups stand; what cannot be read is for verify to report."""
+    """Return the pick-up histories; `verify` reports those that are not valid."""
     try:
         return read_pickup_histories(store, slot)
     except InvalidRelease:
@@ -242,7 +217,7 @@ def _listed(
 
 
 def _whole(store: Store, slot: ReleaseKey, digest: str) -> str:
-    """Return the one digest among a slot's releases that begins so."""
+    """Return the one digest of a release that begins so."""
     digest = digest.strip().lower()
     if len(digest) == 64:
         return digest
@@ -274,14 +249,18 @@ def resolve(
     ----------
     store : Store
         Where the release is.
-    product, region, cycle : str, str, int
-        The slot.
+    product : str
+        Short name and version, ``ATL06_007``.
+    region : str
+        Name of the region.
+    cycle : int
+        Cycle number.
     grid : str
         Name of the grid.
     digest : str, optional
         Digest of the release, or its beginning; by default the latest.
     folder : str or Path
-        Where the manifest is kept. A file that is there already, and unaltered, is returned.
+        Local folder for the manifest. A file that is there already, and unaltered, is used.
 
     Returns
     -------
@@ -306,43 +285,61 @@ def resolve_grid(store: Store, release: Release, grid: str, folder: str | Path) 
     entry, files = _grid(release, grid)
     stored = files.document or files.parquet
     target = Path(folder) / f"{grid}-{stored.digest}.json"
-    # What was made here has no digest in the store; it is noted beside the file.
+    # A JSON file that is written here has no digest in the store; its digest is stored beside it.
     note = target.with_suffix(".sha256")
     if _unaltered(target, note):
         return target
-    with TemporaryDirectory(prefix="zagg-catalog-") as scratch:
-        path = store.download(stored.key, Path(scratch, "map"))
+    with scratch() as temporary:
+        path = store.download(stored.key, temporary / "map")
         shard_map = ShardMap.from_json(path) if files.document else ShardMap.from_parquet(path)
         problems = map_problems(shard_map, entry)
         if problems:
             raise InvalidRelease(f"Manifest {stored.key}: {problems[0]}.")
-        made = path if files.document else Path(scratch, "map.json")
         if not files.document:
-            shard_map.to_json(made)
-        _place(made, target, note)
+            path = temporary / "map.json"
+            shard_map.to_json(path)
+        content = Content(path)
+        write_atomic(target, content.checked_blocks())
+        write_atomic(note, [f"{content.digest}\n".encode()])
     return target
 
 
+def load_map(store: Store, release: Release, grid: str) -> ShardMap | None:
+    """Return a grid's shard map in a release, or None if the release has no map of it.
+
+    Raises
+    ------
+    ObjectMissing, CorruptObject, InvalidShardMap
+        If the manifest is damaged; the message names it.
+    """
+    entry = release.record.grid(grid)
+    if entry is None or entry.manifest is None:
+        return None
+    with scratch() as folder:
+        key = entry.manifest.parquet.key
+        return ShardMap.from_parquet(store.download(key, folder / "map.parquet"))
+
+
 def map_problems(shard_map: ShardMap, grid: GridRecord) -> list[str]:
-    """Return how a map differs from what a release says of it, a phrase each."""
+    """Return how a map differs from its entry in a release record, a phrase each."""
     found = {
         "signature": canonical_digest(as_json(shard_map.grid_signature)),
         "shards": len(shard_map),
         "pairs": shard_map.n_pairs,
         "granules": shard_map.table.num_rows,
     }
-    said = {
+    recorded = {
         "signature": grid.signature_digest,
         "shards": grid.shards,
         "pairs": grid.pairs,
         "granules": grid.granules,
     }
     return [
-        f"its {what} is {found[what]} and the release says {said[what]}"
+        f"its {what} is {found[what]} and the release says {recorded[what]}"
         if what == "signature"
-        else f"it has {found[what]:,} {what} and the release says {said[what]:,}"
-        for what in said
-        if found[what] != said[what]
+        else f"it has {found[what]:,} {what} and the release says {recorded[what]:,}"
+        for what in recorded
+        if found[what] != recorded[what]
     ]
 
 
@@ -351,11 +348,13 @@ def _grid(release: Release, name: str) -> tuple[GridRecord, ManifestFiles]:
     if entry is None:
         names = ", ".join(grid.name for grid in release.record.grids) or "none"
         raise ObjectMissing(
-            f"Release {release.digest[:12]} of {release.slot} has no grid {name!r}; it has {names}."
+            f"Release {short_digest(release.digest)} of {release.slot} has no grid {name!r};"
+            f" it has {names}."
         )
     if entry.manifest is None:
         raise ObjectMissing(
-            f"Grid {name} failed in release {release.digest[:12]} of {release.slot}: {entry.error}"
+            f"Grid {name} failed in release {short_digest(release.digest)} of {release.slot}:"
+            f" {entry.error}"
         )
     return entry, entry.manifest
 
@@ -365,14 +364,3 @@ def _unaltered(target: Path, note: Path) -> bool:
         return note.read_text(encoding="ascii").strip() == digest_file(target)[0]
     except (FileNotFoundError, UnicodeDecodeError):
         return False
-
-
-def _place(made: Path, target: Path, note: Path) -> None:
-    """Put a file and its digest where they belong; each appears whole or not at all."""
-    digest, _ = digest_file(made)
-    with made.open("rb") as source, temporary_beside(target) as temporary:
-        write_synced(temporary, iter(lambda: source.read(1 << 20), b""))
-        rename_synced(temporary, target)
-    with temporary_beside(note) as temporary:
-        write_synced(temporary, [f"{digest}\n".encode()])
-        rename_synced(temporary, note)

@@ -1,12 +1,11 @@
-"""The release record: what was published, as far as it follows from the inputs alone."""
+"""The release record: the content of a release, which follows from its inputs alone."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     JsonValue,
@@ -16,12 +15,13 @@ from pydantic import (
 
 from zagg_catalog.cycles import Convention
 from zagg_catalog.files import digest_of
-from zagg_catalog.jsonio import canonical_digest, canonical_json, load_model
+from zagg_catalog.jsonio import Document, StrictModel, canonical_digest
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.store.keys import check_digest, check_key, check_name, digest_in
 
 SCHEMA_VERSION: Final = 1
+MAX_LISTED: Final = 1000  # ids or keys in a list that may be long
 
 Status = Literal["complete", "partial"]
 GridStatus = Literal["complete", "partial", "failed"]
@@ -31,28 +31,15 @@ Key = Annotated[str, AfterValidator(check_key)]
 Box = tuple[float, float, float, float]
 
 
-class Part(BaseModel):
-    """Base of all parts of a release's files: frozen, strict, and without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class StoredFile(Part):
-    """A file in the store.
-
-    Attributes
-    ----------
-    key : str
-        Where, from the store's root; ends with the digest.
-    digest : str
-        SHA-256 of the content in hex.
-    size : int
-        Bytes.
-    """
+class StoredFile(StrictModel):
+    """A file in the store."""
 
     key: Key
+    """Ends with the digest."""
     digest: Digest
+    """SHA-256 of the content in hex."""
     size: NonNegativeInt
+    """Bytes."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -62,107 +49,71 @@ class StoredFile(Part):
 
 
 class CatalogRecord(StoredFile):
-    """The catalog of a release.
-
-    Attributes
-    ----------
-    rows : int
-        Granules.
-    complete : bool
-        Whether the harvest got everything that the server declared.
-    """
+    """The catalog of a release."""
 
     rows: NonNegativeInt
+    """Number of granules."""
     complete: bool
+    """Whether the harvest got everything that the server declared."""
 
 
-class QueryRecord(Part):
-    """What was asked for; null where the catalog does not say.
-
-    Attributes
-    ----------
-    collection, provider, stac_root : str or None
-        Collection id, provider, and root of the STAC API.
-    cmr_root : str or None
-        Root of CMR's own search, where that was asked; not there otherwise.
-    start_date, end_date : str or None
-        Inclusive days, ``YYYY-MM-DD``, UTC.
-    bbox : tuple of float or None
-        ``(west, south, east, north)``, degrees.
-    """
+class QueryRecord(StrictModel):
+    """The query of the catalog; null where the catalog does not record it."""
 
     collection: str | None = None
     provider: str | None = None
     stac_root: str | None = None
     cmr_root: str | None = Field(default=None, exclude_if=lambda root: root is None)
+    """Root of CMR's own search, if that was used; left out otherwise."""
     start_date: str | None = None
+    """First day, ``YYYY-MM-DD``, UTC."""
     end_date: str | None = None
+    """Last day, inclusive."""
     bbox: Box | None = None
+    """``(west, south, east, north)``, degrees."""
 
 
-class ManifestFiles(Part):
-    """The files of a shard map.
-
-    Attributes
-    ----------
-    parquet : StoredFile
-        The compact manifest.
-    document : StoredFile or None
-        The JSON that zagg loads, where it was asked for; ``json`` in the file.
-    """
+class ManifestFiles(StrictModel):
+    """The files of a shard map."""
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
     parquet: StoredFile
     document: StoredFile | None = Field(default=None, alias="json")
+    """The JSON that zagg loads, if it was stored; ``json`` in the file."""
 
 
-class GridRecord(Part):
-    """The shard map of one grid.
-
-    Attributes
-    ----------
-    name : str
-        Name of the grid.
-    config_digest : str
-        SHA-256 of the pipeline config's bytes.
-    signature : dict
-        The grid's spatial signature.
-    signature_digest : str
-        SHA-256 of the signature's canonical JSON.
-    status : {"complete", "partial", "failed"}
-        ``partial`` where granules are missing, ``failed`` where there is no map.
-    error : str or None
-        Why it failed.
-    manifest : ManifestFiles or None
-        The map's files; None where it failed.
-    shards, pairs, granules : int
-        Shards with granules, (shard, granule) pairs, and granules assigned.
-    quarantined : int
-        Granules left out because their footprint cannot be used.
-    backend, backend_version : str or None
-        Geometry backend and its version.
-    order : int or None
-        Order of the footprint covers, where the backend has one.
-    footprint : str or None
-        Granule outline, ``swath`` or ``beams``.
-    """
+class GridRecord(StrictModel):
+    """The shard map of one grid."""
 
     name: Name
     config_digest: Digest
+    """SHA-256 of the pipeline config's bytes."""
     signature: dict[str, JsonValue]
+    """The grid's spatial signature."""
     signature_digest: Digest
+    """SHA-256 of the signature's canonical JSON."""
     status: GridStatus
+    """``partial``: granules are missing; ``failed``: there is no map."""
     error: str | None = None
+    """Why it failed."""
     manifest: ManifestFiles | None = None
+    """Null if it failed."""
     shards: NonNegativeInt = 0
+    """Number of shards that have granules."""
     pairs: NonNegativeInt = 0
+    """Number of (shard, granule) pairs."""
     granules: NonNegativeInt = 0
+    """Number of granules assigned to shards."""
     quarantined: NonNegativeInt = 0
+    """Number of granules left out because their footprint is not usable."""
     backend: str | None = None
+    """Geometry backend."""
     backend_version: str | None = None
     order: NonNegativeInt | None = None
+    """HEALPix order of the footprint covers, if the backend has one."""
     footprint: str | None = None
+    """Granule outline, ``swath`` or ``beams``."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -177,47 +128,33 @@ class GridRecord(Part):
         return self
 
 
-class ReleaseRecord(Part):
-    """What one run published; equal inputs make equal bytes on any machine on any day.
+class ReleaseRecord(Document):
+    """A release: a catalog and its shard maps. Equal inputs give equal bytes."""
 
-    Attributes
-    ----------
-    schema_version : int
-        1.
-    product, region, cycle
-        The slot.
-    cycle_convention : {"mission", "nominal"} or None
-        What the cycle means; None where the catalog does not say.
-    query : QueryRecord
-        What was asked for.
-    harvest : HarvestReport or None
-        What came; None for a catalog without a report.
-    catalog : CatalogRecord
-        The granules.
-    grids : tuple of GridRecord
-        By name.
-    status : {"complete", "partial"}
-        ``partial`` if the catalog is incomplete or a grid is not complete.
-    """
+    noun: ClassVar = "a release record"
 
     schema_version: Literal[1] = SCHEMA_VERSION
     product: Name
     region: Name
     cycle: int = Field(ge=1, le=9999)
     cycle_convention: Convention | None = None
+    """Meaning of the cycle number; null if the catalog does not record it."""
     query: QueryRecord
     harvest: HarvestReport | None = None
+    """Null for a catalog without a harvest report."""
     catalog: CatalogRecord
     grids: tuple[GridRecord, ...]
+    """By name."""
     status: Status
+    """``partial`` if the catalog or a grid is not complete."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         names = [grid.name for grid in self.grids]
         if names != sorted(set(names)):
-            raise ValueError("grids must be sorted by name, each there once")
+            raise ValueError("grids must be sorted by name, each once")
         if self.status != status_of(self.catalog, self.grids):
-            raise ValueError(f"status {self.status} is not what catalog and grids say")
+            raise ValueError(f"status {self.status} is not that of the catalog and the grids")
         if self.catalog.key != self.slot.key("catalogs", self.catalog.digest):
             raise ValueError(f"catalog {self.catalog.key} belongs to another release")
         for grid in self.grids:
@@ -229,12 +166,12 @@ class ReleaseRecord(Part):
 
     @property
     def slot(self) -> ReleaseKey:
-        """What the release is for."""
+        """Product, region and cycle."""
         return ReleaseKey(self.product, self.region, self.cycle)
 
     @property
     def files(self) -> list[StoredFile]:
-        """Every file that the release refers to, the catalog first."""
+        """Files that the release refers to, the catalog first."""
         return [self.catalog, *(file for grid in self.grids for file in manifests_of(grid))]
 
     @property
@@ -242,17 +179,13 @@ class ReleaseRecord(Part):
         """SHA-256 of the record's bytes in hex: the name of the release."""
         return digest_of([self.to_bytes()])[0]
 
-    def to_bytes(self) -> bytes:
-        """Return the record as it is stored."""
-        return canonical_json(self.model_dump(mode="json"))
-
     def grid(self, name: str) -> GridRecord | None:
         """Return a grid by name, or None."""
         return next((grid for grid in self.grids if grid.name == name), None)
 
 
 def manifests_of(grid: GridRecord) -> list[StoredFile]:
-    """Return the files of a grid's shard map; none where it failed."""
+    """Return the files of a grid's shard map; an empty list if it failed."""
     if grid.manifest is None:
         return []
     return [file for file in (grid.manifest.parquet, grid.manifest.document) if file is not None]
@@ -262,23 +195,3 @@ def status_of(catalog: CatalogRecord, grids: tuple[GridRecord, ...]) -> Status:
     """Return ``complete`` if the catalog and every grid are."""
     whole = catalog.complete and all(grid.status == "complete" for grid in grids)
     return "complete" if whole else "partial"
-
-
-def load_record(content: bytes, source: str = "The release record") -> ReleaseRecord:
-    """Read a record that this version or an earlier one wrote.
-
-    Parameters
-    ----------
-    content : bytes
-        The file.
-    source : str
-        What the file is called in errors.
-
-    Raises
-    ------
-    InvalidRelease
-        If it is not a release record, or one of a newer version.
-    """
-    return load_model(
-        ReleaseRecord, content, source, noun="a release record", newest=SCHEMA_VERSION
-    )

@@ -1,13 +1,10 @@
-"""Rolling back: the pointer goes to an earlier release."""
+"""Rollback: move the pointer back to an earlier release."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 from zagg_catalog.errors import InvalidRelease
-from zagg_catalog.messages import Clock, utc_now
-from zagg_catalog.releases.catalog_file import read_ids
+from zagg_catalog.messages import Clock, short_digest, utc_now
+from zagg_catalog.releases.catalog_file import catalog_ids
 from zagg_catalog.releases.publication import (
     Publication,
     PublishContext,
@@ -30,25 +27,29 @@ def rollback(
     published_by: str | None = None,
     clock: Clock = utc_now,
 ) -> Publication:
-    """Point a slot to a release that is in the store, after verifying all of it.
+    """Make a release in the store the latest one again, after verifying all of it.
 
     Parameters
     ----------
     store : Store
         Where.
-    product, region, cycle : str, str, int
-        The slot.
+    product : str
+        Short name and version, ``ATL06_007``.
+    region : str
+        Name of the region.
+    cycle : int
+        Cycle number.
     digest : str
         Digest of the release, or its beginning.
     published_by : str, optional
-        Who; by default ``user@host``.
+        By default ``user@host``.
     clock : callable
         Returns the time.
 
     Returns
     -------
     Publication
-        What the pointer says now. Nothing is written if it says that release already.
+        The new content of the pointer. Nothing is written if the release is the latest already.
 
     Raises
     ------
@@ -57,19 +58,17 @@ def rollback(
     InvalidRelease
         If it does not verify; the message names the first file that is wrong.
     PointerConflict
-        If someone else moved the pointer meanwhile.
+        If another run moved the pointer in the meantime.
     """
     release = find_release(store, product, region, cycle, digest=digest)
     latest = read_latest(store, release.slot)
     _refuse_damaged(store, release)
     if latest.publication is not None and latest.digest == release.digest:
         return latest.publication
-    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
-        ids = read_ids(store.download(release.record.catalog.key, Path(folder, "catalog")))
-    shrunk = contraction(store, latest, release.record, ids)
-    occasion = PublishContext(published_by=published_by, clock=clock)
+    shrunk = contraction(store, latest, release.record, catalog_ids(store, release.record))
+    context = PublishContext(published_by=published_by, clock=clock)
     return move_latest(
-        store, latest, release.record, action="rollback", contraction=shrunk, occasion=occasion
+        store, latest, release.record, action="rollback", contraction=shrunk, context=context
     )
 
 
@@ -78,6 +77,6 @@ def _refuse_damaged(store: Store, release: Release) -> None:
     if findings:
         first = findings[0]
         raise InvalidRelease(
-            f"Release {release.digest[:12]} of {release.slot} does not verify, so the pointer"
-            f" stays: {len(findings)} findings, the first in {first.key}: {first.problem}"
+            f"Release {short_digest(release.digest)} of {release.slot} does not verify, so the"
+            f" pointer stays: {len(findings)} findings, the first in {first.key}: {first.problem}"
         )

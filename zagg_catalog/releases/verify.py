@@ -1,10 +1,9 @@
-"""Verification: every digest, every signature, every count, each against the others."""
+"""Verification of a store: digests, signatures and counts, each checked against the others."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from zagg_catalog.diff import diff_maps
 from zagg_catalog.errors import (
@@ -15,52 +14,40 @@ from zagg_catalog.errors import (
     StoreError,
     StoreUnavailable,
 )
+from zagg_catalog.files import scratch
 from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
 from zagg_catalog.releases.layout import KINDS, ReleaseKey, folder_key, list_keys, parse_key
-from zagg_catalog.releases.pickups import load_acknowledgement, read_pickup_history
+from zagg_catalog.releases.pickups import Acknowledgement, read_pickup_history
 from zagg_catalog.releases.publication import read_latest
-from zagg_catalog.releases.publish import missing_ids
 from zagg_catalog.releases.read import Release, load_release, map_problems
-from zagg_catalog.releases.record import SCHEMA_VERSION, GridRecord, StoredFile
+from zagg_catalog.releases.record import SCHEMA_VERSION, GridRecord, ReleaseRecord, StoredFile
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Something that is wrong in a store.
-
-    Parameters
-    ----------
-    key : str
-        The file.
-    problem : str
-        What is wrong with it, a sentence.
-    """
+    """A problem of one object or pointer in a store."""
 
     key: str
     problem: str
+    """A sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What a verification looked at and found.
-
-    Parameters
-    ----------
-    releases, files : int
-        Records and other objects that were read.
-    findings : list of Finding
-        By key; empty if all is well.
-    """
+    """The result of a verification."""
 
     releases: int
+    """Number of release records that were read."""
     files: int
+    """Number of other objects that were read."""
     findings: list[Finding]
+    """By key."""
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no findings."""
         return not self.findings
 
 
@@ -70,20 +57,20 @@ def verify(
     region: str | None = None,
     cycle: int | None = None,
 ) -> Verification:
-    """Read everything in a store, or in a part of it, and cross-check it.
+    """Read all objects of a store, or of a part of it, and check them against each other.
 
     Parameters
     ----------
     store : Store
         What to verify.
     product, region, cycle : str, str, int
-        Only those, each may be None. Objects that no release refers to have their digests
-        checked too.
+        Only those; each may be None. The digests of objects that no release refers to are
+        checked, too.
 
     Returns
     -------
     Verification
-        What is wrong is listed, not raised.
+        Problems are listed, not raised.
 
     Raises
     ------
@@ -103,7 +90,7 @@ def verify(
 
 
 def verify_release(store: Store, release: Release) -> Verification:
-    """Read everything that one release refers to, and cross-check it."""
+    """Read all objects that a release refers to, and check them against each other."""
     check = _Check(store)
     check.release(release.slot, release.digest)
     return check.result()
@@ -111,7 +98,7 @@ def verify_release(store: Store, release: Release) -> Verification:
 
 @dataclass
 class _Check:
-    """A verification under way; every file is read once."""
+    """A running verification; each object is read once."""
 
     store: Store
     findings: set[Finding] = field(default_factory=set)
@@ -119,13 +106,13 @@ class _Check:
     files: dict[str, int | None] = field(default_factory=dict)
 
     def result(self) -> Verification:
-        """Return what was found."""
+        """Return the findings so far."""
         return Verification(
             releases=len(self.releases), files=len(self.files), findings=sorted(self.findings)
         )
 
     def release(self, slot: ReleaseKey, digest: str) -> None:
-        """Check a record and what it refers to."""
+        """Check a record and the objects it refers to."""
         key = slot.key("releases", digest)
         self.releases.add(key)
         try:
@@ -136,18 +123,11 @@ class _Check:
             self._found(key, str(error))
             return
         if record.schema_version == SCHEMA_VERSION and record.digest != digest:
-            self._found(key, "The record's bytes are not canonical; another program wrote it.")
-        with TemporaryDirectory(prefix="zagg-catalog-") as scratch:
-            catalog = self._catalog(record.catalog, Path(scratch, "catalog.parquet"))
-            if catalog is not None:
-                said = (record.catalog.rows, record.catalog.complete, record.query, record.harvest)
-                holds = (catalog.rows, catalog.complete, catalog.query, catalog.harvest)
-                names = ("rows", "completeness", "query", "harvest report")
-                for name, one, other in zip(names, said, holds, strict=True):
-                    if one != other:
-                        self._found(key, f"Its {name} is not that of {record.catalog.key}.")
+            self._found(key, "The record is not canonical JSON; another program wrote it.")
+        with scratch() as folder:
+            catalog = self._catalog(key, record, folder / "catalog.parquet")
             for grid in record.grids:
-                self._grid(key, grid, catalog, Path(scratch))
+                self._grid(key, grid, catalog, folder)
 
     def pointer(self, slot: ReleaseKey) -> None:
         """Check that a pointer, and its history, name releases that exist."""
@@ -157,10 +137,10 @@ class _Check:
         for digest in latest.publication.digests if latest.publication else ():
             key = slot.key("releases", digest)
             if key not in self.releases and not self.store.exists(key):
-                self._found(slot.pointer(), f"It refers to release {key}, which is not there.")
+                self._found(slot.pointer(), f"It refers to release {key}, which does not exist.")
 
     def rest(self, product: str | None, region: str | None, cycle: int | None) -> None:
-        """Check the digests of what no release refers to, and the layout."""
+        """Check the layout, and the digests of objects that no release refers to."""
         for kind in KINDS:
             for info in self.store.list(folder_key(kind)):
                 try:
@@ -177,21 +157,18 @@ class _Check:
                     self._loose(info.key)
 
     def _pickup(self, key: str, slot: ReleaseKey, grid: str, digest: str | None) -> None:
-        """Check an acknowledgement, or the pointer that names them."""
+        """Check a pick-up record, or a pick-up history."""
         try:
             if digest is None:
-                standing = read_pickup_history(self.store, slot, grid)[0]
-                for entry in standing.entries:
+                history = read_pickup_history(self.store, slot, grid)[0]
+                for entry in history.entries:
                     if not self.store.exists(entry.key):
-                        self._found(key, f"It refers to {entry.key}, which is not there.")
+                        self._found(key, f"It refers to {entry.key}, which does not exist.")
                 return
             self.files[key] = None
-            said = load_acknowledgement(self.store.get(key), f"Object {key}")
-            if (said.product, said.region, said.cycle, said.grid) != (
-                *(slot.product, slot.region, slot.cycle),
-                grid,
-            ):
-                self._found(key, f"It acknowledges grid {said.grid} of another slot.")
+            found = Acknowledgement.load(self.store.get(key), f"Object {key}")
+            if (found.slot, found.grid) != (slot, grid):
+                self._found(key, f"It is the record of grid {found.grid} of {found.slot}.")
         except StoreUnavailable:
             raise
         except (StoreError, InvalidRelease) as error:
@@ -200,19 +177,29 @@ class _Check:
     def _loose(self, key: str) -> None:
         if key in self.files:
             return
-        with TemporaryDirectory(prefix="zagg-catalog-") as scratch:
-            self._download(key, Path(scratch, "object"))
+        with scratch() as folder:
+            self._download(key, folder / "object")
 
-    def _catalog(self, stored: StoredFile, path: Path) -> CatalogFile | None:
+    def _catalog(self, key: str, record: ReleaseRecord, path: Path) -> CatalogFile | None:
+        """Check the catalog of a release against the record; return None if it is not usable."""
+        stored = record.catalog
         if not self._fetch(stored, path):
             return None
         try:
-            return read_catalog_file(path, stored.key)
+            catalog = read_catalog_file(path, stored.key)
         except InvalidCatalog as error:
             self._found(stored.key, str(error))
             return None
+        recorded = (stored.rows, stored.complete, record.query, record.harvest)
+        found = (catalog.rows, catalog.complete, catalog.query, catalog.harvest)
+        names = ("rows", "completeness", "query", "harvest report")
+        for name, one, other in zip(names, recorded, found, strict=True):
+            if one != other:
+                self._found(key, f"Its {name} is not that of {stored.key}.")
+        return catalog
 
-    def _grid(self, key: str, grid: GridRecord, catalog: CatalogFile | None, scratch: Path) -> None:
+    def _grid(self, key: str, grid: GridRecord, catalog: CatalogFile | None, folder: Path) -> None:
+        """Check the manifests of a grid against the record, the catalog and each other."""
         if grid.manifest is None:
             return
         maps: list[ShardMap] = []
@@ -220,7 +207,7 @@ class _Check:
             (grid.manifest.parquet, ShardMap.from_parquet),
             (grid.manifest.document, ShardMap.from_json),
         ):
-            path = scratch / "map"
+            path = folder / "map"
             if stored is None or not self._fetch(stored, path):
                 continue
             try:
@@ -240,17 +227,17 @@ class _Check:
         quarantined = len(shard_map.metadata.get("quarantined") or [])
         whole = shard_map.metadata.get("complete", True)
         if (quarantined, whole) != (grid.quarantined, grid.status == "complete"):
-            self._found(key, "It says other granules are missing than the release says.")
-        strangers = missing_ids(shard_map, catalog.ids) if catalog is not None else []
-        if strangers:
+            self._found(key, "Its missing granules are not those that the release records.")
+        unknown = catalog.unknown_granules(shard_map) if catalog is not None else []
+        if unknown:
             self._found(
                 key,
-                f"{len(strangers):,} of its granules are not in the release's catalog,"
-                f" {strangers[0]} for instance.",
+                f"{len(unknown):,} of its granules are not in the release's catalog,"
+                f" {unknown[0]} for instance.",
             )
 
     def _fetch(self, stored: StoredFile, path: Path) -> bool:
-        """Download a file that a release refers to, and say whether it is whole."""
+        """Download a file that a release refers to; return whether it is whole."""
         if not self._download(stored.key, path):
             return False
         size = self.files[stored.key]

@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME[=VALUE][:OPTION=VALUE]",
         help="repeatable; options times, every, skip, page, route: status=503:times=2",
     )
-    add("--list-faults", action="store_true", help="say what faults there are, and exit")
+    add("--list-faults", action="store_true", help="list the faults and exit")
     return parser
 
 

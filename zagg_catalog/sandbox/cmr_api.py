@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Mapping
@@ -15,10 +14,10 @@ import orjson
 from zagg_catalog.sandbox.faults import Page, Reply
 from zagg_catalog.sandbox.holdings import Record, Snapshot
 from zagg_catalog.sandbox.items import files_of, timestamp
-from zagg_catalog.sandbox.search import BadRequest
+from zagg_catalog.sandbox.search import BadRequest, make_cursor, read_cursor
 
 MAX_PAGE = 2000
-# What may be asked besides the conditions.
+# Parameters besides the conditions.
 _OTHER = frozenset({"page_size", "sort_key", "pretty", "options[readable_granule_name][pattern]"})
 _SORT = {
     "start_date": "start_date",
@@ -40,9 +39,9 @@ class CmrApi:
     Parameters
     ----------
     page_size : int
-        Most items on a page; a larger ``page_size`` is cut to it, above 2,000 refused.
+        Largest page; a larger ``page_size`` of a request is reduced to it.
     provider : str
-        Of all granules.
+        Provider of all granules.
     """
 
     def __init__(self, page_size: int, provider: str) -> None:
@@ -62,16 +61,16 @@ class CmrApi:
 
         Parameters
         ----------
-        content : Content
-            What is served.
+        content : Snapshot
+            The served granules.
         path : str
             ``/search/granules.umm_json``.
         given : mapping of str to list of str
-            Parameters; names with and without ``[]`` mean the same.
+            Parameters; names with and without ``[]`` are equal.
         after : str or None
             The request's ``CMR-Search-After``.
         plain : bool
-            No fault will look into the items.
+            No fault reads or changes the items, so that cached JSON can be sent.
         """
         kind = re.fullmatch(r"/search/granules(?:\.(umm_json|json))?", path)
         if kind is None:
@@ -103,10 +102,10 @@ class CmrApi:
         reply = Reply(200, _document(kind, items, len(rows)), fast=plain)
         reply.content_type = _MEDIA[kind]
         reply.headers["CMR-Hits"] = str(len(rows))
-        reply.headers["CMR-Request-Id"] = f"00000000-0000-4000-8000-{_request_number():012d}"
+        reply.headers["CMR-Request-Id"] = f"00000000-0000-4000-8000-{next(_counter):012d}"
         if len(taken):
-            # As CMR does, also behind the last item: the request after it comes back empty.
-            reply.headers["CMR-Search-After"] = make_after(offset + len(taken), number + 1)
+            # As in CMR, also after the last item: the next page is empty.
+            reply.headers["CMR-Search-After"] = _after(offset + len(taken), number + 1)
         page = Page(
             number=number,
             offset=offset,
@@ -115,8 +114,7 @@ class CmrApi:
             matched=len(rows),
             salt=salt,
             item_at=item_at,
-            next_link=lambda offset, page, salt: {"after": make_after(offset, page, salt)},
-            api="cmr",
+            next_link=lambda offset, page, salt: {"after": _after(offset, page, salt)},
         )
         return reply, page
 
@@ -162,14 +160,20 @@ _MEDIA = {
 _counter = iter(range(1, 1 << 40))
 
 
-def make_after(offset: int, page: int, salt: int = 0) -> str:
-    """Return an opaque header for the page that begins at ``offset``."""
-    text = base64.urlsafe_b64encode(json.dumps([offset, page, salt]).encode()).decode()
-    return json.dumps(["sandbox", text])
+def _after(offset: int, page: int, salt: int = 0) -> str:
+    """Return the header for the page that begins at ``offset``."""
+    return json.dumps(["sandbox", make_cursor(offset, page, salt)])
 
 
-def _request_number() -> int:
-    return next(_counter)
+def _read_after(text: str | None) -> tuple[int, int, int]:
+    """Return offset, page and salt of a header; those of the first page for None."""
+    if text is None:
+        return read_cursor(None)
+    try:
+        _, cursor = json.loads(text)
+    except (ValueError, TypeError):
+        raise BadRequest("search_after is not one of this server's.") from None
+    return read_cursor(cursor)
 
 
 def _document(kind: str, items: list[Any], hits: int) -> dict[str, Any]:
@@ -179,7 +183,7 @@ def _document(kind: str, items: list[Any], hits: int) -> dict[str, Any]:
 
 
 def _umm_item(record: Record, provider: str) -> Any:
-    """Return one granule as UMM-G 1.6.5; what ``record.raw`` holds where it holds something."""
+    """Return a granule as UMM-G 1.6.5, or its ``raw`` item unchanged."""
     if record.raw is not None:
         return record.raw
     product, _, version = record.collection.rpartition("_")
@@ -222,7 +226,7 @@ def _umm_item(record: Record, provider: str) -> Any:
 
 
 def _json_entry(record: Record, provider: str) -> Any:
-    """Return one granule as the short JSON has it, without links and polygons."""
+    """Return a granule as an entry of the short JSON, without links and polygons."""
     return {
         "id": f"G{record.concept}-{provider}",
         "title": record.id,
@@ -246,7 +250,7 @@ def _page_size(given: Given) -> int:
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
-    """Return west, south, east, north; west > east crosses the antimeridian."""
+    """Return west, south, east, north; a box with west > east crosses the antimeridian."""
     try:
         west, south, east, north = (float(part) for part in text.split(","))
     except ValueError:
@@ -283,14 +287,3 @@ def _sort_key(text: str) -> str:
     if name not in _SORT:
         raise BadRequest(f"The sort key [{name}] is not a valid field for sorting granules.")
     return ("-" if text.startswith("-") else "") + _SORT[name]
-
-
-def _read_after(text: str | None) -> tuple[int, int, int]:
-    if text is None:
-        return 0, 1, 0
-    try:
-        _, cursor = json.loads(text)
-        offset, page, salt = (int(v) for v in json.loads(base64.urlsafe_b64decode(cursor)))
-    except (ValueError, TypeError):
-        raise BadRequest("search_after is not one of this server's.") from None
-    return offset, page, salt

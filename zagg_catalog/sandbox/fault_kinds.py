@@ -26,7 +26,7 @@ def _latency(fault: Fault, reply: Reply, page: Page | None) -> None:
 )
 def _status(fault: Fault, reply: Reply, page: Page | None) -> None:
     reply.status = fault.number
-    reply.document = {"errors": [f"The sandbox answers {fault.number}, as it was asked to."]}
+    reply.document = {"errors": [f"The sandbox answers {fault.number}, as configured."]}
     reply.content_type = "application/json; charset=utf-8"
     wait = fault.options.get("retry-after")
     if wait == "date":
@@ -46,7 +46,7 @@ def _no_response(fault: Fault, reply: Reply, page: Page | None) -> None:
     reply.transport = "close"
 
 
-@kind("timeout", "say nothing for VALUE seconds, then close", value=5, times=1)
+@kind("timeout", "send nothing for VALUE seconds, then close", value=5, times=1)
 def _timeout(fault: Fault, reply: Reply, page: Page | None) -> None:
     reply.delay += float(fault.value or 0)
     reply.transport = "close"
@@ -83,7 +83,7 @@ def _no_features(fault: Fault, reply: Reply, page: Page | None) -> None:
     reply.document = {"type": "FeatureCollection", "links": []}
 
 
-# CMR's own API says in headers what STAC says in the document.
+# CMR declares in headers what STAC declares in the document.
 _HITS, _AFTER = "CMR-Hits", "CMR-Search-After"
 
 
@@ -99,14 +99,14 @@ def _next(reply: Reply) -> dict[str, Any] | None:
 
 
 def _replace_next(reply: Reply, link: dict[str, Any] | None) -> None:
-    """Put a next link in place of the one that is there; None takes it away."""
+    """Replace the next link; None removes it."""
     if "items" in reply.document:
         reply.headers.pop(_AFTER, None)
         if link is not None:
             reply.headers[_AFTER] = link["after"]
         return
-    kept = [other for other in reply.document["links"] if other["rel"] != "next"]
-    reply.document["links"] = kept if link is None else [*kept, link]
+    others = [other for other in reply.document["links"] if other["rel"] != "next"]
+    reply.document["links"] = others if link is None else [*others, link]
 
 
 def _declare(reply: Reply, change: Callable[[int], int]) -> None:
@@ -332,7 +332,7 @@ def _without_times(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _umm(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a function that changes members of UMM-G; None takes one away."""
+    """Return a function that changes members of UMM-G; None removes one."""
 
     def change(item: dict[str, Any]) -> dict[str, Any]:
         umm = item["umm"] | changes
@@ -395,12 +395,12 @@ _malformed("missing-datetime", "there is no time at all", _without_times, _umm(T
 
 
 def parse_fault(text: str) -> Fault:
-    """Read a fault as the command line has it, ``name[=value][:option=value]…``.
+    """Parse a fault of the command line, ``name[=value][:option=value]…``.
 
     Raises
     ------
     ValueError
-        If the name is unknown, or a value is not of the kind that is needed.
+        If the name is unknown, or a value is not valid.
     """
     # A value may hold colons itself, as an origin does.
     head, *rest = re.split(r":(?=[a-z-]+=)", text)

@@ -13,42 +13,25 @@ import orjson
 
 @dataclass
 class Reply:
-    """A reply in the making.
-
-    Attributes
-    ----------
-    status : int
-        HTTP status.
-    document : object
-        Becomes the JSON body, unless ``body`` is set.
-    headers : dict
-        Further headers.
-    body : bytes or None
-        The body itself.
-    content_type : str
-        Media type.
-    delay : float
-        Seconds to wait before sending.
-    keep : float
-        Share of the body that is really sent.
-    declare_all : bool
-        Whether Content-Length counts the whole body even if less is sent.
-    fast : bool
-        The document holds ready pieces of JSON, `orjson.Fragment`.
-    transport : {"send", "close", "reset"}
-        Send, close the connection without a reply, or reset it (RST).
-    """
+    """A reply before it is sent."""
 
     status: int
     document: Any = None
+    """JSON body, unless ``body`` is set."""
     headers: dict[str, str] = field(default_factory=dict)
+    """Headers besides Content-Type and Content-Length."""
     body: bytes | None = None
     content_type: str = "application/json; charset=utf-8"
     delay: float = 0.0
+    """Seconds to wait before sending."""
     keep: float = 1.0
+    """Share of the body that is sent."""
     declare_all: bool = False
+    """Whether Content-Length is that of the whole body even if less is sent."""
     fast: bool = False
+    """Whether the document has encoded parts, `orjson.Fragment`."""
     transport: str = "send"
+    """``send``; ``close`` the connection without a reply; or ``reset`` it (RST)."""
 
     def payload(self) -> bytes:
         """Return the whole body."""
@@ -60,35 +43,24 @@ class Reply:
 
 @dataclass
 class Page:
-    """What a fault may know of the search that it spoils.
-
-    Attributes
-    ----------
-    number : int
-        Page of its search, from 1.
-    offset, size, taken : int
-        Where it begins in the results, how many items it can hold, and how many it holds.
-    matched : int
-        Items that match the search.
-    salt : int
-        Not 0 where this request's cursor was made by a fault.
-    item_at : callable
-        Makes the item at a place of the results, as a fresh dict.
-    next_link : callable
-        Makes a next link from (offset, page, salt).
-    api : {"stac", "cmr"}
-        Which API the search was sent to.
-    """
+    """The page of a search that a fault may change."""
 
     number: int
+    """Number of the page, from 1."""
     offset: int
+    """Place of its first item in the results."""
     size: int
+    """Largest number of items."""
     taken: int
+    """Number of items."""
     matched: int
+    """Number of items that match the search."""
     salt: int
+    """Not 0 if a fault made the cursor of this request."""
     item_at: Callable[[int], Any]
+    """Returns the item at a place of the results, as a new dict."""
     next_link: Callable[[int, int, int], dict[str, Any]]
-    api: str = "stac"
+    """Returns a next link for (offset, page, salt)."""
 
 
 Value = float | str | None
@@ -97,29 +69,21 @@ Apply = Callable[["Fault", Reply, Page | None], None]
 
 @dataclass(frozen=True, kw_only=True)
 class FaultKind:
-    """What a fault's name stands for.
-
-    Attributes
-    ----------
-    name, doc : str
-        As listed by ``--list-faults``.
-    value : float or str or None
-        Default of the fault's value.
-    times, page : int or None
-        Default aim: how often, and on which page.
-    content : bool
-        Whether it spoils the items or links of a search, and so needs a reply that has them.
-    apply : callable
-        Spoils a reply; the page is None for routes other than searches.
-    """
+    """A kind of fault."""
 
     name: str
     doc: str
+    """As listed by ``--list-faults``."""
     value: Value
+    """Default value."""
     times: int | None
+    """Default number of times that it strikes."""
     page: int | None
+    """Default page that it strikes."""
     content: bool
+    """Whether it changes the items or links of a search, and so needs a reply that has them."""
     apply: Apply
+    """Changes a reply; the page is None for routes other than searches."""
 
 
 KINDS: dict[str, FaultKind] = {}
@@ -153,44 +117,32 @@ def kind(
 
 @dataclass
 class Fault:
-    """One fault, aimed at some requests; it counts them, so each server needs its own.
-
-    Parameters
-    ----------
-    name : str
-        One of `KINDS`.
-    value : float or str, optional
-        What the fault needs: a status, seconds, a number of items; see its text.
-    times : int, optional
-        Strike at most this often.
-    every : int
-        Strike only each n-th request that qualifies, beginning with the first.
-    skip : int
-        Let this many qualifying requests pass before.
-    page : int, optional
-        Only page k of a search, from 1; 0 means every page.
-    route : {"search", "any"}
-        Only searches (``/search`` and ``/items``), or all requests.
-    options : dict
-        Further options of this fault, such as ``retry-after``.
-    struck : int
-        How often it has struck so far.
+    """A fault, aimed at some requests; it counts them, so each server needs its own.
 
     Raises
     ------
     ValueError
-        If there is no fault of that name, or its value is not a number where it needs one.
+        If there is no fault of that name, or its value is not a number although it needs one.
     """
 
     name: str
+    """One of `KINDS`."""
     value: Value = None
+    """Value of the fault: a status, seconds, a number of items."""
     times: int | None = None
+    """Largest number of times that it strikes."""
     every: int = 1
+    """Strike only every n-th matching request, beginning with the first."""
     skip: int = 0
+    """Number of matching requests to ignore at the start."""
     page: int | None = None
+    """Only page k of a search, from 1; 0 for every page."""
     route: str = "search"
+    """``search`` for ``/search`` and ``/items`` only, ``any`` for all requests."""
     options: dict[str, str] = field(default_factory=dict)
+    """Further options of the kind, such as ``retry-after``."""
     struck: int = field(default=0, init=False)
+    """Number of times that it has struck."""
 
     def __post_init__(self) -> None:
         if self.name not in KINDS:
@@ -209,7 +161,7 @@ class Fault:
 
     @property
     def content(self) -> bool:
-        """Whether it looks into the items or links of a search."""
+        """Whether it changes the items or links of a search."""
         return KINDS[self.name].content
 
     @property
@@ -218,7 +170,7 @@ class Fault:
         return int(float(self.value or 0))
 
     def spoil(self, reply: Reply, page: Page | None) -> None:
-        """Change a reply if this request is one that the fault aims at."""
+        """Change a reply if the fault is aimed at this request."""
         known = KINDS[self.name]
         if page is None and (known.content or self.route == "search"):
             return

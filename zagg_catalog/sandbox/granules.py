@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from zagg_catalog.geometry.ragged import gather, to_offsets
 from zagg_catalog.geometry.sphere import Floats, Ints
 
 SCHEMA = pa.schema(
@@ -26,26 +27,20 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, eq=False)
 class Granules:
-    """Granules as columns; rows of all members are parallel.
-
-    Attributes
-    ----------
-    table : pyarrow.Table
-        ``id``, ``collection``, ``start`` and ``end`` (UTC, naive, microseconds) and the hrefs
-        ``data`` (HTTPS), ``data_s3`` and ``metadata``.
-    lats, lons : ndarray of float64, shape (m,)
-        Vertices of the closed outer rings, degrees, longitudes in [-180, 180].
-    offsets : ndarray of int64, shape (n + 1,)
-        Ring i is ``[offsets[i]:offsets[i + 1]]``; empty where there is no usable ring.
-    raw : tuple of dict or None
-        Item dicts to serve just as they are, in place of dicts made from the columns.
-    """
+    """Granules as columns; rows of all members are parallel."""
 
     table: pa.Table
+    """``id``, ``collection``, ``start`` and ``end`` (UTC, naive, microseconds) and the hrefs
+    ``data`` (HTTPS), ``data_s3`` and ``metadata``."""
     lats: Floats
+    """Latitudes of the vertices of the closed outer rings, degrees, shape (vertices,)."""
     lons: Floats
+    """Their longitudes in [-180, 180], degrees, shape (vertices,)."""
     offsets: Ints
+    """Ring i is ``[offsets[i]:offsets[i + 1]]``, shape (granules + 1,); empty where there is no
+    usable ring."""
     raw: tuple[Any, ...] | None = None
+    """Item dicts that are served unchanged, instead of items made from the columns."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -59,8 +54,7 @@ class Granules:
 def concat(parts: Sequence[Granules]) -> Granules:
     """Join granules of several cycles, products or files, in order of start."""
     table = pa.concat_tables([p.table for p in parts]) if parts else SCHEMA.empty_table()
-    counts = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(p.offsets) for p in parts)])
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    offsets = to_offsets(np.concatenate([np.zeros(0), *(np.diff(p.offsets) for p in parts)]))
     lats = np.concatenate([np.zeros(0), *(p.lats for p in parts)])
     lons = np.concatenate([np.zeros(0), *(p.lons for p in parts)])
     raw: tuple[Any, ...] | None = None
@@ -77,19 +71,8 @@ def order_of(parts: Sequence[Granules]) -> Ints:
 
 
 def pick(granules: Granules, rows: Ints) -> Granules:
-    """Return some granules, in the order given.
-
-    Parameters
-    ----------
-    granules : Granules
-        Of which.
-    rows : ndarray of int64
-        Places, each at most once.
-    """
-    counts = np.diff(granules.offsets)[rows]
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    source = np.repeat(granules.offsets[:-1][rows] - offsets[:-1], counts)
-    source += np.arange(len(source))
+    """Return the granules of some rows, each at most once, in the order given."""
+    offsets, source = gather(granules.offsets, rows)
     return Granules(
         granules.table.take(pa.array(rows)).combine_chunks(),
         granules.lats[source],

@@ -1,4 +1,4 @@
-"""Holdings: what the sandbox serves now, with what each granule's record says of itself."""
+"""The granules that the sandbox serves, and their records."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from zagg_catalog.sandbox.search import Index
 
 Times = NDArray[np.datetime64]
 
-# Texts of items are kept for so many rows; further ones are made when they are asked for.
-MOST_TEXTS = 100_000
+# The encoded items of so many rows are cached.
+MAX_CACHED = 100_000
 
 
 class Snapshot:
-    """What is served at one moment; never changed, only followed by another one.
+    """The served granules at one moment; immutable.
 
     Parameters
     ----------
     granules : Granules
         In the default order of results.
     serial : ndarray of int64, shape (n,)
-        Number of each granule's record; it keeps it whatever is ingested later.
+        Number of each granule's record; the same in later snapshots.
     revision : ndarray of int64, shape (n,)
-        How often the record was written, from 1.
+        Number of times that the record was written, from 1.
     updated : ndarray of datetime64[ms], shape (n,)
-        When that was last, UTC.
+        Time of the last write, UTC.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Snapshot:
         return len(self.granules)
 
     def records(self, rows: Ints) -> list[Record]:
-        """Return what the records of some rows say."""
+        """Return the records of some rows."""
         granules = self.granules
         values = granules.table.take(pa.array(rows)).to_pylist()
         return [
@@ -74,17 +74,7 @@ class Snapshot:
         ]
 
     def texts(self, kind: str, rows: Ints, encode: Callable[[Record], bytes]) -> list[bytes]:
-        """Return the JSON of some rows, each made once.
-
-        Parameters
-        ----------
-        kind : str
-            Equal for equal ``encode``.
-        rows : ndarray of int64
-            Which.
-        encode : callable
-            Makes the text of a record.
-        """
+        """Return the JSON of some rows, cached by `kind` of encoding and row."""
         keys = [(kind, row) for row in rows.tolist()]
         found = {key: text for key in keys if (text := self._texts.get(key)) is not None}
         missing = [key for key in keys if key not in found]
@@ -92,14 +82,14 @@ class Snapshot:
             places = np.array([row for _, row in missing], dtype=np.int64)
             made = map(encode, self.records(places))
             found |= dict(zip(missing, made, strict=True))
-            if len(self._texts) < MOST_TEXTS:
+            if len(self._texts) < MAX_CACHED:
                 self._texts |= {key: found[key] for key in missing}
         return [found[key] for key in keys]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One granule as its record says it; see `Granules` and `Snapshot` for the members."""
+    """Record of a granule; see `Granules` and `Snapshot` for the members."""
 
     id: str
     collection: str
@@ -121,19 +111,19 @@ class Record:
 
 
 class GranuleStore:
-    """What a server holds; granules may be ingested while it answers.
+    """The granules of a server; more can be ingested while it answers.
 
     Parameters
     ----------
     granules : Granules
-        What it begins with.
+        Granules at the start.
     when : datetime, optional
-        Ingest time of these, UTC; by default now.
+        Their ingest time, UTC; by default now.
 
     Attributes
     ----------
-    now : Content
-        To be read once for each request, so that an answer is of one moment.
+    now : Snapshot
+        Read it once for each request, so that the answer is of one moment.
     """
 
     def __init__(self, granules: Granules, when: datetime | None = None) -> None:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
+from zagg_catalog.geometry.ragged import join_rings, to_offsets
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.sandbox.granules import SCHEMA, Granules, concat
 from zagg_catalog.sandbox.holdings import GranuleStore, Record
@@ -23,28 +24,15 @@ _CONCEPTS = "https://cmr.earthdata.nasa.gov/search/concepts"
 
 
 def item_dict(granules: Granules, row: int, root: str, provider: str) -> Any:
-    """Make one STAC item of granules that are not served yet; see `item_of`."""
+    """Return the STAC item of a granule that is not served; see `item_of`."""
     rows = np.array([row], dtype=np.int64)
     return item_of(GranuleStore(granules).now.records(rows)[0], root, provider)
 
 
 def item_of(record: Record, root: str, provider: str) -> Any:
-    """Make one STAC item.
+    """Return the STAC item of a record, or its ``raw`` item unchanged.
 
-    Parameters
-    ----------
-    record : Record
-        The granule.
-    root : str
-        Absolute URL of the API's root (``…/stac``), for the links.
-    provider : str
-        Sub-catalog, ``NSIDC_CPRD``.
-
-    Returns
-    -------
-    dict
-        The item; what ``record.raw`` holds, unchanged, where it holds something. The ring is a
-        list of positions.
+    `root` is the absolute URL of the API's root (``…/stac``), `provider` the sub-catalog.
     """
     if record.raw is not None:
         return record.raw
@@ -167,25 +155,21 @@ def from_geoparquet(path: str | Path) -> Granules:
     shapes = shapely.from_wkb(source["geometry"].to_numpy())
     rings = shapely.get_exterior_ring(shapely.get_geometry(shapes, 0))
     coordinates, owner = shapely.get_coordinates(rings, return_index=True)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(rings)))])
+    offsets = to_offsets(np.bincount(owner, minlength=len(rings)))
     lons, lats = coordinates.T.copy()
-    return concat([Granules(table, lats, lons, offsets.astype(np.int64))])
+    return concat([Granules(table, lats, lons, offsets)])
 
 
 def from_items(items: Iterable[Any]) -> Granules:
-    """Take item dicts as they are, malformed ones included.
+    """Return granules that serve item dicts unchanged, malformed ones included.
 
-    An item without a usable ring or time matches every box and every interval, so that the
-    fault reaches the client.
+    An item without a usable ring or time matches every box and every interval.
     """
     raw = tuple(items)
-    rows = [_item_row(item) for item in raw]
     rings = [_item_ring(item) for item in raw]
-    counts = [len(ring) for ring in rings]
-    coordinates = np.concatenate([np.zeros((0, 2)), *rings])
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    return concat([Granules(table, coordinates[:, 1], coordinates[:, 0], offsets, raw)])
+    lons, lats, offsets = join_rings([(ring[:, 0], ring[:, 1]) for ring in rings])
+    table = pa.Table.from_pylist([_item_row(item) for item in raw], schema=SCHEMA)
+    return concat([Granules(table, lats, lons, offsets, raw)])
 
 
 def _item_row(item: Any) -> dict[str, Any]:
@@ -208,16 +192,16 @@ def _time(text: Any) -> datetime | None:
 
 
 def _item_ring(item: Any) -> Floats:
-    """Return the outer ring, shape (k, 2), or none where it is not usable."""
-    nothing = np.zeros((0, 2))
+    """Return the closed outer ring, shape (k, 2), lon and lat; empty if it is not usable."""
+    empty = np.zeros((0, 2))
     geometry = item.get("geometry") if isinstance(item, Mapping) else None
     coordinates = geometry.get("coordinates") if isinstance(geometry, Mapping) else None
     if not coordinates or geometry is None or geometry.get("type") != "Polygon":
-        return nothing
+        return empty
     try:
         ring = np.asarray(coordinates[0], dtype=np.float64)[:, :2]
     except (TypeError, ValueError, IndexError):
-        return nothing
+        return empty
     if len(ring) < 3 or not np.isfinite(ring).all():
-        return nothing
+        return empty
     return ring if (ring[0] == ring[-1]).all() else np.concatenate([ring, ring[:1]])

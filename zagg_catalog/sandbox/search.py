@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
+from zagg_catalog.geometry.ragged import gather, to_offsets
 from zagg_catalog.geometry.sphere import Floats, Ints, densify_edges, to_latlon, to_xyz
 from zagg_catalog.regions import Bbox, split_bbox
 from zagg_catalog.sandbox.granules import Granules
@@ -32,40 +33,45 @@ _SORT_FIELDS = {
     "properties.start_datetime": "start",
     "properties.end_datetime": "end",
 }
-_KEPT_RESULTS = 64
+_CACHED = 64
 
 
 class BadRequest(Exception):
-    """Raised when a search is refused; the message goes to the client with status 400."""
+    """Raised when a search is refused; the client gets the message with status 400."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """One search, checked.
-
-    Attributes
-    ----------
-    parameters : dict
-        The parameters as given, without ``limit`` and ``cursor``; repeated in next links.
-    limit : int or None
-        As asked for, before it is clamped to the server's page size.
-    offset, page : int
-        Where this page begins, and its number from 1.
-    salt : int
-        Not 0 in a cursor that a fault made, so that the fault lets the next request pass.
-    """
+    """A search with valid parameters."""
 
     parameters: dict[str, Any]
+    """The parameters as given, without ``limit`` and ``cursor``; repeated in next links."""
     limit: int | None
+    """As given; the page may be smaller."""
     offset: int = 0
+    """Place of the first item of this page in the results."""
     page: int = 1
+    """Number of this page, from 1."""
     salt: int = 0
+    """Not 0 in the cursor of a fault, so that the fault ignores the next request."""
 
 
 def make_cursor(offset: int, page: int, salt: int = 0) -> str:
     """Return an opaque cursor for the page that begins at ``offset``."""
     text = json.dumps([offset, page, salt]).encode()
     return base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
+def read_cursor(value: Any) -> tuple[int, int, int]:
+    """Return offset, page and salt of a cursor; those of the first page for None."""
+    if value is None:
+        return 0, 1, 0
+    try:
+        text = base64.urlsafe_b64decode(str(value) + "=" * (-len(str(value)) % 4))
+        offset, page, salt = (int(v) for v in json.loads(text))
+    except (ValueError, TypeError, binascii.Error):
+        raise BadRequest(f"cursor {value!r} is not one of this server's.") from None
+    return offset, page, salt
 
 
 def parse_search(given: Mapping[str, Any]) -> Search:
@@ -86,7 +92,7 @@ def parse_search(given: Mapping[str, Any]) -> Search:
         parse_geometry(parameters["intersects"])
     if parameters.get("datetime") is not None:
         parse_interval(parameters["datetime"])
-    offset, page, salt = _read_cursor(given.get("cursor"))
+    offset, page, salt = read_cursor(given.get("cursor"))
     return Search(parameters=parameters, limit=limit, offset=offset, page=page, salt=salt)
 
 
@@ -96,9 +102,9 @@ class Index:
     Parameters
     ----------
     granules : Granules
-        What is searched; its order is the default order of results.
+        Granules, in the default order of results.
     updated : ndarray of datetime64, shape (n,)
-        When each record was written last, UTC.
+        Time of the last write of each record, UTC.
     """
 
     def __init__(self, granules: Granules, updated: NDArray[np.datetime64]) -> None:
@@ -119,7 +125,7 @@ class Index:
         found = self._find(parameters)
         with self._lock:
             self._results[key] = found
-            while len(self._results) > _KEPT_RESULTS:
+            while len(self._results) > _CACHED:
                 self._results.popitem(last=False)
         return found
 
@@ -133,7 +139,7 @@ class Index:
         for name, column in (("collections", "collection"), ("ids", "id")):
             if parameters.get(name) is not None:
                 wanted = pa.array(_strings(parameters[name]), pa.string())
-                # An empty value belongs to a malformed item, which must reach the client.
+                # An empty value is that of a malformed item, which matches every search.
                 match &= pc.is_in(table[column], value_set=wanted).to_numpy() | unnamed[column]
         if parameters.get("datetime") is not None:
             low, high = parse_interval(parameters["datetime"])
@@ -154,14 +160,14 @@ class Index:
         return self._sorted(np.flatnonzero(match), parameters.get("sortby"))
 
     def _meeting(self, box: Bbox) -> NDArray[np.bool_]:
-        """Return which footprints meet a box; slices of one search ask for one box."""
+        """Return which footprints meet a box, cached: slices of one search have one box."""
         with self._lock:
             found = self._met.get(box)
         if found is None:
             found = self._footprints.meeting_box(box)
             with self._lock:
                 self._met[box] = found
-                while len(self._met) > _KEPT_RESULTS:
+                while len(self._met) > _CACHED:
                     self._met.popitem(last=False)
         return found
 
@@ -252,17 +258,6 @@ def _limit(value: Any) -> int | None:
     return limit
 
 
-def _read_cursor(value: Any) -> tuple[int, int, int]:
-    if value is None:
-        return 0, 1, 0
-    try:
-        text = base64.urlsafe_b64decode(str(value) + "=" * (-len(str(value)) % 4))
-        offset, page, salt = (int(v) for v in json.loads(text))
-    except (ValueError, TypeError, binascii.Error):
-        raise BadRequest(f"cursor {value!r} is not one of this server's.") from None
-    return offset, page, salt
-
-
 def _strings(value: Any) -> list[str]:
     return value.split(",") if isinstance(value, str) else [str(v) for v in value]
 
@@ -290,7 +285,7 @@ _CHUNK = 2048
 
 
 class Footprints:
-    """The rings of granules, ready to be asked; never misses one, may add a 100 m neighbour.
+    """Index of footprints; a search never misses one, and may add one at 100 m distance.
 
     Parameters
     ----------
@@ -325,8 +320,8 @@ class Footprints:
     def meeting_geometry(self, geometry: Mapping[str, Any]) -> NDArray[np.bool_]:
         """Return which granules meet a GeoJSON geometry, outer rings only; shape (n,).
 
-        Edges count both as straight on the map (RFC 7946) and as great circles (CMR); what
-        either reading touches is met.
+        Edges of the geometry are read both as straight on the map (RFC 7946) and as great
+        circles (CMR); a granule matches if either reading touches it.
         """
         target = _search_area(shapely.from_geojson(json.dumps(geometry)))
         if target.is_empty:
@@ -343,11 +338,11 @@ class Footprints:
     ) -> NDArray[np.bool_]:
         lats, lons = self._granules.lats, self._granules.lons
         inside = (lats >= south) & (lats <= north) & (lons >= west) & (lons <= east)
-        total = np.concatenate([[0], np.cumsum(inside)])
+        total = to_offsets(inside)
         return np.asarray(np.diff(total[self._granules.offsets]) > 0)
 
     def _vertices_in(self, rows: Ints, targets: list[Any]) -> NDArray[np.bool_]:
-        source, begins = _gather(self._granules.offsets, rows)
+        begins, source = gather(self._granules.offsets, rows)
         lons, lats = self._granules.lons[source], self._granules.lats[source]
         inside = np.zeros(len(source), dtype=bool)
         for target in targets:
@@ -420,8 +415,8 @@ def _extents(granules: Granules) -> tuple[Floats, Floats, Floats, Floats]:
     lats, offsets = granules.lats, granules.offsets
     counts = np.diff(offsets)
     if not len(lats):
-        nothing = np.full(len(counts), np.nan)
-        return nothing, nothing, nothing, nothing
+        nan = np.full(len(counts), np.nan)
+        return nan, nan, nan, nan
     lons, gap = _unwrap(granules.lons, offsets)
     used = np.flatnonzero(counts > 0)
     low, high = _edge_limits(lats, lons, offsets[1:][used] - 1)
@@ -451,7 +446,7 @@ def _edge_limits(lats: Floats, lons: Floats, closing: Ints) -> tuple[Floats, Flo
 def _map_polygons(granules: Granules, rows: Ints) -> NDArray[np.object_]:
     """Return rings as polygons on the map, edges following great circles, shape (k,)."""
     shapes = np.empty(len(rows), dtype=object)
-    source, begins = _gather(granules.offsets, rows)
+    begins, source = gather(granules.offsets, rows)
     tops = np.maximum.reduceat(np.abs(granules.lats[source]), begins[:-1])
     for step, part in ((STEP, tops <= POLAR_LATITUDE), (POLAR_STEP, tops > POLAR_LATITUDE)):
         if part.any():
@@ -459,15 +454,8 @@ def _map_polygons(granules: Granules, rows: Ints) -> NDArray[np.object_]:
     return shapes
 
 
-def _gather(offsets: Ints, rows: Ints) -> tuple[Ints, Ints]:
-    """Return the vertex numbers of some rings and those rings' own offsets."""
-    counts = np.diff(offsets)[rows]
-    begins = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return np.repeat(offsets[rows] - begins[:-1], counts) + np.arange(begins[-1]), begins
-
-
 def _densified(granules: Granules, rows: Ints, step: float) -> NDArray[np.object_]:
-    source, begins = _gather(granules.offsets, rows)
+    begins, source = gather(granules.offsets, rows)
     counts = np.diff(begins)
     corners = to_xyz(granules.lats[source], granules.lons[source])
     points, pieces = densify_edges(corners, np.roll(corners, -1, axis=0), np.radians(step))
@@ -483,8 +471,8 @@ def _densified(granules: Granules, rows: Ints, step: float) -> NDArray[np.object
     keep[first[last]] = True
     ring_of = np.repeat(np.arange(len(rows)), counts)[owner][keep]
     lats, lons = lats[keep], lons[keep]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(ring_of, minlength=len(rows)))])
-    lons, gap = _unwrap(lons, offsets.astype(np.int64))
+    offsets = to_offsets(np.bincount(ring_of, minlength=len(rows)))
+    lons, gap = _unwrap(lons, offsets)
     rings = shapely.linearrings(np.stack([lons, lats], axis=-1), indices=ring_of)
     shapes = shapely.polygons(rings)
     for row in np.flatnonzero(np.abs(gap) > 180.0):

@@ -36,7 +36,7 @@ _NO_OBJECT = object()
 
 
 class Sent(NamedTuple):
-    """What of a request's headers matters."""
+    """Headers of a request that matter."""
 
     host: str | None
     after: str | None
@@ -45,28 +45,18 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request that the server has seen.
-
-    Attributes
-    ----------
-    method, path : str
-        As sent; the path without its query string.
-    query : dict
-        Query parameters, texts.
-    body : object
-        The JSON body of a POST, else None.
-    headers : dict
-        Header names in lower case.
-    status : int
-        The status meant to be sent; 0 where the connection was broken in place of a reply.
-    """
+    """A request that the server received."""
 
     method: str
     path: str
+    """Path without the query string."""
     query: dict[str, str]
     body: Any
+    """JSON body of a POST, else None."""
     headers: dict[str, str]
+    """Headers, by name in lower case."""
     status: int
+    """Status of the reply; 0 if the connection was closed instead."""
 
 
 class SandboxServer:
@@ -80,18 +70,17 @@ class SandboxServer:
     Parameters
     ----------
     content : Granules, path or iterable of dict
-        What `simulate` returns, a stac-geoparquet file, or item dicts served as they are.
+        Result of `simulate`, a stac-geoparquet file, or item dicts to serve unchanged.
     page_size, provider, next_method, relative, counts
         See `zagg_catalog.sandbox.stac_api.ServerQuirks`.
     faults : sequence of Fault or str
-        Applied in this order; texts as on the command line.
+        Faults, in this order; strings as on the command line.
     cmr_page_size : int, optional
-        Most items on a page of CMR's own search; by default 2,000, or ``page_size`` where that
-        is not the default either.
+        Largest page of CMR's own search; by default 2,000, or ``page_size`` if that is given.
     host : str
         Address to listen on.
     port : int
-        0 takes a free one.
+        0 for a free one.
     """
 
     def __init__(
@@ -112,7 +101,7 @@ class SandboxServer:
             granules = from_geoparquet(content)
         else:
             granules = content if isinstance(content, Granules) else from_items(content)
-        style = ServerQuirks(
+        quirks = ServerQuirks(
             page_size=page_size,
             provider=provider,
             next_method=next_method,
@@ -120,8 +109,8 @@ class SandboxServer:
             counts=counts,
         )
         self.faults = [parse_fault(f) if isinstance(f, str) else f for f in faults]
-        self._holdings = GranuleStore(granules)
-        self.api = StacApi(self._holdings, style)
+        self._store = GranuleStore(granules)
+        self.api = StacApi(self._store, quirks)
         largest = MAX_PAGE if page_size == ServerQuirks.page_size else page_size
         self._cmr = CmrApi(largest if cmr_page_size is None else cmr_page_size, provider)
         self.requests: list[Request] = []
@@ -144,18 +133,18 @@ class SandboxServer:
     def add(self, granules: Granules, *, when: datetime | None = None) -> None:
         """Ingest granules while the server runs.
 
-        A request is answered from what was there when it came, whole; searches that page on
-        see the new granules, as with CMR. A granule whose collection and id are there already
-        is written again: its record keeps its concept id and gets the next revision.
+        A request is answered from the granules at its arrival; the next page of a search has
+        the new ones, too, as with CMR. A granule with a known collection and id is written
+        again: its record keeps its concept id and gets the next revision.
 
         Parameters
         ----------
         granules : Granules
-            What `simulate` or `from_geoparquet` returns.
+            Result of `simulate` or `from_geoparquet`.
         when : datetime, optional
-            Time of the ingest, UTC, which ``updated_since`` compares; by default now.
+            Time of the ingest, UTC, for ``updated_since``; by default now.
         """
-        self._holdings.add(granules, when)
+        self._store.add(granules, when)
 
     def ingest(self, method: str, given: Mapping[str, list[str]]) -> Reply:
         """Answer ``/sandbox/granules?cycle=23``: add simulated granules, from another process.
@@ -183,7 +172,7 @@ class SandboxServer:
         return Reply(200, {"added": len(granules), "size": self.api.size})
 
     def warm(self) -> None:
-        """Make the text of every item, in a thread, so that the first client does not wait."""
+        """Encode every item, in a thread, so that the first client does not wait."""
 
         def work() -> None:
             self.api.warm(self.root_url, self._http.stopping.is_set)
@@ -194,22 +183,15 @@ class SandboxServer:
     def answer(
         self, method: str, path: str, given: Mapping[str, Any], sent: Sent
     ) -> tuple[Reply, Page | None]:
-        """Answer one request of either API, faults included.
+        """Answer a request to either API, and apply the faults.
 
-        Parameters
-        ----------
-        method, path : str
-            As sent.
-        given : mapping
-            Query parameters, each a list of texts, or the JSON body.
-        sent : Sent
-            The request's headers that matter.
+        `given` are the query parameters, each a list of strings, or the JSON body.
         """
         plain = not any(fault.content for fault in self.faults)
         if path == ADMIN_PATH:
             reply, page = self.ingest(method, given), None
         elif path.startswith("/search/"):
-            reply, page = self._cmr.answer(self._holdings.now, path, given, sent.after, plain=plain)
+            reply, page = self._cmr.answer(self._store.now, path, given, sent.after, plain=plain)
         else:
             single = {k: v[0] if sent.is_query else v for k, v in given.items()}
             root = f"http://{sent.host}/stac" if sent.host else self.root_url
@@ -231,7 +213,7 @@ class SandboxServer:
         self._http.serve_forever(poll_interval=0.2)
 
     def stop(self) -> None:
-        """End all connections, waits included, and give the port back."""
+        """Close all connections, interrupt waits, and release the port."""
         self._http.stopping.set()
         if self._thread is not None:
             self._http.shutdown()
@@ -255,7 +237,7 @@ class SandboxServer:
 
 
 class _Http(ThreadingHTTPServer):
-    """Knows its open connections, so that it can end them."""
+    """Keeps track of its open connections, so that it can close them."""
 
     daemon_threads = False
     request_queue_size = 256
@@ -278,14 +260,14 @@ class _Http(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        """Wake the threads that wait for a client's next request."""
+        """Wake the threads that wait for the next request of a client."""
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep quiet about clients that went away; anything else is a bug and is shown."""
+        """Ignore clients that closed the connection; anything else is a bug and is printed."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -366,7 +348,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep the terminal for the one line that says where the server is."""
+        """Print nothing; the terminal shows only the URL of the server."""
 
 
 def _simulated(given: dict[str, str]) -> Granules:

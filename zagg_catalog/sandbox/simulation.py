@@ -21,6 +21,7 @@ from zagg_catalog.cycles import (
     check_cycle,
 )
 from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.geometry.ragged import gather, join_rings
 from zagg_catalog.geometry.sphere import (
     EARTH_RADIUS,
     Floats,
@@ -69,13 +70,13 @@ def simulate(
     cycle : int or sequence of int
         Mission cycles, 1 to 99. Neighbours share a day, as real ones do.
     regions, tracks : sequence of int, optional
-        Keep these of the 14 regions and of the 1,387 tracks only.
+        Only these of the 14 regions and of the 1,387 tracks.
     seed : int
         Equal arguments and seed give equal granules.
     missing : float
         Share of granules left out at random.
     gaps : bool
-        Leave out the days without science data (`zagg_catalog.cycles.KNOWN_GAPS`).
+        Leave out days without science data (`zagg_catalog.cycles.KNOWN_GAPS`).
     suffixed : float
         Share of ids with a suffix behind ``.h5`` that their hrefs lack.
     revised : float
@@ -83,7 +84,7 @@ def simulate(
     superseded : float
         Share of the revised ones whose revision 01 is still listed beside 02.
     drift_seconds : float
-        How far starts swing, slowly, about the exact orbit; real ones have a std of 30 s.
+        Amplitude of a slow variation of start times, seconds; real ones have a std of 30 s.
 
     Returns
     -------
@@ -109,7 +110,7 @@ def simulate(
 
 @dataclass(frozen=True)
 class _Shares:
-    """How much of a cycle is odd; see `simulate`."""
+    """Shares of granules that are missing, revised or irregular; see `simulate`."""
 
     missing: float
     gaps: bool
@@ -178,7 +179,7 @@ def _in_known_gap(start: NDArray[np.datetime64]) -> NDArray[np.bool_]:
 def _revisions(
     random: np.random.Generator, keep: NDArray[np.bool_], revised: float, superseded: float
 ) -> tuple[Ints, Ints]:
-    """Return the rows to list and their revisions; a row comes twice with both of its own."""
+    """Return the rows to list and their revisions; a superseded row twice, with both revisions."""
     newest = np.where(random.random(len(keep)) < revised, 2, 1)
     old = np.flatnonzero(keep & (newest == 2) & (random.random(len(keep)) < superseded))
     rows = np.concatenate([np.flatnonzero(keep), old])
@@ -238,23 +239,6 @@ FEWEST_PER_SIDE, MOST_PER_SIDE = 4, 25
 END_STEP = 0.75
 
 
-@dataclass(frozen=True)
-class RingTemplates:
-    """Rings of track 1 that all other tracks share, turned by their longitude.
-
-    Attributes
-    ----------
-    lats, lons : ndarray of float64, shape (m,)
-        Vertices of all templates, degrees; longitudes may exceed ±180.
-    offsets : ndarray of int64, shape (14 * VARIANTS + 1,)
-        Template of (region, variant) is number ``(region - 1) * VARIANTS + variant``.
-    """
-
-    lats: Floats
-    lons: Floats
-    offsets: Ints
-
-
 def swath_rings(rgt: Ints, region: Ints, variant: Ints) -> tuple[Floats, Floats, Ints]:
     """Return the swath rings of many granules.
 
@@ -272,30 +256,23 @@ def swath_rings(rgt: Ints, region: Ints, variant: Ints) -> tuple[Floats, Floats,
     offsets : ndarray of int64, shape (n + 1,)
         Ring i is ``[offsets[i]:offsets[i + 1]]``.
     """
-    templates = ring_templates()
-    which = (region - 1) * VARIANTS + variant
-    first, counts = templates.offsets[which], np.diff(templates.offsets)[which]
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    source = np.repeat(first - offsets[:-1], counts) + np.arange(offsets[-1])
-    turn = np.repeat(SHIFT_PER_ORBIT * (rgt - 1.0), counts)
-    lons = np.round(wrap_longitude(templates.lons[source] + turn), 5)
-    return templates.lats[source], lons, offsets
+    lats, lons, starts = _ring_templates()
+    offsets, source = gather(starts, (region - 1) * VARIANTS + variant)
+    turn = np.repeat(SHIFT_PER_ORBIT * (rgt - 1.0), np.diff(offsets))
+    return lats[source], np.round(wrap_longitude(lons[source] + turn), 5), offsets
 
 
 @lru_cache(maxsize=1)
-def ring_templates() -> RingTemplates:
-    """Build the rings of track 1, once."""
+def _ring_templates() -> tuple[Floats, Floats, Ints]:
+    """Return lats, lons and offsets of rings of track 1; all tracks share them, turned.
+
+    The ring of (region, variant) is number ``(region - 1) * VARIANTS + variant``. Longitudes
+    may exceed ±180.
+    """
     random = np.random.default_rng(20181013)
-    lats: list[Floats] = []
-    lons: list[Floats] = []
-    for region in range(1, REGIONS + 1):
-        for _ in range(VARIANTS):
-            lat, lon = _ladder(region, _rungs(region, random))
-            lats.append(np.round(lat, 5))
-            lons.append(lon)
-    counts = [len(lat) for lat in lats]
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return RingTemplates(np.concatenate(lats), np.concatenate(lons), offsets)
+    regions = np.repeat(np.arange(1, REGIONS + 1), VARIANTS).tolist()
+    rings = [_ladder(region, _rungs(region, random)) for region in regions]
+    return join_rings([(np.round(lats, 5), lons) for lats, lons in rings])
 
 
 def _rungs(region: int, random: np.random.Generator) -> Floats:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sandbox.faults import Page, Reply
-from zagg_catalog.sandbox.holdings import MOST_TEXTS, GranuleStore, Record, Snapshot
+from zagg_catalog.sandbox.holdings import MAX_CACHED, GranuleStore, Record, Snapshot
 from zagg_catalog.sandbox.items import STAC_VERSION, item_of, timestamp
 from zagg_catalog.sandbox.search import BadRequest, Search, make_cursor, parse_search
 
@@ -33,21 +33,7 @@ COUNTS = ("both", "numberMatched", "context", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class ServerQuirks:
-    """How the API answers where servers differ.
-
-    Attributes
-    ----------
-    page_size : int
-        Most items on a page, whatever ``limit`` says.
-    provider : str
-        Name of the sub-catalog.
-    next_method : {"same", "GET", "POST", "POST-merge"}
-        Method of next links: that of the request, always GET, POST with the whole body, or POST
-        with only the cursor, to be merged into the body sent before.
-    relative : bool
-        Next links without scheme and host.
-    counts : {"both", "numberMatched", "context", "none"}
-        Where the count is declared.
+    """Behaviour in which STAC servers differ.
 
     Raises
     ------
@@ -56,10 +42,16 @@ class ServerQuirks:
     """
 
     page_size: int = 100
+    """Largest page, whatever ``limit`` of a request is."""
     provider: str = "NSIDC_CPRD"
+    """Name of the sub-catalog."""
     next_method: str = "same"
+    """Method of next links: ``same`` as the request, ``GET``, ``POST`` with the whole body, or
+    ``POST-merge`` with only the cursor, to be merged into the body of the request."""
     relative: bool = False
+    """Next links without scheme and host."""
     counts: str = "both"
+    """Where the count is declared: ``numberMatched``, ``context``, ``both`` or ``none``."""
 
     def __post_init__(self) -> None:
         if self.page_size < 1:
@@ -71,30 +63,29 @@ class ServerQuirks:
 
 
 class StacApi:
-    """Answers requests; knows nothing of sockets.
+    """Answers requests to the STAC API, without a socket.
 
     Parameters
     ----------
-    holdings : Holdings
-        What is served.
-    style : Style
-        How.
+    store : GranuleStore
+        The served granules.
+    quirks : ServerQuirks
+        Behaviour in which servers differ.
     """
 
-    def __init__(self, holdings: GranuleStore, style: ServerQuirks) -> None:
-        self.style = style
-        self._holdings = holdings
+    def __init__(self, store: GranuleStore, quirks: ServerQuirks) -> None:
+        self._store, self._quirks = store, quirks
 
     @property
     def size(self) -> int:
-        """How many granules are served."""
-        return len(self._holdings.now)
+        """Number of granules served."""
+        return len(self._store.now)
 
     def warm(self, root: str, stopped: Callable[[], bool]) -> None:
-        """Make the text of every item before it is asked for; see `SandboxServer.warm`."""
-        content = self._holdings.now
-        call = _Call("GET", {}, root, content, self.style, True)
-        for first in range(0, min(len(content), MOST_TEXTS), 100):
+        """Encode every item before its first request; see `SandboxServer.warm`."""
+        content = self._store.now
+        call = _Call("GET", {}, root, content, self._quirks, True)
+        for first in range(0, min(len(content), MAX_CACHED), 100):
             if stopped():
                 return
             call.features(np.arange(first, min(first + 100, len(content))))
@@ -117,19 +108,18 @@ class StacApi:
         given : mapping
             Query parameters or the JSON body.
         root : str
-            Absolute URL of the API's root, as the client sees it.
+            Absolute URL of the API's root in the links.
         plain : bool
-            No fault will look into the items, so that they may be ready text.
+            No fault reads or changes the items, so that cached JSON can be sent.
 
         Returns
         -------
         reply : Reply
             200 with a document, or 400, 404, 405 with ``errors``.
         page : Page or None
-            For searches that succeed.
+            The page of a successful search.
         """
-        # One content for the whole answer, whatever is ingested meanwhile.
-        call = _Call(method, given, root, self._holdings.now, self.style, plain)
+        call = _Call(method, given, root, self._store.now, self._quirks, plain)
         try:
             return call.route([unquote(p) for p in path.split("/") if p])
         except BadRequest as error:
@@ -138,17 +128,17 @@ class StacApi:
 
 @dataclass(frozen=True)
 class _Call:
-    """One request, and the content that it is answered from."""
+    """One request, and the granules when it arrived."""
 
     method: str
     given: Mapping[str, Any]
     root: str
     content: Snapshot
-    style: ServerQuirks
+    quirks: ServerQuirks
     plain: bool
 
     def route(self, parts: list[str]) -> tuple[Reply, Page | None]:
-        provider = self.style.provider
+        provider = self.quirks.provider
         catalog = f"{self.root}/{provider}"
         match parts:
             case ["stac"]:
@@ -191,12 +181,12 @@ class _Call:
     def _search(self, route: str, given: Mapping[str, Any]) -> tuple[Reply, Page | None]:
         search = parse_search(given)
         rows = self.content.index.rows(search.parameters)
-        size = self.style.page_size
+        size = self.quirks.page_size
         if search.limit is not None:
             size = min(search.limit, size)
         taken = rows[search.offset : search.offset + size]
         next_link = self._linker(route, search)
-        url = f"{self.root}/{self.style.provider}/{route}"
+        url = f"{self.root}/{self.quirks.provider}/{route}"
         links = [_link("self", url), _link("root", self.root)]
         stop = search.offset + len(taken)
         if size and stop < len(rows):
@@ -222,7 +212,7 @@ class _Call:
         return Reply(200, document, content_type=media, fast=self.plain), page
 
     def features(self, rows: Ints) -> list[Any]:
-        """Return the items of some rows; as ready text where nobody looks into them."""
+        """Return the items of some rows; as cached JSON if no fault reads them."""
         if not self.plain:
             return [self._item_of(record) for record in self.content.records(rows)]
 
@@ -233,37 +223,37 @@ class _Call:
 
     def _linker(self, route: str, search: Search) -> Callable[[int, int, int], dict[str, Any]]:
         """Return a function that makes next links for one search."""
-        base = f"/{self.style.provider}/{route}"
+        base = f"/{self.quirks.provider}/{route}"
         href = (
-            f"/{self.root.split('/', 3)[3]}{base}" if self.style.relative else f"{self.root}{base}"
+            f"/{self.root.split('/', 3)[3]}{base}" if self.quirks.relative else f"{self.root}{base}"
         )
-        style = self.method if self.style.next_method == "same" else self.style.next_method
-        kept = dict(search.parameters)
+        method = self.method if self.quirks.next_method == "same" else self.quirks.next_method
+        given = dict(search.parameters)
         if search.limit is not None:
-            kept["limit"] = search.limit
+            given["limit"] = search.limit
         if route != "search":
-            # The path already says so; items are paged by GET only.
-            kept.pop("collections")
-            style = "GET"
+            # The path has the collection; items are paged by GET only.
+            given.pop("collections")
+            method = "GET"
 
         def link(offset: int, page: int, salt: int) -> dict[str, Any]:
             cursor = make_cursor(offset, page, salt)
             result = {"rel": "next", "type": "application/geo+json"}
-            if style == "GET":
-                query = urlencode({**{k: _as_text(v) for k, v in kept.items()}, "cursor": cursor})
+            if method == "GET":
+                query = urlencode({**{k: _as_text(v) for k, v in given.items()}, "cursor": cursor})
                 return {**result, "method": "GET", "href": f"{href}?{query}"}
-            if style == "POST-merge":
+            if method == "POST-merge":
                 body = {"cursor": cursor}
                 return {**result, "method": "POST", "href": href, "body": body, "merge": True}
-            return {**result, "method": "POST", "href": href, "body": {**kept, "cursor": cursor}}
+            return {**result, "method": "POST", "href": href, "body": {**given, "cursor": cursor}}
 
         return link
 
     def _counts(self, matched: int, returned: int, limit: int) -> dict[str, Any]:
         counts: dict[str, Any] = {}
-        if self.style.counts in ("both", "numberMatched"):
+        if self.quirks.counts in ("both", "numberMatched"):
             counts |= {"numberMatched": matched, "numberReturned": returned}
-        if self.style.counts in ("both", "context"):
+        if self.quirks.counts in ("both", "context"):
             counts["context"] = {"limit": limit, "matched": matched, "returned": returned}
         return counts
 
@@ -271,10 +261,10 @@ class _Call:
         return self._item_of(self.content.records(np.array([row]))[0])
 
     def _item_of(self, record: Record) -> Any:
-        return item_of(record, self.root, self.style.provider)
+        return item_of(record, self.root, self.quirks.provider)
 
     def _collection(self, name: str) -> dict[str, Any]:
-        catalog = f"{self.root}/{self.style.provider}"
+        catalog = f"{self.root}/{self.quirks.provider}"
         table = self.content.granules.table
         times = table.filter(pc.equal(table["collection"], name))["start"].to_numpy()
         times = times[~np.isnat(times)]
@@ -302,7 +292,7 @@ class _Call:
 
 
 def _as_text(value: Any) -> str:
-    """Return a parameter as a query string carries it."""
+    """Return a parameter as text for a query string."""
     if isinstance(value, Mapping):
         return json.dumps(value)
     if isinstance(value, list):

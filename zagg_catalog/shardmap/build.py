@@ -1,4 +1,4 @@
-"""Building shard maps: cover the region, pair the footprints, keep the columns."""
+"""Building shard maps: cover the region, pair the footprints, merge the pairs into columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog.table import Catalog, granule_entries, plain_metadata
+from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
+from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.healpix_trace import in_threads
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys
@@ -23,134 +24,57 @@ from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Near
 from zagg_catalog.regions import Region, as_region, bbox_region
 from zagg_catalog.shardmap import beams
-from zagg_catalog.shardmap.backends import Backend, Found, Plan, choose_backend
-from zagg_catalog.shardmap.cell_index import View, kept_of
-from zagg_catalog.shardmap.cells import ORDER
-from zagg_catalog.shardmap.model import ShardMap
+from zagg_catalog.shardmap.backends import (
+    BackendName,
+    Pairs,
+    PreparedJoin,
+    choose_backend,
+    prepare_join,
+)
+from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
+from zagg_catalog.shardmap.cells import Cells
+from zagg_catalog.shardmap.columns import MapColumns
 
 FOOTPRINTS = ("swath", "beams")
-# Coverages remembered: as many as a team's grids over a few regions.
-_REMEMBERED = 16
+# Coverages of the last few grids and regions: as many as a team's grids over a few regions.
+_CACHED = 16
 _covered: dict[bytes, Keys] = {}
 Area = Region | Iterable[tuple[Any, Any]]
 
 
-def build_map(
-    catalog: Catalog,
-    grid: OutputGrid,
-    *,
-    region: Area | None = None,
-    aoi: Area | None = None,
-    backend: str = "auto",
-    mortie_order: int | None = None,
-    footprint: str = "swath",
-) -> ShardMap:
-    """Build a shard map from a catalog and an output grid.
-
-    A granule is paired with a shard when the shard is in the region's coverage and the
-    granule's footprint, its edges great circles, reaches the shard.
-
-    Parameters
-    ----------
-    catalog : Catalog
-        Granule metadata.
-    grid : OutputGrid
-        The grid, usually from `zagg_catalog.grids.from_config`.
-    region : Region or list of (lats, lons), optional
-        Coverage mask, degrees, WGS84. By default the box in the catalog's metadata.
-    aoi : Region or list of (lats, lons), optional
-        Area of the strict mask of cells that the map carries where the config has
-        ``output.aoi_mask: true``. By default the region.
-    backend : {"auto", "spherely", "mortie"}
-        ``auto`` is spherely where a spherely with a SpatialIndex is installed, else mortie on
-        HEALPix grids and shapely on rectilinear ones. ``mortie`` knows HEALPix cells only: on
-        a rectilinear grid it is shapely too. ``spherely`` works with the stock wheel.
-    mortie_order : int, optional
-        Order of the cells that pairs are found by on HEALPix, from ``parent_order`` to 29. It is
-        9 at least, for all grids alike, and by default the larger of 9 and ``parent_order``.
-    footprint : {"swath", "beams"}
-        ``swath`` is CMR's polygon; ``beams`` cuts those of ATL03 and ATL06 into three beam-pair
-        corridors. Other products and footprints that are no swath keep their polygon.
-
-    Returns
-    -------
-    ShardMap
-        ``metadata`` has the catalog's provenance, the options and the counts; ``quarantined``
-        names the granules whose footprint cannot be used, and then ``complete`` is false;
-        ``repaired`` names those whose footprint was mended.
-
-    Raises
-    ------
-    InvalidOption
-        If an option is not allowed, or there is neither a region nor a box in the catalog.
-    InvalidRegion
-        If the region is not usable.
-    MissingBackend
-        If spherely was asked for and is not installed.
-    """
-    return build_maps(
-        catalog,
-        [grid],
-        region=region,
-        aoi=aoi,
-        backend=backend,
-        mortie_order=mortie_order,
-        footprint=footprint,
-    )[0]
-
-
-def build_maps(
+def build_columns(
     catalog: Catalog,
     grids: Sequence[OutputGrid],
     *,
-    region: Area | None = None,
-    aoi: Area | None = None,
-    backend: str = "auto",
-    mortie_order: int | None = None,
-    footprint: str = "swath",
-) -> list[ShardMap]:
-    """Build the maps of several grids, going through the catalog once.
-
-    Parameters
-    ----------
-    catalog : Catalog
-        Granule metadata.
-    grids : sequence of OutputGrid
-        The grids.
-    region, aoi, backend, mortie_order, footprint
-        As `build_map`, for all grids.
-
-    Returns
-    -------
-    list of ShardMap
-        For each grid the map that `build_map` gives; ``build_wall_s`` is that of all of them.
-
-    Raises
-    ------
-    InvalidOption, InvalidRegion, MissingBackend
-        As `build_map`.
-    """
+    region: Area | None,
+    aoi: Area | None,
+    backend: str,
+    mortie_order: int | None,
+    footprint: str,
+) -> list[MapColumns]:
+    """Return the columns of a map for each grid; see `zagg_catalog.shardmap.build_maps`."""
     started = time.perf_counter()
     if footprint not in FOOTPRINTS:
         raise InvalidOption(f"footprint is 'swath' or 'beams', not {footprint!r}.")
     methods = [(choose_backend(backend, grid), _cells_order(grid, mortie_order)) for grid in grids]
     mask = _mask(catalog, region)
-    kept = kept_of(catalog)
+    index = footprint_index(catalog)
     works = [
         _Work.start(grid, coverage_of(grid, mask), *method)
         for grid, method in zip(grids, methods, strict=True)
     ]
     strips = footprint == "beams" and beams.applies(catalog)
-    for batch in kept.batches:
-        view = batch.look(_any_near([work.plan for work in works]), cells=not strips)
-        in_threads(partial(_Work.add, view=view, strips=strips), works)
+    near = _any_near([work.join for work in works])
+    for batch in index.batches:
+        cells = None if strips else batch.cells(near)
+        in_threads(partial(_Work.add, batch=batch, cells=cells), works)
     area = mask if aoi is None else as_region(aoi)
     entries = granule_entries(catalog.table, time_key=catalog.metadata.get("time_key"))
     return [work.finish(catalog, entries, footprint, area, started) for work in works]
 
 
 def coverage_of(grid: OutputGrid, region: Region) -> Keys:
-    """Return `OutputGrid.coverage`, remembered for the last few grids and regions."""
+    """Return `OutputGrid.coverage`, cached for the last few grids and regions."""
     digest = hashlib.blake2b(json.dumps(grid.spatial_signature(), sort_keys=True).encode())
     for polygon in region.polygons():
         digest.update(np.array([len(polygon), *(len(lats) for lats, _ in polygon)]).tobytes())
@@ -161,20 +85,20 @@ def coverage_of(grid: OutputGrid, region: Region) -> Keys:
     if covered is None:
         covered = grid.coverage(region)
         covered.flags.writeable = False
-        if len(_covered) >= _REMEMBERED:
+        if len(_covered) >= _CACHED:
             _covered.pop(next(iter(_covered)), None)
         _covered[key] = covered
     return covered
 
 
-def _any_near(plans: list[Plan]) -> Near:
-    """Return a test for what is near to the shards of any of the grids."""
+def _any_near(joins: list[PreparedJoin]) -> Near:
+    """Return a test for points that are near to the shards of any of the grids."""
 
     def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
         near = np.zeros(len(xyz), dtype=bool)
-        for plan in plans:
+        for join in joins:
             rest = np.flatnonzero(~near)
-            near[rest] = plan.near(xyz[rest], metres)
+            near[rest] = join.near(xyz[rest], metres)
         return near
 
     return test
@@ -186,35 +110,36 @@ class _Work:
 
     grid: OutputGrid
     covered: Keys
-    backend: Backend
+    backend: BackendName
     order: int | None
-    plan: Plan
+    join: PreparedJoin
     parts: list[_Part] = field(default_factory=list)
     problems: dict[int, str] = field(default_factory=dict)
     repaired: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, grid: OutputGrid, covered: Keys, backend: Backend, order: int | None) -> _Work:
+    def start(
+        cls, grid: OutputGrid, covered: Keys, backend: BackendName, order: int | None
+    ) -> _Work:
         """Begin with the shards of the region."""
-        plan = backend.plan(grid, covered, order=order)
-        return cls(grid, covered, backend, order, plan)
+        return cls(grid, covered, backend, order, prepare_join(backend, grid, covered, order))
 
-    def add(self, view: View, strips: bool) -> None:
-        """Add the pairs of a batch of granules, of their beams' strips if wished."""
-        found = self._beams(view) if strips else self.plan.of_view(view)
-        self.problems |= view.problems | found.problems
-        self.repaired |= view.repaired
-        self.parts.append(_Part.of(*found.sorted(view.problems)))
+    def add(self, batch: FootprintBatch, cells: Cells | None) -> None:
+        """Add the pairs of a batch of granules: of their footprints, or without cells of beams."""
+        found = self._of_beams(batch) if cells is None else self.join.of_footprints(batch, cells)
+        self.problems |= batch.problems | found.problems
+        self.repaired |= batch.repaired
+        self.parts.append(_Part.of(*found.sorted(batch.problems)))
 
-    def _beams(self, view: View) -> Found:
-        rings = beams.corridors(view.rings(), self.grid.near(self.covered))
+    def _of_beams(self, batch: FootprintBatch) -> Pairs:
+        rings = beams.corridors(batch.rings(), self.grid.near(self.covered))
         order = np.argsort(rings.granule, kind="stable")
-        return self.plan.of_rings(rings.take(order), view)
+        return self.join.of_rings(batch, rings.take(order))
 
     def finish(
         self, catalog: Catalog, entries: pa.Table, footprint: str, area: Region, started: float
-    ) -> ShardMap:
-        """Return the map."""
+    ) -> MapColumns:
+        """Return the columns of the map."""
         shards, offsets, rows = _merged(self.parts, len(self.covered))
         self.parts.clear()
         used = np.zeros(len(catalog), dtype=bool)
@@ -229,7 +154,7 @@ class _Work:
             | ({} if aoi is None else {"aoi_mask": True})
             | {"build_wall_s": round(time.perf_counter() - started, 3)}
         )
-        return ShardMap.from_columns(
+        return MapColumns(
             grid_signature=self.grid.spatial_signature(),
             shards=keys,
             offsets=offsets,
@@ -313,20 +238,20 @@ def _cells_order(grid: OutputGrid, order: int | None) -> int | None:
     if not isinstance(grid, HealpixGrid):
         return None
     if order is None:
-        return max(grid.parent_order, ORDER)
+        return max(grid.parent_order, CELLS_ORDER)
     if not grid.parent_order <= order <= 29:
         raise InvalidOption(
             f"mortie_order is from the grid's parent_order, {grid.parent_order}, to 29; "
             f"got {order}."
         )
-    return max(order, ORDER)
+    return max(order, CELLS_ORDER)
 
 
-def _method(backend: Backend, footprint: str, order: int | None) -> dict[str, Any]:
+def _method(backend: BackendName, footprint: str, order: int | None) -> dict[str, Any]:
     """Return how the pairs were found, as far as they depend on it."""
     method = {
-        "backend": backend.name,
-        "backend_version": version(backend.name),
+        "backend": backend,
+        "backend_version": version(backend),
         "footprint": footprint,
     }
-    return method | ({"mortie_order": order} if backend.name == "mortie" else {})
+    return method | ({"mortie_order": order} if backend == "mortie" else {})

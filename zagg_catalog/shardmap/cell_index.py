@@ -1,159 +1,149 @@
-"""What was worked out of a catalog's footprints, kept with it for the next grid."""
+"""Cache of footprints and their cells, shared by all grids of a catalog, and stored with it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from threading import Lock, RLock
-from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
+import mortie.arrow
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog.table import column_values
+from zagg_catalog.catalog.geoparquet import CELLS_ROWS, CellsFile
+from zagg_catalog.catalog.schema import (
+    CELLS_COLUMN,
+    CELLS_ORDER,
+    NOTE_COLUMN,
+    cells_metadata,
+    column_values,
+)
+from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.footprints import Footprints, read_footprints
 from zagg_catalog.geometry.plane import ring_edges
+from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, densify_edges, ring_areas
 from zagg_catalog.grids.base import Near
-from zagg_catalog.shardmap import beams, stored
-from zagg_catalog.shardmap.cells import Cells, footprint_cells, none_known
-
-if TYPE_CHECKING:
-    from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.shardmap import beams
+from zagg_catalog.shardmap.cells import Cells, footprint_cells, none_known, numbers_of, words_of
 
 # Rows taken at once: bounds the memory, whatever the size of the catalog.
 BATCH = 4096
-# Bytes kept with a catalog; what is over that is worked out again for the next grid.
-ROOM = 384 << 20
-# Points along edges that tell whether a ring is near, radians, and what is added, metres: half
-# the step, and the breadth of a ring that may hold a shard with no edge in it.
+# Bytes cached for a catalog; what is over that is computed again for the next grid.
+CACHE_BYTES = 384 << 20
+# Distance of the points along edges that tell whether a ring is near, radians, and what is added,
+# metres: half the step, and the width of a ring that may hold a shard with no edge in it.
 _STEP = 0.05
 _SPARE = 20_000.0
 # A ring that may hold a shard far inside is at least this large, steradians: one 80 km across.
 _BIG = 1e-4
+_UNUSABLE, _REPAIRED = "unusable: ", "mended: "
 
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """What is known of the footprints of a run of rows.
-
-    Attributes
-    ----------
-    first, last : int
-        Rows from ``first`` to before ``last``.
-    problems, repaired : dict of int to str
-        Rows that have no usable footprint, and rows whose footprint was mended.
-    cells : Cells or None
-        Of the rows that may be near; None unless asked for.
-    uncovered : dict of int to str
-        Rows near by that have no cells, since mortie cannot cover them.
-    """
-
-    batch: FootprintBatch
-    first: int
-    last: int
-    problems: dict[int, str]
-    repaired: dict[int, str]
-    cells: Cells | None
-    uncovered: dict[int, str]
-
-    def rings(self, rows: Ints | None = None) -> Footprints:
-        """Return the rings of some rows, ascending, or of all; ladders with their breadth."""
-        return self.batch.rings(rows)
-
-    def uncovered_near(self, near: Near) -> dict[int, str]:
-        """Return those of ``uncovered`` that are near, whatever else was asked for before."""
-        if not self.uncovered:
-            return {}
-        rings = self.rings(np.array(sorted(self.uncovered)))
-        rows = set(rings.granule[near_rings(rings, near)].tolist())
-        return {row: why for row, why in self.uncovered.items() if row in rows}
+# Rows with an unusable footprint, and rows whose footprint was repaired, each with the reason.
+Notes = tuple[dict[int, str], dict[int, str]]
 
 
 class FootprintBatch:
-    """A run of catalog rows; may be looked at by several threads."""
+    """A run of catalog rows; several threads may use it.
 
-    def __init__(self, kept: FootprintIndex, first: int, last: int) -> None:
+    Parameters
+    ----------
+    index : FootprintIndex
+        The catalog's.
+    first, last : int
+        Rows from ``first`` to before ``last``.
+    """
+
+    def __init__(self, index: FootprintIndex, first: int, last: int) -> None:
         self.first, self.last = first, last
-        self._kept = kept
+        self._index = index
         self._lock = RLock()
         self._footprints: Footprints | None = None
         self._cells: Cells | None = None
-        self._uncovered: dict[int, str] = {}
-        self._notes: stored.Notes | None = None
+        self._notes: Notes | None = None
 
-    def look(self, near: Near | None, *, cells: bool = True) -> View:
-        """Return what is known of the rows.
+    @property
+    def problems(self) -> dict[int, str]:
+        """Rows without a usable footprint, and why."""
+        return self._noted()[0]
+
+    @property
+    def repaired(self) -> dict[int, str]:
+        """Rows whose footprint was repaired, and how."""
+        return self._noted()[1]
+
+    def _noted(self) -> Notes:
+        with self._lock:
+            if self._notes is None:
+                self.rings()
+            assert self._notes is not None
+            return self._notes
+
+    def cells(self, near: Near | None = None) -> Cells:
+        """Return the cells of the rows.
 
         Parameters
         ----------
-        near : callable
+        near : callable, optional
             Takes unit vectors (n, 3) and metres, and returns which points may be that near to
-            what matters; rows that are not may be left out of the cells. None: all matter.
-        cells : bool
-            Whether cells are wanted.
+            the shards of a build. Rows that are not near may be left out. By default none is.
         """
         with self._lock:
-            found = self._found(near) if cells else None
-            notes = self._notes
-            if notes is None:
-                read = self.rings()
-                notes = stored.Notes(read.problems, read.repaired)
-            return self._view(notes, found)
-
-    def _view(self, notes: stored.Notes, cells: Cells | None) -> View:
-        return View(
-            batch=self,
-            first=self.first,
-            last=self.last,
-            problems=notes.problems,
-            repaired=notes.repaired,
-            cells=cells,
-            uncovered=self._uncovered if cells is not None else {},
-        )
-
-    def _found(self, near: Near | None) -> Cells:
-        cells = self._cells
-        if cells is None:
-            cells, self._notes = self._kept.read(self.first, self.last)
-        usable = np.ones(self.last - self.first, dtype=bool)
-        if self._notes is not None:
-            usable[np.fromiter(self._notes.problems, np.int64) - self.first] = False
-        if (usable & ~cells.known).any():
-            cells = self._with_near(cells, near)
-        if self._cells is not cells and self._kept.has_room(cells.numbers.nbytes):
-            self._cells = cells
-        return cells
+            cells = self._cells
+            if cells is None:
+                cells, self._notes = self._index.stored(self.first, self.last) or (
+                    none_known(self.first, self.last),
+                    self._notes,
+                )
+            usable = np.ones(self.last - self.first, dtype=bool)
+            if self._notes is not None:
+                usable[np.fromiter(self._notes[0], np.int64) - self.first] = False
+            if (usable & ~cells.known).any():
+                cells = self._with_near(cells, near)
+            if self._cells is not cells and self._index.reserve(cells.numbers.nbytes):
+                self._cells = cells
+            return cells
 
     def _with_near(self, cells: Cells, near: Near | None) -> Cells:
         footprints = self.rings(np.flatnonzero(~cells.known) + self.first)
         if near is not None:
             hit = near_rings(footprints, near)
-            # Most of them: then all, so that another region need not come back.
+            # If most rows are near, find all, so that another region finds them cached.
             if np.count_nonzero(hit) < len(hit) / 2:
                 rows = np.unique(footprints.granule[hit])
                 footprints = footprints.take(np.flatnonzero(np.isin(footprints.granule, rows)))
         if not len(footprints):
             return cells
-        more, bad = footprint_cells(footprints, self.first, self.last)
-        self._uncovered = self._uncovered | bad
-        return cells.with_more(more) if cells.known.any() else more
+        found = footprint_cells(footprints, self.first, self.last)
+        return cells.with_more(found) if cells.known.any() else found
 
     def rings(self, rows: Ints | None = None) -> Footprints:
         """Return the rings of some rows, ascending, or of all; ladders with their breadth."""
         with self._lock:
             found = self._footprints
             many = rows is None or len(rows) > (self.last - self.first) // 2
-            if found is None and not many:
-                assert rows is not None
-                return self._kept.footprints(rows)
+            if found is None and rows is not None and not many:
+                return self._index.footprints(rows)
             if found is None:
-                found = self._kept.footprints(np.arange(self.first, self.last))
-                if self._kept.has_room(found.lats.nbytes * 4):
+                found = self._index.footprints(np.arange(self.first, self.last))
+                if self._notes is None:
+                    self._notes = found.problems, found.repaired
+                if self._index.reserve(found.lats.nbytes * 4):
                     self._footprints = found
         if rows is None or len(rows) == self.last - self.first:
             return found
         return found.take(np.flatnonzero(np.isin(found.granule, rows)))
+
+    def uncovered(self, cells: Cells, near: Near) -> dict[int, str]:
+        """Return the rows of `Cells.uncovered` that are near, and why they have no cells."""
+        if not cells.uncovered:
+            return {}
+        rings = self.rings(np.array(sorted(cells.uncovered)))
+        rows = set(rings.granule[near_rings(rings, near)].tolist())
+        return {row: why for row, why in cells.uncovered.items() if row in rows}
 
 
 class FootprintIndex:
@@ -162,40 +152,43 @@ class FootprintIndex:
     Parameters
     ----------
     catalog : Catalog
-        Its table must not be changed while this is used.
+        Its table must not change while the index is used.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self.table = catalog.table
-        self._stored = stored.find(catalog)
-        self._room = ROOM
+        self._stored = catalog.stored_cells
+        self._left = CACHE_BYTES
         self._lock = Lock()
-        edges = self._edges()
-        self.batches = [FootprintBatch(self, a, b) for a, b in pairwise(edges)]
+        self.batches = [FootprintBatch(self, a, b) for a, b in pairwise(self._edges())]
 
     def _edges(self) -> list[int]:
-        if self._stored is not None:
-            return self._stored.edges
         rows = self.table.num_rows
+        if isinstance(self._stored, CellsFile):
+            return self._stored.edges
+        if self._stored is not None:
+            return [*range(0, rows, CELLS_ROWS), rows] if rows else [0]
         count = -(-rows // BATCH)
         return [rows * i // count for i in range(count + 1)] if count else [0]
 
-    def has_room(self, size: int) -> bool:
-        """Take so many bytes of what may be kept, and say whether there were as many."""
+    def reserve(self, size: int) -> bool:
+        """Reserve bytes of the cache, and return whether there were as many."""
         with self._lock:
-            if size > self._room:
+            if size > self._left:
                 return False
-            self._room -= size
+            self._left -= size
             return True
 
-    def read(self, first: int, last: int) -> tuple[Cells, stored.Notes | None]:
-        """Return the stored cells of a batch, and what was noted of its rows."""
+    def stored(self, first: int, last: int) -> tuple[Cells, Notes] | None:
+        """Return the stored cells and notes of a batch."""
         if self._stored is None:
-            return none_known(first, last), None
-        return self._stored.read(first, last)
+            return None
+        if isinstance(self._stored, CellsFile):
+            return _decode(self._stored.read(first, last), first)
+        return _decode(self._stored.slice(first, last - first), first)
 
     def footprints(self, rows: Ints) -> Footprints:
-        """Read the rings of some rows."""
+        """Read the rings of some rows, ascending."""
         first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
         part = self.table.select(["geometry"]).slice(first, last - first)
         if len(rows) < last - first:
@@ -231,13 +224,96 @@ def near_rings(footprints: Footprints, near: Near) -> NDArray[np.bool_]:
     return found
 
 
-_making = Lock()
+_indexes: WeakKeyDictionary[Catalog, FootprintIndex] = WeakKeyDictionary()
+_indexing = Lock()
 
 
-def kept_of(catalog: Catalog) -> FootprintIndex:
-    """Return what is kept with a catalog, made anew if its table is another one."""
-    with _making:
-        kept = catalog.kept
-        if not isinstance(kept, FootprintIndex) or kept.table is not catalog.table:
-            kept = catalog.kept = FootprintIndex(catalog)
-        return kept
+def footprint_index(catalog: Catalog) -> FootprintIndex:
+    """Return the index of a catalog: the one of earlier builds, unless its table has changed."""
+    with _indexing:
+        index = _indexes.get(catalog)
+        if index is None or index.table is not catalog.table:
+            index = _indexes[catalog] = FootprintIndex(catalog)
+        return index
+
+
+def index_footprints(catalog: Catalog, order: int = CELLS_ORDER) -> Catalog:
+    """Find the cells of every footprint, to be stored with the catalog for all later builds.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Granule metadata; is not changed.
+    order : int
+        9, whatever the grid.
+
+    Returns
+    -------
+    Catalog
+        The same granules with the columns ``footprint_cells``, for each a list of mortie's words
+        of order 9, as zagg reads it, and ``footprint_note``, why a footprint cannot be used or
+        how it was repaired. Other cells are replaced. `Catalog.to_geoparquet` writes both columns,
+        and `Catalog.from_geoparquet` leaves them in the file until a build reads them.
+
+    Raises
+    ------
+    InvalidOption
+        If the order is not 9.
+
+    Notes
+    -----
+    A build takes the cells instead of the footprints if the metadata records this rule and a
+    digest of the very footprints that the table has; it does not use other cells.
+    """
+    if order != CELLS_ORDER:
+        raise InvalidOption(
+            f"Footprint cells are of order {CELLS_ORDER}, whatever the grid; got order {order!r}."
+        )
+    plain = catalog.without_cells()
+    batches = footprint_index(catalog).batches
+    lists = pa.chunked_array([_lists(batch.cells()) for batch in batches], _type())
+    table = plain.table.append_column(pa.field(CELLS_COLUMN, _type()), lists)
+    notes: list[str | None] = [None] * len(catalog)
+    for batch in batches:
+        for row, how in batch.repaired.items():
+            notes[row] = _REPAIRED + how
+        for row, why in batch.problems.items():
+            notes[row] = _UNUSABLE + why
+    table = table.append_column(NOTE_COLUMN, pa.array(notes, pa.string()))
+    return Catalog(table, plain.metadata | cells_metadata(plain.table))
+
+
+def _type() -> pa.DataType:
+    # Named as parquet names it, so that a file read and written again is the same file.
+    return pa.large_list(pa.field("element", mortie.arrow.morton_index_type()))
+
+
+def _lists(cells: Cells) -> pa.Array:
+    """Return the words of each row; null for a row without cells, which a build looks at anew."""
+    words = pa.array(words_of(cells.numbers))
+    values = pa.ExtensionArray.from_storage(mortie.arrow.morton_index_type(), words)
+    null = ~cells.known
+    null[np.fromiter(cells.uncovered, np.int64) - cells.first] = True
+    return pa.LargeListArray.from_arrays(
+        pa.array(cells.offsets), values, type=_type(), mask=pa.array(null)
+    )
+
+
+def _decode(table: pa.Table, first: int) -> tuple[Cells, Notes]:
+    lists = table[CELLS_COLUMN].combine_chunks()
+    known = ~np.asarray(lists.is_null())
+    values = lists.flatten()
+    words = np.asarray(values.storage if isinstance(values, pa.ExtensionArray) else values)
+    counts = np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
+    cells = Cells(first, to_offsets(counts), numbers_of(words.view(np.uint64)), known)
+    return cells, _decode_notes(table[NOTE_COLUMN], first)
+
+
+def _decode_notes(column: pa.ChunkedArray, first: int) -> Notes:
+    rows = np.flatnonzero(np.asarray(column.is_valid()))
+    problems: dict[int, str] = {}
+    repaired: dict[int, str] = {}
+    for row, text in zip((rows + first).tolist(), column.take(rows).to_pylist(), strict=True):
+        noted = problems if text.startswith(_UNUSABLE) else repaired
+        noted[row] = text.split(": ", 1)[1]
+    return problems, repaired

@@ -6,31 +6,30 @@ and a finer one lies in a cell that is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mortie
 import numpy as np
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.schema import CELLS_ORDER
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.healpix_trace import distinct, trace
 from zagg_catalog.geometry.plane import ring_edges
-from zagg_catalog.geometry.ragged import runs
+from zagg_catalog.geometry.ragged import runs, to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
 from zagg_catalog.shardmap import beams
 
-# The order of footprint cells, 12.7 km.
-ORDER = 9
 # Bits of a cell's number, below those of its row.
-_BITS = 2 * ORDER + 5
+_BITS = 2 * CELLS_ORDER + 5
 # Every cell of order 0 has a circle of this diameter inside, radians; half with each order.
 INNER_CIRCLE = 0.6
 # A line through the middle of a ring meets each circle inside, if it is that wide: less than 2.
 _MIDDLE_ENOUGH = 1.9
 # A word holds the base cell and then the nested digits from its top, and the order at its end.
-_FIRST_BASE = 1 << (2 * ORDER)
-_WORD_SHIFT = np.uint64(60 - 2 * ORDER)
+_FIRST_BASE = 1 << (2 * CELLS_ORDER)
+_WORD_SHIFT = np.uint64(60 - 2 * CELLS_ORDER)
 _ORDER_BITS = np.uint8(31)
 
 Numbers = NDArray[np.int32]
@@ -38,26 +37,23 @@ Numbers = NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Cells of a run of catalog rows.
-
-    Attributes
-    ----------
-    first : int
-        The first row.
-    offsets : ndarray of int64, shape (rows + 1,)
-        Where each row's cells start.
-    numbers : ndarray of int32, shape (cells,)
-        Ascending and distinct inside a row. Twice the nested number and one for a cell of
-        `ORDER`; that times four for each order coarser (known as zuniq). So shifted to the
-        right, a number is that of a coarser cell. Coarser ones are inside broad footprints.
-    known : ndarray of bool, shape (rows,)
-        Rows whose cells are here; the others were too far away to be looked at.
-    """
+    """Cells of a run of catalog rows."""
 
     first: int
+    """The first row."""
     offsets: Ints
+    """Shape (rows + 1,): where each row's cells start."""
     numbers: Numbers
+    """Shape (cells,), ascending and distinct inside a row.
+
+    Twice the nested number and one for a cell of `CELLS_ORDER`; that times four for each order
+    coarser (known as zuniq). So shifted to the right, a number is that of a coarser cell. Coarser
+    ones are inside broad footprints.
+    """
     known: NDArray[np.bool_]
+    """Shape (rows,): rows whose cells are here; other footprints were far from all shards."""
+    uncovered: dict[int, str] = field(default_factory=dict)
+    """Known rows without cells, since mortie cannot cover a ring of theirs, and why."""
 
     @property
     def rows(self) -> NDArray[np.int32]:
@@ -66,19 +62,25 @@ class Cells:
         return np.repeat(np.arange(self.first, self.first + len(counts), dtype=np.int32), counts)
 
     def with_more(self, other: Cells) -> Cells:
-        """Return these cells with those of rows that only another knows of."""
+        """Return these cells with those of rows that are known in another set only."""
         lacking = other.known & ~self.known
         keep = np.concatenate([np.ones(len(self.numbers), bool), lacking[other.rows - self.first]])
         rows = np.concatenate([self.rows, other.rows])[keep]
         numbers = np.concatenate([self.numbers, other.numbers])[keep]
         order = np.argsort(rows, kind="stable")
         counts = np.bincount(rows - self.first, minlength=len(self.known))
-        return Cells(self.first, _starts(counts), numbers[order], self.known | other.known)
+        return Cells(
+            first=self.first,
+            offsets=to_offsets(counts),
+            numbers=numbers[order],
+            known=self.known | other.known,
+            uncovered=self.uncovered | other.uncovered,
+        )
 
     def shards(
         self, order: int, covered: Ints, places: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the shards of some order, at most `ORDER`, that the cells lie in or hold.
+        """Return the shards of some order, at most `CELLS_ORDER`, that the cells lie in or hold.
 
         Parameters
         ----------
@@ -94,7 +96,7 @@ class Cells:
         places, rows : ndarray of int32
             Pairs of shard and catalog row; a few of them more than once.
         """
-        shift = 2 * (ORDER - order) + 1
+        shift = 2 * (CELLS_ORDER - order) + 1
         coarse = self.numbers >> np.int32(shift)
         fresh = np.ones(len(coarse), dtype=bool)
         # The cells of one shard stand side by side.
@@ -118,7 +120,7 @@ class Cells:
 
 
 def _ranges(numbers: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
-    """Return the first nested number of `ORDER` in each cell, and the one after its last."""
+    """Return the first nested number of `CELLS_ORDER` in each cell, and the one after its last."""
     wide = numbers.astype(np.int64)
     least = wide & -wide
     start = (wide ^ least) >> 1
@@ -132,7 +134,7 @@ def none_known(first: int, last: int) -> Cells:
     return Cells(first, np.zeros(count + 1, np.int64), nothing, np.zeros(count, dtype=bool))
 
 
-def footprint_cells(footprints: Footprints, first: int, last: int) -> tuple[Cells, dict[int, str]]:
+def footprint_cells(footprints: Footprints, first: int, last: int) -> Cells:
     """Find the cells that footprints reach.
 
     Parameters
@@ -144,10 +146,8 @@ def footprint_cells(footprints: Footprints, first: int, last: int) -> tuple[Cell
 
     Returns
     -------
-    cells : Cells
+    Cells
         Of every row that has a ring.
-    problems : dict of int to str
-        Rows with a ring that mortie cannot cover, and why; they have no cells.
 
     Notes
     -----
@@ -158,7 +158,7 @@ def footprint_cells(footprints: Footprints, first: int, last: int) -> tuple[Cell
     row = footprints.granule - first
     start, end, ring = ring_edges(footprints.lats, footprints.lons, footprints.offsets)
     start, end, ring = _with_middles(footprints, start, end, ring)
-    found = trace(start, end, row[ring], ORDER)
+    found = trace(start, end, row[ring], CELLS_ORDER)
     found <<= 1
     found |= 1
     inside, problems = _inside(footprints, first)
@@ -171,14 +171,14 @@ def footprint_cells(footprints: Footprints, first: int, last: int) -> tuple[Cell
     numbers = (found & ((1 << _BITS) - 1)).astype(np.int32)
     known = np.zeros(last - first, dtype=bool)
     known[row] = True
-    return Cells(first, _starts(counts), numbers, known), problems
+    return Cells(first, to_offsets(counts), numbers, known, problems)
 
 
 def _with_middles(
     footprints: Footprints, start: Floats, end: Floats, ring: Ints
 ) -> tuple[Floats, Floats, Ints]:
     """Add the middle lines of ladders that are wide enough to hold a cell, and not two."""
-    need = may_hold(footprints, ORDER) & ~_broad(footprints)
+    need = may_hold(footprints, CELLS_ORDER) & ~_broad(footprints)
     if not need.any():
         return start, end, ring
     rings = np.flatnonzero(need)
@@ -203,14 +203,16 @@ def _broad(footprints: Footprints) -> NDArray[np.bool_]:
     """Return which rings may have a cell inside that the middle line passes by."""
     if footprints.breadth is None:
         return np.ones(len(footprints), dtype=bool)
-    least = _MIDDLE_ENOUGH * INNER_CIRCLE * EARTH_RADIUS / 2**ORDER
+    least = _MIDDLE_ENOUGH * INNER_CIRCLE * EARTH_RADIUS / 2**CELLS_ORDER
     broad: NDArray[np.bool_] = footprints.breadth >= least
     return broad
 
 
 def _inside(footprints: Footprints, first: int) -> tuple[Ints, dict[int, str]]:
     """Return row and cell, as `trace` does, of the cells that broad rings hold."""
-    (words, offsets), rings, problems = cover(footprints, np.flatnonzero(_broad(footprints)), ORDER)
+    (words, offsets), rings, problems = cover(
+        footprints, np.flatnonzero(_broad(footprints)), CELLS_ORDER
+    )
     if not len(rings):
         return np.empty(0, np.int64), problems
     row = np.repeat(footprints.granule[rings] - first, np.diff(offsets))
@@ -230,11 +232,11 @@ def _united(passed: Ints, inside: Ints) -> Ints:
 
 
 def numbers_of(words: NDArray[np.uint64]) -> Numbers:
-    """Return the numbers, as `Cells` has them, of mortie's words of `ORDER` and coarser."""
+    """Return the numbers, as `Cells` has them, of mortie's words of `CELLS_ORDER` and coarser."""
     number = (words >> _WORD_SHIFT).astype(np.int32)
     number -= np.int32(_FIRST_BASE)
     number <<= np.int32(1)
-    up = ORDER - (words.astype(np.uint8) & _ORDER_BITS)
+    up = CELLS_ORDER - (words.astype(np.uint8) & _ORDER_BITS)
     if up.any():
         number |= np.int32(1) << (up.astype(np.int32) << np.int32(1))
     else:
@@ -247,20 +249,14 @@ def words_of(numbers: NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
     start, end = _ranges(numbers)
     words = (start + _FIRST_BASE).astype(np.uint64) << _WORD_SHIFT
     up = np.log2((end - start).astype(np.float64)).astype(np.uint64) >> np.uint64(1)
-    words |= np.uint64(ORDER) - up
+    words |= np.uint64(CELLS_ORDER) - up
     return words
 
 
 def coarse_numbers(keys: NDArray[np.uint64], order: int) -> Ints:
-    """Return the nested numbers of shard keys of an order, at most `ORDER`."""
+    """Return the nested numbers of shard keys of an order, at most `CELLS_ORDER`."""
     numbers: Ints = (keys >> np.uint64(60 - 2 * order)).astype(np.int64) - (1 << (2 * order))
     return numbers
-
-
-def _starts(counts: Ints) -> Ints:
-    starts = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=starts[1:])
-    return starts
 
 
 Mocs = tuple[NDArray[np.uint64], Ints]

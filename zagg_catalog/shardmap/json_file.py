@@ -5,36 +5,36 @@ from __future__ import annotations
 import json
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from zagg_catalog.catalog.table import entry_dicts
-from zagg_catalog.errors import InvalidShardMap
+from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound
 from zagg_catalog.files import atomic_path
+from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import Ints
-from zagg_catalog.grids.base import Mask
-from zagg_catalog.shardmap.model import (
+from zagg_catalog.grids.base import Keys
+from zagg_catalog.shardmap.columns import (
     ENTRY_SCHEMA,
-    ShardMap,
+    MapColumns,
     as_keys,
     as_mask,
     check_parallel,
-    intern,
+    columns_of_lists,
+    distinct_entries,
+    stable_metadata,
 )
 
-# Timing differs from run to run; a file holds only what follows from the inputs.
-_VOLATILE = ("build_wall_s",)
-# Items gathered at once: a few MB of text, which stays in the processor's cache.
-CHUNK = 8_192
+_BUFFER = 1 << 20
 # What JSON needs an escape for, or json.dumps writes as one.
 _ESCAPED = r"[^ !#-\[\]-~]"
-_BETWEEN, _NEXT = b", ", b"],\n    ["
 
 # A granule's end to the next one's begin, in one shard and over the border of two.
 _SAME_SHARD = re.compile(rb"\}\s*,\s*\{")
@@ -44,99 +44,54 @@ _END = re.compile(rb"\}\s*\]\s*\]")
 _HEAD_BLOCK = 1 << 16
 
 
-def write_json(shard_map: ShardMap, path: str | Path) -> None:
-    """Write zagg's JSON manifest, whole or not at all.
+def write_json(columns: MapColumns, path: str | Path) -> None:
+    """Write zagg's JSON manifest.
 
     Parameters
     ----------
-    shard_map : ShardMap
+    columns : MapColumns
         The map.
     path : str or Path
-        Where to.
+        The file. An interrupted call leaves no partial file.
 
     Notes
     -----
     Keys are written as plain integers up to 2**64 - 1. Each granule is encoded once and its
-    text gathered into every shard, one shard a line; a few MB are held at a time.
+    text written into every shard, one shard a line.
     """
-    with atomic_path(path) as temporary, FileIO(temporary, "w") as out:
-        _write(shard_map, out)
+    with atomic_path(path) as temporary, open(temporary, "wb", _BUFFER) as out:  # noqa: PTH123
+        _write(columns, out)
 
 
-def _write(shard_map: ShardMap, out: FileIO) -> None:
-    head = {"metadata": stable(shard_map.metadata), "grid_signature": shard_map.grid_signature}
-    _put(out, json.dumps(head, indent=2, default=str)[:-2].encode())
-    _put(out, b',\n  "shard_keys": [')
-    _write_numbers(out, shard_map.shards)
-    _put(out, b'],\n  "granules": [')
-    texts = entry_texts(shard_map.table)
-    items = pa.concat_arrays([texts, pa.array([_BETWEEN, _NEXT], pa.large_binary())])
-    for offsets, span in _chunks(shard_map.offsets):
-        places = _interleave(offsets, shard_map.rows[span], len(texts))
-        _write_lists(out, items.take(pa.array(places)), first=span.start == 0)
-    _put(out, b"]\n  ]" if len(shard_map) else b"]")
-    if shard_map.mask is not None:
-        _write_mask(out, shard_map.mask)
-    _put(out, b"\n}\n")
+def _write(columns: MapColumns, out: BinaryIO) -> None:
+    metadata = stable_metadata(columns.metadata)
+    head = {"metadata": metadata, "grid_signature": columns.grid_signature}
+    out.write(json.dumps(head, indent=2, default=str)[:-2].encode())
+    out.write(b',\n  "shard_keys": [')
+    out.write(b", ".join(_number_texts(columns.shards)))
+    out.write(b'],\n  "granules": [')
+    texts = entry_texts(columns.table).to_pylist()
+    shards = (columns.rows[start:stop].tolist() for start, stop in pairwise(columns.offsets))
+    _write_lists(out, ([texts[row] for row in rows] for rows in shards))
+    if columns.mask is not None:
+        cells, offsets = columns.mask
+        out.write(b',\n  "aoi_mask": [')
+        _write_lists(out, (_number_texts(cells[a:b]) for a, b in pairwise(offsets)))
+    out.write(b"\n}\n")
 
 
-def _write_mask(out: FileIO, mask: Mask) -> None:
-    cells, sizes = mask
-    _put(out, b',\n  "aoi_mask": [')
-    for offsets, span in _chunks(sizes):
-        texts = pc.cast(pc.cast(pa.array(cells[span]), pa.string()), pa.large_binary())
-        items = pa.concat_arrays([texts, pa.array([_BETWEEN, _NEXT], pa.large_binary())])
-        places = _interleave(offsets, np.arange(len(texts)), len(texts))
-        _write_lists(out, items.take(pa.array(places)), first=span.start == 0)
-    _put(out, b"]\n  ]" if len(sizes) > 1 else b"]")
+def _write_lists(out: BinaryIO, lists: Iterable[Iterable[bytes]]) -> None:
+    """Write a list of lists, one a line, behind its opening bracket."""
+    end = b"]"
+    for items in lists:
+        out.write(b"\n    [" if end == b"]" else b"],\n    [")
+        out.write(b", ".join(items))
+        end = b"]\n  ]"
+    out.write(end)
 
 
-def _write_numbers(out: FileIO, numbers: Any) -> None:
-    for start in range(0, len(numbers), CHUNK):
-        texts = pc.cast(pa.array(numbers[start : start + CHUNK]), pa.string())
-        joined = pc.binary_join(pa.ListArray.from_arrays([0, len(texts)], texts), ", ")
-        _put(out, (_BETWEEN if start else b"") + joined[0].as_py().encode())
-
-
-def _chunks(offsets: Ints) -> Iterator[tuple[Ints, slice]]:
-    """Yield runs of whole lists: their offsets, from 0, and the slice of their items."""
-    start = 0
-    while start < len(offsets) - 1:
-        stop = int(np.searchsorted(offsets, offsets[start] + CHUNK, side="right")) - 1
-        stop = min(max(stop, start + 1), len(offsets) - 1)
-        run = offsets[start : stop + 1]
-        yield run - run[0], slice(int(run[0]), int(run[-1]))
-        start = stop
-
-
-def _interleave(offsets: Ints, rows: Any, count: int) -> Ints:
-    """Return what to write in turn: rows, and behind each row `count` or, at an end, `count` + 1.
-
-    ``count`` stands for what separates items, ``count + 1`` for what separates lists.
-    """
-    sizes = np.diff(offsets)
-    slots = np.where(sizes, 2 * sizes, 1)
-    ends = np.cumsum(slots)
-    places = np.full(int(ends[-1]), count, dtype=np.int64)
-    places[ends - 1] = count + 1
-    within = np.arange(len(rows)) - np.repeat(offsets[:-1], sizes)
-    places[np.repeat(ends - slots, sizes) + 2 * within] = rows
-    return places
-
-
-def _write_lists(out: FileIO, texts: pa.LargeBinaryArray, *, first: bool) -> None:
-    """Write gathered texts; a run ends without the separator of lists, and begins with it."""
-    _, offsets, data = texts.buffers()
-    edges = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    _put(out, _NEXT[2:] if first else _NEXT)
-    _put(out, memoryview(data)[int(edges[0]) : int(edges[-2])])
-
-
-def _put(out: FileIO, content: bytes | memoryview) -> None:
-    """Write all of it; an unbuffered file may take a part only."""
-    view = memoryview(content)
-    while view:
-        view = view[out.write(view) :]
+def _number_texts(numbers: Keys) -> Iterator[bytes]:
+    return (b"%d" % number for number in numbers.tolist())
 
 
 def entry_texts(table: pa.Table) -> pa.LargeBinaryArray:
@@ -179,8 +134,8 @@ def _text(value: str) -> pa.LargeStringScalar:
     return pa.scalar(value, pa.large_string())
 
 
-def read_json(path: str | Path) -> ShardMap:
-    """Read a JSON manifest, ours or zagg's.
+def read_json(path: str | Path) -> MapColumns:
+    """Read a JSON manifest of this package or of zagg.
 
     Raises
     ------
@@ -196,6 +151,8 @@ def read_json(path: str | Path) -> ShardMap:
         with FileIO(path) as file:
             quick = _read_repeated(file)
         return quick if quick is not None else _read_whole(Path(path))
+    except FileNotFoundError as error:
+        raise ShardMapNotFound(f"There is no shard map {path}.") from error
     except OSError as error:
         raise InvalidShardMap(f"Cannot read the shard map {path}: {error.strerror}.") from error
     except (InvalidShardMap, TypeError) as error:
@@ -210,7 +167,7 @@ def read_json_metadata(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     InvalidShardMap
-        If the file does not begin as a manifest does, ours or zagg's.
+        If the file does not begin as a manifest does.
     """
     with Path(path).open("rb") as file:
         text = b""
@@ -229,15 +186,10 @@ def read_json_metadata(path: str | Path) -> dict[str, Any]:
     raise InvalidShardMap(f"The shard map {path} does not begin with its metadata.")
 
 
-def stable(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return metadata without what differs from run to run."""
-    return {key: value for key, value in metadata.items() if key not in _VOLATILE}
-
-
-def _read_whole(path: Path) -> ShardMap:
+def _read_whole(path: Path) -> MapColumns:
     document = json.loads(path.read_text(encoding="utf-8"))
     _check_parts(document)
-    return ShardMap(
+    return columns_of_lists(
         document["grid_signature"] or {},
         document["shard_keys"],
         document["granules"],
@@ -254,7 +206,7 @@ def _check_parts(document: Any) -> None:
         raise InvalidShardMap(f"it has no {', '.join(missing)}.")
 
 
-def _read_repeated(file: FileIO) -> ShardMap | None:
+def _read_repeated(file: FileIO) -> MapColumns | None:
     """Read a manifest by the repeated text of its granules; None where it is laid out otherwise.
 
     A text is cut at every ``}, {``. A cut inside a string or a nested object leaves a piece
@@ -306,16 +258,15 @@ def _pieces(text: mmap.mmap, start: int, stop: int) -> tuple[tuple[list[bytes], 
 
 def _from_pieces(
     rest: dict[str, Any], entries: list[dict[str, Any]], numbers: Ints, sizes: Ints
-) -> ShardMap:
-    """Make a map of the entries that differ; `numbers` says which one each pair has."""
-    table, rows = intern(entries)
-    offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+) -> MapColumns:
+    """Return the columns for distinct entries, the number of each pair's, and the shards' sizes."""
+    table, rows = distinct_entries(entries)
     keys, mask = rest["shard_keys"], rest.get("aoi_mask")
     check_parallel(len(keys), len(sizes))
-    return ShardMap.from_columns(
+    return MapColumns(
         grid_signature=rest["grid_signature"] or {},
         shards=as_keys(keys),
-        offsets=offsets,
+        offsets=to_offsets(sizes),
         rows=rows[numbers],
         table=table,
         metadata=rest.get("metadata") or {},

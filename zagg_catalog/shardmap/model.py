@@ -1,46 +1,28 @@
-"""The ShardMap: which granules touch which shard of one grid, kept as columns."""
+"""The ShardMap: which granules touch which shard of one grid."""
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from zagg_catalog.catalog.table import entry_dicts
-from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
-from zagg_catalog.geometry.sphere import Ints
-from zagg_catalog.grids.base import Mask
+from zagg_catalog.catalog.table import Catalog, entry_dicts
+from zagg_catalog.errors import SignatureMismatch
+from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.signature import signature_differences
-
-if TYPE_CHECKING:
-    from zagg_catalog.catalog.table import Catalog
-    from zagg_catalog.grids import OutputGrid
-    from zagg_catalog.regions import Region
-
-ShardKeys = NDArray[np.uint64]
-Rows = NDArray[np.signedinteger[Any]]
-
-ENTRY_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("s3", pa.string()),
-        ("https", pa.string()),
-        ("time_start", pa.string()),
-        ("time_end", pa.string()),
-        ("extra", pa.string()),  # JSON object of any further fields of the entry
-    ]
-)
-_NAMED = tuple(ENTRY_SCHEMA.names[:-1])
+from zagg_catalog.shardmap.build import Area, build_columns
+from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select
+from zagg_catalog.shardmap.json_file import read_json, write_json
+from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
 
 
-class ShardMap:
+class ShardMap(MapColumns):
     """Work-distribution manifest: shard key → granules, tied to one grid.
 
     Parameters
@@ -51,8 +33,8 @@ class ShardMap:
         Ascending keys of the shards with at least one granule; unsigned 64-bit, past 2**63 in
         the south.
     granules : sequence of sequences of dict
-        Parallel to ``shard_keys``; each granule is ``{"id", "s3", "https"}`` and what else is
-        known of it, ``time_start`` and ``time_end`` for instance.
+        ``granules[i]`` belongs to ``shard_keys[i]``. Each granule is ``{"id", "s3", "https"}``
+        and further fields, ``time_start`` and ``time_end`` for instance.
     metadata : dict
         Provenance copied from the catalog, and how the map was built.
     aoi_mask : sequence of sequences of int, optional
@@ -67,9 +49,9 @@ class ShardMap:
 
     Notes
     -----
-    Inside, the map is columns: a granule table, and for shard i the table rows
-    ``rows[offsets[i]:offsets[i + 1]]``. `shard_keys` and `granules` are made from them when
-    first asked for. `from_columns` builds a map without a Python object per pair.
+    A map holds columns; see `zagg_catalog.shardmap.columns.MapColumns`. `shard_keys`, `granules`
+    and `aoi_mask` are made from them when they are first read. `from_columns` makes a map without
+    a Python object for each pair.
     """
 
     def __init__(
@@ -80,92 +62,15 @@ class ShardMap:
         metadata: dict[str, Any] | None = None,
         aoi_mask: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        check_parallel(len(shard_keys), len(granules))
-        table, rows = intern(entry for shard in granules for entry in shard)
-        counts = [len(shard) for shard in granules]
-        self._set(
-            grid_signature=grid_signature,
-            shards=as_keys(shard_keys),
-            offsets=np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64),
-            rows=rows,
-            table=table,
-            metadata=metadata or {},
-            mask=None if aoi_mask is None else as_mask(aoi_mask),
-        )
+        columns = columns_of_lists(grid_signature, shard_keys, granules, metadata, aoi_mask)
+        vars(self).update(vars(columns))
 
     @classmethod
-    def from_columns(
-        cls,
-        *,
-        grid_signature: dict[str, Any],
-        shards: ShardKeys,
-        offsets: Ints,
-        rows: Rows,
-        table: pa.Table,
-        metadata: dict[str, Any],
-        mask: Mask | None = None,
-    ) -> ShardMap:
-        """Make a map from its columns.
-
-        Parameters
-        ----------
-        grid_signature : dict
-            Spatial signature of the grid.
-        shards : ndarray of uint64, shape (shards,)
-            Ascending keys.
-        offsets : ndarray of int64, shape (shards + 1,)
-            Where each shard's rows start.
-        rows : ndarray of int, shape (pairs,)
-            Rows of ``table``, ascending inside each shard; kept as int32.
-        table : pyarrow.Table
-            Columns ``id``, ``s3``, ``https``, ``time_start``, ``time_end``, ``extra``.
-        metadata : dict
-            Provenance.
-        mask : (ndarray of uint64, ndarray of int64, shape (shards + 1,)), optional
-            Cells inside the region, and where each shard's start.
-
-        Raises
-        ------
-        InvalidShardMap
-            If the columns do not fit together.
-        """
-        self = cls.__new__(cls)
-        self._set(
-            grid_signature=grid_signature,
-            shards=shards,
-            offsets=offsets,
-            rows=rows,
-            table=table,
-            metadata=metadata,
-            mask=mask,
-        )
-        return self
-
-    def _set(
-        self,
-        *,
-        grid_signature: dict[str, Any],
-        shards: ShardKeys,
-        offsets: Ints,
-        rows: Rows,
-        table: pa.Table,
-        metadata: dict[str, Any],
-        mask: Mask | None,
-    ) -> None:
-        if len(shards) > 1 and not (shards[1:] > shards[:-1]).all():
-            raise InvalidShardMap("shard_keys must be ascending and each there once.")
-        if len(offsets) != len(shards) + 1 or offsets[-1] != len(rows):
-            raise InvalidShardMap("the offsets of a shard map must cover its rows, one shard each.")
-        if mask is not None and len(mask[1]) != len(shards) + 1:
-            raise InvalidShardMap("aoi_mask must be parallel to shard_keys, one entry each.")
-        self.grid_signature = grid_signature
-        self.metadata = metadata
-        self.shards = shards
-        self.offsets = offsets
-        # Half the memory, and no table of granules has 2**31 rows.
-        self.rows = rows.astype(np.int32, copy=False)
-        self.mask = mask
-        self.table = table.select(ENTRY_SCHEMA.names).cast(ENTRY_SCHEMA)
+    def from_columns(cls, columns: MapColumns) -> Self:
+        """Make a map of columns, which it shares."""
+        shard_map = cls.__new__(cls)
+        vars(shard_map).update(vars(columns))
+        return shard_map
 
     def __repr__(self) -> str:
         kind = self.grid_signature.get("type", "unknown")
@@ -210,9 +115,9 @@ class ShardMap:
     def granules(self) -> list[list[dict[str, Any]]]:
         """For each shard its granules, parallel to `shard_keys`."""
         entries, rows = self.entries, self.rows.tolist()
-        edges = self.offsets.tolist()
         return [
-            [entries[row] for row in rows[start:stop]] for start, stop in itertools.pairwise(edges)
+            [entries[row] for row in rows[start:stop]]
+            for start, stop in pairwise(self.offsets.tolist())
         ]
 
     @cached_property
@@ -221,7 +126,7 @@ class ShardMap:
         if self.mask is None:
             return None
         cells = self.mask[0].tolist()
-        return [cells[start:stop] for start, stop in itertools.pairwise(self.mask[1].tolist())]
+        return [cells[start:stop] for start, stop in pairwise(self.mask[1].tolist())]
 
     def pairs(self) -> pa.Table:
         """Return every pair.
@@ -242,27 +147,30 @@ class ShardMap:
         Parameters
         ----------
         keys : iterable of int or ndarray of uint64
-            Shard keys, in any order; one given twice counts once.
+            Shard keys, in any order; duplicates count once.
 
         Returns
         -------
         ShardMap
             Its counts in ``metadata`` are its own; ``selected_from`` is the number of shards of
-            the whole.
+            the whole map.
 
         Raises
         ------
         UnknownShard
             If the map does not have one of them; the message names them.
         InvalidShardMap
-            If a key is no unsigned 64-bit integer.
+            If a key is not an unsigned 64-bit integer.
         """
-        from zagg_catalog.shardmap.selection import select
-
-        return select(self, keys)
+        return ShardMap.from_columns(select(self, keys))
 
     def check(self, grid: OutputGrid) -> None:
         """Check that this map belongs to a grid.
+
+        Parameters
+        ----------
+        grid : OutputGrid
+            The grid of the run; only its spatial signature counts.
 
         Raises
         ------
@@ -283,62 +191,116 @@ class ShardMap:
         catalog: Catalog,
         grid: OutputGrid,
         *,
-        region: Region | Iterable[tuple[Any, Any]] | None = None,
-        aoi: Region | Iterable[tuple[Any, Any]] | None = None,
+        region: Area | None = None,
+        aoi: Area | None = None,
         backend: str = "auto",
         mortie_order: int | None = None,
         footprint: str = "swath",
     ) -> ShardMap:
-        """Build a map from a catalog and an output grid; see `zagg_catalog.shardmap.build_map`."""
-        from zagg_catalog.shardmap.build import build_map
+        """Build a shard map from a catalog and an output grid.
 
-        return build_map(
+        A granule is paired with a shard when the shard is in the region's coverage and the
+        granule's footprint, its edges great circles, reaches the shard.
+
+        Parameters
+        ----------
+        catalog : Catalog
+            Granule metadata.
+        grid : OutputGrid
+            The grid, usually from `zagg_catalog.grids.from_config`.
+        region : Region or list of (lats, lons), optional
+            Coverage mask, degrees, WGS84. By default the box in the catalog's metadata.
+        aoi : Region or list of (lats, lons), optional
+            Area of the strict mask of cells that the map carries where the config has
+            ``output.aoi_mask: true``. By default the region.
+        backend : {"auto", "spherely", "mortie"}
+            ``auto`` is spherely where a spherely with a SpatialIndex is installed, else mortie
+            on HEALPix grids and shapely on rectilinear ones. ``mortie`` knows HEALPix cells
+            only: on a rectilinear grid it is shapely too. ``spherely`` works with the stock
+            wheel.
+        mortie_order : int, optional
+            Order of the cells that pairs are found by on HEALPix, from ``parent_order`` to 29.
+            It is 9 at least, for all grids alike, and by default the larger of 9 and
+            ``parent_order``.
+        footprint : {"swath", "beams"}
+            ``swath`` is CMR's polygon; ``beams`` cuts those of ATL03 and ATL06 into three
+            beam-pair corridors. Other products, and footprints that are not a swath, keep their
+            polygon.
+
+        Returns
+        -------
+        ShardMap
+            ``metadata`` has the catalog's provenance, the options and the counts;
+            ``quarantined`` names the granules whose footprint cannot be used, and then
+            ``complete`` is false; ``repaired`` names those whose footprint was repaired.
+
+        Raises
+        ------
+        InvalidOption
+            If an option is not allowed, or there is neither a region nor a box in the catalog.
+        InvalidRegion
+            If the region is not usable.
+        MissingBackend
+            If spherely was asked for and is not installed.
+        """
+        return build_maps(
             catalog,
-            grid,
+            [grid],
             region=region,
             aoi=aoi,
             backend=backend,
             mortie_order=mortie_order,
             footprint=footprint,
-        )
+        )[0]
 
     def to_json(self, path: str | Path) -> None:
-        """Write the manifest that zagg's runner loads; see `zagg_catalog.shardmap.json_file`."""
-        from zagg_catalog.shardmap.json_file import write_json
+        """Write the JSON manifest that zagg's runner loads.
 
+        Parameters
+        ----------
+        path : str or Path
+            The file. An interrupted call leaves no partial file.
+        """
         write_json(self, path)
 
     @classmethod
     def from_json(cls, path: str | Path) -> ShardMap:
-        """Read a JSON manifest, ours or zagg's.
+        """Read a JSON manifest of this package or of zagg.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
 
         Raises
         ------
         InvalidShardMap
             If the file is not a manifest.
         """
-        from zagg_catalog.shardmap.json_file import read_json
-
-        return read_json(path)
+        return cls.from_columns(read_json(path))
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write the compact manifest: one row per granule, with the keys of its shards."""
-        from zagg_catalog.shardmap.parquet_file import write_parquet
+        """Write the compact manifest: one row per granule, with the keys of its shards.
 
+        Parameters
+        ----------
+        path : str or Path
+            The file. An interrupted call leaves no partial file.
+        """
         write_parquet(self, path)
 
     @classmethod
     def from_parquet(
         cls, path: str | Path, *, shards: ArrayLike | Iterable[int] | None = None
     ) -> ShardMap:
-        """Read a parquet manifest, ours or zagg's.
+        """Read a parquet manifest of this package or of zagg.
 
         Parameters
         ----------
         path : str or Path
             The file.
         shards : iterable of int or ndarray of uint64, optional
-            Read these shards and their granules only; what `select` gives of the whole map.
+            Read these shards and their granules only; the result is that of `select`.
 
         Raises
         ------
@@ -347,76 +309,47 @@ class ShardMap:
         UnknownShard
             If the map does not have one of the shards asked for.
         """
-        from zagg_catalog.shardmap.parquet_file import read_parquet
-
-        return read_parquet(path, shards=shards)
+        return cls.from_columns(read_parquet(path, shards=shards))
 
 
-def check_parallel(keys: int, granules: int) -> None:
-    """Raise `InvalidShardMap` if there are not as many keys as lists of granules."""
-    if keys != granules:
-        raise InvalidShardMap(
-            f"shard_keys and granules must be parallel; got {keys} and {granules} of them."
-        )
-
-
-def as_keys(keys: Sequence[int]) -> ShardKeys:
-    """Return integers as shard keys, uint64.
-
-    Raises
-    ------
-    InvalidShardMap
-        If one is no unsigned 64-bit integer.
-    """
-    for key in keys:
-        # A float or a negative number is a key that went through a lossy reader.
-        if isinstance(key, bool) or not isinstance(key, int | np.integer) or not 0 <= key < 2**64:
-            raise InvalidShardMap(
-                f"a shard key is an unsigned 64-bit integer, not {key!r}; the manifest may have "
-                "been rewritten by a tool that reads numbers as floats or as signed integers."
-            )
-    return np.fromiter((int(key) for key in keys), dtype=np.uint64, count=len(keys))
-
-
-def as_mask(cells: Sequence[Sequence[int]]) -> Mask:
-    """Return the cells of each shard, lists of integers, as a mask's two columns."""
-    sizes = np.cumsum([0, *map(len, cells)], dtype=np.int64)
-    return as_keys([cell for shard in cells for cell in shard]), sizes
-
-
-def intern(entries: Iterable[dict[str, Any]]) -> tuple[pa.Table, Ints]:
-    """Return a table of the distinct entries and each entry's row in it.
+def build_maps(
+    catalog: Catalog,
+    grids: Sequence[OutputGrid],
+    *,
+    region: Area | None = None,
+    aoi: Area | None = None,
+    backend: str = "auto",
+    mortie_order: int | None = None,
+    footprint: str = "swath",
+) -> list[ShardMap]:
+    """Build the maps of several grids, going through the catalog once.
 
     Parameters
     ----------
-    entries : iterable of dict
-        As in `ShardMap.granules`.
+    catalog : Catalog
+        Granule metadata.
+    grids : sequence of OutputGrid
+        The grids.
+    region, aoi, backend, mortie_order, footprint
+        See `ShardMap.build`; they apply to all grids.
 
     Returns
     -------
-    table : pyarrow.Table
-        Columns of `ENTRY_SCHEMA`, in order of first appearance.
-    rows : ndarray of int64, shape (entries,)
-        Row of each entry.
+    list of ShardMap
+        For each grid the map of `ShardMap.build`; ``build_wall_s`` is the time of all of them.
 
     Raises
     ------
-    InvalidShardMap
-        If an entry is no object with an id, or a field of it is no text.
+    InvalidOption, InvalidRegion, MissingBackend
+        See `ShardMap.build`.
     """
-    seen: dict[tuple[Any, ...], int] = {}
-    rows: list[int] = []
-    for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-            raise InvalidShardMap(f"a granule entry is an object with an id, not {entry!r:.80}.")
-        named = tuple(entry.get(key) for key in _NAMED)
-        if any(not isinstance(value, str | None) for value in named):
-            raise InvalidShardMap(
-                f"the entry of granule {entry['id']} has a field that is no text."
-            )
-        extra = {key: value for key, value in entry.items() if key not in _NAMED}
-        text = json.dumps(extra, sort_keys=True) if extra else None
-        rows.append(seen.setdefault((*named, text), len(seen)))
-    columns = list(zip(*seen, strict=True)) or [()] * len(ENTRY_SCHEMA)
-    arrays = [pa.array(column, pa.string()) for column in columns]
-    return pa.table(arrays, schema=ENTRY_SCHEMA), np.array(rows, dtype=np.int64)
+    built = build_columns(
+        catalog,
+        grids,
+        region=region,
+        aoi=aoi,
+        backend=backend,
+        mortie_order=mortie_order,
+        footprint=footprint,
+    )
+    return [ShardMap.from_columns(columns) for columns in built]

@@ -14,14 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from zagg_catalog.errors import InvalidShardMap
+from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound
 from zagg_catalog.files import atomic_path
-from zagg_catalog.grids.base import Mask
-from zagg_catalog.shardmap.json_file import stable
-from zagg_catalog.shardmap.model import ENTRY_SCHEMA, ShardKeys, ShardMap
-from zagg_catalog.shardmap.selection import (
+from zagg_catalog.geometry.ragged import to_offsets
+from zagg_catalog.grids.base import Keys, Mask
+from zagg_catalog.shardmap.columns import (
+    ENTRY_SCHEMA,
+    MapColumns,
     check_known,
+    columns_of_lists,
+    select,
     selected_metadata,
+    stable_metadata,
     wanted_keys,
 )
 
@@ -43,12 +47,12 @@ _ENCODING: dict[str, Any] = {
 _LOW = np.int64(0xFFFFFFFF)
 
 
-def write_parquet(shard_map: ShardMap, path: str | Path) -> None:
-    """Write the compact manifest, whole or not at all.
+def write_parquet(columns: MapColumns, path: str | Path) -> None:
+    """Write the compact manifest.
 
     Parameters
     ----------
-    shard_map : ShardMap
+    columns : MapColumns
         The map.
     path : str or Path
         Where to.
@@ -61,35 +65,35 @@ def write_parquet(shard_map: ShardMap, path: str | Path) -> None:
     """
     head = {
         "format": FORMAT_VERSION,
-        "grid_signature": shard_map.grid_signature,
-        "metadata": stable(shard_map.metadata),
+        "grid_signature": columns.grid_signature,
+        "metadata": stable_metadata(columns.metadata),
     }
     extra = {META_KEY: json.dumps(head, sort_keys=True, default=str).encode()}
-    if shard_map.mask is not None:
-        extra[MASK_KEY] = _encode_mask(shard_map.mask)
+    if columns.mask is not None:
+        extra[MASK_KEY] = _encode_mask(columns.mask)
     schema = ENTRY_SCHEMA.append(pa.field("shards", pa.large_list(pa.uint64())))
     schema = schema.with_metadata(extra)
     with (
         atomic_path(path) as temporary,
         pq.ParquetWriter(temporary, schema, **_ENCODING) as out,
     ):
-        for group in _granule_rows(shard_map):
+        for group in _granule_rows(columns):
             out.write_table(group.cast(schema), row_group_size=GROUP_ROWS)
 
 
-def _granule_rows(shard_map: ShardMap) -> Iterator[pa.Table]:
+def _granule_rows(columns: MapColumns) -> Iterator[pa.Table]:
     """Yield groups of granules, each with the keys of its shards."""
-    counts = np.bincount(shard_map.rows, minlength=shard_map.table.num_rows)
-    edges = np.concatenate([[0], np.cumsum(counts)])
-    places = _sorted(shard_map.rows, np.arange(shard_map.n_pairs, dtype=np.int32))
-    shard = np.repeat(np.arange(len(shard_map), dtype=np.int32), np.diff(shard_map.offsets))
-    for start in range(0, shard_map.table.num_rows, GROUP_ROWS):
-        stop = min(start + GROUP_ROWS, shard_map.table.num_rows)
-        keys = shard_map.shards[shard[places[edges[start] : edges[stop]]]]
+    counts = np.bincount(columns.rows, minlength=columns.table.num_rows)
+    edges = to_offsets(counts)
+    places = _sorted(columns.rows, np.arange(len(columns.rows), dtype=np.int32))
+    shard = np.repeat(np.arange(len(columns.shards), dtype=np.int32), np.diff(columns.offsets))
+    for start in range(0, columns.table.num_rows, GROUP_ROWS):
+        stop = min(start + GROUP_ROWS, columns.table.num_rows)
+        keys = columns.shards[shard[places[edges[start] : edges[stop]]]]
         lists = pa.LargeListArray.from_arrays(
             pa.array(edges[start : stop + 1] - edges[start], pa.int64()), pa.array(keys)
         )
-        yield shard_map.table.slice(start, stop - start).append_column("shards", lists)
+        yield columns.table.slice(start, stop - start).append_column("shards", lists)
 
 
 def _sorted(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int32]:
@@ -105,16 +109,18 @@ def _sorted(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int32]:
     return both.astype(np.int32)
 
 
-def read_parquet(path: str | Path, *, shards: ArrayLike | Iterable[int] | None = None) -> ShardMap:
-    """Read a parquet manifest, ours or zagg's.
+def read_parquet(
+    path: str | Path, *, shards: ArrayLike | Iterable[int] | None = None
+) -> MapColumns:
+    """Read a parquet manifest of this package or of zagg.
 
     Parameters
     ----------
     path : str or Path
         The file.
     shards : iterable of int or ndarray of uint64, optional
-        Only these shards. Of our manifests the keys are read group by group, and the granules
-        of the shards asked for.
+        Only these shards. From this package's manifests the keys are read group by group, and
+        only the granules of these shards.
 
     Raises
     ------
@@ -128,11 +134,13 @@ def read_parquet(path: str | Path, *, shards: ArrayLike | Iterable[int] | None =
         # Not read_table, which loads pyarrow's dataset machinery: 40 MB.
         with pq.ParquetFile(os.fspath(path)) as file:
             return _read(file, path, wanted)
+    except FileNotFoundError as error:
+        raise ShardMapNotFound(f"There is no shard map {path}.") from error
     except (pa.ArrowException, OSError) as error:
         raise InvalidShardMap(f"{path} is not a readable parquet file: {error}") from error
 
 
-def _read(file: pq.ParquetFile, path: str | Path, wanted: ShardKeys | None) -> ShardMap:
+def _read(file: pq.ParquetFile, path: str | Path, wanted: Keys | None) -> MapColumns:
     metadata = file.schema_arrow.metadata or {}
     try:
         if META_KEY in metadata:
@@ -148,27 +156,29 @@ def _read(file: pq.ParquetFile, path: str | Path, wanted: ShardKeys | None) -> S
         if isinstance(error, InvalidShardMap | pa.ArrowException):
             raise
         raise InvalidShardMap(f"The shard map {path} is malformed: {error}") from error
-    return found if wanted is None else found.select(wanted)
+    return found if wanted is None else select(found, wanted)
 
 
 def read_parquet_metadata(path: str | Path) -> dict[str, Any]:
-    """Return the metadata of a parquet manifest of ours, without reading its granules.
+    """Return the metadata of a parquet manifest of this package, without reading its granules.
 
     Raises
     ------
     InvalidShardMap
-        If the file cannot be read or is not a manifest of ours.
+        If the file cannot be read or is not such a manifest.
     """
     try:
         metadata = pq.read_schema(os.fspath(path)).metadata or {}
         found: dict[str, Any] = json.loads(metadata[META_KEY])["metadata"]
+    except FileNotFoundError as error:
+        raise ShardMapNotFound(f"There is no shard map {path}.") from error
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise InvalidShardMap(f"{path} is not a readable shard map: {error}") from error
     return found
 
 
 def is_manifest(schema: pa.Schema) -> bool:
-    """Return whether a parquet file with this schema is a shard map, ours or zagg's."""
+    """Return whether a parquet file with this schema is a shard map of this package or of zagg."""
     metadata = schema.metadata or {}
     return META_KEY in metadata or ZAGG_META_KEY in metadata
 
@@ -186,8 +196,7 @@ def _encode_mask(mask: Mask) -> bytes:
 def _decode_mask(text: bytes) -> Mask:
     with pa.ipc.open_stream(base64.b64decode(text)) as stream:
         cells = stream.read_all()["cells"].combine_chunks()
-    sizes = np.cumsum(np.append(0, cells.value_lengths().to_numpy()))
-    return cells.flatten().to_numpy(), sizes.astype(np.int64)
+    return cells.flatten().to_numpy(), to_offsets(cells.value_lengths())
 
 
 def _check_format(head: dict[str, Any]) -> None:
@@ -195,7 +204,7 @@ def _check_format(head: dict[str, Any]) -> None:
         raise ValueError(f"format {head['format']} is newer than this software knows")
 
 
-def _from_granule_rows(file: pq.ParquetFile, head: dict[str, Any], mask: Mask | None) -> ShardMap:
+def _from_granule_rows(file: pq.ParquetFile, head: dict[str, Any], mask: Mask | None) -> MapColumns:
     _check_format(head)
     keys, sizes = [], [np.zeros(0, np.int64)]
     for group in range(file.num_row_groups):
@@ -208,7 +217,7 @@ def _from_granule_rows(file: pq.ParquetFile, head: dict[str, Any], mask: Mask | 
     return _from_pairs(keys, rows, file.read(columns=ENTRY_SCHEMA.names), head, mask)
 
 
-def _from_some_rows(file: pq.ParquetFile, head: dict[str, Any], wanted: ShardKeys) -> ShardMap:
+def _from_some_rows(file: pq.ParquetFile, head: dict[str, Any], wanted: Keys) -> MapColumns:
     """Read the granules of the shards asked for, and of their other columns nothing else."""
     _check_format(head)
     keys, rows, tables, count = [], [], [], 0
@@ -239,7 +248,7 @@ def _from_pairs(
     table: pa.Table,
     head: dict[str, Any],
     mask: Mask | None,
-) -> ShardMap:
+) -> MapColumns:
     """Group pairs by shard; `keys` and `rows` are parallel, in any order."""
     if not keys:
         keys = [pa.array([], pa.uint64()).dictionary_encode()]
@@ -248,10 +257,10 @@ def _from_pairs(
     rank = rank.astype(np.int32)
     codes = np.concatenate([rank[chunk.indices.to_numpy()] for chunk in chunks])
     counts = np.bincount(codes, minlength=len(shards))
-    return ShardMap.from_columns(
+    return MapColumns(
         grid_signature=head["grid_signature"],
         shards=shards.astype(np.uint64),
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        offsets=to_offsets(counts),
         rows=_sorted(codes, rows),
         table=table,
         metadata=head["metadata"],
@@ -259,7 +268,7 @@ def _from_pairs(
     )
 
 
-def _from_shard_rows(table: pa.Table, head: dict[str, Any]) -> ShardMap:
+def _from_shard_rows(table: pa.Table, head: dict[str, Any]) -> MapColumns:
     keys = table["shard_keys"].combine_chunks()
     if isinstance(keys, pa.ExtensionArray):
         keys = keys.storage
@@ -269,6 +278,6 @@ def _from_shard_rows(table: pa.Table, head: dict[str, Any]) -> ShardMap:
     masks = table["aoi_mask"].to_pylist() if "aoi_mask" in table.schema.names else None
     if masks is not None and any(isinstance(mask, str) for mask in masks):
         masks = [json.loads(mask) for mask in masks]
-    return ShardMap(
+    return columns_of_lists(
         head["grid_signature"], keys.to_pylist(), granules, head.get("metadata") or {}, masks
     )

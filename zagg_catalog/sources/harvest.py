@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zagg_catalog.catalog.table import catalog_schema
+from zagg_catalog.catalog.schema import catalog_schema
 from zagg_catalog.cycles import granule_name_columns
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.geometry.sphere import Ints

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
-from zagg_catalog.catalog.table import ASSET, DATA_ASSETS, catalog_schema
+from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema
 
 _SCHEMA = catalog_schema()
 _LINK = _SCHEMA.field("links").type.value_type

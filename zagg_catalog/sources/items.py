@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog.table import ASSET, DATA_ASSETS, catalog_schema, column_values
+from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema, column_values
 from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.regions import polygon_to_bbox

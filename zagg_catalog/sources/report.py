@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import ConfigDict, Field, NonNegativeInt
+
+from zagg_catalog.jsonio import StrictModel
 
 
-class ReportPart(BaseModel):
-    """Base of all parts of a report: frozen, strict, and without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class SliceCount(ReportPart):
+class SliceCount(StrictModel):
     """The counts of one box of a query."""
 
     bbox: tuple[float, float, float, float]
@@ -37,7 +33,7 @@ class SliceCount(ReportPart):
         return counts == {self.harvested}
 
 
-class Superseded(ReportPart):
+class Superseded(StrictModel):
     """A granule that gave way to a newer revision of itself."""
 
     id: str
@@ -45,7 +41,7 @@ class Superseded(ReportPart):
     """Id of the granule that was kept."""
 
 
-class Quarantined(ReportPart):
+class Quarantined(StrictModel):
     """An item that cannot be used, and why."""
 
     id: str
@@ -56,7 +52,7 @@ class Quarantined(ReportPart):
     """Whether `id` is the item's own; not stored."""
 
 
-class Transfer(ReportPart):
+class Transfer(StrictModel):
     """How a harvest went; differs from run to run."""
 
     # A stored one has all fields.
@@ -73,7 +69,7 @@ class Transfer(ReportPart):
     """Wall time."""
 
 
-class HarvestReport(ReportPart):
+class HarvestReport(StrictModel):
     """What a server declared, what came, and what was set aside."""
 
     complete: bool

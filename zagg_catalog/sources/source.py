@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
 
+from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.cmr import cmr_searches
-from zagg_catalog.sources.files import write_catalog
 from zagg_catalog.sources.harvest import Harvest, harvest
 from zagg_catalog.sources.http import Transport
 from zagg_catalog.sources.progress import OnPage, show_progress
@@ -196,7 +196,7 @@ class CMRSource:
             See `fetch`.
         """
         with self._harvest(query, **options) as (found, metadata):
-            write_catalog(path, found.tables, metadata)
+            write_catalog(path, found.tables(GROUP_ROWS), metadata)
         return found.report
 
     def connect(self) -> AbstractContextManager[Transport]:

@@ -161,6 +161,8 @@ class LocalStore(Store):
         """Turn the operating system's errors into the store's."""
         try:
             yield
+        except ObjectMissing:
+            raise
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR) and verb == "read":
                 raise ObjectMissing(f"Store {self.url} has no object {key}.") from None

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import SecretStr
 
 from zagg_catalog.errors import ObjectMissing, StoreUnavailable, UnsafePointerStore
 from zagg_catalog.files import (
@@ -137,6 +136,8 @@ class S3Store(Store):
                 self._reading(key, copy)
                 check_digest_of(key, expected, digest_file(temporary)[0])
                 rename_synced(temporary, target)
+        except ObjectMissing:
+            raise
         except OSError as error:
             raise StoreUnavailable(
                 f"Cannot copy {key} to {target}: {reason(error)}; check the folder, its"
@@ -229,22 +230,26 @@ class S3Store(Store):
         return f"s3://{self.bucket}/{self.prefix}{check_key(key)}"
 
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
-        """Return a pyarrow filesystem rooted at the store, with the credentials of this moment."""
+        """Return a pyarrow filesystem rooted at the store, which renews its credentials."""
+        import s3fs  # type: ignore[import-untyped]  # loads slowly
         from pyarrow import fs
 
         with self._explained("open a filesystem"):
-            credentials = self._session.get_credentials()
-            if credentials is None:
+            if self._session.get_credentials() is None:
                 raise boto.NoCredentialsError
-            keys = credentials.get_frozen_credentials()
-        filesystem = fs.S3FileSystem(
-            access_key=keys.access_key,
-            secret_key=keys.secret_key,
-            session_token=keys.token,
-            region=self._client.meta.region_name,
-            endpoint_override=self._settings.s3_endpoint,
+        key, secret, token = _credentials(self._settings)
+        files = s3fs.S3FileSystem(
+            key=key,
+            secret=secret,
+            token=token,
+            profile=self._settings.s3_profile,
+            endpoint_url=self._settings.s3_endpoint,
+            client_kwargs={"region_name": self._client.meta.region_name},
+            use_listings_cache=False,
+            skip_instance_cache=True,
         )
-        return fs.SubTreeFileSystem(f"{self.bucket}/{self.prefix}".rstrip("/"), filesystem)
+        root = f"{self.bucket}/{self.prefix}".rstrip("/")
+        return fs.SubTreeFileSystem(root, fs.PyFileSystem(fs.FSSpecHandler(files)))
 
     def sweep(self, older_than: timedelta = timedelta(days=1)) -> Sequence[str]:
         """Abort the unfinished uploads of killed writers, and return their keys."""
@@ -324,11 +329,12 @@ def make_session(settings: Settings) -> Any:
     """
     import boto3  # loads slowly
 
+    key, secret, token = _credentials(settings)
     try:
         return boto3.Session(
-            aws_access_key_id=_revealed(settings.s3_access_key_id),
-            aws_secret_access_key=_revealed(settings.s3_secret_access_key),
-            aws_session_token=_revealed(settings.s3_session_token),
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
             region_name=settings.s3_region,
             profile_name=settings.s3_profile,
         )
@@ -340,7 +346,7 @@ def make_session(settings: Settings) -> Any:
 
 
 def make_client(session: Any, settings: Settings) -> Any:
-    """Return an S3 client with bounded patience.
+    """Return an S3 client with time-outs and retries.
 
     Raises
     ------
@@ -381,8 +387,29 @@ def endpoint_name(url: str | None) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _revealed(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None
+def _credentials(settings: Settings) -> tuple[str | None, str | None, str | None]:
+    """Return the explicit key id, secret and session token of the settings."""
+    secrets = (settings.s3_access_key_id, settings.s3_secret_access_key, settings.s3_session_token)
+    key, secret, token = (value.get_secret_value() if value else None for value in secrets)
+    return key, secret, token
+
+
+def read_url(url: str, settings: Settings) -> bytes:
+    """Return the content of an object, given as ``s3://bucket/key``.
+
+    Raises
+    ------
+    ObjectMissing
+        If the object does not exist.
+    StoreUnavailable
+        If the server does not answer, or refuses the request.
+    """
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    client = make_client(make_session(settings), settings)
+    endpoint = endpoint_name(client.meta.endpoint_url)
+    with explained(f"read {key}", bucket, endpoint), closing(client):
+        content: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return content
 
 
 PART_SIZE = 8 << 20

@@ -1,5 +1,5 @@
-"""The watch: which cycles have granules that were not seen, and which are worth announcing.
+"""Watch a product: poll its source, and decide which events of its cycles to emit.
 
-`rules` says when, `cursor` what is known, `look` asks the source, `judge` decides, `poll` does
-all of it once; `answers` is how a run says that its work is safe.
+`cursor` holds the state between polls, `poll` reads the source and decides, `events` builds the
+events, `answers` records which of them a successful run has processed.
 """

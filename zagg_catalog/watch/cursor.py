@@ -1,4 +1,4 @@
-"""The Cursor: what a product's source had when it was last looked at, and what was told of it."""
+"""The cursor of a product: its granule counts at the last poll, and the events emitted since."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from zagg_catalog.errors import InvalidCursor
-from zagg_catalog.jsonio import canonical_json
+from zagg_catalog.jsonio import canonical_json, first_problem
 from zagg_catalog.store import Pointer, Store, check_key
 from zagg_catalog.watch.events import Why
 
@@ -20,127 +20,96 @@ class _Model(BaseModel):
 
 
 class LastEvent(_Model):
-    """The newest notice of a cycle.
-
-    Attributes
-    ----------
-    number : int
-        From 1, one more for each notice of the cycle.
-    why : str
-        What it was given for first.
-    version : int
-        Which state of the cycle it told of.
-    count : int
-        Granules then.
-    at : datetime
-        When it was announced last.
-    tries : int
-        How often it was announced.
-    answered : bool
-        Whether a run that ended well has covered it.
-    """
+    """The newest event of a cycle."""
 
     number: int = Field(ge=1)
+    """From 1, one more for each event of the cycle."""
     why: Why
+    """Reason of its first emission."""
     version: int
+    """Version of the cycle's state that it reported."""
     count: int
+    """Number of granules in that state."""
     at: AwareDatetime
+    """Time of its last emission."""
     tries: int = 1
+    """Number of emissions."""
     answered: bool = False
+    """Whether a successful run has processed it."""
 
 
 class CycleState(_Model):
-    """What is known of a cycle.
-
-    Attributes
-    ----------
-    count : int
-        Granules at the source.
-    revised : int
-        Granules added or replaced since the cursor's ``since``, where the source tells.
-    version : int
-        One more each time one of the two was another than before.
-    changed : datetime
-        When that was seen last.
-    history : bool
-        Whether it was there at the first poll and older than the first cycle to announce.
-    given : Given or None
-        The newest notice.
-    overdue_at : datetime or None
-        When it was last called overdue.
-    """
+    """State of a cycle at the source."""
 
     count: int = 0
+    """Number of granules."""
     revised: int = 0
+    """Number of granules added or replaced since ``since`` of the cursor; 0 if the source does
+    not report that."""
     version: int = 0
+    """Increases with each change of the two."""
     changed: AwareDatetime
+    """Time of the last change."""
     history: bool = False
+    """Whether it existed at the first poll and is older than the first cycle to announce."""
     given: LastEvent | None = None
+    """Its newest event."""
     overdue_at: AwareDatetime | None = None
+    """Time of its last overdue event."""
 
 
 class Cursor(_Model):
-    """What is known of a product.
-
-    Attributes
-    ----------
-    format : int
-        Of this record.
-    product : str
-        ``ATL06_007``.
-    generation : str
-        Tells notices from those of a cursor that was deleted.
-    first : int
-        Oldest cycle that is announced though it was there at the first poll.
-    total : int
-        Granules of the product; -1 before the first poll.
-    since : datetime
-        Revisions are asked for from here.
-    revised : int
-        How many there were.
-    cycles : dict of int to CycleState
-        Cycles that have or had granules, or were told of.
-    """
+    """State of a product at the source."""
 
     format: Literal[1] = 1
+    """Version of this record."""
     product: str
+    """Product with its version, ``ATL06_007``."""
     generation: str
+    """Random; distinguishes events from those of a deleted cursor."""
     first: int
+    """Oldest cycle that is announced although it existed at the first poll."""
     total: int = -1
+    """Number of granules of the product; -1 before the first poll."""
     since: AwareDatetime
+    """Start of the time range in which revisions are counted."""
     revised: int = 0
+    """Number of revisions since then."""
     cycles: dict[int, CycleState] = {}
+    """Cycles that have or had granules, or that are overdue."""
 
     @classmethod
     def begin(cls, product: str, first: int, now: datetime) -> Cursor:
-        """Return the cursor of a product that was never looked at."""
+        """Return the cursor of a product that was never polled."""
         return cls(product=product, generation=secrets.token_hex(3), first=first, since=now)
 
     @property
     def fresh(self) -> bool:
-        """Whether the source was never looked at."""
+        """Whether the source was never polled."""
         return self.total < 0
 
     def with_cycles(self, cycles: dict[int, CycleState]) -> Cursor:
-        """Return the cursor with some states replaced."""
+        """Return the cursor with some states replaced; itself if there are none."""
+        if not cycles:
+            return self
         merged = dict(sorted({**self.cycles, **cycles}.items()))
         return self.model_copy(update={"cycles": merged})
 
     def to_bytes(self) -> bytes:
-        """Return it as canonical JSON."""
+        """Return the cursor as canonical JSON."""
         return canonical_json(self.model_dump(mode="json"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredCursor:
-    """A cursor as it was read: None if there is none, and the token for the swap."""
+    """A cursor and the token to replace it; both None if there is no cursor."""
 
     cursor: Cursor | None
     token: str | None
 
 
 def cursor_key(product: str) -> str:
-    """Return where a product's cursor is kept."""
+    """Return the key of a product's cursor."""
     return check_key(f"watch/product={product}/cursor.json")
 
 
@@ -150,7 +119,7 @@ def read_cursor(store: Store, product: str) -> StoredCursor:
     Raises
     ------
     InvalidCursor
-        If there is one that says nothing readable.
+        If the stored cursor is not valid.
     """
     pointer = store.read_pointer(cursor_key(product))
     if pointer is None:
@@ -159,24 +128,22 @@ def read_cursor(store: Store, product: str) -> StoredCursor:
 
 
 def write_cursor(store: Store, cursor: Cursor, token: str | None) -> None:
-    """Replace a product's cursor, if it is still the one that was read.
+    """Replace a product's cursor, unless it was changed since it was read.
 
     Raises
     ------
     PointerConflict
-        If another poll was faster; nothing was changed.
+        If another poll has changed it; nothing is written.
     """
     store.swap_pointer(cursor_key(cursor.product), cursor.to_bytes(), token)
 
 
-def load[Model: BaseModel](model: type[Model], pointer: Pointer, what: str) -> Model:
-    """Return what a pointer says as a model, or raise `InvalidCursor`."""
+def load[Model: BaseModel](model: type[Model], pointer: Pointer, noun: str) -> Model:
+    """Parse a stored record of the watch, or raise `InvalidCursor`."""
     try:
         return model.model_validate_json(pointer.value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
         raise InvalidCursor(
-            f"The {what} {pointer.key} cannot be read ({place}: {first['msg']}); delete it, and"
-            " the next poll begins anew."
+            f"The {noun} {pointer.key} cannot be read ({first_problem(error)}); delete it, and the"
+            " next poll starts over."
         ) from None

@@ -45,7 +45,7 @@ def cycle_resource(product: str, cycle: int) -> dict[str, str]:
 
 
 def watch_resource(product: str) -> dict[str, str]:
-    """Return the resource of the events that say that a product was looked at."""
+    """Return the resource of the event that a product was polled."""
     return {
         "prefect.resource.id": f"{WATCH}.{product.lower().replace('_', '-')}",
         "prefect.resource.name": f"watch of {product}",
@@ -53,7 +53,7 @@ def watch_resource(product: str) -> dict[str, str]:
 
 
 def read_resource(resource: str) -> tuple[str, int] | None:
-    """Return product and cycle of a resource's id; None where it is no cycle's."""
+    """Return product and cycle of a resource id; None if it is not that of a cycle."""
     found = _RESOURCE.fullmatch(resource)
     return (f"{found[1].upper()}_{found[2]}", int(found[3])) if found else None
 
@@ -64,7 +64,7 @@ def split_product(product: str) -> tuple[str, str]:
     Raises
     ------
     InvalidQuery
-        If it is something else.
+        If it is not of that form.
     """
     found = _PRODUCT.fullmatch(product)
     if found is None:
@@ -73,12 +73,12 @@ def split_product(product: str) -> tuple[str, str]:
 
 
 def notice_id(product: str, cycle: int, generation: str, number: int) -> str:
-    """Return the id of a watch's notice, ``atl06-007-c22-1f0c9a-3``."""
+    """Return the id of an event of the watch, ``atl06-007-c22-1f0c9a-3``."""
     return f"{cycle_name(product, cycle)}-{generation}-{number}"
 
 
 def read_notice_id(notice: str, product: str, cycle: int) -> tuple[str, int] | None:
-    """Return generation and number of a watch's notice of this cycle; None for any other id."""
+    """Return generation and number of an event of the watch; None for any other id."""
     prefix = re.escape(cycle_name(product, cycle))
     found = re.fullmatch(rf"{prefix}-([0-9a-f]+)-([0-9]+)", notice)
     return (found[1], int(found[2])) if found else None
@@ -86,41 +86,32 @@ def read_notice_id(notice: str, product: str, cycle: int) -> tuple[str, int] | N
 
 @dataclass(frozen=True, kw_only=True)
 class CycleAvailable:
-    """A cycle is available.
-
-    Parameters
-    ----------
-    product : str
-        ``ATL06_007``.
-    cycle : int
-        Mission cycle.
-    why : {"new", "changed", "again", "recheck", "by-hand"}
-        Granules of a new cycle; another state than was told; a notice that nobody answered;
-        nothing heard for long; somebody asked for it.
-    notice : str or None
-        Id that a run answers; None for the event's own.
-    before, now : int or None
-        Granules that were told of last, and granules now; None where nobody counted.
-    expected : float or None
-        Granules of a whole cycle.
-    """
+    """Event: granules of a cycle are available."""
 
     product: str
+    """Product with its version, ``ATL06_007``."""
     cycle: int
+    """Mission cycle."""
     why: Why
+    """``new``, a new cycle; ``changed`` since its last event; ``again``, the last event was not
+    processed; ``recheck``, periodic; ``by-hand``, by a user."""
     notice: str | None = None
+    """Id that a run marks as processed; None for the id of the event itself."""
     before: int | None = None
+    """Number of granules in the last event; None if they were not counted."""
     now: int | None = None
+    """Number of granules now; None if they were not counted."""
     expected: float | None = None
+    """Number of granules of the whole cycle."""
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What the event carries.
+        """Payload of the event.
 
         Raises
         ------
         InvalidQuery
-            If the product or cycle is none.
+            If product or cycle is not valid.
         """
         name, version = split_product(self.product)
         return {
@@ -140,40 +131,30 @@ class CycleAvailable:
         counts = [f"{self.now:,} granules"] if self.now is not None else []
         counts += [f"{self.before:,} before"] if self.before else []
         counts += [f"about {self.expected:,.0f} expected"] if self.expected else []
-        said = f" ({', '.join(counts)})" if counts else ""
-        return f"{self.product}, cycle {self.cycle}: {self.why}{said}"
+        details = f" ({', '.join(counts)})" if counts else ""
+        return f"{self.product}, cycle {self.cycle}: {self.why}{details}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CycleOverdue:
-    """A cycle is late.
-
-    Parameters
-    ----------
-    product : str
-        ``ATL06_007``.
-    cycle : int
-        Mission cycle.
-    due : datetime
-        When it should have been prepared, UTC.
-    granules : int
-        How many there are.
-    expected : float or None
-        How many a whole cycle has.
-    problem : {"missing", "few", "unanswered"}
-        No granules; too few to be announced; announced, and no run has ended well.
-    """
+    """Event: a cycle is overdue."""
 
     product: str
+    """Product with its version, ``ATL06_007``."""
     cycle: int
+    """Mission cycle."""
     due: datetime
+    """When it should have been prepared, UTC."""
     granules: int
+    """Number of granules."""
     expected: float | None
+    """Number of granules of the whole cycle."""
     problem: Literal["missing", "few", "unanswered"]
+    """No granules; too few for an announcement; announced, and no run has succeeded."""
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What the event carries."""
+        """Payload of the event."""
         name, version = split_product(self.product)
         expected = None if self.expected is None else round(self.expected)
         return {
@@ -188,12 +169,12 @@ class CycleOverdue:
 
     def __str__(self) -> str:
         whole = f" of about {self.expected:,.0f} expected" if self.expected else ""
-        said = {
-            "missing": "the source has no granule of it",
+        problem = {
+            "missing": "the source has no granules of it",
             "few": f"the source has {self.granules:,} granules{whole}, too few to announce it",
-            "unanswered": "it was announced, and no run of prepare-cycle has ended well",
+            "unanswered": "it was announced, and no run of prepare-cycle has succeeded",
         }[self.problem]
-        return f"{self.product}, cycle {self.cycle} was due on {self.due:%Y-%m-%d}: {said}."
+        return f"{self.product}, cycle {self.cycle} was due on {self.due:%Y-%m-%d}: {problem}."
 
 
 TIMEOUT = 30.0
@@ -202,23 +183,23 @@ Event = dict[str, Any]
 
 
 def event_body(product: str, version: str, cycle: int, *, now: datetime | None = None) -> Event:
-    """Return the event that a cycle is available, as Prefect's API takes it in a list.
+    """Return the body of the event that a cycle is available, for Prefect's API.
 
     Parameters
     ----------
     product : str
-        Short name, ``ATL06``; small letters are accepted.
+        Short name, ``ATL06``; lower case is accepted.
     version : str
         Release, ``007``; ``7`` means the same.
     cycle : int
         Mission cycle, 1 to 99.
     now : datetime, optional
-        When it happened, UTC.
+        Time of the event, UTC.
 
     Raises
     ------
     InvalidQuery
-        Naming what is wrong.
+        If an argument is not valid.
     """
     name, release = product.strip().upper(), version.strip()
     if not re.fullmatch(r"ATL[0-9]{2}", name):
@@ -243,23 +224,23 @@ def send(event: Event, api_url: str | None, environment: Mapping[str, str] = os.
     Parameters
     ----------
     event : dict
-        From `event_body`.
+        Result of `event_body`.
     api_url : str or None
-        Address of the API; by default ``PREFECT_API_URL``.
+        URL of the API; by default ``PREFECT_API_URL``.
     environment : mapping
-        Holds ``PREFECT_API_KEY`` or ``PREFECT_API_AUTH_STRING`` where the API asks for one.
+        May have ``PREFECT_API_KEY`` or ``PREFECT_API_AUTH_STRING``.
 
     Returns
     -------
     str
-        Where it was posted to, without secrets.
+        URL that the event was posted to, without secrets.
 
     Raises
     ------
     InvalidQuery
-        If there is no address, or it is none.
+        If there is no URL, or it is not valid.
     NotifyFailed
-        If the API cannot be reached or refuses.
+        If the API cannot be reached or refuses the event.
     """
     url = _events_url(api_url or environment.get("PREFECT_API_URL") or "")
     shown = clean_text(url)
@@ -282,10 +263,10 @@ def send(event: Event, api_url: str | None, environment: Mapping[str, str] = os.
             " PREFECT_API_KEY, or PREFECT_API_AUTH_STRING for a server of your own."
         )
     if not 200 <= answer.status_code < 300:
-        said = clean_text(answer.text, limit=200)
+        text = clean_text(answer.text, limit=200)
         raise NotifyFailed(
-            f"Prefect's API at {shown} answered HTTP {answer.status_code}: {said} The address"
-            " ends with /api on a server, and with a workspace's id on Cloud."
+            f"Prefect's API at {shown} answered HTTP {answer.status_code}: {text} The address"
+            " ends with /api on a server, and with a workspace id on Prefect Cloud."
         )
     return shown
 

@@ -1,4 +1,4 @@
-"""What a geometry backend is, and what it finds."""
+"""Joins of footprints and shards, and the pairs that they find."""
 
 from __future__ import annotations
 
@@ -9,29 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.geometry.footprints import Footprints
-from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Near
-from zagg_catalog.shardmap.cell_index import View
+from zagg_catalog.shardmap.cell_index import FootprintBatch
 from zagg_catalog.shardmap.cells import Cells
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
-    """Pairs of shards and granules, parallel; one pair may be there several times.
-
-    Parameters
-    ----------
-    shards : ndarray of int, shape (pairs,)
-        Places of shards among those of the region.
-    rows : ndarray of int, shape (pairs,)
-        Catalog rows.
-    problems : dict of int to str
-        Rows whose footprint the backend could not use, and why. Their pairs are left out.
-    """
+class Pairs:
+    """Pairs of shards and granules, parallel; a pair may occur several times."""
 
     shards: NDArray[np.integer[Any]]
+    """Shape (pairs,): places of shards among those of the region."""
     rows: NDArray[np.integer[Any]]
+    """Shape (pairs,): catalog rows."""
     problems: dict[int, str] = field(default_factory=dict)
+    """Rows whose footprint the join could not use, and why. Their pairs are left out."""
 
     def sorted(self, problems: dict[int, str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return shards and rows of the pairs, by shard and then by row, each pair once.
@@ -39,7 +31,7 @@ class Found:
         Parameters
         ----------
         problems : dict of int to str
-            Rows that are left out, beside this one's own.
+            Further rows to leave out.
         """
         # One number for each pair, since millions of numbers sort fast.
         both = (self.shards.astype(np.int64) << 32) | self.rows
@@ -54,39 +46,15 @@ class Found:
         return (both >> 32).astype(np.int32), rows
 
 
-class Plan(Protocol):
-    """A way to find the pairs of one grid and region, footprints a batch at a time."""
+class PreparedJoin(Protocol):
+    """Finds the pairs of one grid and region, footprints a batch at a time."""
 
     @property
     def near(self) -> Near:
         """A quick test for points that may be near the region's shards."""
 
-    def of_view(self, view: View) -> Found:
-        """Return the pairs of whole footprints; the view has cells."""
+    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
+        """Return the pairs of the batch's footprints, which have these cells."""
 
-    def of_rings(self, footprints: Footprints, view: View) -> Found:
-        """Return the pairs of other rings of the same granules."""
-
-
-class Backend(Protocol):
-    """Joins footprints to shards."""
-
-    @property
-    def name(self) -> str:
-        """Name as recorded in a map's metadata."""
-
-    def plan(self, grid: Any, covered: NDArray[np.uint64], *, order: int | None) -> Plan:
-        """Make ready to pair footprints with the shards that they reach.
-
-        Parameters
-        ----------
-        grid : OutputGrid
-            The grid.
-        covered : ndarray of uint64, shape (shards,)
-            Ascending keys of the region's shards; no other is paired.
-        order : int or None
-            Order of the footprint covers; HEALPix only.
-        """
-
-
-__all__ = ["Backend", "Cells", "Found", "Ints", "Plan", "View"]
+    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
+        """Return the pairs of other rings of the batch's granules."""

@@ -8,37 +8,28 @@ import mortie
 import numpy as np
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.schema import CELLS_ORDER
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.healpix_walk import Area, walk
 from zagg_catalog.geometry.plane import ring_edges
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids import HealpixGrid
 from zagg_catalog.grids.base import Near
-from zagg_catalog.shardmap import cells as footprint_cells
-from zagg_catalog.shardmap.backends.base import Found, Plan
-from zagg_catalog.shardmap.cell_index import View
-from zagg_catalog.shardmap.cells import ORDER, Cells, coarse_numbers, cover, may_hold
+from zagg_catalog.shardmap.backends.base import Pairs
+from zagg_catalog.shardmap.cell_index import FootprintBatch
+from zagg_catalog.shardmap.cells import Cells, coarse_numbers, cover, footprint_cells, may_hold
 
 
-class Mortie:
-    """Pairs by footprint cells; finer shards by a walk along the edges and mortie's cover.
-
-    mortie's cover alone loses a cell that an edge enters through the bulge of a curved side,
-    about once in a thousand large rings; the walk finds every cell that an edge passes through.
-    """
-
-    name = "mortie"
-
-    def plan(self, grid: HealpixGrid, covered: NDArray[np.uint64], *, order: int | None) -> Plan:
-        """Make ready to pair footprints with shards; see `Backend.plan`."""
-        order = max(grid.parent_order, ORDER if order is None else order)
-        if order <= ORDER:
-            return ByCells(grid, covered)
-        return ByWalk(grid, covered, order)
+def prepare(
+    grid: HealpixGrid, covered: NDArray[np.uint64], order: int | None
+) -> CellJoin | EdgeJoin:
+    """Return the join for shards coarser or finer than footprint cells; see `prepare_join`."""
+    order = max(grid.parent_order, CELLS_ORDER if order is None else order)
+    return CellJoin(grid, covered) if order <= CELLS_ORDER else EdgeJoin(grid, covered, order)
 
 
-class ByCells:
-    """Takes the pairs from footprint cells, as fine as the shards or finer."""
+class CellJoin:
+    """Takes the pairs from footprint cells, which are as fine as the shards or finer."""
 
     def __init__(self, grid: HealpixGrid, covered: NDArray[np.uint64]) -> None:
         self._grid, self._covered = grid, covered
@@ -53,18 +44,18 @@ class ByCells:
         """Order of the shards, and what `Cells.shards` needs of them."""
         return lookup(self._covered, self._grid.parent_order)
 
-    def of_view(self, view: View) -> Found:
-        """Return the pairs of whole footprints."""
-        assert view.cells is not None
-        return self._of_cells(view.cells, view.uncovered_near(self.near))
+    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
+        """Return the pairs of the batch's footprints."""
+        return self._of_cells(cells, batch.uncovered(cells, self.near))
 
-    def of_rings(self, footprints: Footprints, view: View) -> Found:
-        """Return the pairs of other rings of the same granules."""
-        return self._of_cells(*footprint_cells.footprint_cells(footprints, view.first, view.last))
+    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
+        """Return the pairs of other rings of the batch's granules."""
+        cells = footprint_cells(rings, batch.first, batch.last)
+        return self._of_cells(cells, cells.uncovered)
 
-    def _of_cells(self, cells: Cells, problems: dict[int, str]) -> Found:
+    def _of_cells(self, cells: Cells, problems: dict[int, str]) -> Pairs:
         shards, rows = cells.shards(*self._lookup)
-        return Found(shards=shards, rows=rows, problems=problems)
+        return Pairs(shards=shards, rows=rows, problems=problems)
 
 
 def lookup(covered: NDArray[np.uint64], order: int) -> tuple[int, Ints, NDArray[np.int32]]:
@@ -75,8 +66,12 @@ def lookup(covered: NDArray[np.uint64], order: int) -> tuple[int, Ints, NDArray[
     return order, numbers, places
 
 
-class ByWalk:
-    """Walks the edges of the footprints whose cells are the region's, and covers the broad ones."""
+class EdgeJoin:
+    """Walks the edges of the footprints that have cells in the region, and covers the broad ones.
+
+    mortie's cover alone loses a cell that an edge enters through the bulge of a curved side,
+    about once in a thousand large rings; the walk finds every cell that an edge passes through.
+    """
 
     def __init__(self, grid: HealpixGrid, covered: NDArray[np.uint64], order: int) -> None:
         self._grid, self._covered, self._order = grid, covered, order
@@ -93,28 +88,27 @@ class ByWalk:
     @cached_property
     def _lookup(self) -> tuple[int, Ints, NDArray[np.int32]]:
         """The cells that hold a shard of the region."""
-        order = min(ORDER, self._grid.parent_order)
+        order = min(CELLS_ORDER, self._grid.parent_order)
         held = mortie.clip2order(order, self._covered) if len(self._covered) else self._covered
         return lookup(np.unique(held), order)
 
-    def of_view(self, view: View) -> Found:
-        """Return the pairs of whole footprints."""
-        assert view.cells is not None
-        rows = np.unique(view.cells.shards(*self._lookup)[1]).astype(np.int64)
-        found = self.of_rings(view.rings(rows), view)
-        return Found(shards=found.shards, rows=found.rows, problems=found.problems | view.uncovered)
+    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
+        """Return the pairs of the batch's footprints."""
+        rows = np.unique(cells.shards(*self._lookup)[1]).astype(np.int64)
+        found = self.of_rings(batch, batch.rings(rows))
+        problems = found.problems | batch.uncovered(cells, self.near)
+        return Pairs(shards=found.shards, rows=found.rows, problems=problems)
 
-    def of_rings(self, footprints: Footprints, view: View) -> Found:
-        """Return the pairs of other rings of the same granules."""
-        start, end, ring = ring_edges(footprints.lats, footprints.lons, footprints.offsets)
+    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
+        """Return the pairs of other rings of the batch's granules."""
+        start, end, ring = ring_edges(rings.lats, rings.lons, rings.offsets)
         passing, passed = walk(start, end, ring, self._area)
-        wide = np.flatnonzero(may_hold(footprints, self._grid.parent_order))
-        holding, held, bad = self._held(footprints, wide)
-        rings = np.concatenate([passing, holding])
+        wide = np.flatnonzero(may_hold(rings, self._grid.parent_order))
+        holding, held, bad = self._held(rings, wide)
         keys = np.concatenate([passed, held])
-        return Found(
+        return Pairs(
             shards=np.searchsorted(self._covered, keys),
-            rows=footprints.granule[rings],
+            rows=rings.granule[np.concatenate([passing, holding])],
             problems=bad,
         )
 

@@ -5,45 +5,42 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
+from threading import Lock
 
+import mortie
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.schema import CELLS_ORDER
 from zagg_catalog.geometry.footprints import Footprints
-from zagg_catalog.geometry.plane import Geometries
-from zagg_catalog.geometry.sphere import Ints
+from zagg_catalog.geometry.plane import Geometries, unit_vectors
+from zagg_catalog.geometry.ragged import runs
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between
 from zagg_catalog.grids import RectilinearGrid
 from zagg_catalog.grids.base import Near
+from zagg_catalog.grids.healpix import LARGEST_RADIUS
 from zagg_catalog.grids.tiles import TileBlock
-from zagg_catalog.shardmap.backends.base import Found, Plan
-from zagg_catalog.shardmap.backends.celltiles import CellTiles, TilePairs
-from zagg_catalog.shardmap.cell_index import View
+from zagg_catalog.shardmap.backends.base import Pairs
+from zagg_catalog.shardmap.cell_index import FootprintBatch
+from zagg_catalog.shardmap.cells import Cells, words_of
 
-_Block = tuple[TileBlock, Geometries, CellTiles]
+# No cell reaches further from its centre, radians.
+_RADIUS = LARGEST_RADIUS / 2**CELLS_ORDER
+_CELLS = 12 << (2 * CELLS_ORDER)
+
+type _Block = tuple[TileBlock, Geometries, CellTiles]
 # Tiles of the last few grids and regions, for the next catalog.
-_remembered: dict[bytes, list[_Block]] = {}
-_MOST = 4
+_cached_blocks: dict[bytes, list[_Block]] = {}
+_CACHED = 4
 
 
-class Planar:
+class PlanarJoin:
     """Compares tiles with densified rings in equal-area planes, so that no CRS is left.
 
     Outlines are drawn to the plane's tolerance, 0.5 to 5 m by the size of the grid; a pair counts
     when they come within twice that, so none is missed.
     """
-
-    name = "shapely"
-
-    def plan(
-        self, grid: RectilinearGrid, covered: NDArray[np.uint64], *, order: int | None = None
-    ) -> Plan:
-        """Make ready to pair footprints with shards; see `Backend.plan`."""
-        return InPlanes(grid, covered)
-
-
-class InPlanes:
-    """Tiles of one region in their planes."""
 
     def __init__(self, grid: RectilinearGrid, covered: NDArray[np.uint64]) -> None:
         self._grid, self._covered = grid, covered
@@ -57,15 +54,15 @@ class InPlanes:
     def _blocks(self) -> list[_Block]:
         key = hashlib.blake2b(json.dumps(self._grid.spatial_signature()).encode())
         key.update(self._covered.tobytes())
-        blocks = _remembered.get(key.digest())
+        blocks = _cached_blocks.get(key.digest())
         if blocks is None:
-            blocks = self._made()
-            if len(_remembered) >= _MOST:
-                _remembered.pop(next(iter(_remembered)), None)
-            _remembered[key.digest()] = blocks
+            blocks = self._make_blocks()
+            if len(_cached_blocks) >= _CACHED:
+                _cached_blocks.pop(next(iter(_cached_blocks)), None)
+            _cached_blocks[key.digest()] = blocks
         return blocks
 
-    def _made(self) -> list[_Block]:
+    def _make_blocks(self) -> list[_Block]:
         blocks = []
         for block in self._grid.blocks(self._covered):
             # Tiles are few and plain: prepared, they meet many rings faster than the other way.
@@ -74,29 +71,26 @@ class InPlanes:
             blocks.append((block, tiles, CellTiles(block, tiles)))
         return blocks
 
-    def of_view(self, view: View) -> Found:
-        """Return the pairs of whole footprints.
+    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
+        """Return the pairs of the batch's footprints.
 
-        A tile that holds a whole cell of a footprint is met; where only cells on its border are
-        the footprint's, the footprint itself is asked. So are footprints that hold large cells.
+        A tile that holds a whole cell of a footprint is certain; where a footprint has cells only
+        on a tile's border, the footprint itself is compared. So are footprints with large cells.
         """
-        assert view.cells is not None
-        cells = view.cells
         broad = np.zeros(len(cells.known), dtype=bool)
         broad[cells.rows[(cells.numbers & 1) == 0] - cells.first] = True
-        whole = [*(np.flatnonzero(broad) + cells.first), *view.uncovered]
-        found = [self._found(view.rings(np.array(sorted(whole), dtype=np.int64)))]
+        whole = [*(np.flatnonzero(broad) + cells.first), *cells.uncovered]
+        found = [self._found(batch.rings(np.array(sorted(whole), dtype=np.int64)))]
         for block, tiles, known in self._blocks:
-            pairs = known.pairs(cells)
-            rows, tile = np.divmod(
-                np.append(pairs.sure, _asked(block, tiles, pairs, view)), len(tiles)
-            )
+            certain, candidates = known.pairs(cells)
+            met = _tested(block, tiles, candidates, batch)
+            rows, tile = np.divmod(np.append(certain, met), len(tiles))
             found.append((block.keys[tile], rows))
         return self._pairs(found)
 
-    def of_rings(self, footprints: Footprints, view: View) -> Found:
-        """Return the pairs of other rings of the same granules."""
-        return self._pairs([self._found(footprints)])
+    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
+        """Return the pairs of other rings of the batch's granules."""
+        return self._pairs([self._found(rings)])
 
     def _found(self, footprints: Footprints) -> tuple[NDArray[np.uint64], Ints]:
         """Return keys and rows of the tiles that rings meet."""
@@ -105,22 +99,22 @@ class InPlanes:
         rings = np.concatenate([np.empty(0, np.int64), *(rings for _, rings in found)])
         return keys, footprints.granule[rings]
 
-    def _pairs(self, found: list[tuple[NDArray[np.uint64], Ints]]) -> Found:
+    def _pairs(self, found: list[tuple[NDArray[np.uint64], Ints]]) -> Pairs:
         keys = np.concatenate([keys for keys, _ in found])
         rows = np.concatenate([rows for _, rows in found])
-        return Found(shards=np.searchsorted(self._covered, keys), rows=rows)
+        return Pairs(shards=np.searchsorted(self._covered, keys), rows=rows)
 
 
-def _asked(block: TileBlock, tiles: Geometries, pairs: TilePairs, view: View) -> Ints:
-    """Return those of the doubtful pairs whose footprint meets the tile."""
-    row, tile = np.divmod(pairs.doubtful, len(tiles))
-    some = view.rings(np.unique(row))
+def _tested(block: TileBlock, tiles: Geometries, candidates: Ints, batch: FootprintBatch) -> Ints:
+    """Return the candidates whose footprint meets the tile."""
+    row, tile = np.divmod(candidates, len(tiles))
+    some = batch.rings(np.unique(row))
     rings = block.plane.project_rings(some.lats, some.lons, some.offsets)
     ring, counts = some.rings_of(row)
     pair = np.repeat(np.arange(len(row)), counts)
     met = shapely.intersects(tiles[tile[pair]], rings[ring])
-    asked: Ints = pairs.doubtful[np.unique(pair[met])]
-    return asked
+    tested: Ints = candidates[np.unique(pair[met])]
+    return tested
 
 
 def _join_block(
@@ -131,3 +125,97 @@ def _join_block(
     rings = block.plane.project_rings(some.lats, some.lons, some.offsets)
     tile, ring = shapely.STRtree(rings).query(tiles, predicate="intersects")
     return block.keys[tile], near[ring]
+
+
+class CellTiles:
+    """Which tiles of a block footprint cells lie in, and which they may reach.
+
+    A cell is compared with the tiles when a footprint has it for the first time.
+
+    Parameters
+    ----------
+    block : TileBlock
+        Tiles and plane.
+    tiles : ndarray of shapely geometries, shape (tiles,)
+        Polygons, metres in the block's plane.
+    """
+
+    def __init__(self, block: TileBlock, tiles: Geometries) -> None:
+        self._block = block
+        self._tiles = tiles
+        # A plane stretches what is off its centre.
+        widest = min(block.plane.radius + 2.0 * _RADIUS, np.pi / 2.0)
+        self._reach = _RADIUS * EARTH_RADIUS / np.cos(widest / 2.0) + block.plane.reach
+        self._inner = shapely.buffer(tiles, -self._reach)
+        self._lock = Lock()
+        self._indexed = np.zeros(_CELLS, dtype=bool)
+        self._tile = np.full(_CELLS, -1, dtype=np.int32)
+        # Pairs of cell and tile that may touch, ascending by cell.
+        self._cell_of = np.empty(0, dtype=np.int32)
+        self._tile_of = np.empty(0, dtype=np.int32)
+
+    def pairs(self, cells: Cells) -> tuple[Ints, Ints]:
+        """Return the certain pairs of rows and tiles, and the candidates.
+
+        Parameters
+        ----------
+        cells : Cells
+            Those coarser than `CELLS_ORDER` are left out.
+
+        Returns
+        -------
+        certain, candidates : ndarray of int64
+            Pairs as ``row * tiles + tile``, ascending, each once: the tile holds a cell of the
+            row, or may only be reached by one.
+        """
+        number = cells.numbers >> np.int32(1)
+        single = (cells.numbers & 1) == 1
+        number, row = number[single], cells.rows[single]
+        with self._lock:
+            self._index(number)
+            cell_of, tile_of = self._cell_of, self._tile_of
+        tile = self._tile[number]
+        certain = _codes(row[tile >= 0], tile[tile >= 0], len(self._tiles))
+        # Tiles that a cell may reach beside the one that it lies in.
+        first = np.searchsorted(cell_of, number)
+        last = np.searchsorted(cell_of, number, side="right")
+        reached = tile_of[runs(first, last)]
+        maybe = _codes(np.repeat(row, last - first), reached, len(self._tiles))
+        return certain, np.setdiff1d(maybe, certain, assume_unique=True)
+
+    def _index(self, number: NDArray[np.int32]) -> None:
+        """Compare the cells that are new with the tiles."""
+        present = np.zeros(_CELLS, dtype=bool)
+        present[number] = True
+        present &= ~self._indexed
+        fresh = np.flatnonzero(present)
+        if not len(fresh):
+            return
+        self._indexed |= present
+        near, points = self._points(fresh)
+        inside, tile = shapely.STRtree(self._inner).query(points, predicate="within")
+        self._tile[near[inside]] = tile
+        place, tile = shapely.STRtree(self._tiles).query(
+            points, predicate="dwithin", distance=self._reach
+        )
+        other = self._tile[near[place]] != tile
+        cell_of = np.concatenate([self._cell_of, near[place[other]].astype(np.int32)])
+        tile_of = np.concatenate([self._tile_of, tile[other].astype(np.int32)])
+        order = np.argsort(cell_of, kind="stable")
+        self._cell_of, self._tile_of = cell_of[order], tile_of[order]
+
+    def _points(self, number: Ints) -> tuple[Ints, Geometries]:
+        """Return the cells that may reach the block, and their centres in its plane."""
+        plane = self._block.plane
+        centres: Floats = unit_vectors(*mortie.mort2geo(words_of(2 * number + 1)))
+        near = angle_between(centres, plane.centre) <= plane.radius + 2.0 * _RADIUS
+        return number[near], shapely.points(plane.project(centres[near]))
+
+
+def _codes(row: NDArray[np.int32], tile: NDArray[np.int32], tiles: int) -> Ints:
+    codes = row.astype(np.int64) * tiles + tile
+    # Cells of a granule in one tile mostly stand side by side.
+    codes = codes[np.append(True, codes[1:] != codes[:-1])[: len(codes)]]
+    codes.sort()
+    distinct: Ints = codes[np.append(True, codes[1:] != codes[:-1])[: len(codes)]]
+    return distinct

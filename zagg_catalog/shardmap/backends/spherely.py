@@ -14,8 +14,9 @@ from zagg_catalog.errors import MissingBackend
 from zagg_catalog.geometry.footprints import Footprints, ragged_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
 from zagg_catalog.grids.base import Near
-from zagg_catalog.shardmap.backends.base import Backend, Found, Plan
-from zagg_catalog.shardmap.cell_index import View
+from zagg_catalog.shardmap.backends.base import Pairs, PreparedJoin
+from zagg_catalog.shardmap.cell_index import FootprintBatch
+from zagg_catalog.shardmap.cells import Cells
 
 Geographies = NDArray[np.object_]
 
@@ -39,39 +40,29 @@ def has_index() -> bool:
     return hasattr(spherely, "SpatialIndex")
 
 
-class Spherely:
-    """Keeps those candidate pairs whose polygons intersect on the sphere, or come within 1 m.
+def check_installed() -> None:
+    """Raise `MissingBackend` if spherely cannot be imported."""
+    if not is_installed():
+        raise MissingBackend(
+            "The spherely backend needs the package spherely: pip install "
+            "'zagg-catalog[spherely]', or use backend='auto'."
+        )
+
+
+class ExactJoin:
+    """Keeps the pairs whose polygons intersect on the sphere, or come within 1 m.
 
     Parameters
     ----------
-    candidates : Backend
-        Finds the candidates; it must not miss any.
-
-    Raises
-    ------
-    MissingBackend
-        If spherely is not installed.
+    candidates : PreparedJoin
+        Finds the pairs to test; it must not miss any.
+    grid : OutputGrid
+        The grid.
+    covered : ndarray of uint64, shape (shards,)
+        Ascending keys of the region's shards.
     """
 
-    name = "spherely"
-
-    def __init__(self, candidates: Backend) -> None:
-        if not is_installed():
-            raise MissingBackend(
-                "The spherely backend needs the package spherely: pip install "
-                "'zagg-catalog[spherely]', or use backend='auto'."
-            )
-        self.candidates = candidates
-
-    def plan(self, grid: Any, covered: NDArray[np.uint64], *, order: int | None) -> Plan:
-        """Make ready to pair footprints with shards; see `Backend.plan`."""
-        return Tested(self.candidates.plan(grid, covered, order=order), grid, covered)
-
-
-class Tested:
-    """Tests the pairs that another plan finds."""
-
-    def __init__(self, candidates: Plan, grid: Any, covered: NDArray[np.uint64]) -> None:
+    def __init__(self, candidates: PreparedJoin, grid: Any, covered: NDArray[np.uint64]) -> None:
         self._candidates, self._grid, self._covered = candidates, grid, covered
 
     @property
@@ -79,24 +70,23 @@ class Tested:
         """A quick test for points that may be near the region's shards."""
         return self._candidates.near
 
-    def of_view(self, view: View) -> Found:
-        """Return the pairs of whole footprints."""
-        found = self._candidates.of_view(view)
-        rows = np.unique(found.rows).astype(np.int64)
-        return self._tested(found, view.rings(rows), view)
+    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
+        """Return the pairs of the batch's footprints."""
+        found = self._candidates.of_footprints(batch, cells)
+        return self._tested(found, batch.rings(np.unique(found.rows).astype(np.int64)))
 
-    def of_rings(self, footprints: Footprints, view: View) -> Found:
-        """Return the pairs of other rings of the same granules."""
-        return self._tested(self._candidates.of_rings(footprints, view), footprints, view)
+    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
+        """Return the pairs of other rings of the batch's granules."""
+        return self._tested(self._candidates.of_rings(batch, rings), rings)
 
-    def _tested(self, found: Found, footprints: Footprints, view: View) -> Found:
+    def _tested(self, found: Pairs, footprints: Footprints) -> Pairs:
         shards, rows = found.sorted({})
         if not len(rows):
             return found
         # Every ring of a granule is tested, whichever of them the candidate was found by.
         ring, counts = footprints.rings_of(rows)
         keep = self._meet(footprints, ring, np.repeat(shards, counts))
-        return Found(
+        return Pairs(
             shards=np.repeat(shards, counts)[keep],
             rows=np.repeat(rows, counts)[keep],
             problems=found.problems,

@@ -1,0 +1,32 @@
+"""What is said of a catalog and of a map."""
+
+from tests.shardmap.test_model import SOUTH, make_map
+from tests.test_catalog import SQUARE, make_catalog
+from zagg_catalog import ShardMap
+from zagg_catalog.cli.inspect import summarise_catalog, summarise_map
+
+
+def test_a_catalog_is_counted_by_cycle_region_and_track():
+    summary = summarise_catalog(make_catalog(SQUARE, SQUARE))
+    assert summary["granules"] == 2
+    assert summary["cycles"] == {"22": 2}
+    assert summary["regions"] == {"1": 2}
+    assert summary["tracks"] == 2
+    assert (summary["without_s3"], summary["without_https"]) == (0, 0)
+    assert summary["first_granule"].startswith("2023-12-18T21:16:00")
+
+
+def test_an_empty_catalog_has_no_dates():
+    assert summarise_catalog(make_catalog())["first_granule"] is None
+
+
+def test_a_map_tells_its_fullest_shards():
+    summary = summarise_map(make_map(complete=False))
+    assert (summary["shards"], summary["pairs"], summary["granules_assigned"]) == (2, 3, 2)
+    assert summary["granules_per_shard"] == {"least": 1, "median": 1.5, "most": 2}
+    assert next(iter(summary["fullest_shards"].items())) == (str(SOUTH), 2)
+    assert summary["complete"] is False
+
+
+def test_an_empty_map_has_no_spread():
+    assert summarise_map(ShardMap({}, [], []))["granules_per_shard"] == {}

@@ -1,0 +1,209 @@
+"""``zagg-catalog release …``, as a user calls it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.releases import conftest as releases
+from tests.releases import inputs
+from zagg_catalog import Catalog, ShardMap
+from zagg_catalog.cli import main
+
+files, one_session = releases.files, releases.one_session
+SLOT = ["--product", "ATL06_007", "--region", "antarctica", "--cycle", "22"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The store, by way of its setting; the commands run beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZAGG_CATALOG_STORE", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def release(files, capsys):
+    """Call a command, and return its exit code, output and errors."""
+
+    def call(*arguments):
+        code = main(["release", *map(str, arguments)])
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture
+def published(folder, files, release):
+    """Publish by name."""
+
+    def call(name, *more):
+        grids = [
+            f"--grid={grid}={files}/{grid}.yaml:{files}/{name}-{grid}.parquet"
+            for grid in inputs.CONFIGS
+        ]
+        catalog = ["--catalog", files / f"{name}.parquet", "--region", "antarctica"]
+        return release("publish", *catalog, *grids, *more)
+
+    return call
+
+
+def digests(release):
+    return [one["digest"] for one in json.loads(release("list", "--json")[1])]
+
+
+def test_publish_then_list_show_and_resolve(published, release, tmp_path):
+    code, out, err = published("first")
+    assert (code, err) == (0, "")
+    assert "points to it" in out
+    code, out, _ = release("list")
+    assert code == 0
+    assert "healpix, plate" in out
+    (digest,) = digests(release)
+    code, out, _ = release("show", *SLOT)
+    assert code == 0
+    assert digest in out
+    shown = json.loads(release("show", *SLOT, "--digest", digest[:9], "--json")[1])
+    assert shown["latest"] is True
+    assert shown["record"]["grids"][1]["manifest"]["json"] is None
+    code, out, err = release("resolve", *SLOT, "--grid", "plate", "--folder", "here")
+    assert (code, err) == (0, "")
+    assert len(ShardMap.from_json(tmp_path / out.strip())) == 72
+
+
+def test_publishing_again_says_that_nothing_changed(published):
+    published("first")
+    code, out, _ = published("first")
+    assert code == 0
+    assert "unchanged, nothing was written" in out
+
+
+def test_json_manifests_are_stored_if_asked_for(published, release):
+    published("first", "--json", "--by", "the robot")
+    shown = json.loads(release("show", *SLOT, "--json")[1])
+    assert shown["record"]["grids"][0]["manifest"]["json"]["size"] > 0
+    assert shown["publication"]["published_by"] == "the robot"
+
+
+def test_a_contraction_is_named(published):
+    published("first")
+    assert inputs.granule(0) in published("next")[1]
+
+
+def test_a_partial_release_ends_with_1_unless_it_is_accepted(published, files, tmp_path, release):
+    catalog = Catalog.from_geoparquet(files / "first.parquet")
+    Catalog(catalog.table, catalog.metadata | {"complete": False}).to_geoparquet(
+        tmp_path / "part.parquet"
+    )
+    call = ["publish", "--catalog", tmp_path / "part.parquet", "--region", "antarctica"]
+    code, out, err = release(*call)
+    assert (code, "does not point to it" in out) == (1, True)
+    assert "--partial-latest" in err
+    assert release("show", *SLOT)[0] == 1
+    assert release(*call, "--partial-latest")[0] == 0
+    assert release("show", *SLOT)[0] == 0
+
+
+def test_diff_lists_what_to_redo(published, release):
+    published("first")
+    (old,) = digests(release)
+    published("next")
+    code, out, _ = release("diff", *SLOT, old[:12])
+    assert code == 0
+    assert inputs.granule(8) in out
+    facts = json.loads(release("diff", *SLOT, old[:12], "--json")[1])
+    assert facts["granules"]["removed"] == [inputs.granule(0)]
+    assert len(facts["grids"][1]["redo"]) == 18
+    assert release("diff", *SLOT, old, "--exit-code")[0] == 1
+    assert release("diff", *SLOT, old, old, "--exit-code")[0] == 0
+
+
+def test_verify_ends_with_1_and_names_the_file(published, release, folder):
+    published("first")
+    code, out, _ = release("verify")
+    assert (code, "all is well" in out) == (0, True)
+    victim = next(folder.glob("catalogs/*/*/*/*.parquet"))
+    victim.write_bytes(victim.read_bytes()[:-1] + b"x")
+    code, out, _ = release("verify")
+    assert code == 1
+    assert str(victim.relative_to(folder)) in out
+    code, out, _ = release("verify", "--json")
+    assert (code, json.loads(out)["clean"]) == (1, False)
+    assert release("verify", "--product", "ATL03_007")[0] == 0
+
+
+def test_rollback_goes_back(published, release):
+    published("first")
+    (old,) = digests(release)
+    published("next")
+    code, out, _ = release("rollback", *SLOT, old[:12])
+    assert (code, "rollback" in out) == (0, True)
+    assert json.loads(release("show", *SLOT, "--json")[1])["digest"] == old
+    code, _, err = release("rollback", *SLOT, "f" * 64)
+    assert (code, len(err.splitlines())) == (1, 1)
+
+
+def test_gc_shows_first_and_removes_if_told_so(published, release, folder):
+    published("first")
+    orphan = folder / "catalogs/product=A/region=b/cycle=1" / f"{'0' * 64}.parquet"
+    orphan.parent.mkdir(parents=True)
+    orphan.write_text("x")
+    assert "1 are too young" in release("gc")[1]
+    code, out, _ = release("gc", "--grace", 0)
+    assert (code, orphan.name in out, "--delete" in out) == (0, True, True)
+    assert orphan.exists()
+    assert release("gc", "--grace", 0, "--releases", 0, "--delete")[0] == 0
+    assert not orphan.exists()
+    assert release("verify")[0] == 0
+    assert release("gc", "--grace=-1")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("grid", "code", "says"),
+    [
+        ("healpix", 2, "NAME=CONFIG:MAP"),
+        ("healpix=only.yaml", 2, "NAME=CONFIG:MAP"),
+        ("healpix={files}/healpix.yaml:nowhere.json", 2, "There is no file nowhere.json"),
+        ("healpix=nowhere.yaml:{files}/first-healpix.parquet", 2, "nowhere.yaml"),
+        ("../x={files}/healpix.yaml:{files}/first-healpix.parquet", 2, "../x"),
+        ("x={files}/plate.yaml:{files}/first-healpix.parquet", 1, "another grid"),
+        ("x={files}/plate.yaml:{files}/next-plate.parquet", 1, "that the catalog lacks"),
+    ],
+)
+def test_a_wrong_grid_is_one_sentence_and_writes_nothing(folder, files, release, grid, code, says):
+    call = ["--catalog", files / "first.parquet", "--region", "antarctica"]
+    ended, _, err = release("publish", *call, "--grid", grid.format(files=files))
+    assert ended == code
+    assert says in err
+    assert "Traceback" not in err
+    assert len(err.splitlines()) == 1
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["show", *SLOT], 1, "no latest release"),
+        (["show", *SLOT, "--store", "ftp://x/y"], 2, "ftp://"),
+        (["show", *SLOT[:4], "--cycle", "0"], 2, "Cycle 0"),
+        (["resolve", *SLOT, "--grid", "x"], 1, "no latest release"),
+    ],
+)
+def test_what_is_not_there_is_one_sentence(folder, release, arguments, code, says):
+    ended, _, err = release(*arguments)
+    assert (ended, says in err, len(err.splitlines())) == (code, True, 1)
+
+
+def test_an_empty_store_lists_nothing_and_verifies(folder, release):
+    assert release("list")[0] == 0
+    assert json.loads(release("list", "--json")[1]) == []
+    assert release("verify")[0] == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["show"], ["rollback", *SLOT]])
+def test_an_unknown_command_or_a_missing_flag_ends_with_2(folder, release, arguments):
+    with pytest.raises(SystemExit) as caught:
+        release(*arguments)
+    assert caught.value.code == 2

@@ -1,0 +1,453 @@
+"""The archive: a shard map of every stored catalog for every grid, of the whole mission."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from glob import glob
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.errors import (
+    CorruptObject,
+    InputNotFound,
+    InvalidCatalog,
+    InvalidQuery,
+    InvalidRelease,
+    InvalidShardMap,
+    ObjectMissing,
+    StoreError,
+)
+from zagg_catalog.files import digest_file
+from zagg_catalog.grids import OutputGrid
+from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.regions import Region
+from zagg_catalog.releases import find_release
+from zagg_catalog.releases.publication import version_of
+from zagg_catalog.shardmap import ShardMap, build_maps, merge_maps
+from zagg_catalog.shardmap.json_file import read_json_metadata
+from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
+from zagg_catalog.store import Store
+
+__all__ = [
+    "ArchiveGrid",
+    "ArchiveMap",
+    "ArchiveReport",
+    "StoredCatalog",
+    "build_archive",
+    "catalog_files",
+    "merge_maps",
+    "release_catalogs",
+]
+
+Suffix = Literal[".parquet", ".json"]
+
+# Packages that decide about pairs; another version may find others.
+_SOFTWARE = ("zagg-catalog", "mortie", "shapely", "spherely", "pyproj")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredCatalog:
+    """A catalog that is read when a build needs it."""
+
+    label: str
+    """Its name among the others, ``c22``; part of the names of its maps."""
+    series: str
+    """Common name of the catalogs, ``ATL06_007_antarctica``; may be empty."""
+    digest: str
+    """SHA-256 of its file."""
+    load: Callable[[], Catalog]
+    """Reads it, and verifies it if it comes from a store."""
+
+    @property
+    def name(self) -> str:
+        """Series and label."""
+        return "_".join(part for part in (self.series, self.label) if part)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArchiveGrid:
+    """A grid to make maps for."""
+
+    name: str
+    """Part of the names of its maps."""
+    grid: OutputGrid
+    """The grid."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """``backend``, ``footprint`` and ``mortie_order`` for `ShardMap.build`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveMap:
+    """The map of one catalog, or of all, for one grid."""
+
+    catalog: str
+    """Label of the catalog."""
+    grid: str
+    """Name of the grid."""
+    state: Literal["built", "kept", "failed"]
+    """``kept`` if the file existed, made from the same inputs."""
+    path: Path
+    """The map's file."""
+    granules: int = 0
+    """Granules of the catalog."""
+    shards: int = 0
+    """Shards with granules."""
+    pairs: int = 0
+    """(shard, granule) pairs."""
+    complete: bool = False
+    """Whether no granule is missing or unusable."""
+    seconds: float = 0.0
+    """Time to build and write it; grids that are built together share it evenly."""
+    error: str | None = None
+    """Why it failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveReport:
+    """The maps of one run."""
+
+    maps: list[ArchiveMap]
+    """By catalog, then by grid."""
+    merged: list[ArchiveMap]
+    """The maps of all catalogs, one a grid, if they were asked for."""
+    seconds: float
+    """Time of the whole run."""
+
+    @property
+    def failed(self) -> list[ArchiveMap]:
+        """Maps that could not be made."""
+        return [one for one in (*self.maps, *self.merged) if one.state == "failed"]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every map was made and none lacks a granule."""
+        return all(one.complete for one in (*self.maps, *self.merged))
+
+
+def release_catalogs(
+    store: Store, product: str, region: str, cycles: Iterable[int]
+) -> tuple[list[StoredCatalog], dict[str, str]]:
+    """Find the catalogs of the latest releases of some cycles.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the releases.
+    product, region : str
+        ``ATL06_007`` and the name of a region.
+    cycles : iterable of int
+        Cycles; sorted, each counts once.
+
+    Returns
+    -------
+    catalogs : list of StoredCatalog
+        In the order of the cycles.
+    missing : dict of str to str
+        Label of each cycle without a usable release, ``c07`` → why.
+
+    Raises
+    ------
+    InvalidName
+        If a name is not usable.
+    StoreUnavailable
+        If the store cannot be read.
+    """
+    catalogs, missing = [], {}
+    for cycle in sorted(set(cycles)):
+        label = f"c{cycle:02d}"
+        try:
+            stored = find_release(store, product, region, cycle).record.catalog
+        except (ObjectMissing, CorruptObject, InvalidRelease) as error:
+            missing[label] = str(error)
+            continue
+        load = partial(_load_object, store, stored.key)
+        series = f"{product}_{region}"
+        catalogs.append(StoredCatalog(label=label, series=series, digest=stored.digest, load=load))
+    return catalogs, missing
+
+
+def catalog_files(patterns: Iterable[str]) -> list[StoredCatalog]:
+    """Find catalog files.
+
+    Parameters
+    ----------
+    patterns : iterable of str
+        Paths, or patterns such as ``catalogs/c*.parquet``.
+
+    Returns
+    -------
+    list of StoredCatalog
+        Sorted by path; labels are the files' names without the suffix.
+
+    Raises
+    ------
+    InvalidQuery
+        If a pattern matches no file, or two files have one name.
+    """
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        paths = sorted(Path(name) for name in glob(pattern, recursive=True))  # noqa: PTH207
+        paths = [path for path in paths if path.is_file()]
+        if not paths:
+            raise InputNotFound(f"There is no catalog file {pattern}.")
+        for path in paths:
+            other = found.setdefault(path.stem, path)
+            if other.resolve() != path.resolve():
+                raise InvalidQuery(
+                    f"{other} and {path} have one name, and their maps would too; rename one."
+                )
+    return [
+        StoredCatalog(
+            label=label,
+            series="",
+            digest=digest_file(path)[0],
+            load=partial(Catalog.from_geoparquet, path),
+        )
+        for label, path in sorted(found.items(), key=lambda item: item[1])
+    ]
+
+
+def _load_object(store: Store, key: str) -> Catalog:
+    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+        return Catalog.from_geoparquet(store.download(key, Path(folder, "catalog.parquet")))
+
+
+def build_archive(
+    catalogs: Sequence[StoredCatalog],
+    grids: Sequence[ArchiveGrid],
+    *,
+    output: str | Path,
+    region: Region | None = None,
+    suffix: Suffix = ".parquet",
+    merge: bool = False,
+    on_map: Callable[[ArchiveMap], None] = lambda _: None,
+) -> ArchiveReport:
+    """Build the map of every catalog for every grid, a catalog at a time.
+
+    Parameters
+    ----------
+    catalogs : sequence of StoredCatalog
+        From `release_catalogs` or `catalog_files`.
+    grids : sequence of ArchiveGrid
+        The grids.
+    output : str or Path
+        Folder of the maps, ``<grid>_<series>_<label><suffix>``; made if it does not exist.
+    region : Region, optional
+        Coverage mask, degrees. By default each catalog's own box.
+    suffix : {".parquet", ".json"}
+        Format of the maps.
+    merge : bool
+        Also write one map of all catalogs per grid, ``<grid>_<series>_<first>-<last><suffix>``;
+        the maps of single catalogs are parquet then.
+    on_map : callable
+        Called with every map as soon as it is made or found.
+
+    Returns
+    -------
+    ArchiveReport
+
+    Raises
+    ------
+    InvalidQuery
+        If there is no catalog or no grid, or two have one name.
+    InvalidOption, InvalidRegion, MissingBackend
+        If a grid's options or the region are not usable.
+
+    Notes
+    -----
+    A map records its inputs in ``metadata["inputs"]``: digests of catalog, grid and region, the
+    options and the versions. A map already made from identical inputs is not built again, so an
+    interrupted call can be repeated. At most two catalogs are in memory, one in use and the next
+    one. A catalog that cannot be read fails its own maps only.
+    """
+    _check_names([one.name for one in catalogs], "catalog")
+    _check_names([one.name for one in grids], "grid")
+    started = time.perf_counter()
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = _Run(folder, grids, region, ".parquet" if merge else suffix)
+    maps = []
+    for made in run.all_of(catalogs):
+        on_map(made)
+        maps.append(made)
+    merged = []
+    for grid in grids if merge else ():
+        merged.append(run.merged(grid, catalogs, maps, suffix))
+        on_map(merged[-1])
+    return ArchiveReport(maps=maps, merged=merged, seconds=time.perf_counter() - started)
+
+
+def _check_names(names: Sequence[str], what: str) -> None:
+    if not names:
+        raise InvalidQuery(f"An archive needs at least one {what}; none was given.")
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidQuery(f"The {what} {name} is given more than once; give each one once.")
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One run: the folder of its maps, and their inputs; see `build_archive`."""
+
+    folder: Path
+    grids: Sequence[ArchiveGrid]
+    region: Region | None
+    suffix: Suffix
+
+    def all_of(self, catalogs: Sequence[StoredCatalog]) -> Iterator[ArchiveMap]:
+        """Yield the maps of each catalog, while the next catalog is read."""
+        needed = [one for one in catalogs if any(self.existing(one, g) is None for g in self.grids)]
+        loaded = _read_ahead(needed)
+        for catalog in catalogs:
+            yield from self.maps_of(catalog, next(loaded) if catalog in needed else None)
+
+    def maps_of(
+        self, catalog: StoredCatalog, loaded: Catalog | Exception | None
+    ) -> Iterator[ArchiveMap]:
+        """Yield the maps of one catalog: those that exist, then those that are built."""
+        kept = {grid.name: self.existing(catalog, grid) for grid in self.grids}
+        yield from (one for one in kept.values() if one is not None)
+        needed = [grid for grid in self.grids if kept[grid.name] is None]
+        if not isinstance(loaded, Catalog):
+            for grid in needed:
+                path = self.path(grid, catalog.name)
+                yield _failed(catalog.label, grid, path, str(loaded or "It was not read."))
+            return
+        for grid, made, seconds in _shard_maps(loaded, needed, self.region):
+            started = time.perf_counter()
+            made.metadata["inputs"] = self.inputs(catalog, grid)
+            path = self.path(grid, catalog.name)
+            _write(made, path)
+            seconds += time.perf_counter() - started
+            yield _made("built", catalog.label, grid, path, made.metadata, seconds)
+
+    def existing(self, catalog: StoredCatalog, grid: ArchiveGrid) -> ArchiveMap | None:
+        """Return the map that exists already, if it was made from the same inputs."""
+        path = self.path(grid, catalog.name)
+        metadata = _read_metadata(path)
+        if metadata is None or metadata.get("inputs") != self.inputs(catalog, grid):
+            return None
+        return _made("kept", catalog.label, grid, path, metadata, 0.0)
+
+    def merged(
+        self,
+        grid: ArchiveGrid,
+        catalogs: Sequence[StoredCatalog],
+        maps: Sequence[ArchiveMap],
+        suffix: Suffix,
+    ) -> ArchiveMap:
+        """Write the map of all catalogs of a grid, from their own maps."""
+        started = time.perf_counter()
+        label = f"{catalogs[0].label}-{catalogs[-1].label}"
+        path = self.path(grid, f"{catalogs[0].name}-{catalogs[-1].label}", suffix)
+        mine = [one for one in maps if one.grid == grid.name]
+        failed = [one.catalog for one in mine if one.state == "failed"]
+        if failed:
+            error = f"The maps of {', '.join(failed)} are missing; see above."
+            return _failed(label, grid, path, error)
+        inputs = {"maps": canonical_digest([self.inputs(one, grid) for one in catalogs])}
+        found = _read_metadata(path)
+        if found is not None and found.get("inputs") == inputs:
+            return _made("kept", label, grid, path, found, 0.0)
+        made = merge_maps(ShardMap.from_parquet(one.path) for one in mine)
+        made.metadata["inputs"] = inputs
+        _write(made, path)
+        return _made("built", label, grid, path, made.metadata, time.perf_counter() - started)
+
+    def path(self, grid: ArchiveGrid, name: str, suffix: Suffix | None = None) -> Path:
+        """Return the path of a map."""
+        return self.folder / f"{grid.name}_{name}{suffix or self.suffix}"
+
+    def inputs(self, catalog: StoredCatalog, grid: ArchiveGrid) -> dict[str, Any]:
+        """Return everything that a map depends on, as JSON."""
+        config = getattr(grid.grid, "config", None)
+        return {
+            "catalog": catalog.digest,
+            "signature": canonical_digest(grid.grid.spatial_signature()),
+            "region": _region_digest(self.region),
+            "options": {key: grid.options[key] for key in sorted(grid.options)},
+            "aoi_mask": bool(config is not None and config.aoi_mask),
+            "software": {name: version_of(name) for name in _SOFTWARE},
+        }
+
+
+def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Exception]:
+    """Yield each catalog, or why it cannot be read, while the next one is read."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read-catalog") as pool:
+        reading = [pool.submit(one.load) for one in catalogs[:1]]
+        for number in range(len(catalogs)):
+            try:
+                loaded: Catalog | Exception = reading.pop().result()
+            except (StoreError, InvalidCatalog) as error:
+                loaded = error
+            reading += [pool.submit(one.load) for one in catalogs[number + 1 : number + 2]]
+            yield loaded
+            del loaded
+
+
+def _shard_maps(
+    catalog: Catalog, grids: Sequence[ArchiveGrid], region: Region | None
+) -> Iterator[tuple[ArchiveGrid, ShardMap, float]]:
+    """Yield the map of each grid and its share of the time; grids of equal options go together."""
+    together: dict[str, list[ArchiveGrid]] = {}
+    for grid in grids:
+        together.setdefault(repr(sorted(grid.options.items())), []).append(grid)
+    for some in together.values():
+        started = time.perf_counter()
+        outputs = [one.grid for one in some]
+        maps = build_maps(catalog, outputs, region=region, **some[0].options)
+        share = (time.perf_counter() - started) / len(some)
+        for grid in some:
+            yield grid, maps.pop(0), share
+
+
+def _region_digest(region: Region | None) -> str | None:
+    if region is None:
+        return None
+    rings = [[lats.tolist(), lons.tolist()] for lats, lons in region]
+    return canonical_digest([rings, list(region.shells)])
+
+
+def _write(shard_map: ShardMap, path: Path) -> None:
+    write = shard_map.to_parquet if path.suffix == ".parquet" else shard_map.to_json
+    write(path)
+
+
+def _read_metadata(path: Path) -> dict[str, Any] | None:
+    """Return the metadata of a map; None if it does not exist or is another file."""
+    read = read_parquet_metadata if path.suffix == ".parquet" else read_json_metadata
+    try:
+        return read(path) if path.is_file() else None
+    except InvalidShardMap:
+        return None
+
+
+def _made(
+    state: Literal["built", "kept"],
+    label: str,
+    grid: ArchiveGrid,
+    path: Path,
+    metadata: dict[str, Any],
+    seconds: float,
+) -> ArchiveMap:
+    return ArchiveMap(
+        catalog=label,
+        grid=grid.name,
+        state=state,
+        path=path,
+        granules=metadata["total_granules"],
+        shards=metadata["total_shards"],
+        pairs=metadata["total_pairs"],
+        complete=metadata["complete"],
+        seconds=seconds,
+    )
+
+
+def _failed(label: str, grid: ArchiveGrid, path: Path, error: str) -> ArchiveMap:
+    return ArchiveMap(catalog=label, grid=grid.name, state="failed", path=path, error=error)

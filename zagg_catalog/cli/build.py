@@ -1,0 +1,212 @@
+"""``zagg-catalog build``: fetch granules, or load a catalog, and build a shard map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Group, Parameter
+
+from zagg_catalog.build import map_catalog
+from zagg_catalog.catalog import Catalog
+from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error
+from zagg_catalog.cli.options import OUTPUT, WHEN, AreaOptions, GeometryOptions
+from zagg_catalog.cli.tables import print_build
+from zagg_catalog.cycles import Convention
+from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.grids import from_config
+from zagg_catalog.regions import Bbox
+from zagg_catalog.sources import CMRSource, Query
+from zagg_catalog.sources.query import PROVIDER
+
+EXAMPLES = """Examples:
+  # an ICESat-2 cycle on the HEALPix grid of atl06.yaml, over a polygon
+  zagg-catalog build --config atl06.yaml --short-name ATL06 --cycle 22 \\
+      --polygon antarctica.geojson
+
+  # dates and a box on a rectilinear grid, keeping the catalog for other grids
+  zagg-catalog build --config serc_atl03.yaml --short-name ATL03 \\
+      --start-date 2025-01-01 --end-date 2025-12-31 \\
+      --bbox=-76.62107,38.84504,-76.50583,38.93512 --catalog-out serc.parquet
+
+  # another grid from that catalog, without fetching again
+  zagg-catalog build --config serc_10km.yaml --catalog serc.parquet
+"""
+ApiName = Literal["stac", "cmr"]
+PRODUCT = Group("Product", sort_key=1)
+FETCH = Group("Fetch", sort_key=4)
+
+
+@Parameter(name="*", group=PRODUCT)
+@dataclass(frozen=True, kw_only=True)
+class ProductOptions:
+    """What to fetch."""
+
+    short_name: Annotated[str | None, Parameter(metavar="NAME")] = None
+    """Product short name, such as ATL06."""
+    version: Annotated[str, Parameter(metavar="NNN")] = "007"
+    """Product version."""
+    provider: Annotated[str, Parameter(metavar="NAME")] = PROVIDER
+    """CMR provider; an empty string for none."""
+
+
+@Parameter(name="*", group=WHEN)
+@dataclass(frozen=True, kw_only=True)
+class DateOptions:
+    """A cycle, or two days."""
+
+    cycle: Annotated[str | None, Parameter(metavar="N")] = None
+    """ICESat-2 cycle, as in the granules' names."""
+    start_date: Annotated[str | None, Parameter(metavar="YYYY-MM-DD")] = None
+    """First day, UTC."""
+    end_date: Annotated[str | None, Parameter(metavar="YYYY-MM-DD")] = None
+    """Last day, UTC."""
+    convention: Convention = "mission"
+    """Cycle dates: the mission's, or zagg's 91 days from 2018-10-13."""
+
+
+@Parameter(name="*", group=FETCH)
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions:
+    """How to fetch."""
+
+    api: ApiName | None = None
+    """CMR-STAC, or CMR's own search (default: the setting)."""
+    stac_root: Annotated[str | None, Parameter(metavar="URL")] = None
+    """Root of the STAC API (default: the setting)."""
+    checkpoint: Annotated[Path | None, Parameter(metavar="DIR")] = None
+    """Folder from which an interrupted fetch continues."""
+    preserve_thumbnails: bool = False
+    """Store browse images in the catalog."""
+    partial: bool = False
+    """Accept an incomplete harvest; the files are marked as incomplete."""
+
+    def check(self) -> None:
+        """Refuse the address of one API together with the name of the other."""
+        if self.api == "cmr" and self.stac_root:
+            raise InvalidQuery(
+                "--stac-root is for --api stac; ZAGG_CATALOG_CMR_ROOT sets CMR's root."
+            )
+
+    def fetch(self, query: Query, catalog_out: Path | None) -> Catalog:
+        """Fetch the catalog; finished slices are stored beside the catalog's file."""
+        beside = catalog_out and catalog_out.with_name(f".{catalog_out.name}.fetch")
+        # The address of a STAC API means that API, whatever the setting says.
+        api = "stac" if self.stac_root else self.api
+        return CMRSource(root_url=self.stac_root, api=api).fetch(
+            query,
+            preserve_thumbnails=self.preserve_thumbnails,
+            partial=self.partial,
+            checkpoint=self.checkpoint or beside,
+        )
+
+
+app = App(name="build", help_epilogue=EXAMPLES, version_flags=())
+
+
+@app.default
+def build(
+    *,
+    config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")],
+    catalog: Annotated[Path | None, Parameter(alias="--from-catalog", metavar="FILE")] = None,
+    product: ProductOptions = ProductOptions(),
+    dates: DateOptions = DateOptions(),
+    area: AreaOptions = AreaOptions(),
+    fetch: FetchOptions = FetchOptions(),
+    geometry: GeometryOptions = GeometryOptions(),
+    output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT, metavar="FILE")] = None,
+    catalog_out: Annotated[Path | None, Parameter(group=OUTPUT, metavar="FILE")] = None,
+) -> int:
+    """Build a granule shard map for a config's grid, from CMR-STAC or a stored catalog.
+
+    Parameters
+    ----------
+    config
+        Pipeline config YAML; defines the output grid.
+    catalog
+        Use this stored catalog and fetch nothing.
+    output
+        The map, .json or .parquet (default: a .json file named after product and dates).
+    catalog_out
+        Also write the catalog to this file.
+    """
+    grid = from_config(config)
+    box, region = area.read()
+    if box is None and catalog is None:
+        raise InvalidQuery("Say where: --polygon FILE or --bbox lon_min,lat_min,lon_max,lat_max.")
+    fetch.check()
+    query = None if box is None or catalog else make_query(product, dates, box)
+    check_output(output, (".json", ".parquet"))
+    check_output(catalog_out, (".parquet", ".geoparquet"))
+    if query is None:
+        assert catalog is not None
+        granules = Catalog.from_geoparquet(catalog)
+    else:
+        granules = fetch.fetch(query, catalog_out)
+    shard_map = map_catalog(
+        granules, grid, region=region, catalog_out=catalog_out, **geometry.given()
+    )
+    target = output or _default_output(granules)
+    (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)
+    print_build(granules, shard_map, target, catalog_out, fetched=query is not None)
+    if shard_map.metadata["complete"] or fetch.partial:
+        return DONE
+    print_error("the map is incomplete (see above); --partial accepts that.")
+    return WRONG_DATA
+
+
+def make_query(product: ProductOptions, dates: DateOptions, box: Bbox) -> Query:
+    """Return the query that the options describe.
+
+    Raises
+    ------
+    InvalidQuery
+        If an option is missing, contradicts another one, or is not valid.
+    """
+    if not product.short_name:
+        raise InvalidQuery("Say what to fetch: --short-name, such as ATL06, or --catalog.")
+    first, last = dates.start_date, dates.end_date
+    if dates.cycle is not None:
+        if first or last:
+            raise InvalidQuery("Give --cycle or --start-date and --end-date, not both.")
+        return Query.for_cycle(
+            product.short_name,
+            product.version,
+            _cycle_number(dates.cycle),
+            box,
+            provider=product.provider,
+            convention=dates.convention,
+        )
+    if not (first and last):
+        raise InvalidQuery("Say when: --cycle, or both --start-date and --end-date.")
+    return Query(product.short_name, product.version, first, last, box, product.provider)
+
+
+def _cycle_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidQuery(f"A cycle is a whole number from 1 to 99, not {text!r}.") from None
+
+
+def check_output(path: Path | None, suffixes: tuple[str, ...]) -> None:
+    """Refuse a path that cannot be written before the long work, not after it.
+
+    Raises
+    ------
+    InvalidQuery
+        If its suffix is another one, or its folder does not exist.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise InvalidQuery(f"{path} should end in {' or '.join(suffixes)}.")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InvalidQuery(f"{path} cannot be written: its folder must exist, and be a folder.")
+
+
+def _default_output(catalog: Catalog) -> Path:
+    keys = ("short_name", "start_date", "end_date")
+    parts = [str(catalog.metadata[key]) for key in keys if catalog.metadata.get(key)]
+    return Path("_".join(["shardmap", *parts]) + ".json")

@@ -1,0 +1,189 @@
+"""``zagg-catalog show``, ``diff`` and ``check``: look into catalogs and shard maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from cyclopts import Parameter
+
+from zagg_catalog import grids
+from zagg_catalog.catalog.table import Catalog, granule_entries
+from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
+from zagg_catalog.cli.options import AsJson, ExitCode
+from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
+from zagg_catalog.cycles import granule_name_columns
+from zagg_catalog.diff import diff_catalogs, diff_maps
+from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap
+from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap.parquet_file import is_manifest
+
+Summary = dict[str, Any]
+
+_PROVENANCE = (
+    "collection",
+    "source",
+    "stac_root",
+    "provider",
+    "cycle",
+    "cycle_convention",
+    "start_date",
+    "end_date",
+    "bbox",
+)
+
+
+def show(file: Path, /, *, as_json: AsJson = False) -> int:
+    """Describe a catalog or a shard map.
+
+    Parameters
+    ----------
+    file
+        A catalog (.parquet) or a map (.json, .parquet).
+    """
+    loaded = _load(file)
+    summary = summarise_map(loaded) if isinstance(loaded, ShardMap) else summarise_catalog(loaded)
+    if as_json:
+        print_json(summary)
+    else:
+        kind = "shard map" if isinstance(loaded, ShardMap) else "catalog"
+        print_summary(f"{kind} {file}", summary)
+    return DONE
+
+
+def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
+    """Compare two catalogs or two shard maps.
+
+    Parameters
+    ----------
+    old
+        A catalog or a map.
+    new
+        Another one of the same kind.
+    """
+    before, after = _load(old), _load(new)
+    if isinstance(before, ShardMap) and isinstance(after, ShardMap):
+        maps = diff_maps(before, after)
+        print_map_diff(maps)
+        same = maps.same
+    elif isinstance(before, Catalog) and isinstance(after, Catalog):
+        catalogs = diff_catalogs(before, after)
+        print_catalog_diff(catalogs)
+        same = catalogs.same
+    else:
+        raise InvalidQuery("diff compares two catalogs or two shard maps, not one of each.")
+    return WRONG_DATA if exit_code and not same else DONE
+
+
+def check(
+    map: Path, /, *, config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")]
+) -> int:
+    """Compare a map's signature and shard keys with a config's grid.
+
+    Parameters
+    ----------
+    map
+        A shard map (.json, .parquet).
+    config
+        Pipeline config YAML.
+    """
+    grid = grids.from_config(config)
+    loaded = _load(map)
+    if not isinstance(loaded, ShardMap):
+        raise InvalidShardMap(f"{map} is a catalog; check compares a shard map.")
+    loaded.check(grid)
+    grid.check_keys(loaded.shards)
+    print(f"{map} belongs to {config}: {loaded!r}")
+    if not loaded.metadata.get("complete", True):
+        print_error("the map is marked as incomplete.")
+        return WRONG_DATA
+    return DONE
+
+
+def _load(path: Path) -> Catalog | ShardMap:
+    """Load a file as what it is."""
+    if check_file(path).suffix.lower() == ".json":
+        return ShardMap.from_json(path)
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, ValueError) as error:
+        raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
+    return ShardMap.from_parquet(path) if is_manifest(schema) else Catalog.from_geoparquet(path)
+
+
+def summarise_catalog(catalog: Catalog) -> Summary:
+    """Describe a catalog.
+
+    Returns
+    -------
+    dict
+        Counts of granules, by cycle and by along-track region, the time range, missing hrefs,
+        completeness and the harvest report.
+    """
+    names = granule_name_columns(pc.cast(catalog.table["id"], pa.string()))
+    entries = granule_entries(catalog.table)
+    times = [name for name in ("start_datetime", "datetime") if name in catalog.table.schema.names]
+    span = pc.min_max(catalog.table[times[0]]).as_py() if times and len(catalog) else {}
+    return {
+        "granules": len(catalog),
+        "complete": catalog.complete,
+        **{key: catalog.metadata[key] for key in _PROVENANCE if catalog.metadata.get(key)},
+        "first_granule": _text(span.get("min")),
+        "last_granule": _text(span.get("max")),
+        "cycles": _counts(names["cycle"]),
+        "regions": _counts(names["region"]),
+        "tracks": len(pc.unique(names["rgt"].drop_null())),
+        "without_s3": entries["s3"].null_count,
+        "without_https": entries["https"].null_count,
+        "harvest": catalog.metadata.get("harvest", {}),
+    }
+
+
+def summarise_map(shard_map: ShardMap) -> Summary:
+    """Describe a shard map.
+
+    Returns
+    -------
+    dict
+        Signature, counts, granules per shard (least, median, most, and the fullest shards),
+        provenance, and the granules that were quarantined.
+    """
+    per_shard = np.diff(shard_map.offsets)
+    fullest = np.argsort(-per_shard, kind="stable")[:5]
+    spread = (
+        {
+            "least": int(per_shard.min()),
+            "median": float(np.median(per_shard)),
+            "most": int(per_shard.max()),
+        }
+        if len(per_shard)
+        else {}
+    )
+    metadata = shard_map.metadata
+    keys = (*_PROVENANCE, "backend", "backend_version", "footprint", "mortie_order")
+    return {
+        "grid_signature": shard_map.grid_signature,
+        "shards": len(shard_map),
+        "pairs": shard_map.n_pairs,
+        "granules_assigned": shard_map.table.num_rows,
+        "granules_considered": metadata.get("total_granules"),
+        "complete": metadata.get("complete", True),
+        "granules_per_shard": spread,
+        "fullest_shards": {str(shard_map.shards[i]): int(per_shard[i]) for i in fullest},
+        **{key: metadata[key] for key in keys if metadata.get(key) is not None},
+        "quarantined": metadata.get("quarantined", []),
+        "repaired": metadata.get("repaired", []),
+    }
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    counted = pc.value_counts(column.combine_chunks().drop_null()).to_pylist()
+    return {str(row["values"]): row["counts"] for row in sorted(counted, key=lambda r: r["values"])}
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else value.isoformat()

@@ -1,0 +1,239 @@
+"""``zagg-catalog map``: maps of many cycles, from catalogs that are stored already."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Group, Parameter
+
+from zagg_catalog.archive import (
+    ArchiveGrid,
+    ArchiveMap,
+    ArchiveReport,
+    build_archive,
+    catalog_files,
+    release_catalogs,
+)
+from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json
+from zagg_catalog.cli.options import (
+    OUTPUT,
+    AreaOptions,
+    AsJson,
+    GeometryOptions,
+    RegistryFile,
+    StoreUrl,
+)
+from zagg_catalog.cli.tables import print_table
+from zagg_catalog.cycles import check_cycle
+from zagg_catalog.errors import InvalidConfig, InvalidQuery
+from zagg_catalog.grids import from_config
+from zagg_catalog.regions import Region
+from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
+from zagg_catalog.store import open_store
+
+EXAMPLES = """Examples:
+  # a new grid gets its maps of thirty cycles, from the store's releases
+  zagg-catalog map --config new.yaml --cycles 1-30 \\
+      --product ATL06_007 --region antarctica
+
+  # a registered grid knows its product and region; also one map of all cycles
+  zagg-catalog map --config atl06-antarctica-healpix --cycles 1-30 --merge
+
+  # catalog files, no store
+  zagg-catalog map --config new.yaml --catalog 'catalogs/c*.parquet' \\
+      --polygon antarctica.geojson
+"""
+CATALOGS = Group("Which catalogs (choose one)", sort_key=1)
+RELEASES = Group("The store's releases", sort_key=2)
+_HEADINGS = ("catalog", "grid", "granules", "shards", "pairs", "seconds", "status")
+_NUMBERS = ("granules", "shards", "pairs", "seconds")
+_SPAN = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?")
+
+app = App(name="map", help_epilogue=EXAMPLES)
+
+
+@app.default
+def build_maps(
+    *,
+    config: Annotated[list[str], Parameter(alias="--grid", metavar="FILE|NAME")],
+    cycles: Annotated[str | None, Parameter(group=CATALOGS, metavar="1-30")] = None,
+    catalog: Annotated[
+        list[str] | None,
+        Parameter(alias="--catalogs", group=CATALOGS, metavar="FILE...", consume_multiple=True),
+    ] = None,
+    product: Annotated[str | None, Parameter(group=RELEASES, metavar="NAME")] = None,
+    region: Annotated[str | None, Parameter(group=RELEASES, metavar="NAME")] = None,
+    store: Annotated[StoreUrl, Parameter(group=RELEASES)] = None,
+    registry: Annotated[RegistryFile, Parameter(group=RELEASES)] = None,
+    skip_missing: Annotated[bool, Parameter(group=RELEASES)] = False,
+    area: AreaOptions = AreaOptions(),
+    geometry: GeometryOptions = GeometryOptions(),
+    output: Annotated[Path, Parameter(alias="-o", group=OUTPUT, metavar="DIR")] = Path("maps"),
+    format: Annotated[Literal["parquet", "json"], Parameter(group=OUTPUT)] = "parquet",
+    merge: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    partial: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    as_json: Annotated[AsJson, Parameter(group=OUTPUT)] = False,
+) -> int:
+    """Build the maps of one or several grids over stored catalogs; fetches nothing.
+
+    Without an area, the region's outline is covered, or each catalog's own box. Geometry options
+    go before those of a registered grid.
+
+    Parameters
+    ----------
+    config
+        Pipeline config YAML, or the name of a registered grid; once per grid.
+    cycles
+        Cycles in the store, such as 1-30 or 3,5,7-9.
+    catalog
+        Catalog files, or patterns.
+    product
+        Such as ATL06_007 (default: that of a registered grid).
+    region
+        Name of the region (default: that of a registered grid).
+    skip_missing
+        Succeed although cycles are missing.
+    output
+        Folder of the maps.
+    format
+        Format of the maps.
+    merge
+        Also build one map of all cycles per grid.
+    partial
+        Succeed although maps are incomplete.
+    """
+    if bool(cycles) == bool(catalog):
+        raise InvalidQuery(
+            "Say which catalogs: --cycles 1-30 for those in the store, or --catalog FILE …."
+        )
+    _, outline = area.read()
+    registered: dict[str, RegisteredGrid] = {}
+    known = None
+    names = [name for name in dict.fromkeys(config) if not _is_config(name)]
+    if names or (outline is None and (region or cycles)):
+        known = load_registry(registry, tolerate_broken_grids=True)
+        registered = {name: _registered_grid(known, name) for name in names}
+    grids = [
+        _archive_grid(name, registered.get(name), geometry.given())
+        for name in dict.fromkeys(config)
+    ]
+    missing: dict[str, str] = {}
+    if cycles:
+        numbers = read_cycles(cycles)
+        entries = registered.values()
+        product = product or _only("product", {p for one in entries for p in one.products})
+        region = region or _only("region", {one.region for one in entries})
+        catalogs, missing = release_catalogs(open_store(store), product, region, numbers)
+    else:
+        catalogs = catalog_files(catalog or [])
+    for reason in missing.values():
+        print_error(reason)
+    report = None
+    if catalogs:
+        if outline is None and known is not None and region:
+            outline = _registered_outline(known, region)
+        report = build_archive(
+            catalogs,
+            grids,
+            output=output,
+            region=outline,
+            suffix=".json" if format == "json" else ".parquet",
+            merge=merge and (skip_missing or not missing),
+            on_map=_print_progress if sys.stderr.isatty() else lambda _: None,
+        )
+    _print_report(report, missing, as_json=as_json)
+    if report is None or report.failed or (missing and not skip_missing):
+        return WRONG_DATA
+    if report.complete or partial:
+        return DONE
+    print_error("some maps are incomplete (see above); --partial accepts that.")
+    return WRONG_DATA
+
+
+def read_cycles(text: str) -> list[int]:
+    """Read ``1-30`` or ``3,5,7-9``.
+
+    Raises
+    ------
+    InvalidQuery
+        If the text is not a list of cycles, 1 to 99.
+    """
+    cycles: set[int] = set()
+    for part in text.replace(" ", "").split(","):
+        match = _SPAN.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise InvalidQuery(f"Cycles are given as 1-30 or 3,5,7-9, not {text!r}.")
+        cycles.update(map(check_cycle, range(first, last + 1)))
+    return sorted(cycles)
+
+
+def _is_config(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or Path(name).is_file()
+
+
+def _registered_grid(registry: Registry, name: str) -> RegisteredGrid:
+    grid = registry.grids.get(name)
+    if grid is None:
+        raise InvalidQuery(
+            f"{registry.source} has no grid {name}; it has"
+            f" {', '.join(sorted(registry.grids))}. A config's name ends in .yaml."
+        )
+    if grid.problem:
+        raise InvalidConfig(grid.problem)
+    return grid
+
+
+def _registered_outline(registry: Registry, name: str) -> Region:
+    known = registry.regions.get(name)
+    if known is None:
+        raise InvalidQuery(
+            f"{registry.source} has no region {name}; it has"
+            f" {', '.join(sorted(registry.regions))}. Or give --polygon or --bbox."
+        )
+    return known.region
+
+
+def _archive_grid(name: str, entry: RegisteredGrid | None, options: dict[str, Any]) -> ArchiveGrid:
+    """Return a grid with its options; a flag goes before what is registered."""
+    if entry is None:
+        return ArchiveGrid(name=Path(name).stem, grid=from_config(name), options=options)
+    assert entry.grid is not None  # it has no problem
+    own = {key: value for key, value in entry.options.items() if value is not None}
+    return ArchiveGrid(name=name, grid=entry.grid, options=own | options)
+
+
+def _only(what: str, names: set[str]) -> str:
+    if len(names) != 1:
+        there = f"; the grids have {', '.join(sorted(names))}" if names else ""
+        raise InvalidQuery(f"Say which {what}: --{what}{there}.")
+    return next(iter(names))
+
+
+def _print_progress(made: ArchiveMap) -> None:
+    print(f"{made.catalog} {made.grid}: {made.state}, {made.seconds:.1f} s", file=sys.stderr)
+
+
+def _print_report(report: ArchiveReport | None, missing: dict[str, str], *, as_json: bool) -> None:
+    rows = [] if report is None else [*report.maps, *report.merged]
+    if as_json:
+        print_json({"maps": [asdict(one) for one in rows], "missing": missing})
+        return
+    title = f"{len(rows)} maps" if report is None else f"{len(rows)} maps, {report.seconds:.1f} s"
+    absent = [(label, "", "", "", "", "", "missing") for label in missing]
+    print_table(_HEADINGS, [*map(_cells, rows), *absent], title=title, numbers=_NUMBERS)
+    for one in [] if report is None else report.failed:
+        print_error(f"{one.grid}, {one.catalog}: {one.error}")
+
+
+def _cells(one: ArchiveMap) -> tuple[str, ...]:
+    if one.state == "failed":
+        return (one.catalog, one.grid, "", "", "", "", "failed")
+    counts = (f"{count:,}" for count in (one.granules, one.shards, one.pairs))
+    status = "complete" if one.complete else "partial"
+    kept = f"{status}, kept" if one.state == "kept" else status
+    return (one.catalog, one.grid, *counts, f"{one.seconds:.1f}", kept)

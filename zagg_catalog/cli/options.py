@@ -1,0 +1,111 @@
+"""Options that several commands share: their flags, types and help, once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from zagg_catalog.regions import (
+    Bbox,
+    Region,
+    bbox_region,
+    check_bbox,
+    load_polygon,
+    polygon_to_bbox,
+)
+
+WHEN = Group("When (choose one)", sort_key=2)
+WHERE = Group("Where (choose one)", sort_key=3)
+HOW = Group("How", sort_key=5)
+OUTPUT = Group("Output", sort_key=6)
+
+StoreUrl = Annotated[
+    str | None,
+    Parameter(metavar="URL", help="Folder or s3://bucket/prefix (default: the setting)."),
+]
+RegistryFile = Annotated[
+    str | None,
+    Parameter(metavar="FILE", help="Path or s3://bucket/key (default: the setting)."),
+]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
+ExitCode = Annotated[bool, Parameter(help="Exit with 1 if they differ.")]
+PublishedBy = Annotated[
+    str | None, Parameter(metavar="WHO", help="Who does it (default: user@host).")
+]
+
+
+@Parameter(name="*", group=WHERE)
+@dataclass(frozen=True, kw_only=True)
+class AreaOptions:
+    """The area of interest: a polygon, which wins over a box."""
+
+    polygon: Annotated[Path | None, Parameter(metavar="FILE")] = None
+    """GeoJSON area of interest."""
+    bbox: Annotated[str | None, Parameter(metavar="W,S,E,N", allow_leading_hyphen=True)] = None
+    """Box in degrees: lon_min,lat_min,lon_max,lat_max."""
+
+    def read(self) -> tuple[Bbox | None, Region | None]:
+        """Return the box to search and the region to cover; None if neither was given.
+
+        Raises
+        ------
+        InvalidRegion
+            If the file or the box is not valid.
+        """
+        if self.polygon:
+            region = load_polygon(self.polygon)
+            return polygon_to_bbox(region), region
+        if self.bbox:
+            box = check_bbox(self.bbox.split(","))
+            return box, bbox_region(box)
+        return None, None
+
+
+@Parameter(name="*", group=HOW)
+@dataclass(frozen=True, kw_only=True)
+class GeometryOptions:
+    """How granules are assigned to shards."""
+
+    backend: Literal["auto", "spherely", "mortie"] | None = None
+    """Geometry backend."""
+    footprint: Literal["swath", "beams"] | None = None
+    """Granule outline."""
+    mortie_order: Annotated[int | None, Parameter(metavar="N")] = None
+    """Order of footprint covers."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given; the others keep the library's defaults."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ReleaseFilter:
+    """Which releases: all, or those of a product, region or cycle."""
+
+    product: Annotated[str | None, Parameter(metavar="NAME")] = None
+    """Such as ATL06_007 (default: all)."""
+    region: Annotated[str | None, Parameter(metavar="NAME")] = None
+    """Name of the region (default: all)."""
+    cycle: Annotated[int | None, Parameter(metavar="N")] = None
+    """Cycle number (default: all)."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ReleasePlace:
+    """The product, region and cycle of a release."""
+
+    product: Annotated[str, Parameter(metavar="NAME")]
+    """Such as ATL06_007."""
+    region: Annotated[str, Parameter(metavar="NAME")]
+    """Name of the region."""
+    cycle: Annotated[int, Parameter(metavar="N")]
+    """Cycle number."""
+
+    def parts(self) -> tuple[str, str, int]:
+        """Return product, region and cycle."""
+        return self.product, self.region, self.cycle

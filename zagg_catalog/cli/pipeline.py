@@ -1,0 +1,75 @@
+"""``zagg-catalog grids`` and ``notify``: the registry and the pipeline's events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from zagg_catalog.cli.common import DONE, print_json
+from zagg_catalog.cli.options import AsJson, RegistryFile
+from zagg_catalog.cli.tables import print_table
+from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
+from zagg_catalog.watch.events import event_body, send
+
+HEADINGS = ("grid", "product", "region", "kind", "shards", "signature")
+
+notify_app = App(name="notify", version_flags=())
+
+
+def grids(*, registry: RegistryFile = None, as_json: AsJson = False) -> int:
+    """List the registered grids with their regions, shards and signatures."""
+    known = load_registry(registry)
+    rows = [_row(known, grid) for _, grid in sorted(known.grids.items())]
+    if as_json:
+        print_json(rows)
+    else:
+        cells = [[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows]
+        print_table(HEADINGS, cells, title=known.source, numbers=("shards",))
+    return DONE
+
+
+@notify_app.default
+def notify(
+    *,
+    product: Annotated[str, Parameter(metavar="NAME")],
+    version: Annotated[str, Parameter(metavar="NNN")] = "007",
+    cycle: Annotated[int, Parameter(metavar="N")],
+    api_url: Annotated[str | None, Parameter(metavar="URL")] = None,
+    only_print: Annotated[bool, Parameter(name="--print")] = False,
+) -> int:
+    """Announce an available cycle to Prefect, as the watch does.
+
+    Parameters
+    ----------
+    product
+        Short name, such as ATL06.
+    version
+        Product version.
+    cycle
+        Mission cycle, 1 to 99.
+    api_url
+        Prefect's API, such as http://127.0.0.1:4200/api (default: PREFECT_API_URL).
+    only_print
+        Print the event and send nothing.
+    """
+    event = event_body(product, version, cycle)
+    if only_print:
+        print_json([event])
+        return DONE
+    where = send(event, api_url)
+    print(f"{event['resource']['prefect.resource.name']}: announced at {where}.")
+    return DONE
+
+
+def _row(registry: Registry, grid: RegisteredGrid) -> dict[str, Any]:
+    assert grid.grid is not None  # a broken one has stopped the loading
+    covered = grid.grid.coverage(registry.regions[grid.region].region)
+    return {
+        "grid": grid.name,
+        "product": ", ".join(grid.products),
+        "region": grid.region,
+        "kind": grid.grid.kind,
+        "shards": len(covered),
+        "signature": grid.signature_digest,
+    }

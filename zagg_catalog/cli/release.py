@@ -1,0 +1,255 @@
+"""``zagg-catalog release``: publish, list, show, resolve, verify, diff, rollback and gc."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from zagg_catalog import releases
+from zagg_catalog.cli import release_tables as tables
+from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
+from zagg_catalog.cli.options import (
+    AsJson,
+    ExitCode,
+    PublishedBy,
+    ReleaseFilter,
+    ReleasePlace,
+    StoreUrl,
+)
+from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.releases.gc import GRACE
+from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.store import open_store
+
+EXAMPLES = """Examples:
+  zagg-catalog release publish --region antarctica --catalog c22.parquet \\
+      --grid healpix=atl06.yaml:c22.json \\
+      --grid polar=polar.yaml:c22-polar.parquet
+  zagg-catalog release list
+  zagg-catalog release resolve --product ATL06_007 --region antarctica \\
+      --cycle 22 --grid healpix
+  zagg-catalog release verify
+"""
+Digest = Annotated[
+    str | None,
+    Parameter(help="Digest of a release, or its beginning (default: the latest)."),
+]
+
+app = App(name="release", help="Publish, find and maintain releases.", help_epilogue=EXAMPLES)
+
+
+@app.command(help_epilogue="")
+def publish(
+    *,
+    catalog: Annotated[Path, Parameter(metavar="FILE")],
+    region: Annotated[str, Parameter(metavar="NAME")],
+    product: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    cycle: Annotated[int | None, Parameter(metavar="N")] = None,
+    grid: Annotated[list[str] | None, Parameter(metavar="NAME=CONFIG:MAP")] = None,
+    partial_latest: bool = False,
+    json_manifests: Annotated[bool, Parameter(name="--json")] = False,
+    by: PublishedBy = None,
+    store: StoreUrl = None,
+) -> int:
+    """Publish a catalog and its maps.
+
+    Parameters
+    ----------
+    catalog
+        The catalog, .parquet.
+    region
+        Name of the region.
+    product
+        Such as ATL06_007 (default: the catalog's).
+    cycle
+        Cycle number (default: the catalog's).
+    grid
+        A grid's name, config and map (.json, .parquet); once per grid.
+    partial_latest
+        Let latest move to a partial release.
+    json_manifests
+        Also store the JSON manifests that zagg loads.
+    """
+    published = releases.publish(
+        open_store(store),
+        catalog=catalog,
+        maps=[_read_map(text) for text in grid or []],
+        region=region,
+        product=product,
+        cycle=cycle,
+        partial_latest=partial_latest,
+        json_manifests=json_manifests,
+        published_by=by,
+    )
+    tables.print_published(published)
+    if published.record.status == "complete" or partial_latest:
+        return DONE
+    print_error(
+        "the release is partial (see above), so latest does not move to it;"
+        " --partial-latest moves it."
+    )
+    return WRONG_DATA
+
+
+@app.command(name="list", help_epilogue="")
+def list_releases(
+    *,
+    which: ReleaseFilter = ReleaseFilter(),
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """List the releases of a store."""
+    found = releases.list_releases(open_store(store), which.product, which.region, which.cycle)
+    if as_json:
+        print_json([tables.listed_facts(one) for one in found])
+    else:
+        tables.print_list(found)
+    return DONE
+
+
+@app.command(help_epilogue="")
+def show(
+    *, place: ReleasePlace, digest: Digest = None, store: StoreUrl = None, as_json: AsJson = False
+) -> int:
+    """Describe a release."""
+    shown = releases.show(open_store(store), *place.parts(), digest=digest)
+    if as_json:
+        print_json(tables.shown_facts(shown))
+    else:
+        tables.print_shown(shown)
+    return DONE
+
+
+@app.command(help_epilogue="")
+def resolve(
+    *,
+    place: ReleasePlace,
+    grid: Annotated[str, Parameter(metavar="NAME")],
+    digest: Digest = None,
+    output: Annotated[Path, Parameter(alias=("-o", "--folder"), metavar="DIR")] = Path("manifests"),
+    store: StoreUrl = None,
+) -> int:
+    """Write a grid's manifest to a local file for zagg, and print its path.
+
+    Parameters
+    ----------
+    grid
+        Name of the grid.
+    output
+        Folder of the manifest.
+    """
+    opened = open_store(store)
+    release = releases.find_release(opened, *place.parts(), digest=digest)
+    print(releases.resolve_grid(opened, release, grid, output))
+    if release.record.status == "partial":
+        print_error("warning: the release is partial.")
+    return DONE
+
+
+@app.command(help_epilogue="")
+def diff(
+    old: str,
+    new: str | None = None,
+    /,
+    *,
+    place: ReleasePlace,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+    exit_code: ExitCode = False,
+) -> int:
+    """List the granules and shards that differ between two releases.
+
+    Parameters
+    ----------
+    old
+        Digest of a release, or its beginning.
+    new
+        Digest of another one (default: the latest).
+    """
+    opened = open_store(store)
+    before, after = (
+        releases.find_release(opened, *place.parts(), digest=digest) for digest in (old, new)
+    )
+    found = releases.diff(opened, before, after)
+    if as_json:
+        print_json(tables.diff_facts(found))
+    else:
+        tables.print_diff(found)
+    return WRONG_DATA if exit_code and not found.same else DONE
+
+
+@app.command(help_epilogue="")
+def verify(
+    *,
+    which: ReleaseFilter = ReleaseFilter(),
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check every file of the releases in a store."""
+    found = releases.verify(open_store(store), which.product, which.region, which.cycle)
+    if as_json:
+        print_json(tables.verification_facts(found))
+    else:
+        tables.print_verification(found)
+    return DONE if found.clean else WRONG_DATA
+
+
+@app.command(help_epilogue="")
+def rollback(
+    digest: str, /, *, place: ReleasePlace, by: PublishedBy = None, store: StoreUrl = None
+) -> int:
+    """Move the latest pointer back to another release.
+
+    Parameters
+    ----------
+    digest
+        Digest of that release, or its beginning.
+    """
+    publication = releases.rollback(open_store(store), *place.parts(), digest, published_by=by)
+    tables.print_publication(publication)
+    return DONE
+
+
+@app.command(help_epilogue="")
+def gc(
+    *,
+    delete: bool = False,
+    grace: Annotated[float, Parameter(metavar="DAYS")] = GRACE.days,
+    older_releases: Annotated[float | None, Parameter(name="--releases", metavar="DAYS")] = None,
+    store: StoreUrl = None,
+) -> int:
+    """List or remove the files that no release refers to.
+
+    Parameters
+    ----------
+    delete
+        Remove the files; otherwise they are only listed.
+    grace
+        Leave younger files alone.
+    older_releases
+        Also remove older releases that no pointer's history names (default: none).
+    """
+    garbage = releases.collect_garbage(
+        open_store(store),
+        delete=delete,
+        grace=timedelta(days=grace),
+        releases_after=None if older_releases is None else timedelta(days=older_releases),
+    )
+    tables.print_garbage(garbage)
+    return DONE
+
+
+def _read_map(text: str) -> releases.MapToPublish:
+    """Read ``NAME=CONFIG:MAP``."""
+    name, equals, files = text.partition("=")
+    config, colon, path = files.rpartition(":")
+    if not (name and equals and config and colon and path):
+        raise InvalidQuery(
+            f"--grid is NAME=CONFIG:MAP, such as healpix=atl06.yaml:map.json, not {text!r}."
+        )
+    file = check_file(Path(path))
+    read = ShardMap.from_parquet if file.suffix == ".parquet" else ShardMap.from_json
+    return releases.MapToPublish(name, Path(config), shard_map=read(file))

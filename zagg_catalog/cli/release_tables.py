@@ -1,0 +1,326 @@
+"""Releases and their pick-ups, as tables and as JSON-ready values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from zagg_catalog.cli.tables import counted, print_summary, print_table
+from zagg_catalog.messages import utc_now
+from zagg_catalog.releases import (
+    Garbage,
+    GridDiff,
+    GridRecord,
+    PickupHistory,
+    Publication,
+    Published,
+    ReleaseDiff,
+    ReleaseRecord,
+    ReleaseRow,
+    ReleaseView,
+    Verification,
+)
+
+SHORT = 12
+_OUTCOMES = {
+    "aggregated": "aggregated",
+    "checked": "dry run",
+    "unchanged": "nothing to do",
+    "prepared": "no zagg",
+    "refused": "refused",
+    "failed": "failed",
+}
+
+
+def print_published(published: Published) -> None:
+    """Print what a publish did."""
+    record, shrunk = published.record, published.contraction
+    done = "unchanged, nothing was written" if published.unchanged else None
+    facts: dict[str, Any] = {
+        "release": published.digest,
+        "status": record.status,
+        "latest": "points to it" if published.latest else "does not point to it",
+        "granules": record.catalog.rows,
+        "written": done or "\n".join(published.written) or "nothing",
+    }
+    if shrunk.count is None:
+        facts["contraction"] = f"not known: {shrunk.problem}"
+    elif shrunk.count:
+        facts["contraction"] = counted(shrunk.ids, shrunk.count)
+    print_summary(str(record.slot), facts)
+    _print_grids(record.grids)
+
+
+def print_list(found: Sequence[ReleaseRow]) -> None:
+    """Print releases, one a line."""
+    heads = ("product", "region", "cycle", "release", "latest", "status", "granules", "grids")
+    print_table(
+        (*heads, "picked up", "stored"),
+        [
+            (
+                one.slot.product,
+                one.slot.region,
+                str(one.slot.cycle),
+                one.digest[:SHORT],
+                "latest" if one.latest else "",
+                one.record.status if one.record else "damaged",
+                f"{one.record.catalog.rows:,}" if one.record else "",
+                ", ".join(grid.name for grid in one.record.grids) if one.record else "",
+                pickup_summary(one.standings, one.record, one.digest) if one.record else "",
+                f"{one.stored:%Y-%m-%d %H:%M}",
+            )
+            for one in found
+        ],
+    )
+
+
+def listed_facts(one: ReleaseRow) -> dict[str, Any]:
+    """Return a listed release as JSON-ready values."""
+    return {
+        **asdict(one.slot),
+        "digest": one.digest,
+        "key": one.key,
+        "stored": one.stored.isoformat(),
+        "latest": one.latest,
+        "status": one.record.status if one.record else None,
+        "granules": one.record.catalog.rows if one.record else None,
+        "grids": {grid.name: grid.status for grid in one.record.grids} if one.record else None,
+        "pickups": _pickups(one.standings, one.record, one.digest) if one.record else None,
+        "problem": one.problem,
+    }
+
+
+def print_shown(shown: ReleaseView) -> None:
+    """Print a release."""
+    record = shown.release.record
+    harvest = record.harvest
+    facts: dict[str, Any] = {
+        "release": shown.release.digest,
+        "status": record.status,
+        "latest": shown.latest,
+        "cycle convention": record.cycle_convention,
+        **{key: _listed(value) for key, value in record.query},
+        "granules": record.catalog.rows,
+        "catalog": record.catalog.key,
+    }
+    if harvest is not None:
+        facts["harvest"] = {
+            "declared": harvest.declared_after,
+            "harvested": harvest.harvested,
+            "superseded": len(harvest.superseded),
+            "quarantined": len(harvest.quarantined),
+        }
+    print_summary(str(record.slot), facts)
+    _print_grids(record.grids, shown)
+    if shown.latest and shown.publication is not None:
+        print_publication(shown.publication)
+
+
+def shown_facts(shown: ReleaseView) -> dict[str, Any]:
+    """Return a release as JSON-ready values."""
+    publication = shown.publication
+    return {
+        "digest": shown.release.digest,
+        "key": shown.release.key,
+        "latest": shown.latest,
+        "record": shown.release.record.model_dump(mode="json"),
+        "publication": publication.model_dump(mode="json") if publication else None,
+        "pickups": _pickups(shown.standings, shown.release.record, shown.release.digest),
+    }
+
+
+def _pickups(
+    standings: Mapping[str, PickupHistory], record: ReleaseRecord, digest: str
+) -> dict[str, dict[str, Any]]:
+    return {grid.name: pickup_facts(standings, grid.name, digest) for grid in record.grids}
+
+
+def print_publication(publication: Publication) -> None:
+    """Print what a pointer says."""
+    shrunk = publication.contraction
+    facts: dict[str, Any] = {
+        "release": publication.digest,
+        "action": publication.action,
+        "published": f"{publication.published_at:%Y-%m-%d %H:%M} by {publication.published_by}",
+        "supersedes": publication.supersedes,
+        "contraction": counted(shrunk.ids, shrunk.count) if shrunk.count else shrunk.problem,
+        "packages": ", ".join(f"{name} {v}" for name, v in publication.packages.items()),
+    }
+    print_summary("latest", facts)
+
+
+def print_diff(found: ReleaseDiff) -> None:
+    """Print how two releases differ."""
+    granules = found.granules
+    facts = {
+        "old": found.old,
+        "new": found.new,
+        "granules added": counted(granules.added),
+        "granules revised": counted(f"{old} → {new}" for old, new in granules.revised),
+        "granules removed": counted(granules.removed),
+    }
+    print_summary("the same" if found.same else "different releases", facts)
+    heads = ("grid", "change", "config", "added", "changed", "dropped", "to redo")
+    print_table(
+        heads,
+        [
+            (
+                grid.name,
+                grid.change,
+                "changed" if grid.config_changed else "same",
+                f"{len(grid.map.shards_added):,}",
+                f"{len(grid.map.shards_changed):,}",
+                f"{len(grid.map.shards_removed):,}",
+                f"{len(grid.map.redo):,}",
+            )
+            for grid in found.grids
+        ],
+    )
+
+
+def diff_facts(found: ReleaseDiff) -> dict[str, Any]:
+    """Return a difference as JSON-ready values: every granule and shard, uncut."""
+    return {
+        "old": found.old,
+        "new": found.new,
+        "same": found.same,
+        "granules": asdict(found.granules),
+        "grids": [_grid_facts(grid) for grid in found.grids],
+    }
+
+
+def print_verification(found: Verification) -> None:
+    """Print what is wrong in a store."""
+    count = f"{found.releases:,} release(s) and {found.files:,} file(s)"
+    if found.clean:
+        print(f"{count}: all is well.")
+        return
+    print(f"{count}: {len(found.findings):,} findings.")
+    print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
+
+
+def verification_facts(found: Verification) -> dict[str, Any]:
+    """Return a verification as JSON-ready values."""
+    return asdict(found) | {"clean": found.clean}
+
+
+def print_garbage(garbage: Garbage) -> None:
+    """Print what a garbage collection found."""
+    found = [*garbage.releases, *garbage.objects]
+    print_table(
+        ("file", "bytes", "stored"),
+        [(one.key, f"{one.size:,}", f"{one.modified:%Y-%m-%d %H:%M}") for one in found],
+    )
+    verb = "removed" if garbage.deleted else "to remove (--delete removes them)"
+    young = f"; {garbage.young:,} are too young" if garbage.young else ""
+    print(f"{len(found):,} files, {garbage.size:,} bytes, {verb}{young}.")
+
+
+def _grid_facts(grid: GridDiff) -> dict[str, Any]:
+    return {
+        "name": grid.name,
+        "change": grid.change,
+        "config_changed": grid.config_changed,
+        "shards_added": grid.map.shards_added,
+        "shards_changed": grid.map.shards_changed,
+        "shards_dropped": grid.map.shards_removed,
+        "pairs_added": grid.map.pairs_added,
+        "pairs_removed": grid.map.pairs_removed,
+        "redo": grid.map.redo,
+    }
+
+
+def _print_grids(grids: Iterable[GridRecord], shown: ReleaseView | None = None) -> None:
+    heads = ("grid", "status", "shards", "pairs", "granules", "quarantined", "backend", "error")
+    picked = ("picked up",) if shown else ()
+    rows = [
+        (
+            grid.name,
+            grid.status,
+            *(f"{n:,}" for n in (grid.shards, grid.pairs, grid.granules, grid.quarantined)),
+            " ".join(filter(None, (grid.backend, grid.backend_version))),
+            grid.error or "",
+            *(
+                [pickup_text(shown.standings, grid.name, shown.release.digest)]
+                if shown is not None
+                else []
+            ),
+        )
+        for grid in grids
+    ]
+    if rows:
+        print_table((*heads, *picked), rows)
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def pickup_text(standings: Mapping[str, PickupHistory], grid: str, digest: str) -> str:
+    """Return whether a grid of a release was picked up, and how it ended."""
+    facts = pickup_facts(standings, grid, digest)
+    if facts["under_way"]:
+        return f"under way, by {facts['under_way']['by']}"
+    if facts["outcome"] is None:
+        return "no"
+    text = f"{_OUTCOMES[facts['outcome']]} {facts['ended_at'][:16].replace('T', ' ')}"
+    return f"{text}: {facts['reason']}" if facts["reason"] else text
+
+
+def pickup_facts(standings: Mapping[str, PickupHistory], grid: str, digest: str) -> dict[str, Any]:
+    """Return how a grid of a release was picked up, as JSON-ready values.
+
+    Parameters
+    ----------
+    standings : mapping
+        Of the slot's grids.
+    grid, digest : str
+        Which grid of which release.
+
+    Returns
+    -------
+    dict
+        ``picked_up``, whether zagg aggregated it; ``outcome`` and the rest of the newest entry
+        that finished, or else of the newest; ``under_way``, who is at it now.
+    """
+    standing = standings.get(grid, PickupHistory())
+    entry, claim = standing.of_release(digest), standing.claim
+    busy = claim is not None and claim.release == digest and claim.alive(utc_now())
+    return {
+        "picked_up": entry is not None and entry.finished and not entry.dry_run,
+        "outcome": entry.outcome if entry else None,
+        "reason": entry.reason if entry else None,
+        "dry_run": entry.dry_run if entry else None,
+        "output": entry.output if entry else None,
+        "by": entry.by if entry else None,
+        "run": entry.run if entry else None,
+        "began_at": _text(entry.began_at) if entry else None,
+        "ended_at": _text(entry.ended_at) if entry else None,
+        "acknowledgement": entry.key if entry else None,
+        "under_way": (
+            {"by": claim.by, "began_at": _text(claim.began_at), "dry_run": claim.dry_run}
+            if busy and claim is not None
+            else None
+        ),
+    }
+
+
+def pickup_summary(
+    standings: Mapping[str, PickupHistory], record: ReleaseRecord, digest: str
+) -> str:
+    """Return how many grids of a release were picked up, ``4 of 4`` or ``dry run 4 of 4``."""
+    names = [grid.name for grid in record.grids if grid.manifest is not None]
+    facts = [pickup_facts(standings, name, digest) for name in names]
+    real = sum(one["picked_up"] for one in facts)
+    dry = sum(one["outcome"] in ("checked", "unchanged") and one["dry_run"] for one in facts)
+    bad = sum(one["outcome"] in ("refused", "failed", "prepared") for one in facts)
+    parts = [f"{real} of {len(names)}"] if real or not (dry or bad) else []
+    parts += [f"dry run {dry} of {len(names)}"] if dry else []
+    parts += [f"{bad} not"] if bad else []
+    return ", ".join(parts)
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")

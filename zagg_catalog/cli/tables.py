@@ -1,0 +1,167 @@
+"""Tables on the terminal, and those of catalogs and shard maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from zagg_catalog.catalog import Catalog
+    from zagg_catalog.diff import CatalogDiff, MapDiff
+    from zagg_catalog.shardmap import ShardMap
+
+# A list longer than this is cut, saying so.
+SHOWN = 10
+# Nothing is folded where the output goes to a file or a pipe.
+WIDE = 10_000
+
+
+def print_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    numbers: Sequence[str] = (),
+) -> None:
+    """Print a table with headings; the columns named in ``numbers`` are aligned to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(
+            heading, overflow="fold", justify="right" if heading in numbers else "left"
+        )
+    _print(title, table, rows)
+
+
+def print_fields(title: str | None, fields: Iterable[tuple[str, str | None]]) -> None:
+    """Print names and values; a value that is None is left out."""
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    _print(title, table, [(name, value) for name, value in fields if value is not None])
+
+
+def _print(title: str | None, table: Table, rows: Iterable[Sequence[str]]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    for row in rows:
+        table.add_row(*row)
+    if title:
+        console.print(title, style="bold underline", markup=False)
+    console.print(table, markup=False)
+
+
+def print_build(
+    catalog: Catalog,
+    shard_map: ShardMap,
+    output: Path,
+    catalog_out: Path | None,
+    *,
+    fetched: bool,
+) -> None:
+    """Print what a build made and where it is."""
+    metadata = shard_map.metadata
+    fields: list[tuple[str, str | None]] = [
+        ("map", str(output)),
+        ("catalog", str(catalog_out) if catalog_out else None),
+        ("granules", f"{len(catalog):,} found, {shard_map.table.num_rows:,} assigned"),
+        ("shards", f"{len(shard_map):,}"),
+        ("pairs", f"{shard_map.n_pairs:,}"),
+        ("backend", f"{metadata['backend']}, {metadata['build_wall_s']} s"),
+    ]
+    if fetched:
+        fields.append(("harvest", _harvest_line(catalog.metadata["harvest"])))
+    for key in ("quarantined", "repaired"):
+        if metadata[key]:
+            fields.append(
+                (key, shorten([f"{one['id']}: {one['reason']}" for one in metadata[key]]))
+            )
+    if not metadata["complete"]:
+        fields.append(("complete", "no"))
+    print_fields(None, fields)
+
+
+def print_summary(title: str, summary: dict[str, Any]) -> None:
+    """Print facts of any kind; numbers, lists and dicts become text, empty ones are left out."""
+    print_fields(title, ((key.replace("_", " "), _shown(value)) for key, value in summary.items()))
+
+
+def print_catalog_diff(diff: CatalogDiff) -> None:
+    """Print how two catalogs differ."""
+    print_fields("the same granules" if diff.same else "different granules", _granule_rows(diff))
+
+
+def print_map_diff(diff: MapDiff) -> None:
+    """Print how two maps differ."""
+    rows = [
+        ("grid signature", ", ".join(diff.signature) or "equal"),
+        ("pairs added", f"{diff.pairs_added:,}"),
+        ("pairs removed", f"{diff.pairs_removed:,}"),
+        *(
+            (f"shards {what}", counted(keys))
+            for what, keys in (
+                ("added", diff.shards_added),
+                ("changed", diff.shards_changed),
+                ("removed", diff.shards_removed),
+            )
+        ),
+        *_granule_rows(diff.granules),
+    ]
+    print_fields("the same pairs" if diff.same else "different maps", rows)
+
+
+def _granule_rows(diff: CatalogDiff) -> list[tuple[str, str]]:
+    return [
+        ("granules added", counted(diff.added)),
+        ("granules revised", counted(f"{old} → {new}" for old, new in diff.revised)),
+        ("granules removed", counted(diff.removed)),
+    ]
+
+
+def _harvest_line(harvest: dict[str, Any]) -> str:
+    parts = [f"{harvest['harvested']:,} of {harvest['declared_after']:,} declared"]
+    for key in ("superseded", "quarantined"):
+        if harvest[key]:
+            parts.append(f"{len(harvest[key])} {key}")
+    return ", ".join(parts)
+
+
+def counted(values: Iterable[Any], count: int | None = None) -> str:
+    """Return a count and the first of the values, one a line.
+
+    ``count`` is given where only the first values are known.
+    """
+    texts = [str(value) for value in values]
+    total = len(texts) if count is None else count
+    return f"{total:,}" + (f"\n{shorten(texts, total)}" if texts else "")
+
+
+def shorten(texts: list[str], count: int | None = None) -> str:
+    """Return the first of the texts, one a line, and how many more there are."""
+    more = (len(texts) if count is None else count) - len(texts[:SHOWN])
+    return "\n".join(texts[:SHOWN] + ([f"… and {more:,} more"] if more else []))
+
+
+def _shown(value: Any) -> str | None:
+    if value is None or value in ({}, []):
+        return None
+    if isinstance(value, dict):
+        value = {key.replace("_", " "): item for key, item in value.items() if key != "slices"}
+        lines = [f"{key}: {_inline(item)}" for key, item in value.items()]
+        return "\n".join(lines) if len(lines) <= 12 else ", ".join(lines)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return counted(" ".join(map(str, item.values())) for item in value)
+    return _inline(value)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        few = len(value) <= SHOWN
+        return (", ".join(map(_inline, value)) or "none") if few else f"{len(value):,} of them"
+    return f"{value:,}" if isinstance(value, int) else str(value)
