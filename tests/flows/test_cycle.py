@@ -12,7 +12,7 @@ from prefect.artifacts import Artifact
 from flows import events, tasks
 from flows.settings import flow_settings
 from tests.flows.conftest import Team
-from tests.store import servers
+from tests.harness import servers
 from zagg_catalog import ShardMap, from_config
 from zagg_catalog.aggregation.references import Announcement
 from zagg_catalog.errors import InvalidQuery, ObjectMissing

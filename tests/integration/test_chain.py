@@ -14,7 +14,7 @@ from flows.events import RELEASE_PUBLISHED
 from flows.local_server import program
 from flows.sample import PRODUCT, REGIONS, write_registry
 from tests.flows.live import LiveServer, wait_for
-from tests.store import servers
+from tests.harness import servers
 from zagg_catalog.releases import ReleaseKey, diff, find_release, verify
 from zagg_catalog.releases.pickups import read_pickup_histories
 from zagg_catalog.sandbox import SandboxServer, simulate
