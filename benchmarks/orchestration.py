@@ -2,6 +2,7 @@
 
 ``python benchmarks/orchestration.py``: for 1, 4 and 16 grids of Antarctica and a tenth of a cycle,
 served by the sandbox, on one Prefect server; the sides alternate, and each figure is the median.
+``--first-line`` measures the time from the start of ``python -m flows.cycle`` to its first line.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -59,9 +63,16 @@ def library(registry: Path, store: str, root: str) -> None:
     job = Job(product="ATL06_007", cycle=22, region=region, store=store, stac_root=root)
     slot = [job.product, region.name, job.cycle]
     with ThreadPoolExecutor(flow_settings().workers) as pool:
-        queries = map(query_values, time_slices(job.query, job.slice_count))
-        source = {"root": root}
-        parts = list(pool.map(lambda q: tasks.fetch_slice.fn(q, source, "", ""), queries))
+        queries = enumerate(time_slices(job.query, job.slice_count))
+        folder = f"{store}/.slices"
+        parts = list(
+            pool.map(
+                lambda query: tasks.fetch_slice.fn(
+                    query_values(query[1]), {"root": root}, folder, str(query[0]), ""
+                ),
+                queries,
+            )
+        )
         catalog = tasks.store_catalog.fn(query_values(job.query), slot, store, parts)
         grids = list(registered.grids.values())
         specs = [build_values(job, grid, catalog) for grid in grids]
@@ -78,6 +89,41 @@ def pipeline(registry: Path, store: str, root: str) -> None:
     )
 
 
+def first_line(runs: int) -> dict[str, float]:
+    """Return seconds until the command prints its first line, on the clock and of the processor."""
+    command = [
+        sys.executable,
+        "-m",
+        "flows.cycle",
+        "--cycle",
+        "22",
+        "--stac-root",
+        "http://[::1]:9",
+    ]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    seconds: dict[str, list[float]] = {"wall_s": [], "cpu_s": []}
+    for _ in range(runs):
+        with TemporaryDirectory() as home:
+            started = time.perf_counter()
+            child = subprocess.Popen(
+                [*command, "--store", home],
+                cwd=DEPLOYMENTS.parent,
+                env=environment | {"PREFECT_HOME": home},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            assert child.stdout is not None
+            child.stdout.readline()
+            seconds["wall_s"].append(time.perf_counter() - started)
+            os.killpg(child.pid, signal.SIGKILL)  # with its server
+            used = os.wait4(child.pid, 0)[2]
+            seconds["cpu_s"].append(used.ru_utime + used.ru_stime)
+            child.stdout.close()
+            child.returncode = -signal.SIGKILL
+    return {name: round(statistics.median(values), 2) for name, values in seconds.items()}
+
+
 def timed(call: Callable[..., None], *arguments: Any) -> float:
     started = time.perf_counter()
     call(*arguments)
@@ -87,7 +133,11 @@ def timed(call: Callable[..., None], *arguments: Any) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--first-line", action="store_true")
     options = parser.parse_args()
+    if options.first_line:
+        print(json.dumps(first_line(options.runs), indent=2))
+        return
     granules = simulate("ATL06", cycle=22, tracks=range(1, 1388, 10))
     started = time.perf_counter()
     with (

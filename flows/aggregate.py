@@ -1,4 +1,4 @@
-"""``aggregate``: pick a release up, grid by grid, hand it to zagg, and acknowledge it."""
+"""``aggregate``: pick a release up, grid by grid: verify it, run zagg on it, acknowledge it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.settings import get_settings
 from zagg_catalog.store import Store, open_store
 
-# More than this no one reads in a state's message; the log and the store have all of it.
+# Characters of a state's message; the log and the store have all of it.
 MESSAGE = 3000
-# What a task does besides waiting for others and for zagg.
+# Seconds for all that a task does besides waiting for other runs and for zagg.
 OVERHEAD = 1800
 
 DigestStart = Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]
 
 
 class AggregateFailed(Exception):
-    """Raised by a run in which a grid was not picked up; names it and says why."""
+    """Raised by a run in which a grid was not picked up; the message names it and the reason."""
 
 
 @flow(name="aggregate", task_runner=task_runner(), log_prints=False)
@@ -63,39 +63,39 @@ def aggregate(
     store: str | None = None,
     registry: str | None = None,
 ) -> Any:
-    """Pick a release up: verify it, hand its shard maps to zagg, acknowledge how it ended.
+    """Pick a release up: verify it, run zagg on its shard maps, acknowledge the result.
 
     Args:
-        event: What the event of a release says; filled in by the automation.
+        event: Payload of a release's event, as the automation passes it.
         product: Short name of the product. Without product, region and cycle, and without event
-            and artifact, every latest release is caught up with.
+            and artifact, every latest release that was not picked up is picked up.
         version: Release of the product, three digits.
         region: Registered region.
         cycle: Mission cycle.
-        grids: Registered grids; empty for all that the release has.
-        release: Digest of a release, or its beginning; empty for the latest.
-        artifact: Key of a map's artifact, shardmap-…, to pick up what it names.
+        grids: Registered grids; empty for all of the release.
+        release: Digest of a release, or its first 4 or more digits; empty for the latest.
+        artifact: Key of a map's artifact, shardmap-…, whose map is picked up.
         only_changed: Only the shards that changed since the output was made.
-        dry_run: Let zagg only say what it would do; empty for ZAGG_CATALOG_FLOW_AGGREGATE_DRY_RUN.
-        allow_partial: Also a partial release.
-        allow_contraction: Also a release that lacks granules of the one before.
-        force: Also what was picked up before.
+        dry_run: Let zagg only report its work; empty for ZAGG_CATALOG_FLOW_AGGREGATE_DRY_RUN.
+        allow_partial: Accept a partial release.
+        allow_contraction: Accept a release that lacks granules of the previous one.
+        force: Pick up again what was picked up before.
         output: Where zagg writes: folder, s3://bucket/prefix, or a template with {grid}; empty for
             the setting ZAGG_CATALOG_FLOW_AGGREGATE_OUTPUT, or output.store of the config.
-        zagg: How zagg runs; empty for the backend local and zagg's own defaults.
+        zagg: Options of zagg; empty for the backend local and zagg's defaults.
         store: Folder or s3://bucket/prefix; empty for that of the event, or ZAGG_CATALOG_STORE.
         registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
 
     Returns
     -------
-        What came of each grid; the run ends Failed where one was not picked up.
+        A summary for each grid; the run ends Failed if one was not picked up.
     """
     settings = flow_settings()
     references = [event_reference(event)] if event is not None else []
     references += [named_reference(artifact)] if artifact is not None else []
     place = open_store(store or (event.store if event is not None else get_settings().store))
     slot = _slot(product, version, region, cycle, references)
-    order = PickupRequest(
+    request = PickupRequest(
         slot=slot or ReleaseKey("none", "none", 1),
         grid="none",
         release=release,
@@ -117,16 +117,16 @@ def aggregate(
     )
     with cancellable():
         if slot is not None:
-            orders, said = _named_orders(place, order, grids), list[str]()
+            requests, problems = _named_requests(place, request, grids), list[str]()
         elif release is not None:
-            raise InvalidQuery("A release is named with its product, region and cycle.")
+            raise InvalidQuery("release needs product, region and cycle; give all of them.")
         else:
             name = f"{product}_{version}" if product else None
             wanted = latest_slots(place, name, region, cycle)
             registered = load_registry(registry, tolerate_broken_grids=True)
-            orders, said = _pending_orders(place, order, grids, wanted, registered)
-        results, failures = _run(place, registry, orders)
-    return _final_state(results, failures, said)
+            requests, problems = _pending_requests(place, request, grids, wanted, registered)
+        results, failures = _run(place, registry, requests)
+    return _final_state(results, failures, problems)
 
 
 def _slot(
@@ -136,7 +136,7 @@ def _slot(
     cycle: int | None,
     references: Sequence[Reference],
 ) -> ReleaseKey | None:
-    """Return the slot that is named, or None where the store is to say."""
+    """Return the product, region and cycle that are named; None for all that are pending."""
     if product is not None and region is not None and cycle is not None:
         return ReleaseKey(f"{product}_{version}", region, cycle)
     if not references:
@@ -156,13 +156,15 @@ def _slot(
     return slot
 
 
-def _named_orders(
-    store: Store, order: PickupRequest, grids: Sequence[str] | None
+def _named_requests(
+    store: Store, request: PickupRequest, grids: Sequence[str] | None
 ) -> list[PickupRequest]:
-    """Return the orders of one release."""
-    choice = resolve_release(store, order.slot, release=order.release, references=order.references)
+    """Return the requests for the grids of one release."""
+    choice = resolve_release(
+        store, request.slot, release=request.release, references=request.references
+    )
     record = choice.release.record
-    by_artifact = [ref for ref in order.references if ref.source != "the event"]
+    by_artifact = [ref for ref in request.references if ref.source != "the event"]
     names = list(grids or [])
     if not names and by_artifact:
         names = [name for ref in by_artifact for name in ref.grids]
@@ -170,127 +172,112 @@ def _named_orders(
         names = [grid.name for grid in record.grids if grid.manifest is not None]
     if not names:
         raise PickupRefused(
-            f"Release {choice.release.digest[:SHORT]} of {order.slot} has no map at all; run"
+            f"Release {choice.release.digest[:SHORT]} of {request.slot} has no map; run"
             " prepare-cycle again."
         )
-    return [_with_artifact(store, order.for_grid(order.slot, name)) for name in names]
+    return [_with_artifact(store, request.for_grid(request.slot, name)) for name in names]
 
 
-def _with_artifact(store: Store, order: PickupRequest) -> PickupRequest:
-    """Add what the artifact of the grid's map says, where this Prefect server has one."""
-    if any(ref.source.startswith("artifact ") for ref in order.references):
-        return order
-    found = found_reference(store, order.slot, order.grid)
-    return replace(order, references=(*order.references, found)) if found else order
+def _with_artifact(store: Store, request: PickupRequest) -> PickupRequest:
+    """Add the reference in the artifact of the grid's map, if this Prefect server has one."""
+    if any(ref.source.startswith("artifact ") for ref in request.references):
+        return request
+    found = found_reference(store, request.slot, request.grid)
+    return replace(request, references=(*request.references, found)) if found else request
 
 
-def _pending_orders(
+def _pending_requests(
     store: Store,
-    order: PickupRequest,
+    request: PickupRequest,
     grids: Sequence[str] | None,
     slots: Iterable[ReleaseKey],
     registry: Registry,
 ) -> tuple[list[PickupRequest], list[str]]:
-    """Return the orders of all latest releases that wait, and what is left to a person."""
-    orders, said = [], []
+    """Return the requests for all pending releases, and the problems that need attention."""
+    requests, problems = [], []
     for slot in sorted(slots):
-        found = pending(store, slot, order, registry)
-        problems = [found.problem] if found.problem else list(found.needs_attention)
-        said += [f"{slot}: {problem}" for problem in problems]
+        found = pending(store, slot, request, registry)
+        left = [found.problem] if found.problem else found.needs_attention
+        problems += [f"{slot}: {problem}" for problem in left]
         for name in found.grids:
             if grids is None or name in grids:
-                orders.append(_with_artifact(store, order.for_grid(slot, name)))
-    for text in said:
-        get_run_logger().warning("Left to a person: %s", text)
-    return orders, said
+                requests.append(_with_artifact(store, request.for_grid(slot, name)))
+    for text in problems:
+        get_run_logger().warning("Needs attention: %s", text)
+    return requests, problems
 
 
-@task(task_run_name="aggregate {order.grid}, {order.slot}", persist_result=False)
-def aggregate_grid(store: str, order: PickupRequest, registry: str | None) -> Any:
-    """Pick up one grid.
-
-    Parameters
-    ----------
-    store : str
-        URL of the store.
-    order : Order
-        What is to be done.
-    registry : str or None
-        File of the aggregator's own registry, which is read now.
-
-    Returns
-    -------
-    PickedUp
-        With the state Failed where it was refused or failed.
-    """
+@task(task_run_name="aggregate {request.grid}, {request.slot}", persist_result=False)
+def aggregate_grid(store: str, request: PickupRequest, registry: str | None) -> Any:
+    """Pick up one grid; the task ends Failed if that was refused or failed."""
     registered = load_registry(registry, tolerate_broken_grids=True)
-    picked = pick_up(open_store(store), order, registered)
+    picked = pick_up(open_store(store), request, registered)
     if picked.failed:
-        return Failed(message=_failure(order, picked.error), data=picked)
+        return Failed(message=_failure(request, picked.error), data=picked)
     return picked
 
 
 def is_cancelled() -> str | None:
-    """Return why zagg must be stopped, or None while it may go on."""
+    """Return why zagg must be stopped, or None while the run is not cancelled."""
     try:
         check_cancelled()
     except RunCancelled:
-        return "the run was told to end"
+        return "the run was cancelled"
     return None
 
 
 def _run(
-    store: Store, registry: str | None, orders: Sequence[PickupRequest]
+    store: Store, registry: str | None, requests: Sequence[PickupRequest]
 ) -> tuple[list[PickupResult], list[str]]:
-    """Pick up every grid, side by side; one that fails does not stop the others."""
+    """Pick up the grids at the same time; one that fails does not stop the others."""
     settings = flow_settings()
     limit = settings.aggregate_timeout + settings.aggregate_wait + OVERHEAD
     running = with_retries(aggregate_grid, limit)
-    futures = {running.submit(store.url, order, registry): order for order in orders}
+    futures = {running.submit(store.url, request, registry): request for request in requests}
     results, failures = [], []
     for future in as_completed(list(futures)):
-        order, found = futures[future], future.result(raise_on_failure=False)
+        request, found = futures[future], future.result(raise_on_failure=False)
         if isinstance(found, PickupResult):
             results.append(found)
             record_pickup(store, found)
-            failures += _say(found)
+            failures += _log(found)
         else:
-            failures.append(_failure(order, found))
-            get_run_logger().error("%s", failures[-1], exc_info=_surprise(found))
+            failures.append(_failure(request, found))
+            get_run_logger().error("%s", failures[-1], exc_info=_unexpected(found))
     return results, failures
 
 
-def _say(found: PickupResult) -> list[str]:
-    """Log what came of a grid, and return it where it failed."""
-    logger, order = get_run_logger(), found.request
+def _log(found: PickupResult) -> list[str]:
+    """Log the result of a grid, and return its failure, if any."""
+    logger, request = get_run_logger(), found.request
     for note in found.notes:
-        logger.info("%s, %s: %s", order.grid, order.slot, note)
+        logger.info("%s, %s: %s", request.grid, request.slot, note)
     if found.error is not None:
-        failure = _failure(order, found.error)
-        logger.error("%s", failure, exc_info=_surprise(found.error))
+        failure = _failure(request, found.error)
+        logger.error("%s", failure, exc_info=_unexpected(found.error))
         return [failure]
     outcome = found.entry.outcome if found.entry else "under way elsewhere"
-    logger.info("%s, %s: %s, %s.", order.grid, order.slot, found.status, outcome)
+    logger.info("%s, %s: %s, %s.", request.grid, request.slot, found.status, outcome)
     return []
 
 
-def _surprise(error: object) -> BaseException | None:
-    """Return what has a traceback worth reading: what nobody raised on purpose."""
+def _unexpected(error: object) -> BaseException | None:
+    """Return an error whose traceback is worth reading: one that is not of this package."""
     if isinstance(error, BaseException) and not isinstance(error, ZaggCatalogError):
         return error
     return None
 
 
-def _failure(order: PickupRequest, error: object) -> str:
+def _failure(request: PickupRequest, error: object) -> str:
     text = str(error).strip() or type(error).__name__
     what = text if isinstance(error, ZaggCatalogError) else f"{type(error).__name__}: {text}"
-    return clean_text(f"{order.grid}, {order.slot}: {what}", limit=1500)
+    return clean_text(f"{request.grid}, {request.slot}: {what}", limit=1500)
 
 
 def _final_state(
-    results: Sequence[PickupResult], failures: Sequence[str], said: Sequence[str]
+    results: Sequence[PickupResult], failures: Sequence[str], problems: Sequence[str]
 ) -> Any:
-    """Return the state that the run ends in: Failed, with what was not done, or Completed."""
+    """Return the final state of the run: Failed, with the grids that failed, or Completed."""
     if failures:
         message = clean_text(
             f"{len(failures)} not picked up: {' | '.join(failures)}", limit=MESSAGE
@@ -301,40 +288,27 @@ def _final_state(
         how = one.entry.outcome if one.entry and one.status == "done" else one.status
         counts[how] = counts.get(how, 0) + 1
     shown = ", ".join(f"{count} {how}" for how, count in sorted(counts.items()))
-    left = f"; {len(said)} left to a person, see the log" if said else ""
+    left = f"; {len(problems)} need attention, see the log" if problems else ""
     message = f"Grids: {shown}{left}." if results else f"Nothing to pick up{left}."
     return Completed(message=message, data=[_facts(one) for one in results])
 
 
 def _facts(one: PickupResult) -> dict[str, Any]:
-    said = one.acknowledgement
+    record = one.acknowledgement
     return {
         "slot": str(one.request.slot),
         "grid": one.request.grid,
         "release": one.release,
         "status": one.status,
         "outcome": one.entry.outcome if one.entry else None,
-        "shards": said.shards if said else None,
+        "shards": record.shards if record else None,
         "acknowledgement": one.entry.key if one.entry else None,
     }
 
 
-_FLAGS = (
-    *("product", "version", "region", "cycle", "grids", "release", "artifact", "only_changed"),
-    *("dry_run", "allow_partial", "allow_contraction", "force", "output", "zagg", "store"),
-    "registry",
-)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the flow from a plain command, on Prefect's temporary server if none is set.
-
-    Returns
-    -------
-    int
-        0 done, also where there was nothing to do; 1 a grid was not picked up.
-    """
-    return run_command(aggregate, "flows.aggregate", _FLAGS, argv)
+    """Run the flow from a plain command; return 1 if a grid was not picked up, else 0."""
+    return run_command(aggregate, "flows.aggregate", argv)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from prefect.artifacts import (
@@ -16,7 +14,7 @@ from prefect.artifacts import (
 )
 from prefect.exceptions import ObjectNotFound
 
-from flows.jobs import Job
+from flows.jobs import slot_name
 from zagg_catalog.aggregation.references import Reference, artifact_reference
 from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
@@ -32,121 +30,89 @@ Values = dict[str, Any]
 
 
 class Progress:
-    """A bar in the Prefect UI.
+    """A progress bar of a region's fetch or build in Prefect's UI.
 
     Parameters
     ----------
-    key : str
-        Key of the artifact.
+    kind : {"fetch", "build"}
+        First part of the artifact's key.
+    slot : ReleaseKey
+        The release that the work is for.
     total : int
-        Steps to come.
+        Number of steps.
     what : str
-        What is done, for people.
+        Description of the work.
     """
 
-    def __init__(self, key: str, total: int, what: str) -> None:
+    def __init__(self, kind: str, slot: ReleaseKey, total: int, what: str) -> None:
         self._total, self._done = max(total, 1), 0
+        key = f"{kind}-{slot_name(slot)}"
         self._id: Any = create_progress_artifact(progress=0.0, key=key, description=what)
 
     def step(self) -> None:
-        """Say that one more is done."""
+        """Advance by one step."""
         self._done += 1
         update_progress_artifact(self._id, progress=min(100.0, 100.0 * self._done / self._total))
 
 
-@contextmanager
-def progress(kind: str, job: Job, total: int, what: str) -> Iterator[Progress]:
-    """Show how far a region's fetch or build is."""
-    yield Progress(f"{kind}-{job.name}", total, what)
-
-
-def shardmap_key(job: Job, grid: str) -> str:
+def shardmap_key(slot: ReleaseKey, grid: str) -> str:
     """Return the key of a map's artifact, ``shardmap-<product>-<region>-c<cycle>-<grid>``."""
-    return f"shardmap-{job.name}-{grid}"
+    return f"shardmap-{slot_name(slot)}-{grid}"
 
 
-def release_key(job: Job) -> str:
-    """Return the key of a release's report; the table of its grids ends with ``-grids``."""
-    return f"release-{job.name}"
+def record_release(store: Store, slot: ReleaseKey, published: Published) -> None:
+    """Create the artifacts of a release: its report, its table of grids, and one for each map.
 
-
-def record_release(store: Store, job: Job, published: Published) -> list[str]:
-    """Create the artifacts of a release.
-
-    Parameters
-    ----------
-    store : Store
-        Where it is.
-    job : Job
-        What it is for.
-    published : Published
-        The release.
-
-    Returns
-    -------
-    list of str
-        Keys of the artifacts created; none where the newest ones say the same already.
+    An artifact is created only if the newest one of its key describes another release or map.
     """
-    if not is_news(store, job, published):
-        return []
-    created = []
-    for grid in published.record.grids:
+    if not is_news(store, slot, published):
+        return
+    record, key = published.record, f"release-{slot_name(slot)}"
+    for grid in record.grids:
         if grid.manifest is None:
             continue
-        key = shardmap_key(job, grid.name)
         mark = _mark(store, grid.manifest.parquet.digest)
-        if not _newest_has(key, mark):
-            content = map_content(store, job, published, grid)
-            what = f"{grid.shards:,} shards, {grid.pairs:,} pairs {mark}"
-            create_table_artifact([content], key=key, description=what)
-            created.append(key)
-    record = published.record
+        if not _newest_has(shardmap_key(slot, grid.name), mark):
+            create_table_artifact(
+                [map_content(store, slot, published, grid)],
+                key=shardmap_key(slot, grid.name),
+                description=f"{grid.shards:,} shards, {grid.pairs:,} pairs {mark}",
+            )
     create_markdown_artifact(
-        report(store, job, published),
-        key=release_key(job),
+        report(store, slot, published),
+        key=key,
         description=f"{record.status}: {record.catalog.rows:,} granules, {len(record.grids)} grids",
     )
     create_table_artifact(
-        [_grid_row(store, grid) for grid in published.record.grids],
-        key=f"{release_key(job)}-grids",
-        description=f"grids of {job.slot} {_mark(store, published.digest)}",
+        [_grid_row(store, grid) for grid in record.grids],
+        key=f"{key}-grids",
+        description=f"grids of {slot} {_mark(store, published.digest)}",
     )
-    return [*created, release_key(job), f"{release_key(job)}-grids"]
 
 
-def is_news(store: Store, job: Job, published: Published) -> bool:
-    """Say whether the newest artifact of a slot is not of this release, or there is none."""
-    return not _newest_has(f"{release_key(job)}-grids", _mark(store, published.digest))
+def is_news(store: Store, slot: ReleaseKey, published: Published) -> bool:
+    """Return whether the newest artifact of the product, region and cycle is of another release."""
+    return not _newest_has(f"release-{slot_name(slot)}-grids", _mark(store, published.digest))
 
 
-def _mark(store: Store, digest: str) -> str:
-    """Return what the description of an artifact ends with, to know it again."""
-    return f"({digest} in {store.url})"
+def _mark(store: Store, name: str) -> str:
+    """Return the end of an artifact's description, by which `_newest_has` recognizes it."""
+    return f"({name} in {store.url})"
 
 
 def _newest_has(key: str, mark: str) -> bool:
-    try:
-        newest: Any = Artifact.get(key)
-    except ObjectNotFound:
-        newest = None
+    newest = _newest(key)
     return newest is not None and mark in (newest.description or "")
 
 
-def map_content(store: Store, job: Job, published: Published, grid: GridRecord) -> Values:
-    """Return the data of a map's artifact.
-
-    Returns
-    -------
-    dict
-        Signature, manifest URI, digest, counts and provenance: all that is needed to find the
-        map, to check it against a config, and to know where it came from.
-    """
+def map_content(store: Store, slot: ReleaseKey, published: Published, grid: GridRecord) -> Values:
+    """Return the row of a map's artifact: signature, manifest, digest, counts, provenance."""
     assert grid.manifest is not None
     record = published.record
     return {
-        "product": job.product,
-        "region": job.region.name,
-        "cycle": job.cycle,
+        "product": slot.product,
+        "region": slot.region,
+        "cycle": slot.cycle,
         "grid": grid.name,
         "status": grid.status,
         "signature": json.dumps(grid.signature, sort_keys=True),
@@ -184,14 +150,18 @@ def _grid_row(store: Store, grid: GridRecord) -> Values:
     }
 
 
-def report(store: Store, job: Job, published: Published) -> str:
-    """Return a release's report in Markdown: what, where, how many, what is missing, links."""
+def report(store: Store, slot: ReleaseKey, published: Published) -> str:
+    """Return a release's report in Markdown."""
     record = published.record
     lines = [
-        f"# {job.product}, {job.region.name}, cycle {job.cycle}: {record.status}",
+        f"# {slot.product}, {slot.region}, cycle {slot.cycle}: {record.status}",
         "",
         f"Release `{published.digest}`"
-        + (", the latest." if published.latest else ", **not the latest**: the pointer stays."),
+        + (
+            ", the latest."
+            if published.latest
+            else ", **not the latest**: the pointer was not moved."
+        ),
         "",
         "| | |",
         "|---|---|",
@@ -199,7 +169,7 @@ def report(store: Store, job: Job, published: Published) -> str:
         f"| days | {record.query.start_date} to {record.query.end_date} |",
         f"| box | {_box(record.query.bbox)} |",
         f"| harvest | {_harvest(published)} |",
-        f"| granules gone since the release before | {_gone(published)} |",
+        f"| granules removed since the previous release | {_removed(published)} |",
         f"| record | `{store.uri(published.key)}` |",
         f"| catalog | `{store.uri(record.catalog.key)}` |",
         "",
@@ -221,7 +191,7 @@ def _grid_line(store: Store, grid: GridRecord) -> str:
 
 
 def _missing(published: Published) -> list[str]:
-    """Return the section that says what is missing; none where nothing is."""
+    """Return the section of failed grids, unusable granules and an incomplete harvest."""
     record, harvest = published.record, published.record.harvest
     lines = [f"- grid {grid.name}: {grid.error}" for grid in record.grids if grid.error]
     lines += [
@@ -254,23 +224,18 @@ def _harvest(published: Published) -> str:
     )
 
 
-def _gone(published: Published) -> str:
+def _removed(published: Published) -> str:
     count = published.contraction.count
     return "not known" if count is None else f"{count:,}"
 
 
-def slot_name(slot: ReleaseKey) -> str:
-    """Return a slot as part of an artifact's key, ``atl06-007-antarctica-c22``."""
-    return f"{slot.product.lower().replace('_', '-')}-{slot.region}-c{slot.cycle}"
-
-
 def named_reference(key: str) -> Reference:
-    """Return what the artifact of a map names.
+    """Return the reference in the artifact of a map.
 
     Raises
     ------
     PickupRefused
-        If there is no such artifact, or it is not that of a map.
+        If the artifact does not exist, or is not an artifact of a map.
     """
     row = _row(key)
     if row is None:
@@ -282,8 +247,8 @@ def named_reference(key: str) -> Reference:
 
 
 def found_reference(store: Store, slot: ReleaseKey, grid: str) -> Reference | None:
-    """Return what the artifact of a grid's map names, if there is one of this store."""
-    key = f"shardmap-{slot_name(slot)}-{grid}"
+    """Return the reference in the artifact of a grid's map, if there is one for this store."""
+    key = shardmap_key(slot, grid)
     row = _row(key)
     if row is None:
         return None
@@ -291,68 +256,60 @@ def found_reference(store: Store, slot: ReleaseKey, grid: str) -> Reference | No
     return found if found.is_of(store) and found.slot == slot else None
 
 
-def record_pickup(store: Store, picked: PickupResult) -> str | None:
-    """Create the artifact of a pick-up, unless the newest one says the same.
-
-    Returns
-    -------
-    str or None
-        Its key, ``pickup-<product>-<region>-c<cycle>-<grid>``; None where there is nothing new.
-    """
-    if picked.entry is None:
-        return None
-    slot, grid = picked.request.slot, picked.request.grid
-    key, mark = f"pickup-{slot_name(slot)}-{grid}", f"({picked.entry.key} in {store.url})"
-    newest = _newest(key)
-    if newest is not None and mark in (newest.description or ""):
-        return None
-    said = picked.acknowledgement
-    if said is None:
-        said = Acknowledgement.load(store.get(picked.entry.key), picked.entry.key)
+def record_pickup(store: Store, result: PickupResult) -> None:
+    """Create the artifact of a pick-up, unless the newest one is of the same pick-up."""
+    if result.entry is None:
+        return
+    slot, grid = result.request.slot, result.request.grid
+    key, mark = f"pickup-{slot_name(slot)}-{grid}", _mark(store, result.entry.key)
+    if _newest_has(key, mark):
+        return
+    record = result.acknowledgement
+    if record is None:
+        record = Acknowledgement.load(store.get(result.entry.key), result.entry.key)
     create_table_artifact(
-        [pickup_content(store, said, picked.entry.key)],
+        [pickup_content(store, record, result.entry.key)],
         key=key,
-        description=f"{said.outcome}, {_shards(said)} {mark}",
+        description=f"{record.outcome}, {_shards(record)} {mark}",
     )
-    return key
 
 
-def pickup_content(store: Store, said: Acknowledgement, key: str) -> Values:
-    """Return the data of a pick-up's artifact: who, what, when, with what, and how it ended."""
+def pickup_content(store: Store, record: Acknowledgement, key: str) -> Values:
+    """Return the row of a pick-up's artifact."""
     return {
-        "product": said.product,
-        "region": said.region,
-        "cycle": said.cycle,
-        "grid": said.grid,
-        "release": said.release,
-        "outcome": said.outcome,
-        "reason": said.reason,
-        "dry_run": said.dry_run,
-        "by": said.by,
-        "run": said.run,
-        "began": said.began_at.isoformat(timespec="seconds"),
-        "ended": said.ended_at.isoformat(timespec="seconds"),
-        "signature_digest": said.signature_digest,
-        "zagg": said.zagg_version,
-        "backend": said.backend,
-        "output": said.output,
-        "shards": said.shards,
-        "only_changed": said.restricted,
-        "since": said.changes.base if said.changes else None,
-        "added": _named(said.changes.added) if said.changes else None,
-        "changed": _named(said.changes.changed) if said.changes else None,
-        "dropped": _named(said.changes.dropped) if said.changes else None,
-        "notes": "\n".join(said.notes),
-        "summary": json.dumps(said.summary, sort_keys=True),
+        "product": record.product,
+        "region": record.region,
+        "cycle": record.cycle,
+        "grid": record.grid,
+        "release": record.release,
+        "outcome": record.outcome,
+        "reason": record.reason,
+        "dry_run": record.dry_run,
+        "by": record.by,
+        "run": record.run,
+        "began": record.began_at.isoformat(timespec="seconds"),
+        "ended": record.ended_at.isoformat(timespec="seconds"),
+        "signature_digest": record.signature_digest,
+        "zagg": record.zagg_version,
+        "backend": record.backend,
+        "output": record.output,
+        "shards": record.shards,
+        "only_changed": record.restricted,
+        "since": record.changes.base if record.changes else None,
+        "added": _named(record.changes.added) if record.changes else None,
+        "changed": _named(record.changes.changed) if record.changes else None,
+        "dropped": _named(record.changes.dropped) if record.changes else None,
+        "notes": "\n".join(record.notes),
+        "summary": json.dumps(record.summary, sort_keys=True),
         "acknowledgement": store.uri(key),
     }
 
 
-def _shards(said: Acknowledgement) -> str:
-    """Return how many shards zagg got, in the few words that a card shows."""
-    if said.shards is None:
+def _shards(record: Acknowledgement) -> str:
+    """Return the number of shards that zagg got, short enough for a card in the UI."""
+    if record.shards is None:
         return "nothing was run"
-    return f"{said.shards:,} {'changed ' if said.restricted else ''}shards"
+    return f"{record.shards:,} {'changed ' if record.restricted else ''}shards"
 
 
 def _named(shards: ShardList) -> str:
@@ -362,7 +319,7 @@ def _named(shards: ShardList) -> str:
 
 
 def _row(key: str) -> Values | None:
-    """Return the one row of a table artifact, or None if there is none."""
+    """Return the first row of a table artifact, or None if it does not exist."""
     artifact = _newest(key)
     try:
         data = json.loads(artifact.data) if artifact is not None else None

@@ -1,6 +1,6 @@
-"""``python -m flows.automations``: the work pool, and the automations that tie the flows together.
+"""``python -m flows.automations``: the work pool, and the automations that connect the flows.
 
-Those that start a deployment are made when the deployment is there: run it after deploying, too.
+An automation that starts a deployment needs it: run this again after deploying.
 """
 
 from __future__ import annotations
@@ -45,61 +45,98 @@ def heartbeat_automation(within: timedelta = timedelta(seconds=90)) -> Automatio
     Parameters
     ----------
     within : timedelta
-        How long a run may be silent; three times ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, which
-        must be set where flows run.
+        Time without a heartbeat; three times ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, which must be
+        set where flows run.
     """
-    trigger = EventTrigger(
-        posture=Posture.Proactive,
-        match_related={"prefect.resource.id": f"prefect.tag.{TAG}"},
-        after={"prefect.flow-run.heartbeat"},
-        expect={
-            "prefect.flow-run.heartbeat",
-            "prefect.flow-run.Completed",
-            "prefect.flow-run.Failed",
-            "prefect.flow-run.Cancelled",
-            "prefect.flow-run.Crashed",
-        },
-        for_each={"prefect.resource.id"},
-        threshold=1,
-        within=within,
-    )
-    action = ChangeFlowRunState(
-        state=StateType.CRASHED, message="No heartbeat: the process has died."
-    )
+    ends = ("heartbeat", "Completed", "Failed", "Cancelled", "Crashed")
     return AutomationCore(
         name=HEARTBEAT,
-        description="Marks a run Crashed whose process died without a word.",
-        trigger=trigger,
-        actions=[action],
+        description="Marks a run Crashed when its process has died.",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            match_related={"prefect.resource.id": f"prefect.tag.{TAG}"},
+            after={"prefect.flow-run.heartbeat"},
+            expect={f"prefect.flow-run.{end}" for end in ends},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=within,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, message="No heartbeat: the process has died."
+            )
+        ],
     )
 
 
 def cycle_automation(deployment_id: UUID) -> AutomationCore:
-    """Return the automation that prepares each cycle that an event calls available.
-
-    Parameters
-    ----------
-    deployment_id : UUID
-        The deployment ``prepare-cycle/on-cycle``.
-    """
-    parameters: dict[str, object] = {
-        name: typed(f"event.payload.{name}") for name in ("product", "version", "cycle")
-    }
-    # A notice that has no id, as of a webhook, is known by the event's.
-    parameters["notice"] = typed("event.payload.notice or (event.id | string)")
+    """Return the automation that starts ``prepare-cycle/on-cycle`` for an available cycle."""
+    names = ("product", "version", "cycle")
+    parameters: dict[str, object] = {name: _json(f"event.payload.{name}") for name in names}
+    # An event without a notice, such as a webhook's, is known by its own id.
+    parameters["notice"] = _json("event.payload.notice or (event.id | string)")
     for name in ("store", "stac_root", "registry"):
-        parameters[name] = typed(f"event.payload.{name} | default(none)")
-    parameters["provider"] = typed(f"event.payload.provider | default({PROVIDER!r})")
+        parameters[name] = _json(f"event.payload.{name} | default(none)")
+    parameters["provider"] = _json(f"event.payload.provider | default({PROVIDER!r})")
     return AutomationCore(
         name=CYCLE,
         description="Starts prepare-cycle/on-cycle for a cycle that is new or has changed.",
-        trigger=each_event(AVAILABLE, RESOURCE),
+        trigger=_each(AVAILABLE, RESOURCE),
         actions=[RunDeployment(deployment_id=deployment_id, parameters=parameters)],
     )
 
 
-def each_event(event: str, resource: str) -> EventTrigger:
-    """Return the trigger that fires for each event of this name on a resource that begins so."""
+def pickup_automation(deployment_id: UUID) -> AutomationCore:
+    """Return the automation that starts ``aggregate/on-release`` for a published release."""
+    parameters: dict[str, object] = {"event": _json("event.payload")}
+    return AutomationCore(
+        name=PICKUP,
+        description="Starts aggregate/on-release on the release that an event announces.",
+        trigger=_each(RELEASE_PUBLISHED, RELEASE),
+        actions=[RunDeployment(deployment_id=deployment_id, parameters=parameters)],
+    )
+
+
+def late_automation(action: ActionTypes, within: timedelta = timedelta(hours=1)) -> AutomationCore:
+    """Return the automation that alerts when a cycle is not prepared after it was overdue.
+
+    Parameters
+    ----------
+    action : Action
+        The alert, see `alert`.
+    within : timedelta
+        Time from the event that the cycle is overdue; 10 s or more.
+    """
+    return AutomationCore(
+        name=LATE,
+        description="Alerts when a cycle that is overdue is not prepared in time.",
+        trigger=_absence(PREPARED, OVERDUE, RESOURCE, within),
+        actions=[action],
+    )
+
+
+def silent_automation(
+    action: ActionTypes, within: timedelta = timedelta(hours=3)
+) -> AutomationCore:
+    """Return the automation that alerts when a product is not polled any more.
+
+    Parameters
+    ----------
+    action : Action
+        The alert, see `alert`.
+    within : timedelta
+        Three times the time between two polls.
+    """
+    return AutomationCore(
+        name=SILENT,
+        description="Alerts when watch-cycles has not polled a product for too long.",
+        trigger=_absence(POLLED, POLLED, WATCH, within),
+        actions=[action],
+    )
+
+
+def _each(event: str, resource: str) -> EventTrigger:
+    """Return the trigger that fires for each such event of a resource whose id begins so."""
     return EventTrigger(
         posture=Posture.Reactive,
         expect={event},
@@ -109,96 +146,28 @@ def each_event(event: str, resource: str) -> EventTrigger:
     )
 
 
-def pickup_automation(deployment_id: UUID) -> AutomationCore:
-    """Return the automation that starts an aggregator for each published release.
-
-    Parameters
-    ----------
-    deployment_id : UUID
-        The deployment ``aggregate/on-release``.
-
-    Returns
-    -------
-    AutomationCore
-        The run gets the event's payload as its parameter ``event``.
-    """
-    payload = {"__prefect_kind": "jinja", "template": "{{ event.payload | tojson }}"}
-    return AutomationCore(
-        name=PICKUP,
-        description="Starts aggregate/on-release on the release that an event announces.",
-        trigger=each_event(RELEASE_PUBLISHED, RELEASE),
-        actions=[
-            RunDeployment(
-                deployment_id=deployment_id,
-                parameters={"event": {"__prefect_kind": "json", "value": payload}},
-            )
-        ],
-    )
-
-
-def late_automation(action: ActionTypes, within: timedelta = timedelta(hours=1)) -> AutomationCore:
-    """Return the automation that alerts when an overdue cycle is still not prepared.
-
-    Parameters
-    ----------
-    action : Action
-        What to do, from `alert`.
-    within : timedelta
-        How long after the event that it is overdue; 10 s or more.
-    """
-    return AutomationCore(
-        name=LATE,
-        description="Alerts when a cycle that is overdue is not prepared in time.",
-        trigger=EventTrigger(
-            posture=Posture.Proactive,
-            match={"prefect.resource.id": f"{RESOURCE}.*"},
-            after={OVERDUE},
-            expect={PREPARED},
-            for_each={"prefect.resource.id"},
-            threshold=1,
-            within=within,
-        ),
-        actions=[action],
-    )
-
-
-def silent_automation(
-    action: ActionTypes, within: timedelta = timedelta(hours=3)
-) -> AutomationCore:
-    """Return the automation that alerts when a product is not looked at any more.
-
-    Parameters
-    ----------
-    action : Action
-        What to do, from `alert`.
-    within : timedelta
-        Three times what lies between two polls.
-    """
-    return AutomationCore(
-        name=SILENT,
-        description="Alerts when watch-cycles has not looked at a product for too long.",
-        trigger=EventTrigger(
-            posture=Posture.Proactive,
-            match={"prefect.resource.id": f"{WATCH}.*"},
-            after={POLLED},
-            expect={POLLED},
-            for_each={"prefect.resource.id"},
-            threshold=1,
-            within=within,
-        ),
-        actions=[action],
+def _absence(event: str, after: str, resource: str, within: timedelta) -> EventTrigger:
+    """Return the trigger that fires when an event does not follow another one in time."""
+    return EventTrigger(
+        posture=Posture.Proactive,
+        match={"prefect.resource.id": f"{resource}.*"},
+        after={after},
+        expect={event},
+        for_each={"prefect.resource.id"},
+        threshold=1,
+        within=within,
     )
 
 
 def alert(deployment_id: UUID | None = None, block_id: UUID | None = None) -> ActionTypes:
-    """Return how to alert: by a notification block, or by a run that ends Failed.
+    """Return an alert by a notification block, or by a run of a deployment that ends Failed.
 
     Parameters
     ----------
     deployment_id : UUID or None
         The deployment ``report-overdue/on-event``.
     block_id : UUID or None
-        A notification block; it goes before the deployment.
+        A notification block; it overrides the deployment.
     """
     resource = "{{ labels.prefect.resource.id }}"
     message = "event.payload.message | default(none)"
@@ -206,23 +175,23 @@ def alert(deployment_id: UUID | None = None, block_id: UUID | None = None) -> Ac
         return SendNotification(
             block_document_id=block_id,
             subject=f"zagg-catalog: {resource} is overdue",
-            body="{{ " + message + " or 'Nothing was heard of it in time.' }}",
+            body="{{ " + message + " or 'No event arrived in time.' }}",
         )
     assert deployment_id is not None
     parameters = {"resource": {"__prefect_kind": "jinja", "template": resource}}
     return RunDeployment(
-        deployment_id=deployment_id, parameters=parameters | {"message": typed(message)}
+        deployment_id=deployment_id, parameters=parameters | {"message": _json(message)}
     )
 
 
-def typed(expression: str) -> Template:
+def _json(expression: str) -> Template:
     """Return a parameter that is the JSON value of an expression, not its text."""
     template = f"{{{{ ({expression}) | tojson }}}}"
     return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}
 
 
 def ensure_pool(name: str = POOL) -> bool:
-    """Create the work pool that the deployments name; say whether it was new."""
+    """Create the work pool of the deployments; return whether it is new."""
     with get_client(sync_client=True) as client:
         try:
             client.create_work_pool(WorkPoolCreate(name=name, type="process"))
@@ -232,7 +201,7 @@ def ensure_pool(name: str = POOL) -> bool:
 
 
 def ensure_automation(automation: AutomationCore) -> bool:
-    """Create an automation, or renew the one of the same name; say whether it was new."""
+    """Create an automation, or update the one of that name; return whether it is new."""
     with get_client(sync_client=True) as client:
         found = client.read_automations_by_name(automation.name)
         if found:
@@ -243,19 +212,19 @@ def ensure_automation(automation: AutomationCore) -> bool:
 
 
 def ensure_automations(block: str | None = None, say: Callable[[str], object] = print) -> None:
-    """Create or renew every automation whose deployment is there.
+    """Create or update every automation whose deployment exists.
 
     Parameters
     ----------
     block : str, optional
         Notification block ``type/name`` for alerts; by default ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``.
     say : callable
-        Called with a line for each.
+        Called with a line for each automation.
 
     Raises
     ------
     InvalidOption
-        If there is no such block.
+        If the block does not exist.
     """
     settings = flow_settings()
     known = deployment_ids([ON_CYCLE, ON_RELEASE, ON_OVERDUE])
@@ -278,14 +247,14 @@ def ensure_automations(block: str | None = None, say: Callable[[str], object] = 
 
 
 def deployment_ids(names: Sequence[str]) -> dict[str, UUID]:
-    """Return the ids of those deployments that are there, by ``flow/name``."""
+    """Return the ids of the deployments that exist, by ``flow/name``."""
     found = {}
     with get_client(sync_client=True) as client:
         for name in names:
             try:
                 found[name] = client.read_deployment_by_name(name).id
             except ObjectNotFound:
-                continue  # not deployed, or not yet
+                continue  # not deployed yet
     return found
 
 

@@ -1,4 +1,4 @@
-"""Plain commands: a flow's own parameters as flags, on a temporary server if none is set."""
+"""Plain commands: a flow's parameters as flags, on a temporary server if no server is set."""
 
 from __future__ import annotations
 
@@ -7,78 +7,74 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flows.settings import Product
-from zagg_catalog.sources.query import PROVIDER
+from prefect import Flow
 
-Flag = Mapping[str, Any]
+from flows.local_server import temporary_server
 
-FLAGS: dict[str, Flag] = {
-    "product": {"type": Product, "choices": list(Product), "metavar": "ATL06"},
-    "version": {"help": "release of the product (default: 007)"},
-    "cycle": {"type": int, "help": "mission cycle (default: that of 45 days ago)"},
-    "region": {"metavar": "NAME", "help": "registered region (default: antarctica)"},
-    "regions": {"nargs": "+", "metavar": "NAME", "help": "registered regions (default: all)"},
-    "grids": {"nargs": "+", "metavar": "NAME", "help": "registered grids (default: all)"},
-    "catalog": {"required": True, "metavar": "KEY", "help": "key of the catalog in the store"},
-    "store": {"metavar": "URL", "help": "folder or s3://bucket/prefix (default: the setting)"},
-    "stac_root": {"metavar": "URL", "help": "root of the STAC API (default: the setting)"},
-    "provider": {"help": f"sub-catalog (default: {PROVIDER}; '' for none)"},
-    "registry": {"metavar": "FILE", "help": "the registry (default: the setting)"},
-    "slices": {"type": int, "help": "time slices fetched side by side"},
-    "force": {"action": "store_true", "help": "also what was fetched and built before"},
-    "products": {"nargs": "+", "metavar": "NAME", "help": "products, as ATL06_007 (default: all)"},
-    "dry_run": {
-        "action": argparse.BooleanOptionalAction,
-        "help": "only say what would be done",
-    },
-    "release": {
-        "metavar": "DIGEST",
-        "help": "of a release, or its beginning (default: the latest)",
-    },
-    "artifact": {"metavar": "KEY", "help": "artifact of a shard map, shardmap-…"},
-    "only_changed": {"action": "store_true", "help": "only shards that changed since"},
-    "allow_partial": {"action": "store_true", "help": "also a partial release"},
-    "allow_contraction": {"action": "store_true", "help": "also where granules are gone"},
-    "output": {"metavar": "URL", "help": "where zagg writes (default: the setting or the config)"},
-    "zagg": {"type": json.loads, "metavar": "JSON", "help": "options of zagg, by name"},
-    "publish_partial": {"action": "store_true", "help": "a partial release becomes the latest"},
-}
+Schema = Mapping[str, Any]
 
 
 def run_command(
-    flow: Callable[..., Any],
+    flow: Flow[..., Any],
     module: str,
-    flags: Sequence[str],
     argv: Sequence[str] | None = None,
-    say: Callable[[Any], str] = lambda state: str(state.message),
+    last_line: Callable[[Any], str] = lambda state: str(state.message),
 ) -> int:
     """Run a flow from a plain command.
 
     Parameters
     ----------
-    flow : prefect.Flow
-        What to run.
+    flow : Flow
+        The flow; a parameter that is not given keeps its default.
     module : str
         Its module, for the usage line.
-    flags : sequence of str
-        Which of its parameters are flags; what is not given keeps the flow's default.
     argv : sequence of str, optional
         By default the process's.
-    say : callable
-        Returns the last line for the state that the run ended in.
+    last_line : callable
+        Returns what is printed for the state that a successful run ended in.
 
     Returns
     -------
     int
-        0 done, also where there was nothing new; 1 something is missing.
+        0 if the run completed, else 1.
     """
+    call: Callable[..., Any] = flow  # Flow's own overloads want to know the result's type
+    given = vars(flow_parser(flow, module).parse_args(argv))
+    with temporary_server():
+        state = call(**given, return_state=True)
+    print(last_line(state) if state.is_completed() else state.message)
+    return 0 if state.is_completed() else 1
+
+
+def flow_parser(flow: Flow[..., Any], module: str) -> argparse.ArgumentParser:
+    """Return a parser with a flag for each parameter of a flow, described by its docstring."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=(flow.__doc__ or "").split("\n", 1)[0],
         argument_default=argparse.SUPPRESS,
     )
-    for name in flags:
-        parser.add_argument(f"--{name.replace('_', '-')}", **FLAGS[name])
-    state = flow(**vars(parser.parse_args(argv)), return_state=True)
-    print(say(state) if state.is_completed() else state.message)
-    return 0 if state.is_completed() else 1
+    schema = flow.parameters
+    for name, entry in schema.properties.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            help=entry["description"].replace("%", "%%"),
+            required=name in schema.required,
+            **_options(entry, schema.definitions),
+        )
+    return parser
+
+
+def _options(entry: Schema, definitions: Schema) -> dict[str, Any]:
+    """Return the options of a flag from the JSON schema of its parameter."""
+    (kind,) = [one for one in entry.get("anyOf", [entry]) if one.get("type") != "null"]
+    if "$ref" in kind:
+        kind = definitions[kind["$ref"].rpartition("/")[2]]
+        if "enum" in kind:
+            return {"choices": kind["enum"], "metavar": "NAME"}
+    options: dict[str, dict[str, Any]] = {
+        "boolean": {"action": argparse.BooleanOptionalAction},
+        "integer": {"type": int, "metavar": "N"},
+        "array": {"nargs": "+", "metavar": "NAME"},
+        "object": {"type": json.loads, "metavar": "JSON"},
+    }
+    return options.get(kind["type"], {"metavar": "TEXT"})

@@ -43,34 +43,23 @@ from zagg_catalog.store import open_store
 
 @dataclass(kw_only=True)
 class RegionOutcome:
-    """What came of one region.
-
-    Attributes
-    ----------
-    region : str
-        Its name.
-    release : str or None
-        Digest of the release; None where there is none.
-    status : {"complete", "partial", "failed"}
-        Of the release.
-    unchanged : bool
-        Whether everything was there already, so that nothing was written.
-    latest : bool
-        Whether the pointer points to the release.
-    failures : list of str
-        What is missing, a sentence each.
-    """
+    """The result of one region."""
 
     region: str
     release: str | None = None
+    """Digest of the release; None if it was not published."""
     status: str = "failed"
+    """Status of the release, complete, partial or failed."""
     unchanged: bool = False
+    """Whether nothing was written, because the store had all of it."""
     latest: bool = False
+    """Whether the pointer points to the release."""
     failures: list[str] = field(default_factory=list)
+    """A sentence for each problem."""
 
 
 class CycleFailed(Exception):
-    """Raised by a run that could not prepare all that was asked for; names what is missing."""
+    """Raised by a run that could not prepare everything; the message names what is missing."""
 
 
 @flow(name="prepare-cycle", task_runner=task_runner(), log_prints=False)
@@ -96,19 +85,19 @@ def prepare_cycle(
         version: Release of the product, three digits.
         cycle: Mission cycle; empty for the one that was under way 45 days ago.
         regions: Registered regions; empty for all that have grids of the product.
-        grids: Registered grids; empty for all. What the latest release has besides stays in it.
-        force: Fetch and build also what was fetched and built before.
-        publish_partial: Let readers find a release in which grids are missing as the latest.
-        slices: Time slices that are fetched side by side; empty for 4, or 1 for a small region.
+        grids: Registered grids; empty for all. The other grids of the latest release stay in it.
+        force: Fetch and build again what was fetched and built before.
+        publish_partial: Let a release in which grids are missing become the latest.
+        slices: Time slices fetched at the same time; empty for 4, or 1 for a small region.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
-        provider: Sub-catalog of the API; empty for an API without.
+        provider: Sub-catalog of the API; empty for an API without sub-catalogs.
         registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
-        notice: What started the run; if a run before it has answered that, it ends at once.
+        notice: Id of the event that started the run; a run does nothing for a processed event.
 
     Returns
     -------
-        What came of each region; the run ends Failed where anything is missing.
+        The result of each region; the run ends Failed if anything is missing.
     """
     registered = load_registry(registry, tolerate_broken_grids=True)
     name, number = f"{product}_{version}", cycle_or_current(cycle)
@@ -137,7 +126,7 @@ def prepare_cycle(
             )
             outcomes.append(_prepare(job, wanted, registered, publish_partial))
         state = _final_state(f"{name}, cycle {number}", outcomes)
-        # A part of the regions or grids is no answer to whoever announced the cycle.
+        # A run of some regions or grids does not process the event that announced the cycle.
         if state.is_completed() and regions is None and grids is None:
             mark_processed(claim)
     return state
@@ -146,10 +135,10 @@ def prepare_cycle(
 def _prepare(
     job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, publish_partial: bool
 ) -> RegionOutcome:
-    """Prepare one region; what stops it is told, and does not stop the others."""
+    """Prepare one region; an error is recorded and does not stop the others."""
     try:
         return _prepare_region(job, wanted, registry, publish_partial)
-    except Exception as error:  # noqa: BLE001  (it is told, and the run ends Failed)
+    except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
         known = isinstance(error, (ZaggCatalogError, OSError))
         get_run_logger().error("%s: %s", job.slot, error, exc_info=not known)
         what = str(error) if known else f"{type(error).__name__}: {error}"
@@ -170,10 +159,10 @@ def _prepare_region(
         [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, publish_partial
     )
     session.end()
-    # A run that was killed between pointer and event is continued by one that moves nothing.
-    if published.latest and (published.moved or is_news(store, job, published)):
+    # A run that was killed after it moved the pointer has not emitted the event.
+    if published.latest and (published.moved or is_news(store, job.slot, published)):
         announce_release(job, published)
-    record_release(store, job, published)
+    record_release(store, job.slot, published)
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome)
     return outcome
@@ -223,7 +212,7 @@ def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]])
 
 
 def _final_state(what: str, outcomes: Sequence[RegionOutcome]) -> Any:
-    """Return the state that the run ends in: Failed, with what is missing, or Completed."""
+    """Return the final state of the run: Failed, with what is missing, or Completed."""
     failures = [text for outcome in outcomes for text in outcome.failures]
     results = [asdict(outcome) for outcome in outcomes]
     if failures:
@@ -234,21 +223,9 @@ def _final_state(what: str, outcomes: Sequence[RegionOutcome]) -> Any:
     return Completed(message=message, data=results)
 
 
-_FLAGS = (
-    *("product", "version", "cycle", "regions", "grids", "store", "stac_root", "provider"),
-    *("registry", "slices", "force", "publish_partial"),
-)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the flow from a plain command, on Prefect's temporary server if none is set.
-
-    Returns
-    -------
-    int
-        0 done, also where there was nothing new; 1 something is missing.
-    """
-    return run_command(prepare_cycle, "flows.cycle", _FLAGS, argv)
+    """Run the flow from a plain command; return 1 if something is missing, else 0."""
+    return run_command(prepare_cycle, "flows.cycle", argv)
 
 
 if __name__ == "__main__":

@@ -6,42 +6,56 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from flows.chain import WATCH, Chain, Progress
+import yaml
+from prefect.client.schemas.objects import FlowRun
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.chain import WATCH, Chain, Progress, timings
 from flows.local_server import START_SECONDS, LocalFailure, LocalServer, program, wait_for
-from flows.narrator import Narrator
-from flows.sample import PRODUCT, REGIONS, write_registry
-from flows.telling import Teller, release_rows, timing_rows
 from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.messages import SHORT
+from zagg_catalog.registry import load_registry
+from zagg_catalog.releases import Acknowledgement
 from zagg_catalog.sandbox import SandboxServer, simulate
-from zagg_catalog.sandbox.granules import Granules
 from zagg_catalog.store import open_store
 
+DEPLOYMENTS = Path(__file__).parents[1] / "deployments"
+PRODUCT = "ATL06_007"
+REGIONS = ("antarctica", "greenland")
+NORTH = "atl06-greenland-polar"
+# NSIDC's north polar stereographic grid, cut to Greenland: metres, left, bottom, right, top.
+NORTH_BOUNDS = [-768000, -3584000, 1024000, -512000]
 TRACKS = 1387
 LATE = 3
-LIMIT = 300.0
+LIMIT_SECONDS = 600.0
 INTERRUPTED = 130
 UI_URL = "http://127.0.0.1:4200"
-# Changes are announced at once, and a notice that got lost is repeated after 15 s.
-HURRY: dict[str, object] = {"changed_hours": 0, "patience_hours": 0.004, "overdue_days": None}
+# Changes are announced at once, and an event that was not processed is repeated after 15 s.
+RULES: dict[str, object] = {"changed_hours": 0, "patience_hours": 0.004, "overdue_days": None}
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised where the process is told to end."""
+    """Raised when a signal ends the process."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Let a cycle appear in a simulated source, and watch it become an acknowledged dry run.
+    """Let a cycle appear in a simulated source, and follow it to zagg's acknowledged dry run.
 
     Returns
     -------
     int
-        0 when zagg answered for every grid, twice; 1 when something failed; 130 when it was
-        interrupted. Whatever was started has ended.
+        0 if zagg answered for every grid of each release; 1 if something failed; 130 if it was
+        interrupted. All processes that were started have ended.
     """
     parser = argparse.ArgumentParser(prog="python -m flows.demo", description=__doc__)
     parser.add_argument("--cycle", type=int, default=22)
@@ -49,26 +63,59 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=int, default=1, help="only every n-th track (default: 1)")
     parser.add_argument("--once", action="store_true", help="without the late granules")
     options = parser.parse_args(argv)
-    narrator = Narrator()
+    screen = Screen()
     if find_spec("zagg") is None:
-        narrator.say("zagg is not installed here: pip install 'zagg-catalog[aggregator]'")
+        screen.say("zagg is not installed here: pip install 'zagg-catalog[aggregator]'")
         return 1
-    folder = _new_folder(options.folder)
-    demo = Demo(narrator, folder, options.cycle, options.every, once=options.once)
+    demo = Demo(screen, _new_folder(options.folder), options.cycle, options.every, options.once)
     try:
-        with _told_to_end():
+        with _interruptible():
             demo.run()
     except KeyboardInterrupt:
-        narrator.say("Interrupted. All processes of the demo have ended.")
+        screen.say("Interrupted. All processes of the demo have ended.")
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001  (it is told, and the demo ends with 1)
-        expected = isinstance(error, (LocalFailure, ZaggCatalogError, OSError))
-        narrator.say(f"The demo failed: {error if expected else repr(error)}", "bold red")
-        if not expected:
-            narrator.console.print_exception()
-        narrator.note(f"Logs: {demo.folder / 'prefect'}/server.log and serve.log", "")
+    except (LocalFailure, ZaggCatalogError, OSError) as error:
+        screen.say(f"The demo failed: {error}", "bold red")
+        screen.note(f"Logs: {demo.folder / 'prefect'}/server.log and serve.log")
         return 1
     return 0
+
+
+class Screen:
+    """Prints lines, each with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = 200  # tables in a pipe are not folded
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._began
+
+    def head(self, text: str) -> None:
+        """Begin a part."""
+        self.console.print(Text(f"\n{text}", "bold cyan"))
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print what happened now."""
+        line = Text.assemble((f"{self.seconds:5.1f} s  ", "dim"), (text, style))
+        self.console.print(line, soft_wrap=True)
+
+    def note(self, text: str, style: str = "dim") -> None:
+        """Print more about the last line."""
+        self.console.print(Text(" " * 9 + text, style), soft_wrap=True)
+
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> None:
+        """Print a table whose columns from `right` on are numbers."""
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for number, head in enumerate(heads):
+            table.add_column(head, justify="right" if number >= right else "left")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        self.console.print(table)
 
 
 class Demo:
@@ -76,10 +123,10 @@ class Demo:
 
     Parameters
     ----------
-    narrator : Narrator
-        Says what happens.
+    screen : Screen
+        Where it prints.
     folder : Path
-        Of this run: store, Prefect's home with the logs, registry.
+        Folder of this run: store, registry, and Prefect's home with the logs.
     cycle : int
         The cycle that appears.
     every : int
@@ -88,74 +135,79 @@ class Demo:
         Whether it ends before the late granules.
     """
 
-    def __init__(
-        self, narrator: Narrator, folder: Path, cycle: int, every: int, *, once: bool = False
-    ) -> None:
-        self.narrator, self.folder, self.cycle, self.once = narrator, folder, cycle, once
-        tracks = list(range(1, TRACKS + 1, every))
-        step = len(tracks) // (LATE + 1)
-        self.late = tracks[step::step][:LATE]
-        self.early = [track for track in tracks if track not in self.late]
-        self.tracks = tracks
+    def __init__(self, screen: Screen, folder: Path, cycle: int, every: int, once: bool) -> None:
+        self.screen, self.folder, self.cycle, self.once = screen, folder, cycle, once
+        self.tracks = list(range(1, TRACKS + 1, every))
+        step = len(self.tracks) // (LATE + 1)
+        self.late = self.tracks[step::step][:LATE]
         self.store = str(folder / "store")
 
     def run(self) -> None:
-        """Start everything, let it happen, and tell it."""
-        narrator = self.narrator
-        narrator.head("The whole chain: source → watch → maps → release → zagg")
+        """Start source and server, let granules arrive twice, and print a summary."""
+        screen = self.screen
+        screen.head("The whole chain: source → watch → maps → release → zagg")
         with ExitStack() as stack:
             server = LocalServer(self.folder / "prefect")
             server.launch()
             stack.callback(server.close)
-            source = stack.enter_context(SandboxServer(self._simulate(self.cycle - 1, self.tracks)))
-            narrator.say(
+            before = simulate("ATL06", cycle=self.cycle - 1, tracks=self.tracks)
+            source = stack.enter_context(SandboxServer(before))
+            screen.say(
                 f"The source, a simulated CMR-STAC at {source.root_url}, has cycle"
-                f" {self.cycle - 1}: {source.api.size:,} granules."
+                f" {self.cycle - 1}: {len(before):,} granules."
             )
-            with narrator.waiting("Prefect's server starts"):
+            with screen.console.status("Prefect's server starts"):
                 wait_for(server.healthy, "Prefect's server starts", START_SECONDS)
-            narrator.say(f"Prefect's server answers at {server.api_url.removesuffix('/api')}.")
-            with narrator.waiting("deployments and automations are made"):
+            screen.say(f"Prefect's server answers at {server.api_url.removesuffix('/api')}.")
+            with screen.console.status("deployments and automations are created"):
                 stack.enter_context(server.serve(self._environment(source)))
-            narrator.say("Its deployments are served, and its automations listen.")
-            passes = self._happen(server, source)
-        self._sum_up(passes)
+            screen.say("Its deployments are served, and its automations listen.")
+            chain = Chain(
+                server=server,
+                store=open_store(self.store),
+                product=PRODUCT,
+                cycle=self.cycle,
+                regions=REGIONS,
+            )
+            found = self._follow_both(chain, source)
+        self._summarize(found)
 
-    def _happen(self, server: LocalServer, source: SandboxServer) -> list[Progress]:
-        """Let the cycle appear, and then the rest of its granules."""
-        cycle, narrator = self.cycle, self.narrator
-        chain = Chain(server, open_store(self.store), PRODUCT, cycle, REGIONS)
-        early, late = (self._simulate(cycle, tracks) for tracks in (self.early, self.late))
-        narrator.head(f"Cycle {cycle} appears")
-        text = f"{len(early):,} granules of cycle {cycle} appear in the source."
-        first = self._follow(chain, lambda: source.add(early), text)
-        if self.once:
-            return [first]
-        narrator.head("Late granules")
-        text = f"{len(late):,} more arrive: tracks {', '.join(map(str, self.late))}."
-        return [first, self._follow(chain, lambda: source.add(late), text)]
+    def _follow_both(self, chain: Chain, source: SandboxServer) -> dict[str, Progress]:
+        """Let the cycle appear, then the granules of the late tracks."""
+        early = [track for track in self.tracks if track not in self.late]
+        self.screen.head(f"Cycle {self.cycle} appears")
+        found = {"new cycle": self._follow(chain, source, early, "appear in the source")}
+        if not self.once:
+            names = ", ".join(map(str, self.late))
+            self.screen.head("Late granules")
+            found["late granules"] = self._follow(chain, source, self.late, f"arrive: {names}")
+        return found
 
-    def _follow(self, chain: Chain, happen: Callable[[], None], text: str) -> Progress:
-        """Let something happen at the source, and tell what becomes of it."""
-        narrator = self.narrator
+    def _follow(
+        self, chain: Chain, source: SandboxServer, tracks: Sequence[int], what: str
+    ) -> Progress:
+        """Let granules arrive at the source, and print what becomes of them."""
+        granules = simulate("ATL06", cycle=self.cycle, tracks=tracks)
         start = chain.begin()
-        happen()
-        narrator.say(text, "bold")
+        source.add(granules)
+        self.screen.say(f"{len(granules):,} granules of {len(tracks)} tracks {what}.", "bold")
         chain.server.start_run(WATCH)
-        narrator.note("watch-cycles starts now; by its schedule it looks every hour.")
-        with narrator.waiting("watch-cycles starts") as waiting:
-            teller = Teller(narrator, waiting)
-            return start.follow(teller.tell, seconds=LIMIT, nudged=self._nudged)
+        self.screen.note("watch-cycles starts now; by its schedule it runs every hour.")
+        with self.screen.console.status("watch-cycles starts") as status:
+            reporter = Reporter(self.screen)
 
-    def _nudged(self) -> None:
-        self.narrator.say("An event got lost: SQLite was locked. What runs hourly finds it out.")
+            def report(found: Progress) -> None:
+                reporter.report(found)
+                status.update(active_flow(found))
 
-    def _simulate(self, cycle: int, tracks: Sequence[int]) -> Granules:
-        return simulate("ATL06", cycle=cycle, tracks=tracks)
+            return start.follow(report, seconds=LIMIT_SECONDS, on_restart=self._restarted)
+
+    def _restarted(self) -> None:
+        self.screen.say("An event was lost (SQLite was locked); the hourly run will pick it up.")
 
     def _environment(self, source: SandboxServer) -> dict[str, str]:
-        """Return what the flows are told, whatever the environment says."""
-        registry = write_registry(self.folder, first_cycle=self.cycle, **HURRY)
+        """Return the settings of the flows; they override the environment."""
+        registry = write_registry(self.folder, first_cycle=self.cycle, **RULES)
         return {
             "ZAGG_CATALOG_STORE": self.store,
             "ZAGG_CATALOG_REGISTRY": str(registry),
@@ -166,27 +218,159 @@ class Demo:
             "ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER": str(self.folder / "zagg"),
         }
 
-    def _sum_up(self, passes: Sequence[Progress]) -> None:
-        """Say what there is now, how long it took, and how to look at it."""
-        narrator = self.narrator
-        narrator.head("Releases, and who picked them up")
+    def _summarize(self, parts: dict[str, Progress]) -> None:
+        """Print the releases, how long each step took, and how to look at all of it."""
+        screen = self.screen
+        screen.head("Releases, and who picked them up")
         heads = ("release", "grid", "picked up by run", "how", "shards", "to redo")
-        narrator.table(heads, release_rows(passes), right=4)
-        for what, found in zip(("new cycle", "late granules"), passes, strict=False):
-            narrator.head(f"Times, {what}")
-            narrator.table(("step", "s since the event", "s"), timing_rows(found), right=1)
-        narrator.head(f"Done in {narrator.seconds:.0f} s. To look at it")
-        store = os.path.relpath(self.store)
-        narrator.note("the releases, and who picked them up:", "")
-        narrator.note(f"  {_shown('zagg-catalog')} release list --store {store}", "bold")
-        narrator.note(f"runs, events, automations and artifacts, at {UI_URL} after:", "")
-        quiet = "PREFECT_SERVER_ANALYTICS_ENABLED=false"
-        narrator.note(f"  export PREFECT_HOME={self.folder / 'prefect'}", "bold")
-        narrator.note(f"  {quiet} {_shown('prefect')} server start", "bold")
+        screen.table(heads, [row for found in parts.values() for row in release_rows(found)], 4)
+        for what, found in parts.items():
+            screen.head(f"Times, {what}")
+            rows = [(step, f"{at:.1f}", f"{took:.1f}") for step, at, took in timings(found)]
+            screen.table(("step", "s since the event", "s"), rows, 1)
+        screen.head(f"Done in {screen.seconds:.0f} s. To look at it")
+        screen.note("the releases, and who picked them up:")
+        command = os.path.relpath(program("zagg-catalog"))
+        screen.note(f"  {command} release list --store {os.path.relpath(self.store)}", "bold")
+        screen.note(f"runs, events, automations and artifacts, at {UI_URL} after:")
+        screen.note(f"  export PREFECT_HOME={self.folder / 'prefect'}", "bold")
+        prefect = os.path.relpath(program("prefect"))
+        screen.note(f"  PREFECT_SERVER_ANALYTICS_ENABLED=false {prefect} server start", "bold")
+
+
+class Reporter:
+    """Prints what is new in each progress of a chain."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._known: set[str] = set()
+
+    def report(self, found: Progress) -> None:
+        """Print events, releases, pick-ups and ended runs that were not printed before."""
+        say, note = self._screen.say, self._screen.note
+        for event in found.events:
+            if self._is_new(f"event {event['id']}"):
+                say(announced(found, event["payload"], event["occurred"]), "cyan")
+        for region, view in found.releases.items():
+            record, digest = view.release.record, view.release.digest
+            if self._is_new(f"release {digest}"):
+                counts = f"{len(record.grids)} grids of {record.catalog.rows:,} granules"
+                say(f"prepare-cycle published {region}: {counts}, {digest[:SHORT]}.", "green")
+        for grid, one in found.acknowledgements.items():
+            if self._is_new(f"pick-up {grid} {one.release} {one.ended_at}"):
+                how = "checked by a dry run" if one.outcome == "checked" else one.outcome
+                say(f"{grid}: picked up and {how}.", "green" if one.finished else "bold red")
+                note(shards_of(one))
+                if one.reason:
+                    note(one.reason, "red")
+        for flow, run in [(flow, run) for flow, runs in found.runs.items() for run in runs]:
+            self._report_run(flow, run)
+
+    def _report_run(self, flow: str, run: FlowRun) -> None:
+        by_event = run.created_by is not None and run.created_by.type == "AUTOMATION"
+        if by_event and self._is_new(f"run {run.id}"):
+            self._screen.say(f"An automation started {flow}.")
+        state = run.state
+        if state is not None and state.is_final() and self._is_new(f"end {run.id}"):
+            style = "" if state.is_completed() else "bold red"
+            self._screen.say(f"{flow} ended: {state.message or state.name}", style)
+
+    def _is_new(self, what: str) -> bool:
+        known = what in self._known
+        self._known.add(what)
+        return not known
+
+
+def announced(found: Progress, payload: dict[str, Any], occurred: str) -> str:
+    """Return a sentence about an announcement, and how long after the change it came."""
+    counts = payload.get("granules") or {}
+    seconds = (datetime.fromisoformat(occurred) - found.since).total_seconds()
+    shown = f" ({payload['why']}: {counts['now']:,} granules)" if "now" in counts else ""
+    return f"watch-cycles announced cycle {payload['cycle']}{shown} after {seconds:.1f} s."
+
+
+def active_flow(found: Progress) -> str:
+    """Return which flow of the chain is active."""
+    for flow in ("aggregate", "prepare-cycle", "watch-cycles"):
+        states = [run.state for run in found.runs.get(flow, ()) if run.state is not None]
+        if any(state.is_running() for state in states):
+            return f"{flow} runs"
+        if any(not state.is_final() for state in states):
+            return f"the process of {flow} starts"
+    return "an event is on its way"
+
+
+def shards_of(one: Acknowledgement) -> str:
+    """Return how many shards zagg took, and how many of them changed since the last pick-up."""
+    version = f"zagg {one.zagg_version}" if one.zagg_version else "zagg did not run"
+    parts = [f"{one.shards:,} shards"] if one.shards is not None else []
+    if one.changes is not None:
+        changes = one.changes
+        parts += [f"{changes.added.count:,} new", f"{changes.changed.count:,} changed"]
+        parts += [f"{changes.dropped.count:,} dropped"]
+    return ": ".join([version, *([", ".join(parts)] if parts else [])])
+
+
+def release_rows(found: Progress) -> list[tuple[str, ...]]:
+    """Return a row for each grid of each release: its size, and which run picked it up."""
+    rows: list[tuple[str, ...]] = []
+    for region, view in found.releases.items():
+        for grid in view.release.record.grids:
+            one = found.acknowledgements[grid.name]
+            run = found.run_of(one)
+            redo = one.changes.added.count + one.changes.changed.count if one.changes else None
+            rows.append(
+                (
+                    f"{region} {view.release.digest[:SHORT]}",
+                    grid.name,
+                    run.name if run else one.by,
+                    "dry run" if one.dry_run else one.outcome,
+                    f"{grid.shards:,}",
+                    "all" if redo is None else f"{redo:,}",
+                )
+            )
+    return rows
+
+
+def write_registry(folder: Path, **rules: object) -> Path:
+    """Write a registry of four grids of ATL06: HEALPix and polar, Antarctica and Greenland.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the file.
+    rules : object
+        Rules of the watch, as in the section ``watch``.
+
+    Returns
+    -------
+    Path
+        The file, ``registry.yaml``.
+    """
+    source = yaml.safe_load((DEPLOYMENTS / "registry.yaml").read_text(encoding="utf-8"))
+    grids = {
+        name: entry | {"config": str(DEPLOYMENTS / entry["config"]), "products": [PRODUCT]}
+        for name, entry in source["grids"].items()
+        if PRODUCT in entry["products"]
+    }
+    south = grids["atl06-antarctica-polar"]
+    config = yaml.safe_load(Path(south["config"]).read_text(encoding="utf-8"))
+    config["output"]["grid"] |= {"crs": "EPSG:3413", "bounds": NORTH_BOUNDS}
+    north = folder / f"{NORTH}.yaml"
+    north.write_text(yaml.safe_dump(config), encoding="utf-8")
+    grids[NORTH] = south | {"config": str(north), "region": "greenland"}
+    regions = {name: source["regions"][name] for name in REGIONS}
+    for region in regions.values():
+        region["geojson"] = str(DEPLOYMENTS / region["geojson"])
+    content = {"regions": regions, "watch": {PRODUCT: rules}, "grids": grids}
+    path = folder / "registry.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    load_registry(path)
+    return path
 
 
 def _new_folder(parent: Path) -> Path:
-    """Make a folder of this run, so that one run does not find what another did."""
+    """Create a folder for this run, so that runs do not find each other's files."""
     number = 1
     while (folder := parent / f"chain-{number}").exists():
         number += 1
@@ -194,24 +378,19 @@ def _new_folder(parent: Path) -> Path:
     return folder.absolute()
 
 
-def _shown(name: str) -> str:
-    return os.path.relpath(program(name))
-
-
 @contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does, with all that it started."""
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end the demo as Ctrl-C does, with all processes that it started."""
 
     def end(number: int, frame: object) -> None:
         raise Interrupted
 
     # Shells start background jobs with the interrupt ignored.
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, end) for number in signals]
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 

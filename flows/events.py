@@ -30,15 +30,7 @@ _NOT_ENDED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
 
 def announce_release(job: Job, published: Published) -> None:
-    """Emit the one event that says that a release is out.
-
-    Parameters
-    ----------
-    job : Job
-        What it is for.
-    published : Published
-        The release.
-    """
+    """Emit the event that a release was published."""
     emit_event(
         RELEASE_PUBLISHED,
         resource={
@@ -50,29 +42,29 @@ def announce_release(job: Job, published: Published) -> None:
 
 
 def is_processed(store: Store, product: str, cycle: int, notice: str | None) -> bool:
-    """Say whether a run before this one covers the notice that this one was started for."""
+    """Return whether an earlier run has processed the event that started this one."""
     return notice is not None and read_processed(store, product, cycle).covers(
         product, cycle, notice
     )
 
 
 def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> EventClaim:
-    """Return what a run answers that is about to ask the source.
+    """Return the events that a run processes which is about to fetch.
 
-    Its own notice, those of runs that wait behind it for the same cycle, and all that the watch
-    has given until now: the run sees what they are about.
+    These are its own, those of runs that wait for the same cycle, and all that the watch has
+    emitted until now: the run sees the granules that they are about.
     """
     notices = [*([notice] if notice else []), *waiting_notices(product, cycle)]
     try:
         return EventClaim.take(store, product, cycle, notices)
     except InvalidCursor as error:
-        # The watch's own trouble; it must not keep anybody from preparing a cycle.
+        # A damaged state of the watch does not stop a run.
         get_run_logger().warning("%s", error)
         return EventClaim(store=store, product=product, cycle=cycle, others=tuple(notices))
 
 
 def mark_processed(claim: EventClaim) -> None:
-    """Record that a run which ended well answers its claim, and say so."""
+    """Record that a run has processed the events of a claim, and emit an event of its own."""
     claim.mark_processed(str(flow_run.name or flow_run.id or "a run"))
     name, version = split_product(claim.product)
     emit_event(

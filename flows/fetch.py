@@ -9,10 +9,10 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 
-from flows.artifacts import progress
+from flows.artifacts import Progress
 from flows.command import run_command
 from flows.jobs import Job, query_values
-from flows.results import Session, result_storage
+from flows.results import Session
 from flows.runtime import cancellable, task_runner, with_retries
 from flows.settings import (
     Cycle,
@@ -53,10 +53,10 @@ def fetch_catalog(
         version: Release of the product, three digits.
         region: Registered region.
         cycle: Mission cycle; empty for the one that was under way 45 days ago.
-        slices: Time slices that are fetched side by side; empty for 4, or 1 for a small region.
+        slices: Time slices fetched at the same time; empty for 4, or 1 for a small region.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
-        provider: Sub-catalog of the API; empty for an API without.
+        provider: Sub-catalog of the API; empty for an API without sub-catalogs.
         registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
 
     Returns
@@ -65,7 +65,7 @@ def fetch_catalog(
     """
     regions = load_registry(registry, tolerate_broken_grids=True).regions
     if region not in regions:
-        raise InvalidQuery(f"There is no region {region!r}; there are {', '.join(regions)}.")
+        raise InvalidQuery(f"The registry has no region {region!r}; it has {', '.join(regions)}.")
     settings = get_settings()
     job = Job(
         product=f"{product}_{version}",
@@ -84,32 +84,14 @@ def fetch_catalog(
 
 
 def fetch(job: Job, session: Session) -> Values:
-    """Fetch a job's catalog in slices, and store it; to be called in a flow.
-
-    Parameters
-    ----------
-    job : Job
-        What to fetch.
-    session : Session
-        Slices that were fetched in it before are not fetched again.
-
-    Returns
-    -------
-    dict
-        See `flows.tasks.store_catalog`.
-
-    Raises
-    ------
-    ZaggCatalogError
-        What the first slice ended with that failed.
-    """
+    """Fetch a job's catalog in slices, and store it, in a flow; return its key and counts."""
     logger = get_run_logger()
     if session.continued:
-        logger.info("%s: continuing a fetch that did not finish.", job.slot)
+        logger.info("%s: continuing an interrupted fetch.", job.slot)
     parts = _fetch_slices(job, session, time_slices(job.query, job.slice_count))
     if any(part["state"] == "unusable" for part in parts) and len(parts) > 1:
-        # One fetch of the whole knows what was set aside in such a slice; an error does not.
-        logger.info("%s: a slice has nothing usable, so all is fetched at once.", job.slot)
+        # The error of such a slice does not list its granules; a fetch of the whole does.
+        logger.info("%s: a slice has no usable granule; fetching without slices.", job.slot)
         parts = _fetch_slices(job, session, [job.query])
     slot = [job.product, job.region.name, job.cycle]
     store = with_retries(store_catalog, flow_settings().publish_timeout)
@@ -118,18 +100,15 @@ def fetch(job: Job, session: Session) -> Values:
         "%s: %s granules, %s.",
         job.slot,
         f"{catalog['rows']:,}",
-        "a new catalog" if catalog["written"] else "the catalog is there already",
+        "a new catalog" if catalog["written"] else "the store has the catalog already",
     )
     return catalog
 
 
 def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Values]:
-    """Fetch slices side by side; each is retried by itself."""
+    """Fetch slices at the same time; each is retried separately."""
     settings = flow_settings()
-    storage = result_storage(job.open_store())
-    fetching = with_retries(
-        fetch_slice, settings.fetch_timeout, result_storage=storage, refresh_cache=job.force
-    )
+    fetching = with_retries(fetch_slice, settings.fetch_timeout)
     # All slices together use as many connections as one fetch may.
     side_by_side = max(1, min(len(queries), settings.workers))
     source = {
@@ -143,24 +122,18 @@ def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Valu
         values = query_values(query)
         key = session.key({"query": values, "root": job.root, "api": job.api})
         label = f"{job.name} {number} of {len(queries)}"
-        futures.append(fetching.submit(values, source, key, label))
-    with progress("fetch", job, len(futures), f"Fetching {job.slot}") as bar:
-        for future in as_completed(futures):
-            future.wait()
-            bar.step()
+        futures.append(fetching.submit(values, source, str(session.folder), key, label))
+    bar = Progress("fetch", job.slot, len(futures), f"Fetching {job.slot}")
+    for future in as_completed(futures):
+        future.wait()
+        bar.step()
     return [future.result() for future in futures]
-
-
-_FLAGS = (
-    *("product", "version", "region", "cycle", "slices", "store", "stac_root", "provider"),
-    "registry",
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the flow from a plain command, and print the catalog's key."""
     return run_command(
-        fetch_catalog, "flows.fetch", _FLAGS, argv, say=lambda state: str(state.result()["key"])
+        fetch_catalog, "flows.fetch", argv, last_line=lambda state: str(state.result()["key"])
     )
 
 

@@ -1,4 +1,4 @@
-"""Jobs: what a run is to make, as plain values that travel between processes."""
+"""Jobs: the work of a run for one region, and the JSON values that tasks get."""
 
 from __future__ import annotations
 
@@ -14,42 +14,22 @@ from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.source import ApiName
 from zagg_catalog.store import Store, open_store
 
-# A query of fewer square degrees is one slice: it has a few granules.
+# Square degrees; a smaller query is one slice, since it has a few granules.
 SMALL_AREA = 100.0
 DEFAULT_SLICES = 4
 
 
+def slot_name(slot: ReleaseKey) -> str:
+    """Return a product, region and cycle as part of a name, ``atl06-007-antarctica-c22``."""
+    return f"{slot.product.lower().replace('_', '-')}-{slot.region}-c{slot.cycle}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One region of one product and cycle.
-
-    Parameters
-    ----------
-    product : str
-        Short name and version, ``ATL06_007``.
-    cycle : int
-        Mission cycle.
-    region : RegisteredRegion
-        Where.
-    store : str
-        URL of the store.
-    stac_root : str
-        Root of the STAC API.
-    api : {"stac", "cmr"}
-        What is asked: that STAC API, or CMR's own search.
-    cmr_root : str
-        Root of CMR's own search.
-    provider : str
-        Sub-catalog of the STAC API; CMR's provider.
-    convention : {"mission", "nominal"}
-        What the cycle means.
-    slices : int or None
-        Time slices of the fetch; by default 4, or 1 for a small region.
-    force : bool
-        Make everything anew.
-    """
+    """One region of one product and cycle."""
 
     product: str
+    """Short name and version, ``ATL06_007``."""
     cycle: int
     region: RegisteredRegion
     store: str = field(default_factory=lambda: get_settings().store)
@@ -57,29 +37,31 @@ class Job:
     api: ApiName = field(default_factory=lambda: get_settings().api)
     cmr_root: str = field(default_factory=lambda: get_settings().cmr_root)
     provider: str = PROVIDER
+    """Sub-catalog of the STAC API, or CMR's provider."""
     convention: Convention = "mission"
     slices: int | None = None
+    """Time slices of the fetch; None for 4, or 1 for a small region."""
     force: bool = False
+    """Fetch and build everything again."""
 
     @property
     def slot(self) -> ReleaseKey:
-        """What the release is for."""
+        """Product, region and cycle of the release."""
         return ReleaseKey(self.product, self.region.name, self.cycle)
 
     @property
     def root(self) -> str:
-        """Root of the API that is asked."""
+        """Root of the API."""
         return self.stac_root if self.api == "stac" else self.cmr_root
 
     @property
     def name(self) -> str:
-        """Short text in names of artifacts and tasks: ``atl06-007-antarctica-c22``."""
-        product = self.product.lower().replace("_", "-")
-        return f"{product}-{self.region.name}-c{self.cycle}"
+        """Part of the names of artifacts and tasks, see `slot_name`."""
+        return slot_name(self.slot)
 
     @property
     def query(self) -> Query:
-        """What to fetch."""
+        """Query of the whole fetch."""
         short_name, _, version = self.product.rpartition("_")
         return Query.for_cycle(
             short_name,
@@ -92,7 +74,7 @@ class Job:
 
     @property
     def slice_count(self) -> int:
-        """How many time slices to fetch."""
+        """Number of time slices to fetch."""
         if self.slices is not None:
             return self.slices
         west, south, east, north = self.region.bbox
@@ -105,7 +87,7 @@ class Job:
 
 
 def query_values(query: Query) -> dict[str, Any]:
-    """Return a query as JSON values, the arguments of `Query`."""
+    """Return the arguments of `Query` as JSON values."""
     names = (
         "short_name",
         "version",
@@ -119,7 +101,7 @@ def query_values(query: Query) -> dict[str, Any]:
 
 
 def build_values(job: Job, grid: RegisteredGrid, catalog: dict[str, Any]) -> dict[str, Any]:
-    """Return what a map depends on as JSON values: grid, region, options and catalog."""
+    """Return all that a map depends on as JSON values."""
     return {
         "grid": grid.name,
         "config": grid.config.decode(),

@@ -10,23 +10,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.events.worker import EventsWorker
+from prefect.logging import get_logger
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 ROOT = Path(__file__).parents[1]
-START_SECONDS = 90.0
+# Ten seconds on an idle machine.
+START_SECONDS = 300.0
 TAIL = 1500
-# A laptop serves one person, who waits.
+# A person waits at a laptop.
 QUICK = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_RUNNER_POLL_FREQUENCY": "2",
@@ -35,27 +38,18 @@ QUICK = {
 
 
 class LocalFailure(Exception):
-    """Raised when a process does not start, ends too early, or does not do what is waited for."""
+    """Raised when a process does not start, ends too early, or does not do its work in time."""
 
 
 def wait_for[T](
     condition: Callable[[], T], what: str, seconds: float = 60, every: float = 0.2
 ) -> T:
-    """Return the first true value of a condition.
-
-    Parameters
-    ----------
-    condition : callable
-        Asked again and again.
-    what : str
-        What is waited for, for the message.
-    seconds, every : float
-        How long, and how often.
+    """Return the first true value of a condition, which is called again and again.
 
     Raises
     ------
     LocalFailure
-        If it did not become true in time.
+        If the condition stays false; the message begins with `what`.
     """
     give_up = time.monotonic() + seconds
     while not (value := condition()):
@@ -66,26 +60,14 @@ def wait_for[T](
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on now."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
 
 
 class Process:
-    """A child with a process group of its own, its output in a file; ended with all its own.
-
-    Parameters
-    ----------
-    command : sequence of str
-        What to run, in the root of the repository.
-    log : Path
-        File that its output is appended to.
-    env : mapping
-        Its environment.
-    cwd : Path
-        Its working directory.
-    """
+    """A child process in a process group of its own; its output is appended to a log file."""
 
     def __init__(
         self, command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path = ROOT
@@ -104,7 +86,7 @@ class Process:
 
     @property
     def said(self) -> str:
-        """Its output until now."""
+        """The log until now."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     @property
@@ -113,13 +95,7 @@ class Process:
         return self._child.poll() is None
 
     def check(self) -> None:
-        """Check that it has not ended.
-
-        Raises
-        ------
-        LocalFailure
-            With the end of its log.
-        """
+        """Raise `LocalFailure` with the end of the log if the process has ended."""
         if not self.running:
             code = self._child.returncode
             raise LocalFailure(
@@ -127,7 +103,7 @@ class Process:
             )
 
     def end(self, sign: int = signal.SIGTERM, seconds: float = 15) -> None:
-        """End the process; whatever is left of its group after some seconds is killed."""
+        """End the process, and kill the rest of its group after some seconds."""
         if self.running:
             self._child.send_signal(sign)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -139,7 +115,7 @@ class Process:
 
 
 class LocalServer:
-    """``prefect server start`` on a free port, with a home of its own and all its services.
+    """``prefect server start`` on a free port, with its own home and all services.
 
     ```python
     with LocalServer(Path("demo/prefect")) as prefect, prefect.serve({"ZAGG_CATALOG_STORE": …}):
@@ -149,7 +125,7 @@ class LocalServer:
     Parameters
     ----------
     folder : Path
-        Its home: the database stays, so that the same server can be started again.
+        Home of the server; the database stays, so that it can be started again.
     settings : mapping
         Further environment variables of the server.
     """
@@ -169,31 +145,25 @@ class LocalServer:
         self._http = httpx.Client(trust_env=False, timeout=30)
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Environment of a process that talks to this server."""
+        """Return the environment of a process that talks to this server."""
         own = {"PREFECT_HOME": str(self.folder), "PREFECT_API_URL": self.api_url, **QUICK}
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         return kept | own | dict(more or {})
 
     @property
     def log(self) -> Path:
-        """File of the server's output."""
+        """Log of the server."""
         return self.folder / "server.log"
 
     def launch(self) -> None:
-        """Start it, or start it again, without waiting."""
+        """Start the server, or start it again, without waiting."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [program("prefect"), "server", "start", "--host", "127.0.0.1"]
         command += ["--port", str(self.port)]
         self._process = Process(command, self.log, self.environment(self._settings))
 
     def start(self) -> Self:
-        """Start it, or start it again; returns when it is healthy.
-
-        Raises
-        ------
-        LocalFailure
-            If it does not start.
-        """
+        """Start the server, or start it again, and wait until it is healthy."""
         self.launch()
         try:
             wait_for(self.healthy, "Prefect's server starts", START_SECONDS)
@@ -203,22 +173,13 @@ class LocalServer:
         return self
 
     def healthy(self) -> bool:
-        """Whether it answers.
-
-        Raises
-        ------
-        LocalFailure
-            If its process has ended.
-        """
+        """Return whether the server answers; raise `LocalFailure` if its process has ended."""
         if self._process is not None:
             self._process.check()
-        try:
-            return self._http.get(f"{self.api_url}/health", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return _answers(self._http, self.api_url)
 
     def stop(self, sign: int = signal.SIGTERM) -> None:
-        """End it."""
+        """End the server."""
         if self._process is not None:
             self._process.end(sign)
             self._process = None
@@ -230,13 +191,13 @@ class LocalServer:
         self.close()
 
     def close(self) -> None:
-        """End it, for good."""
+        """End the server; it is not started again."""
         self.stop()
         self._http.close()
 
     @contextlib.contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
-        """Yield a client of this server, whatever the settings say."""
+        """Yield a client of this server."""
         with SyncPrefectClient(self.api_url) as client:
             yield client
 
@@ -244,7 +205,7 @@ class LocalServer:
     def process(
         self, command: Sequence[str], name: str, env: Mapping[str, str] | None = None
     ) -> Iterator[Process]:
-        """Run a command beside the server until the block ends; its log is ``NAME.log``."""
+        """Run a command until the block ends; its log is ``NAME.log``."""
         child = Process(command, self.folder / f"{name}.log", self.environment(env))
         try:
             yield child
@@ -253,19 +214,10 @@ class LocalServer:
 
     @contextlib.contextmanager
     def serve(self, env: Mapping[str, str] | None = None) -> Iterator[Process]:
-        """``python -m flows.serve``: all deployments and automations, looked at every 2 s."""
+        """Run ``python -m flows.serve``: all deployments and automations, polled every 2 s."""
         with self.process([sys.executable, "-m", "flows.serve"], "serve", env) as child:
             before = child.said.count("being served")
             wait_for(lambda: _said(child, "being served", before), "flows.serve", START_SECONDS)
-            yield child
-
-    @contextlib.contextmanager
-    def work(self, pool: str, env: Mapping[str, str] | None = None) -> Iterator[Process]:
-        """``prefect worker start``: deployments of a work pool, looked at every 2 s."""
-        command = [program("prefect"), "worker", "start", "--pool", pool]
-        with self.process(command, "worker", env) as child:
-            before = child.said.count("started!")
-            wait_for(lambda: _said(child, "started!", before), "A worker", START_SECONDS)
             yield child
 
     def start_run(self, deployment: str, parameters: Mapping[str, Any] | None = None) -> UUID:
@@ -274,19 +226,6 @@ class LocalServer:
             found = client.read_deployment_by_name(deployment)
             given = dict(parameters or {})
             return client.create_flow_run_from_deployment(found.id, parameters=given).id
-
-    def schedule(self, deployment: str, in_seconds: float) -> None:
-        """Give a deployment one more schedule: daily, the first time in so many seconds.
-
-        The server looks for new schedules every minute, unless
-        ``PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS`` says otherwise; one in between is missed.
-        """
-        at = datetime.now(UTC) + timedelta(seconds=in_seconds)
-        daily = IntervalSchedule(interval=timedelta(days=1), anchor_date=at)
-        with self.client() as client:
-            found = client.read_deployment_by_name(deployment)
-            made = DeploymentScheduleCreate(schedule=daily, active=True)
-            client.create_deployment_schedules(found.id, [made])
 
     def runs(self, flow: str) -> list[FlowRun]:
         """Return the runs of a flow, see `runs_of`."""
@@ -314,6 +253,57 @@ class LocalServer:
         answer = self._http.post(f"{self.api_url}/events/filter", json=wanted).raise_for_status()
         events: list[dict[str, Any]] = answer.json()["events"]
         return sorted(events, key=lambda event: str(event["occurred"]))
+
+
+@contextlib.contextmanager
+def temporary_server() -> Iterator[None]:
+    """Run a Prefect server for the block, unless the settings name one.
+
+    It is the server that Prefect itself would start, on the same database. Prefect would import
+    the server into this process first, which takes seconds.
+    """
+    if PREFECT_API_URL.value():
+        yield
+        return
+    url = f"http://127.0.0.1:{free_port()}"
+    get_logger().info("Starting temporary server on %s", url)
+    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    command += ["--port", url.rpartition(":")[2], "--log-level", "error", "--lifespan", "on"]
+    own = {
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+        "PREFECT_UI_ENABLED": "0",
+    }
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    child = subprocess.Popen(command, env=os.environ | settings | own)
+
+    def started(http: httpx.Client) -> bool:
+        if child.poll() is not None:
+            raise LocalFailure(f"Prefect's server ended with code {child.returncode}.")
+        return _answers(http, f"{url}/api")
+
+    try:
+        with httpx.Client(trust_env=False) as http:
+            wait_for(lambda: started(http), "Prefect's server starts", START_SECONDS)
+        with temporary_settings(updates={PREFECT_API_URL: f"{url}/api"}):
+            yield
+            send_pending()
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def send_pending() -> None:
+    """Send the events and log lines that Prefect's threads still hold."""
+    EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)
+
+
+def _answers(http: httpx.Client, api_url: str) -> bool:
+    try:
+        return http.get(f"{api_url}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def program(name: str) -> str:

@@ -1,7 +1,8 @@
-"""Results of finished tasks, kept so that a run that was killed can be continued."""
+"""Results of finished tasks, stored so that a run that was killed continues."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import uuid
@@ -13,6 +14,7 @@ from prefect.context import TaskRunContext
 from prefect.settings import get_current_settings
 
 from flows.settings import flow_settings
+from zagg_catalog.files import atomic_path
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.releases.publication import package_versions
@@ -22,12 +24,12 @@ FOLDER = ".prefect"
 
 
 def content_key(kind: str, facts: Mapping[str, Any]) -> str:
-    """Return the name of a result: a digest of all that it depends on, software included.
+    """Return the name of a result: a digest of everything it depends on, software included.
 
     Parameters
     ----------
     kind : str
-        What is made.
+        Beginning of the name.
     facts : mapping
         JSON values.
     """
@@ -36,13 +38,13 @@ def content_key(kind: str, facts: Mapping[str, Any]) -> str:
 
 
 def given_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """Return the key that a task was called with; Prefect's ``cache_key_fn``."""
+    """Return the argument ``key`` of a task, as Prefect's ``cache_key_fn``."""
     key: str = parameters["key"]
     return key
 
 
 def result_storage(store: Store) -> Path | str | None:
-    """Return where results are kept, as Prefect's ``result_storage``; None for its default."""
+    """Return where results are stored, as Prefect's ``result_storage``; None for its default."""
     chosen = flow_settings().results
     if chosen is not None:
         block = chosen.count("/") == 1 and not chosen.startswith((".", "/", "~"))
@@ -51,61 +53,62 @@ def result_storage(store: Store) -> Path | str | None:
 
 
 class Session:
-    """A fetch that may be continued: slices are fetched once in a session.
+    """A fetch that can be continued: in a session each slice is fetched once.
 
-    A session begins with the first fetch of a slot and ends when its release is published.
-    Then the next run asks the server anew.
+    A session begins with the first fetch of a release and ends when that release is published.
+    The next run then asks the server again.
 
     Parameters
     ----------
     store : Store
-        Where the release goes.
-    slot : Slot
-        What it is for.
+        Store of the release.
+    slot : ReleaseKey
+        Product, region and cycle of the release.
     force : bool
         Begin a new session in any case.
 
     Attributes
     ----------
+    folder : Path
+        Folder of the slices that are fetched, see `read_slice`.
     continued : bool
-        Whether it began in a run before this one.
+        Whether an earlier run began it.
     """
 
     def __init__(self, store: Store, slot: ReleaseKey, *, force: bool = False) -> None:
-        self._folder = _local_folder(store)
+        self.folder = _local_folder(store)
         name = canonical_digest([store.url, slot.product, slot.region, slot.cycle])[:32]
-        self._path = self._folder / "sessions" / f"{name}.json"
+        self._path = self.folder / "sessions" / f"{name}.json"
         self._keys: set[str] = set()
         token = None if force else self._read()
         self.continued = token is not None
         self._token = token or self._begin()
 
     def key(self, facts: Mapping[str, Any]) -> str:
-        """Return the name of a slice's result in this session."""
+        """Return the name of a slice in this session."""
         key = content_key("slice", {**facts, "session": self._token})
         self._keys.add(key)
         return key
 
     @property
     def checkpoint(self) -> Path:
-        """Folder in which a slice keeps the parts of it that are fetched."""
-        return self._folder / "checkpoints"
+        """Folder for the parts of a slice that is not finished."""
+        return self.folder / "checkpoints"
 
     def end(self) -> None:
-        """End the session: its release is published, and its slices are in the catalog."""
+        """End the session: its release is published, and the catalog has its slices."""
         self._path.unlink(missing_ok=True)
         for key in self._keys:
-            (self._folder / key).unlink(missing_ok=True)
+            for path in _slice_files(self.folder, key):
+                path.unlink(missing_ok=True)
 
     def _begin(self) -> str:
         token = uuid.uuid4().hex
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         limit = time.time() - flow_settings().session_hours * 3600
-        left = [*self._folder.glob("slice-*"), *self.checkpoint.glob("*")]
-        for path in left:
+        for path in (*self.folder.glob("slice-*"), *self.checkpoint.glob("*")):
             if path.stat().st_mtime < limit:
                 path.unlink(missing_ok=True)  # of a run that was never continued
-        self._path.write_text(json.dumps({"token": token, "started": time.time()}))
+        _write(self._path, json.dumps({"token": token, "started": time.time()}).encode())
         return token
 
     def _read(self) -> str | None:
@@ -114,12 +117,48 @@ class Session:
             age = time.time() - float(content["started"])
             token = str(content["token"])
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # none, or torn by a kill: a new one costs a fetch only
+            return None  # a new session costs a fetch only
         return token if 0 <= age < flow_settings().session_hours * 3600 else None
 
 
+def read_slice(folder: Path, key: str) -> dict[str, Any] | None:
+    """Return what `write_slice` stored; None if it did not finish or a file is damaged."""
+    record, parquet = _slice_files(folder, key)
+    try:
+        found: dict[str, Any] = json.loads(record.read_text())
+        digest = found.pop("digest")
+        if digest is None:
+            return found
+        content = parquet.read_bytes()
+    except (OSError, ValueError, KeyError):
+        return None
+    if hashlib.sha256(content).hexdigest() != digest:
+        return None
+    return found | {"catalog": content}
+
+
+def write_slice(folder: Path, key: str, values: Mapping[str, Any]) -> None:
+    """Store a slice: its catalog, if it has one, as a parquet file, then a record of the rest."""
+    record, parquet = _slice_files(folder, key)
+    facts = dict(values)
+    content: bytes | None = facts.pop("catalog", None)
+    if content is not None:
+        _write(parquet, content)
+    digest = hashlib.sha256(content).hexdigest() if content is not None else None
+    _write(record, json.dumps(facts | {"digest": digest}).encode())
+
+
+def _slice_files(folder: Path, key: str) -> tuple[Path, Path]:
+    return folder / f"{key}.json", folder / f"{key}.parquet"
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        Path(temporary).write_bytes(content)
+
+
 def _local_folder(store: Store) -> Path:
-    """Return the folder of results, or where Prefect keeps them by default."""
+    """Return the folder of results, or Prefect's own if they are not in a folder."""
     storage = result_storage(store)
     if isinstance(storage, Path):
         return storage

@@ -33,7 +33,7 @@ _NETWORK = (ConnectionError, TimeoutError)
 
 
 def _not_about_threads(record: logging.LogRecord) -> bool:
-    """Drop what Prefect says before each task with a time limit; docs/operations.md says it."""
+    """Drop Prefect's warning before each task with a time limit; docs/pipeline.md has it."""
     return "Timeouts in worker threads cannot interrupt" not in record.getMessage()
 
 
@@ -41,18 +41,10 @@ logging.getLogger("prefect.task_runs").addFilter(_not_about_threads)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Say whether the same call may succeed later.
+    """Return whether the same task may succeed later.
 
-    Parameters
-    ----------
-    error : BaseException
-        What a task ended with.
-
-    Returns
-    -------
-    bool
-        True for the network, throttling, a killed worker, data that was still arriving, and a
-        pointer that another run moved; False for bad configs, bad data, missing rights and bugs.
+    This is true for the network, throttling, a killed worker, granules that are still arriving,
+    and a pointer that another run moved; false for bad configs, bad data, missing rights and bugs.
     """
     if isinstance(error, (BadResponse, IncompleteHarvest, PointerConflict, *_NETWORK)):
         return True
@@ -63,24 +55,24 @@ def is_transient(error: BaseException) -> bool:
     return type(error).__name__ in _KILLED
 
 
-async def _heals(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Tell Prefect whether to retry."""
+async def _may_retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Return whether Prefect retries a failed task."""
     try:
         await state.result()
-    except Exception as error:  # noqa: BLE001  (whatever it is, it is judged)
+    except Exception as error:  # noqa: BLE001  (is_transient decides)
         return is_transient(error)
     return False
 
 
 def with_retries[**P, R](task: Task[P, R], timeout: float, **options: Any) -> Task[P, R]:
-    """Return a task that is retried where that can help, and ends in time.
+    """Return a task that is retried after transient errors; each attempt has a time limit.
 
     Parameters
     ----------
     task : Task
-        What to run; it may run more than once.
+        A task that may run more than once.
     timeout : float
-        Seconds for each attempt.
+        Limit of an attempt, seconds.
     options
         Further options of the task.
     """
@@ -89,19 +81,19 @@ def with_retries[**P, R](task: Task[P, R], timeout: float, **options: Any) -> Ta
         retries=settings.retries,
         retry_delay_seconds=exponential_backoff(settings.retry_delay),
         retry_jitter_factor=1.0,
-        retry_condition_fn=_heals,
+        retry_condition_fn=_may_retry,
         timeout_seconds=timeout,
         **options,
     )
 
 
 def task_runner() -> TaskRunner[Any]:
-    """Return threads, or Dask workers: on this machine or behind a scheduler's address.
+    """Return the task runner of the settings: threads, or Dask workers here or at an address.
 
     Raises
     ------
     InvalidOption
-        If Dask was asked for and is not installed.
+        If the settings name Dask and it is not installed.
     """
     settings = flow_settings()
     if settings.task_runner == "threads":
@@ -117,14 +109,14 @@ def task_runner() -> TaskRunner[Any]:
         ) from None
     options: dict[str, Any] = {"address": settings.dask_address}
     if settings.dask_address is None:
-        # One thread each: a worker that is killed takes one task with it.
+        # With one thread each, a killed worker loses one task.
         cluster = {"n_workers": settings.workers, "threads_per_worker": 1}
         options = {"cluster_kwargs": cluster}
     runner: TaskRunner[Any] = DaskTaskRunner(**options)
     return runner
 
 
-# Time to give back what is held and to report, before threads that are still at it are left.
+# Time to release leases and to report, before the process ends without waiting for threads.
 GRACE_SECONDS = 3.0
 TERMINATED = 143
 
@@ -132,21 +124,21 @@ _stop = threading.Event()
 
 
 class RunCancelled(Exception):
-    """Raised in a task whose run was told to end."""
+    """Raised in a task whose run was cancelled."""
 
 
 def check_cancelled() -> None:
-    """Raise `RunCancelled` if the run was told to end; called between two pages."""
+    """Raise `RunCancelled` if the run was cancelled; called between two pages."""
     if _stop.is_set():
-        raise RunCancelled("The run was told to end.")
+        raise RunCancelled("The run was cancelled.")
 
 
 @contextmanager
 def cancellable() -> Iterator[None]:
-    """Let the threads of a flow know when it is interrupted or terminated.
+    """Make `check_cancelled` raise in the threads of a flow that is interrupted or terminated.
 
     A terminated process ends after `GRACE_SECONDS` at the latest, since a thread cannot be
-    interrupted and would keep it alive. Whatever is written is written whole or not at all.
+    interrupted and would keep it alive. Files are complete or absent at any moment.
     """
     _stop.clear()
     try:
@@ -162,20 +154,20 @@ def cancellable() -> Iterator[None]:
 
 
 def limit_name(product: str, cycle: int) -> str:
-    """Return the name of the limit that the runs of a cycle share."""
+    """Return the name of the concurrency limit of the runs of a cycle."""
     return f"zagg-catalog-{product.lower().replace('_', '-')}-c{cycle}"
 
 
 @contextmanager
 def one_run_of(product: str, cycle: int) -> Iterator[None]:
-    """Wait until no other run on this Prefect server prepares the cycle, then hold it.
+    """Wait until no other run on this Prefect server prepares the cycle, and keep others waiting.
 
-    A run that was killed holds it until its lease ends (``ZAGG_CATALOG_FLOW_LEASE``).
+    A killed run keeps others waiting until its lease ends (``ZAGG_CATALOG_FLOW_LEASE``).
     """
     name = limit_name(product, cycle)
     if _taken(name):
         get_run_logger().info(
-            "Another run prepares %s, cycle %d, or died a moment ago: waiting for its place.",
+            "Waiting: another run prepares %s, cycle %d, or its lease has not ended.",
             product,
             cycle,
         )
@@ -184,12 +176,12 @@ def one_run_of(product: str, cycle: int) -> Iterator[None]:
 
 
 def _taken(name: str) -> bool:
-    """Create a limit unless it is there, and say whether a run holds it."""
+    """Create a limit if it does not exist; return whether a run holds it."""
     with get_client(sync_client=True) as client:
         try:
             client.upsert_global_concurrency_limit_by_name(name, 1)
         except (ObjectAlreadyExists, PrefectHTTPStatusError) as error:
-            # Two runs that start together may both find none, and one of them creates it.
+            # Two runs may find no limit at the same time; one of them creates it.
             if isinstance(error, PrefectHTTPStatusError) and error.response.status_code != 409:
                 raise
         return client.read_global_concurrency_limit_by_name(name).active_slots > 0

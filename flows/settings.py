@@ -16,46 +16,7 @@ from zagg_catalog.settings import get_settings
 
 
 class FlowSettings(BaseSettings):
-    """How flows run; what they do is said by their parameters.
-
-    Attributes
-    ----------
-    task_runner : {"threads", "dask"}
-        Where tasks run: threads of the flow's process, or Dask workers (extra ``dask``).
-    workers : int
-        Threads, or workers of a local Dask cluster.
-    dask_address : str or None
-        Scheduler of a Dask cluster; by default a local one for each run.
-    retries : int
-        Further attempts of a task whose failure can heal.
-    retry_delay : float
-        Seconds before the first of them; doubled each time, up to twice that by jitter.
-    fetch_timeout, build_timeout, publish_timeout : float
-        Seconds that one task may take.
-    results : str or None
-        Where results of finished tasks are kept for a run that continues: a folder, or a
-        Prefect storage block ``type/name``. By default a hidden folder of the store, or
-        Prefect's own where the store is on S3.
-    session_hours : float
-        How long a fetch that did not finish may be continued.
-    lease : float
-        Seconds until another run may take a killed one's place.
-    alert_block : str or None
-        Prefect notification block ``type/name`` for alerts; by default a run that ends Failed.
-    late_after, silent_after : float
-        Seconds until an overdue cycle, and a product that is not looked at, raise an alert.
-    aggregate_dry_run : bool
-        Whether zagg only says what it would do, where a run does not say so itself.
-    aggregate_output : str or None
-        Where zagg writes to: a folder, ``s3://bucket/prefix``, or a template with ``{grid}``;
-        by default ``output.store`` of the pipeline config.
-    aggregate_folder : str
-        Folder for what zagg reads while it runs, kept after a failure.
-    aggregate_timeout, aggregate_wait : float
-        Seconds that zagg may take, and that a run waits for another one at the same grid.
-    aggregate_lease : float
-        Seconds until a pick-up that gives no sign of life may be taken over.
-    """
+    """How flows run; their parameters define what they do."""
 
     model_config = SettingsConfigDict(
         env_prefix="ZAGG_CATALOG_FLOW_",
@@ -65,33 +26,57 @@ class FlowSettings(BaseSettings):
     )
 
     task_runner: Literal["threads", "dask"] = "threads"
+    """Threads of the flow's process, or Dask workers (extra ``dask``)."""
     workers: int = Field(default=4, ge=1, le=64)
+    """Number of threads, or of workers of a local Dask cluster."""
     dask_address: str | None = None
+    """Scheduler of a Dask cluster; by default each run starts a local cluster."""
     retries: int = Field(default=4, ge=0, le=20)
+    """Further attempts of a task after a transient error."""
     retry_delay: float = Field(default=10.0, ge=0)
+    """Seconds before the first of them; doubled each time, and up to doubled at random."""
     fetch_timeout: float = Field(default=3600, gt=0)
+    """Seconds for an attempt of a task; also of the next two."""
     build_timeout: float = Field(default=3600, gt=0)
     publish_timeout: float = Field(default=1800, gt=0)
     results: str | None = None
+    """Storage of the results of finished tasks: a folder, or a Prefect block ``type/name``.
+
+    By default a hidden folder of the store, or Prefect's own folder if the store is on S3.
+    """
     session_hours: float = Field(default=6.0, ge=0)
+    """Hours in which an interrupted fetch can be continued."""
     lease: float = Field(default=60.0, ge=60)
+    """Seconds until the lease of a killed run ends."""
     alert_block: str | None = None
+    """Prefect notification block ``type/name`` for alerts; by default a run that ends Failed."""
     late_after: float = Field(default=3600, ge=10)
+    """Seconds until an overdue cycle raises an alert."""
     silent_after: float = Field(default=3 * 3600, ge=10)
+    """Seconds without a poll of a product until an alert."""
     aggregate_dry_run: bool = True
+    """Whether zagg only reports its work, unless a run's parameter overrides it."""
     aggregate_output: str | None = None
+    """Output of zagg: a folder, ``s3://bucket/prefix``, or a template with ``{grid}``.
+
+    By default ``output.store`` of the pipeline config.
+    """
     aggregate_folder: str = "./zagg-pickups"
+    """Folder of zagg's input while it runs; it stays after a failure."""
     aggregate_timeout: float = Field(default=6 * 3600, gt=0)
+    """Seconds for a run of zagg."""
     aggregate_wait: float = Field(default=6 * 3600, ge=0)
+    """Seconds to wait for another run of the same grid."""
     aggregate_lease: float = Field(default=60.0, ge=2)
+    """Seconds until the lease of a pick-up that is not renewed ends."""
 
 
 def flow_settings() -> FlowSettings:
-    """Read the settings afresh, so that a changed environment is seen."""
+    """Return the settings, read from the environment now."""
     return FlowSettings()
 
 
-# About how long NSIDC takes to publish what was measured.
+# Time from a measurement to its publication by NSIDC, about.
 LATENCY = timedelta(days=45)
 
 
@@ -109,7 +94,7 @@ class Product(StrEnum):
 
 
 def _names(section: str) -> list[str]:
-    """Return what the registry in the working directory offers; the run itself checks it."""
+    """Return the names in the registry of the working directory, for the run form."""
     location = get_settings().registry
     if "://" in location or not Path(location).is_file():
         return []
@@ -117,7 +102,7 @@ def _names(section: str) -> list[str]:
         content = yaml.safe_load(Path(location).read_text(encoding="utf-8"))
         return [str(name) for name in content[section]]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        return []  # the run says what is wrong with the registry; the form does without
+        return []  # a run reports the problem; the form does without the names
 
 
 def _choices(section: str) -> dict[str, Any]:
@@ -134,5 +119,5 @@ GridName = Annotated[str, Field(json_schema_extra=_choices("grids"))]
 
 
 def cycle_or_current(cycle: int | None, now: datetime | None = None) -> int:
-    """Return the cycle, by default the one that was under way 45 days ago."""
+    """Return the cycle, by default the one of 45 days ago."""
     return cycle if cycle is not None else cycle_of((now or datetime.now(UTC)) - LATENCY)

@@ -10,7 +10,7 @@ from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 
-from flows.artifacts import progress
+from flows.artifacts import Progress
 from flows.command import run_command
 from flows.jobs import Job, build_values
 from flows.results import content_key, result_storage
@@ -40,13 +40,13 @@ def build_shardmaps(
     Args:
         catalog: Key of the catalog in the store, catalogs/product=…/….parquet.
         grids: Registered grids; empty for all of the catalog's product and region.
-        force: Build also what was built before.
+        force: Build again what was built before.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
 
     Returns
     -------
-        What came of each grid.
+        The result of each grid.
     """
     slot = parse_key(catalog).slot
     registered = load_registry(registry, tolerate_broken_grids=True)
@@ -67,31 +67,22 @@ def build_shardmaps(
 
 
 def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Values]:
-    """Build the maps of a catalog, side by side; to be called in a flow.
-
-    Parameters
-    ----------
-    job : Job
-        What the catalog is of.
-    grids : sequence of RegisteredGrid
-        What to build for.
-    catalog : dict
-        With the catalog's ``key``.
+    """Build the maps of a catalog at the same time, in a flow.
 
     Returns
     -------
     list of dict
-        For each grid, what `flows.tasks.build_grid` returned, or ``grid`` and ``error``, a
-        sentence; and ``config``. ``broken`` is true where the config defines no grid, and
-        ``restored`` where a map that was built before had vanished from the store.
+        For each grid, ``grid``, ``config``, and the result of `flows.tasks.build_grid` or
+        ``error``. ``broken`` is true if the config is invalid, and ``restored`` if a map that was
+        built before was missing in the store.
     """
     usable = [grid for grid in grids if grid.problem is None]
     found = {grid.name: _broken(grid) for grid in grids if grid.problem is not None}
-    with progress("build", job, len(usable), f"Building {job.slot}") as bar:
-        futures = {_submit(job, grid, catalog): grid for grid in usable}
-        for future in as_completed(list(futures)):
-            future.wait()
-            bar.step()
+    bar = Progress("build", job.slot, len(usable), f"Building {job.slot}")
+    futures = {_submit(job, grid, catalog): grid for grid in usable}
+    for future in as_completed(list(futures)):
+        future.wait()
+        bar.step()
     store = job.open_store()
     for future, grid in futures.items():
         found[grid.name] = _outcome(job, grid, catalog, future, store)
@@ -102,7 +93,7 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
 
 
 def failure_of(job: Job, failed: Sequence[Values]) -> str:
-    """Return one sentence that names the grids that failed, and why."""
+    """Return a sentence with the grids that failed, and why."""
     reasons = "; ".join(f"{entry['grid']}: {entry['error']}" for entry in failed)
     return f"{job.slot}: {len(failed)} failed, {clean_text(reasons, limit=1500)}"
 
@@ -123,7 +114,7 @@ def _submit(
 def _outcome(
     job: Job, grid: RegisteredGrid, catalog: Values, future: PrefectFuture[Values], store: Store
 ) -> Values:
-    """Return what came of a grid; a map that was built before and is gone is built again."""
+    """Return the result of a grid; build its map again if the store does not have it."""
     result = future.result(raise_on_failure=False)
     lost = isinstance(result, dict) and not store.exists(result["manifest"])
     if lost:
@@ -144,18 +135,15 @@ def _broken(grid: RegisteredGrid) -> Values:
 
 
 def _sentence(error: Any) -> str:
-    text = str(error).strip() or "it failed without saying why."
+    text = str(error).strip() or "it failed without a message."
     if isinstance(error, ZaggCatalogError):
         return clean_text(text, limit=500)
     return clean_text(f"{type(error).__name__}: {text}", limit=500)
 
 
-_FLAGS = ("catalog", "grids", "force", "store", "registry")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the flow from a plain command."""
-    return run_command(build_shardmaps, "flows.shardmaps", _FLAGS, argv)
+    return run_command(build_shardmaps, "flows.shardmaps", argv)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
-"""Tasks: each calls one function of the library, and may run more than once."""
+"""Tasks; each may run more than once, and takes and returns JSON values and bytes."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +12,7 @@ from typing import Any, cast
 import yaml
 from prefect import task
 
-from flows.results import given_key
+from flows.results import given_key, read_slice, write_slice
 from flows.runtime import check_cancelled
 from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.table import Catalog
@@ -24,7 +22,7 @@ from zagg_catalog.registry import read_region
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, Query
-from zagg_catalog.sources.query_slices import merge_slices, nothing_matches
+from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store, open_store
 
@@ -33,77 +31,27 @@ Values = dict[str, Any]
 _loading = Lock()
 
 
-@task(
-    task_run_name="fetch {label}",
-    cache_key_fn=given_key,
-    persist_result=True,
-    result_serializer="json",
-    cache_result_in_memory=False,
-)
-def fetch_slice(query: Values, source: Values, key: str, label: str) -> Values:
-    """Fetch one slice of a query.
-
-    Parameters
-    ----------
-    query : dict
-        Arguments of `Query`.
-    source : dict
-        ``root`` of the API, ``api``, and if wanted ``connections`` and ``checkpoint``.
-    key : str
-        Name of the result.
-    label : str
-        What the run is called.
+@task(task_run_name="fetch {label}", persist_result=False)
+def fetch_slice(query: Values, source: Values, folder: str, key: str, label: str) -> Values:
+    """Fetch one slice of a query, unless it is in the folder already.
 
     Returns
     -------
     dict
-        ``state`` is ``fetched``, ``empty``, or ``unusable`` where all that matches was set
-        aside; ``catalog`` the parquet file in base64; ``granules`` and ``transfer``.
+        ``state`` is ``fetched``, ``empty``, or ``unusable`` if every granule that matches was set
+        aside. A fetched slice has ``granules``, ``transfer`` and ``catalog``, the bytes of its
+        parquet file: a worker on another machine returns them, too.
     """
-    given = dict(source)
-    checkpoint = given.pop("checkpoint", None)
-    cmr = CMRSource(root_url=given.pop("root"), **given)
-    try:
-        catalog = cmr.fetch(
-            Query(**query), progress=lambda done, total: check_cancelled(), checkpoint=checkpoint
-        )
-    except EmptyHarvest as error:
-        state = "empty" if nothing_matches(error) else "unusable"
-        return {"state": state, "why": str(error), "matched": error.matched}
-    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
-        path = Path(folder, "slice.parquet")
-        catalog.to_geoparquet(path)
-        content = base64.b64encode(path.read_bytes()).decode()
-    assert cmr.last_report is not None
-    return {
-        "state": "fetched",
-        "catalog": content,
-        "granules": len(catalog),
-        "transfer": asdict(cmr.last_report.transfer),
-    }
+    found = read_slice(Path(folder), key)
+    if found is None:
+        found = _fetch(query, **source)
+        write_slice(Path(folder), key, found)
+    return found
 
 
 @task(task_run_name="catalog {slot[0]} {slot[1]} cycle {slot[2]}", persist_result=False)
 def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Values]) -> Values:
-    """Merge the slices of a query, and store the catalog.
-
-    Parameters
-    ----------
-    query : dict
-        Arguments of `Query`, the whole one.
-    slot : list
-        Product, region and cycle.
-    store : str
-        URL of the store.
-    slices : list of dict
-        What `fetch_slice` returned.
-
-    Returns
-    -------
-    dict
-        ``key``, ``digest``, ``size``, ``rows``, ``complete``, ``written``, ``harvest`` (counts)
-        and ``transfer``.
-    """
+    """Merge the slices of a query, and store the catalog with the cells of its footprints."""
     fetched = [part for part in slices if part["state"] == "fetched"]
     if len(slices) == 1 and not fetched:
         raise EmptyHarvest(slices[0]["why"], matched=slices[0].get("matched", 0))
@@ -135,23 +83,7 @@ def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Value
     result_serializer="json",
 )
 def build_grid(spec: Values, store: str, key: str) -> Values:
-    """Build the shard map of one grid, and store it.
-
-    Parameters
-    ----------
-    spec : dict
-        What the map depends on, see `flows.jobs.build_values`.
-    store : str
-        URL of the store.
-    key : str
-        Name of the result.
-
-    Returns
-    -------
-    dict
-        ``grid``, ``manifest`` (key), ``digest``, ``size``, ``shards``, ``pairs``, ``granules``,
-        ``quarantined``, ``complete``, ``backend`` and ``seconds``.
-    """
+    """Build the shard map that `flows.jobs.build_values` describes, and store it."""
     place = open_store(store)
     product, region, cycle = spec["slot"]
     grid = from_config(_config(spec["config"], spec["grid"]))
@@ -191,20 +123,9 @@ def publish_release(
     grids: list[Values],
     partial_latest: bool,
 ) -> Published:
-    """Publish what was built as one release.
+    """Publish a catalog and its maps as one release.
 
-    Parameters
-    ----------
-    slot : list
-        Product, region and cycle.
-    store : str
-        URL of the store.
-    catalog : dict
-        What `store_catalog` returned.
-    grids : list of dict
-        ``grid``, ``config``, and ``manifest`` or ``error``.
-    partial_latest : bool
-        Move the pointer to the release even if it is partial.
+    Each of `grids` has ``grid``, ``config``, and ``manifest`` or ``error``.
     """
     place = open_store(store)
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
@@ -221,8 +142,30 @@ def publish_release(
         )
 
 
+def _fetch(query: Values, root: str, checkpoint: str | None = None, **options: Any) -> Values:
+    cmr = CMRSource(root_url=root, **options)
+    try:
+        catalog = cmr.fetch(
+            Query(**query), progress=lambda done, total: check_cancelled(), checkpoint=checkpoint
+        )
+    except EmptyHarvest as error:
+        state = "unusable" if error.matched else "empty"
+        return {"state": state, "why": str(error), "matched": error.matched}
+    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+        path = Path(folder, "slice.parquet")
+        catalog.to_geoparquet(path)
+        content = path.read_bytes()
+    assert cmr.last_report is not None
+    return {
+        "state": "fetched",
+        "catalog": content,
+        "granules": len(catalog),
+        "transfer": cmr.last_report.transfer.model_dump(),
+    }
+
+
 class UnknownGrid:
-    """Stands for the grid of a config that defines none, so that its failure is recorded."""
+    """Placeholder for the grid of an invalid config, so that its failure is recorded."""
 
     kind = "unknown"
 
@@ -248,22 +191,21 @@ def _config(text: str, name: str) -> Any:
 
 
 def _decoded(part: Values, path: Path) -> Catalog:
-    path.write_bytes(base64.b64decode(part["catalog"]))
+    path.write_bytes(part["catalog"])
     return Catalog.from_geoparquet(path)
 
 
 def _load_catalog(store: str, key: str) -> Catalog:
-    """Return a catalog; the grids that a process builds side by side share it."""
+    """Return a stored catalog; the grids that a process builds at a time share it."""
     with _loading:
-        return _kept_catalog(store, key)
+        return _cached_catalog(store, key)
 
 
 @lru_cache(maxsize=1)
-def _kept_catalog(store: str, key: str) -> Catalog:
+def _cached_catalog(store: str, key: str) -> Catalog:
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
         return Catalog.from_geoparquet(open_store(store).download(key, Path(folder, "c.parquet")))
 
 
 def _sum_of(transfers: Sequence[Values]) -> Values:
-    names = asdict(Transfer())
-    return {name: sum(transfer[name] for transfer in transfers) for name in names}
+    return {name: sum(transfer[name] for transfer in transfers) for name in Transfer.model_fields}

@@ -1,4 +1,4 @@
-"""``watch-cycles``: ask the sources what is new, and announce the cycles worth building."""
+"""``watch-cycles``: poll the sources, and announce the cycles that are worth building."""
 
 from __future__ import annotations
 
@@ -36,24 +36,16 @@ ProductName = Annotated[str, Field(pattern=r"^[A-Z0-9]+_[0-9]{3}$")]
 
 
 class WatchFailed(Exception):
-    """Raised by a run that could not look at every product; names them."""
+    """Raised by a run that could not poll every product; the message names them."""
 
 
 class CycleOverdue(Exception):
-    """Raised by a run that reports that something is late."""
+    """Raised by a run that reports an overdue cycle or watch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Whom a poll asks, and where it keeps what it knows.
-
-    Parameters
-    ----------
-    store, stac_root, registry : str or None
-        As given; what is None is left to the settings, of the run that is started, too.
-    provider : str
-        Sub-catalog of the API.
-    """
+    """Parameters of a poll that the run it starts gets, too; None leaves them to the settings."""
 
     store: str | None
     stac_root: str | None
@@ -66,7 +58,7 @@ class Target:
 
     @property
     def given(self) -> dict[str, str | None]:
-        """What the run that is started must be told, too."""
+        """The parameters as part of an event's payload."""
         return {
             "store": self.store,
             "stac_root": self.stac_root,
@@ -88,24 +80,24 @@ def watch_cycles(
 
     Args:
         products: Registered products, short name and version; empty for all.
-        dry_run: Only say what would be announced; write nothing, announce nothing.
+        dry_run: Report what would be announced; write and announce nothing.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
-        provider: Sub-catalog of the API; empty for an API without.
+        provider: Sub-catalog of the API; empty for an API without sub-catalogs.
         registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
 
     Returns
     -------
-        What came of each product; the run ends Failed where one could not be looked at.
+        A summary for each product; the run ends Failed if one could not be polled.
     """
     registered = load_registry(registry, tolerate_broken_grids=True)
     target = Target(store=store, stac_root=stac_root, registry=registry, provider=provider)
-    said, failures = {}, []
+    found, failures = {}, []
     for product in _chosen(registered, products):
         try:
-            said[product] = _look(product, registered, target, dry_run)
+            found[product] = _poll(product, registered, target, dry_run)
         except PointerConflict:
-            said[product] = "another poll was faster"
+            found[product] = "another poll was faster"
             get_run_logger().info("%s: another poll was faster.", product)
         except (ZaggCatalogError, OSError) as error:
             failures.append(clean_text(f"{product}: {error}", limit=800))
@@ -113,7 +105,7 @@ def watch_cycles(
     if failures:
         message = "; ".join(failures)
         return Failed(message=message, data=WatchFailed(message))
-    return Completed(message=f"{'; '.join(f'{k}: {v}' for k, v in said.items())}.", data=said)
+    return Completed(message=f"{'; '.join(f'{k}: {v}' for k, v in found.items())}.", data=found)
 
 
 def _chosen(registry: Registry, products: Sequence[str] | None) -> list[str]:
@@ -126,8 +118,8 @@ def _chosen(registry: Registry, products: Sequence[str] | None) -> list[str]:
     return list(products or registry.products)
 
 
-def _look(product: str, registry: Registry, target: Target, dry_run: bool) -> str:
-    """Poll one product, announce what is to be said, and return a summary."""
+def _poll(product: str, registry: Registry, target: Target, dry_run: bool) -> str:
+    """Poll one product, emit its events, and return a summary."""
     with open_probe(product, target.stac_root, target.provider) as probe:
         rules, now = registry.watch_rules(product), datetime.now(UTC)
         found = poll(product, probe, target.open_store(), rules, now, dry=dry_run)
@@ -155,7 +147,7 @@ def _emit(product: str, found: Poll, target: Target) -> None:
 
 
 def summary(found: Poll) -> str:
-    """Return in a few words what a poll has found."""
+    """Return the result of a poll in a few words."""
     parts = [f"cycle {notice.cycle} {notice.why}" for notice in found.notices]
     parts += [f"cycle {late.cycle} overdue" for late in found.overdue]
     return ", ".join(parts) or "nothing new"
@@ -163,35 +155,32 @@ def summary(found: Poll) -> str:
 
 @flow(name="report-overdue", log_prints=False)
 def report_overdue(resource: str, message: str | None = None) -> Any:
-    """Report that a cycle or the watch itself is late: the run ends Failed, so that people know.
+    """Report that a cycle or the watch itself is overdue, by a run that ends Failed.
 
     Args:
-        resource: What is late, as the event's resource names it.
-        message: What is known of it.
+        resource: Id of the event's resource.
+        message: Text of the event; empty for a default text.
 
     Returns
     -------
-        Never a success.
+        A failed state.
     """
     found = read_resource(resource)
     what = f"{found[0]}, cycle {found[1]}, is overdue." if found else f"{resource} is overdue."
     if resource.startswith(watch_resource("")["prefect.resource.id"]):
         what = (
-            f"{resource}: the product was not looked at for too long. Is watch-cycles/hourly"
+            f"{resource}: the product was not polled for too long. Is watch-cycles/hourly"
             " scheduled, is there a worker, and how did its last runs end?"
         )
-    told = clean_text(message or what, limit=1000)
+    text = clean_text(message or what, limit=1000)
     key = f"overdue-{resource.rpartition('.')[2].lower()}"
-    create_markdown_artifact(f"# Overdue\n\n{told}\n", key=key, description=told[:200])
-    return Failed(message=told, data=CycleOverdue(told))
-
-
-_FLAGS = ("products", "dry_run", "store", "stac_root", "provider", "registry")
+    create_markdown_artifact(f"# Overdue\n\n{text}\n", key=key, description=text[:200])
+    return Failed(message=text, data=CycleOverdue(text))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Look once, from a plain command."""
-    return run_command(watch_cycles, "flows.watch", _FLAGS, argv)
+    """Poll once, from a plain command."""
+    return run_command(watch_cycles, "flows.watch", argv)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,15 @@ from zagg_catalog.store import Store, open_store
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    # Prefect's own: warnings of its dependencies, and sockets that its threads close late.
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore"))
+        if Path(__file__).parent not in item.path.parents:
+            continue
+        # Prefect's own: warnings of its dependencies, and sockets that its threads close late.
+        item.add_marker(pytest.mark.filterwarnings("ignore"))
+        if "prefect_server" in item.fixturenames:
+            item.add_marker(pytest.mark.integration)
 
 
 @pytest.fixture(scope="session")

@@ -12,28 +12,19 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import FlowRun
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.local_server import ROOT, LocalServer
-
-
-def wait_for[T](condition: Callable[[], T], seconds: float = 60, every: float = 0.2) -> T:
-    """Return the first true value of a condition, or fail."""
-    give_up = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < give_up, f"not within {seconds:g} s"
-        time.sleep(every)
-    return value
+from flows.local_server import ROOT, LocalServer, Process, program, send_pending
+from tests.harness.waiting import wait_for
 
 
 class LiveServer(LocalServer):
@@ -66,15 +57,13 @@ class LiveServer(LocalServer):
             try:
                 yield
             finally:
-                # What still has something to send would look for this server when it is gone.
-                EventsWorker.drain_all(timeout=10)
-                APILogWorker.drain_all(timeout=10)
+                send_pending()  # it would look for this server later
 
-    def run(self, *arguments: str, env: Mapping[str, str] = {}, timeout: float = 60) -> str:
+    def run(self, *arguments: str, env: Mapping[str, str] = {}, timeout: float = 600) -> str:
         """Run ``python ARGUMENTS`` to its end, and return what it said."""
         return self.call(sys.executable, *arguments, env=env, timeout=timeout)
 
-    def call(self, *command: str, env: Mapping[str, str] = {}, timeout: float = 60) -> str:
+    def call(self, *command: str, env: Mapping[str, str] = {}, timeout: float = 600) -> str:
         """Run a command to its end, and return what it said."""
         done = subprocess.run(
             command,
@@ -92,14 +81,43 @@ class LiveServer(LocalServer):
         """Return the runs of a flow that no schedule started: what is due just now is no news."""
         return [run for run in super().runs(flow) if not run.auto_scheduled]
 
-    def emit(self, event: str, resource: str, payload: Mapping[str, Any]) -> str:
-        """Send one event, and return its id."""
+    @contextlib.contextmanager
+    def work(self, pool: str, env: Mapping[str, str] | None = None) -> Iterator[Process]:
+        """Run ``prefect worker start``: deployments of a work pool, polled every 2 s."""
+        command = [program("prefect"), "worker", "start", "--pool", pool]
+        with self.process(command, "worker", env) as child:
+            before = child.said.count("started!")
+            wait_for(lambda: child.check() or child.said.count("started!") > before)
+            yield child
+
+    def schedule(self, deployment: str, in_seconds: float) -> None:
+        """Give a deployment one more schedule: daily, the first time in so many seconds.
+
+        The server looks for new schedules every minute, unless
+        ``PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS`` says otherwise; one in between is missed.
+        """
+        at = datetime.now(UTC) + timedelta(seconds=in_seconds)
+        daily = IntervalSchedule(interval=timedelta(days=1), anchor_date=at)
+        with self.client() as client:
+            found = client.read_deployment_by_name(deployment)
+            made = DeploymentScheduleCreate(schedule=daily, active=True)
+            client.create_deployment_schedules(found.id, [made])
+
+    def emit(
+        self,
+        event: str,
+        resource: str,
+        payload: Mapping[str, Any],
+        follows: str | None = None,
+    ) -> str:
+        """Send one event, and return its id; the server weighs it after the one it follows."""
         body = {
             "id": str(uuid4()),
             "occurred": datetime.now(UTC).isoformat(),
             "event": event,
             "resource": {"prefect.resource.id": resource},
             "payload": dict(payload),
+            "follows": follows,
         }
         self._http.post(f"{self.api_url}/events", json=[body]).raise_for_status()
         return str(body["id"])

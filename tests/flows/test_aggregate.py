@@ -140,7 +140,7 @@ def test_a_grid_that_is_refused_does_not_stop_the_other_and_fails_the_run(desk):
     assert desk.outcomes() == {HEALPIX: "checked", POLAR: "refused"}
     assert desk.grids == [HEALPIX]
     left = desk.run(region="greenland")
-    assert left.message == "Nothing to pick up; 1 left to a person, see the log."
+    assert left.message == "Nothing to pick up; 1 need attention, see the log."
 
 
 def test_a_manifest_with_one_byte_changed_is_named(desk):

@@ -1,8 +1,16 @@
 """Every flow is a plain command."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from flows import cycle, fetch, shardmaps
+from flows import aggregate, cycle, fetch, shardmaps, watch
+from flows.command import flow_parser
+from flows.local_server import ROOT
+from tests.harness.processes import processes_with
+from zagg_catalog.store import open_store
 
 
 def flags(team):
@@ -37,3 +45,72 @@ def test_an_unknown_flag_ends_with_2(flow):
     with pytest.raises(SystemExit) as caught:
         flow.main(["--nonsense"])
     assert caught.value.code == 2
+
+
+FLOWS = {
+    cycle.prepare_cycle: (
+        "product version cycle regions grids force publish_partial slices store stac_root provider"
+        " registry notice"
+    ),
+    fetch.fetch_catalog: "product version region cycle slices store stac_root provider registry",
+    shardmaps.build_shardmaps: "catalog grids force store registry",
+    watch.watch_cycles: "products dry_run store stac_root provider registry",
+    aggregate.aggregate: (
+        "event product version region cycle grids release artifact only_changed dry_run"
+        " allow_partial allow_contraction force output zagg store registry"
+    ),
+}
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_each_parameter_is_a_flag_with_a_description(flow):
+    parser = flow_parser(flow, "flows")
+    flags = {action.dest: action for action in parser._actions if action.dest != "help"}
+    assert list(flags) == FLOWS[flow].split()
+    assert all(action.help for action in flags.values())
+
+
+def test_flags_have_the_types_of_their_parameters():
+    def parse(flow, line):
+        return vars(flow_parser(flow, "flows").parse_args(line.split()))
+
+    assert parse(cycle.prepare_cycle, "") == {}
+    assert parse(cycle.prepare_cycle, "--cycle 22 --grids a b --force --product ATL06") == {
+        "cycle": 22,
+        "grids": ["a", "b"],
+        "force": True,
+        "product": "ATL06",
+    }
+    line = '--no-dry-run --zagg {"max_workers":2}'
+    assert parse(aggregate.aggregate, line) == {"dry_run": False, "zagg": {"max_workers": 2}}
+
+
+@pytest.mark.parametrize("line", ["--cycle x", "--product ATL99", "--zagg {", "--cycle"])
+def test_a_wrong_value_ends_with_2(line):
+    with pytest.raises(SystemExit) as caught:
+        aggregate.main(line.split())
+    assert caught.value.code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_without_a_server_a_temporary_one_starts_and_ends(stac, registry_folder, tmp_path):
+    store = str(tmp_path / "store")
+    command = [sys.executable, "-m", "flows.fetch", "--cycle", "22", "--region", "greenland"]
+    command += ["--store", store, "--stac-root", stac.root_url]
+    command += ["--registry", str(registry_folder / "registry.yaml")]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment | {"PREFECT_HOME": str(tmp_path / "home")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=900,
+    )
+    said = done.stdout.splitlines()
+    assert done.returncode == 0, done.stdout
+    assert "Starting temporary server" in said[0]
+    assert open_store(store).exists(said[-1])
+    assert processes_with(str(tmp_path)) == []

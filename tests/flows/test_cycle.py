@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import psutil
@@ -13,6 +12,7 @@ from flows import events, tasks
 from flows.settings import flow_settings
 from tests.flows.conftest import Team
 from tests.harness import servers
+from tests.harness.waiting import wait_for
 from zagg_catalog import ShardMap, from_config
 from zagg_catalog.aggregation.references import Announcement
 from zagg_catalog.errors import InvalidQuery, ObjectMissing
@@ -219,22 +219,21 @@ def test_unknown_names_are_refused_before_anything_is_fetched(team, stac):
     assert len(stac.requests) == before
 
 
-@pytest.mark.integration
-def test_the_store_may_be_on_s3(prefect_server, registry_folder, stac, monkeypatch, prepared):
-    with servers.running(servers.moto()) as server:
-        monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("ZAGG_CATALOG_S3_ACCESS_KEY_ID", servers.KEY_ID)
-        monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", servers.SECRET)
-        url = f"s3://{servers.new_bucket(server.endpoint)}/zagg"
-        team = Team(url, registry_folder, stac.root_url, prefect_server)
-        assert team.run(regions=["greenland"]).is_completed()
-        assert team.run(regions=["greenland"]).message.endswith("nothing new.")
-        control, _ = prepared
-        ours, theirs = team.release("greenland"), control.release("greenland")
-        assert ours.record.to_bytes() == theirs.record.to_bytes()
-        (row,) = json.loads(Artifact.get(HEALPIX_ARTIFACT).data)
-        assert row["manifest"].startswith(url)
-        assert servers.SECRET not in json.dumps(row)
+@pytest.mark.slow
+def test_the_store_may_be_on_s3(prefect_server, registry_folder, stac, monkeypatch, prepared, moto):
+    monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", moto.endpoint)
+    monkeypatch.setenv("ZAGG_CATALOG_S3_ACCESS_KEY_ID", servers.KEY_ID)
+    monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", servers.SECRET)
+    url = f"s3://{servers.new_bucket(moto.endpoint)}/zagg"
+    team = Team(url, registry_folder, stac.root_url, prefect_server)
+    assert team.run(regions=["greenland"]).is_completed()
+    assert team.run(regions=["greenland"]).message.endswith("nothing new.")
+    control, _ = prepared
+    ours, theirs = team.release("greenland"), control.release("greenland")
+    assert ours.record.to_bytes() == theirs.record.to_bytes()
+    (row,) = json.loads(Artifact.get(HEALPIX_ARTIFACT).data)
+    assert row["manifest"].startswith(url)
+    assert servers.SECRET not in json.dumps(row)
 
 
 def test_one_event_says_that_a_release_is_out(team, monkeypatch):
@@ -263,19 +262,12 @@ def test_a_run_that_died_before_the_event_is_made_up_for(team, monkeypatch):
     assert sent == ["zagg-catalog.release.published"]
 
 
-def wait_for(condition, seconds=60):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
-
-
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_killed_run_is_continued_to_the_same_release(team, prepared, stac, builds):
     """Killed after the catalog of the first region, at whatever it was doing then."""
     process = team.start()
     catalogs = Path(team.store_url, "catalogs")
-    wait_for(lambda: list(catalogs.rglob("*.parquet")))
+    wait_for(lambda: list(catalogs.rglob("*.parquet")), every=0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
@@ -301,10 +293,10 @@ def _free_the_place():
         client.delete_global_concurrency_limit_by_name(limit_name("ATL06_007", 22))
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_two_runs_of_one_cycle_take_turns(team, prepared):
     both = [team.start("--regions", "greenland") for _ in range(2)]
-    said = [process.communicate(timeout=90)[0] for process in both]
+    said = [process.communicate(timeout=900)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     last = sorted(text.splitlines()[-1] for text in said)
     assert last == [
@@ -315,18 +307,17 @@ def test_two_runs_of_one_cycle_take_turns(team, prepared):
     assert team.release("greenland").digest == control.release("greenland").digest
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_killed_dask_worker_costs_time_only(team, prepared):
     pytest.importorskip("prefect_dask")
     process = team.start("--regions", "antarctica", env=DASK)
     catalogs = Path(team.store_url, "catalogs")
-    wait_for(lambda: list(catalogs.rglob("*.parquet")))
-    time.sleep(0.3)  # so that it is at a build
+    wait_for(lambda: list(catalogs.rglob("*.parquet")), every=0.02)
     children = psutil.Process(process.pid).children()
     workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     assert len(workers) == 2
     workers[0].kill()
-    said = process.communicate(timeout=90)[0]
+    said = process.communicate(timeout=900)[0]
     assert process.returncode == 0, said
     control, _ = prepared
     assert team.release("antarctica").digest == control.release("antarctica").digest

@@ -4,17 +4,17 @@ import signal
 import subprocess
 import sys
 
-import psutil
 import pytest
 
 from flows.demo import main
 from flows.local_server import ROOT
-from tests.flows.live import wait_for
+from tests.harness.processes import processes_with
+from tests.harness.waiting import wait_for
 from zagg_catalog.releases import verify
 from zagg_catalog.releases.read import list_releases
 from zagg_catalog.store import open_store
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 GRIDS = ("antarctica-healpix", "antarctica-polar", "greenland-healpix", "greenland-polar")
 
@@ -41,19 +41,7 @@ def test_an_interrupt_ends_everything_that_the_demo_started(tmp_path):
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as demo:
         wait_for((tmp_path / "chain-1" / "prefect" / "server.log").exists)
         demo.send_signal(signal.SIGINT)
-        said = demo.communicate(timeout=60)[0]
+        said = demo.communicate(timeout=600)[0]
     assert demo.returncode == 130
     assert "Interrupted." in said
     assert processes_with(str(tmp_path)) == []
-
-
-def processes_with(text):
-    """Processes in whose environment a text stands."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if any(text in value for value in process.environ().values()):
-                found.append(process.cmdline())
-        except psutil.Error:
-            continue  # not ours to look into, or gone
-    return found

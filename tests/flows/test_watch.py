@@ -10,7 +10,7 @@ from prefect.concurrency.sync import concurrency
 from flows import events, watch
 from flows.runtime import limit_name
 from flows.watch import report_overdue, watch_cycles
-from tests.flows.live import wait_for
+from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import LocalStore
 from zagg_catalog.watch.answers import read_processed
@@ -207,7 +207,7 @@ def test_an_unknown_product_is_named(watcher):
     [
         ("zagg-catalog.cycle.atl06-007-c22", "It is late.", "It is late."),
         ("zagg-catalog.cycle.atl06-007-c22", None, "ATL06_007, cycle 22, is overdue."),
-        ("zagg-catalog.watch.atl06-007", None, "was not looked at for too long"),
+        ("zagg-catalog.watch.atl06-007", None, "was not polled for too long"),
     ],
 )
 def test_the_report_of_something_late_ends_failed(prefect_server, resource, message, expected):

@@ -7,8 +7,9 @@ from typing import Any
 
 from tests.harness import killed
 from tests.harness.stores import Place
-from tests.harness.waiting import PATIENCE
 from zagg_catalog.store import Store
+
+PATIENCE = 600
 
 Barrier = Any  # of multiprocessing, whose type has no public name
 Write = Callable[[Store, int, Barrier], Iterator[Any]]

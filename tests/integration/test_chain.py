@@ -10,11 +10,12 @@ import pytest
 
 from flows.automations import CYCLE, PICKUP, POOL, ensure_automations, ensure_pool
 from flows.chain import CATCH_UP, WATCH, Chain, timings
+from flows.demo import PRODUCT, REGIONS, write_registry
 from flows.events import RELEASE_PUBLISHED
 from flows.local_server import program
-from flows.sample import PRODUCT, REGIONS, write_registry
-from tests.flows.live import LiveServer, wait_for
+from tests.flows.live import LiveServer
 from tests.harness import servers
+from tests.harness.waiting import wait_for
 from zagg_catalog.releases import ReleaseKey, diff, find_release, verify
 from zagg_catalog.releases.pickups import read_pickup_histories
 from zagg_catalog.sandbox import SandboxServer, simulate
@@ -25,13 +26,14 @@ pytest.importorskip("zagg")
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.slow,
     # Prefect's own: warnings of its dependencies, and sockets that its threads close late.
     pytest.mark.filterwarnings("ignore"),
 ]
 
 TRACKS = range(1, 1388, 40)
 # A busy machine takes its time; what is waited for is there much sooner on a quiet one.
-LONG = 300
+LONG = 1200
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +44,14 @@ def source():
 
 
 @pytest.fixture(scope="module")
-def s3():
-    """An S3 server whose conditional writes hold."""
-    with servers.running(servers.moto()) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def environment(source, s3, tmp_path_factory):
+def environment(source, moto, tmp_path_factory):
     """What all that runs flows is told: a store on S3, four grids, and a watch in a hurry."""
     folder = tmp_path_factory.mktemp("chain")
     # A notice that nobody has answered after two seconds is given again.
     hurry = {"first_cycle": 22, "changed_hours": 0, "patience_hours": 0.0005}
     return {
-        "ZAGG_CATALOG_STORE": f"s3://{servers.new_bucket(s3.endpoint)}/team/zagg",
-        "ZAGG_CATALOG_S3_ENDPOINT": s3.endpoint,
+        "ZAGG_CATALOG_STORE": f"s3://{servers.new_bucket(moto.endpoint)}/team/zagg",
+        "ZAGG_CATALOG_S3_ENDPOINT": moto.endpoint,
         "ZAGG_CATALOG_S3_REGION": "us-east-1",
         "ZAGG_CATALOG_S3_ACCESS_KEY_ID": servers.KEY_ID,
         "ZAGG_CATALOG_S3_SECRET_ACCESS_KEY": servers.SECRET,
@@ -68,8 +63,10 @@ def environment(source, s3, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def store(environment, s3):
-    return open_store(environment["ZAGG_CATALOG_STORE"], settings=servers.settings_for(s3.endpoint))
+def store(environment, moto):
+    return open_store(
+        environment["ZAGG_CATALOG_STORE"], settings=servers.settings_for(moto.endpoint)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +78,7 @@ def prefect(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chain(prefect, store):
-    return Chain(prefect, store, PRODUCT, 22, REGIONS)
+    return Chain(server=prefect, store=store, product=PRODUCT, cycle=22, regions=REGIONS)
 
 
 @pytest.fixture(scope="class")
@@ -126,7 +123,7 @@ def outcomes(store):
     }
 
 
-def say(found):
+def show_times(found):
     """Print the times of all steps: ``pytest -s`` shows them."""
     for what, since, step in timings(found):
         print(f"{since:6.1f} s  {step:+5.1f} s  {what}")
@@ -153,7 +150,7 @@ class TestWithAWorker:
         source.add(simulate("ATL06", cycle=22, tracks=TRACKS))
         prefect.schedule(WATCH, in_seconds=8)
         found = start.follow(seconds=LONG, idle=60)
-        say(found)
+        show_times(found)
         starters = {
             (flow, run.created_by.type) for flow, runs in found.runs.items() for run in runs
         }
@@ -177,7 +174,7 @@ class TestWithAWorker:
         add_tracks(source, 2)
         prefect.start_run(WATCH)
         found = start.follow(seconds=LONG)
-        say(found)
+        show_times(found)
         assert found.events[0]["payload"]["why"] == "changed"
         for region, shown in found.releases.items():
             old = find_release(store, PRODUCT, region, 22, digest=start.digests[region])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-import mortie
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -14,13 +13,16 @@ from zagg_catalog.errors import MissingBackend
 from zagg_catalog.geometry.footprints import Footprints, ragged_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
 from zagg_catalog.grids.base import Near
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.shardmap.backends.base import Pairs, PreparedJoin
 from zagg_catalog.shardmap.cell_index import FootprintBatch
 from zagg_catalog.shardmap.cells import Cells
 
+mortie = lazy_module("mortie")  # loads pandas
+
 Geographies = NDArray[np.object_]
 
-# Shards are drawn within this of their sides, metres, and pairs within it kept.
+# Outlines of shards are within this distance of their sides, metres; pairs within it count.
 OUTLINE = 1.0
 # What spherely raises for a polygon that is not valid on the sphere.
 _REFUSED = (ValueError, RuntimeError)
@@ -108,7 +110,7 @@ class ExactJoin:
         keep: NDArray[np.bool_] = no_swath[ring_of] | no_cell[key_of]
         test = np.flatnonzero(~keep)
         keep[test] = spherely.intersects(swaths[ring_of[test]], cells[key_of[test]])
-        # An outline's edges stray from the shard's sides: what is that near may touch.
+        # An outline's edges stray from the shard's sides: footprints within that may touch.
         test = test[~keep[test]]
         apart = spherely.distance(swaths[ring_of[test]], cells[key_of[test]], radius=EARTH_RADIUS)
         keep[test] = apart <= OUTLINE

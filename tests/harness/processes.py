@@ -1,0 +1,17 @@
+"""Processes of this machine."""
+
+from __future__ import annotations
+
+import psutil
+
+
+def processes_with(text: str) -> list[list[str]]:
+    """Return the commands of processes in whose environment a text stands."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(text in value for value in process.environ().values()):
+                found.append(process.cmdline())
+        except psutil.Error:
+            continue  # not ours to look into, or ended
+    return found
