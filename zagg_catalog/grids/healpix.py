@@ -177,7 +177,8 @@ class HealpixGrid:
         region = as_region(parts)
         order = max(self.parent_order, 1)  # mortie covers from order 1
         # mortie may lose a cell that an edge enters through the bulge of a curved side.
-        words = [walk_everywhere(*ring_edges(*join_rings(region))[:2], order)]
+        rings = [ring for polygon in region.polygons() for ring in polygon]
+        words = [walk_everywhere(*ring_edges(*join_rings(rings))[:2], order)]
         words += [
             np.asarray(
                 mortie.morton_coverage(
