@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # Top-level modules and packages, low to high; those of one line do not know each other.
 LAYERS = """
-    errors
+    errors lazy
     settings messages files
     jsonio
     cycles config

@@ -122,6 +122,24 @@ def test_a_hole_stays_a_hole():
     assert shards_of([45.0, 50.0, 47.0], [0.0, 0.0, 5.0]) <= keys
 
 
+def test_a_region_is_a_list_of_closed_exteriors_with_holes_beside_them():
+    outer, inner = ring((0, 0), (4, 0.5), (0, 4)), ring((0.5, 1), (1, 1.5), (0.5, 2))
+    island = ring((1, 1), (1.5, 1.2), (1, 1.4))
+    region = region_from_geojson(
+        {"type": "MultiPolygon", "coordinates": [[outer, inner], [island]]}
+    )
+    drawn = [np.column_stack([lons, lats]).tolist() for lats, lons in region]
+    assert drawn == [outer, island]
+    assert [len(holes) for holes in region.holes] == [1, 0]
+    ((lats, lons),) = region.holes[0]
+    assert np.column_stack([lons, lats]).tolist() == inner
+    # Tidying it again changes nothing; kernels get rings that are not closed.
+    again = as_region(region)
+    assert [[len(lats) for lats, _ in polygon] for polygon in again.polygons()] == [[3, 3], [3]]
+    assert str(again) == str(region)
+    assert str(again.holes) == str(region.holes)
+
+
 def test_overlapping_parts_unite():
     first, second = bbox_region((0, 40, 2, 42)), bbox_region((1, 40, 3, 42))
     both = coverage(Region([*first, *second]))
@@ -149,9 +167,9 @@ def test_the_file_is_read_in_every_geojson_form(tmp_path):
     for form in forms:
         path = tmp_path / "region.geojson"
         path.write_text(json.dumps(form))
-        lats, lons = load_polygon(path)[0]
-        assert lats.tolist() == [0, 0.5, 1]
-        assert lons.tolist() == [0, 1, 0]
+        ((lats, lons),) = load_polygon(path)
+        assert lats.tolist() == [0, 0.5, 1, 0]
+        assert lons.tolist() == [0, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +230,33 @@ def test_the_box_of_a_polygon():
     assert polygon_to_bbox(bbox_region((170, -10, -170, 10))) == (170, -10, -170, 10)
 
 
+@pytest.mark.parametrize(
+    "sides",
+    [
+        (-76.7, 38.1, -76.3, 38.9),
+        (179.3, -60.7, -179.9, -60.1),
+        (-180.0, 0.1, -179.7, 0.7),
+        (179.3, 0.1, 180.0, 0.7),
+    ],
+)
+def test_the_box_of_a_polygon_is_exactly_that_of_its_vertices(sides):
+    west, south, east, north = sides
+    middle = (west + 0.1, (south + north) / 2)
+    for points in (
+        [(west, south), (east, south), (east, north), (west, north)],
+        [(west, south), (east, north), middle],
+    ):
+        assert polygon_to_bbox(polygon(ring(*points))) == sides
+        lons, lats = zip(*points, strict=True)
+        assert polygon_to_bbox([(lats, lons)]) == sides
+        assert polygon_to_bbox([(lats[::-1], lons[::-1]), (lats, lons)]) == sides
+
+
+def test_vertices_are_those_of_the_file():
+    (lats, lons), *_ = polygon(ring((-76.7, 38.1), (-76.69, 38.9), (-76.3, 38.2)))
+    assert (lats[0], lons[0]) == (38.1, -76.7)
+
+
 def test_the_box_of_long_edges_holds_their_bulge():
     north = polygon_to_bbox([([50, 50.001, 40], [-40, 40, 0])])[3]
     assert north == pytest.approx(57.26, abs=0.01)
@@ -221,3 +266,10 @@ def test_the_box_of_a_real_region_is_zaggs(real_data):
     zagg = pytest.importorskip("zagg.catalog")
     path = str(real_data / "aop_neon.geojson")
     assert polygon_to_bbox(load_polygon(path)) == zagg.polygon_to_bbox(zagg.load_polygon(path))
+
+
+def test_the_parts_of_a_real_region_are_zaggs(real_data):
+    zagg = pytest.importorskip("zagg.catalog")
+    path = str(real_data / "aop_neon.geojson")
+    for ours, theirs in zip(load_polygon(path), zagg.load_polygon(path), strict=True):
+        assert np.array_equal(ours, theirs)

@@ -410,8 +410,12 @@ def _shard_maps(
 def _region_digest(region: Region | None) -> str | None:
     if region is None:
         return None
-    rings = [[lats.tolist(), lons.tolist()] for lats, lons in region]
-    return canonical_digest([rings, list(region.shells)])
+    rings: list[list[list[float]]] = []
+    shells: list[int] = []  # for each ring the place of its exterior
+    for polygon in region.polygons():
+        shells += [len(rings)] * len(polygon)
+        rings += [[lats.tolist(), lons.tolist()] for lats, lons in polygon]
+    return canonical_digest([rings, shells])
 
 
 def _write(shard_map: ShardMap, path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from odc.geo.crs import CRS
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -19,7 +18,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pyproj.exceptions import CRSError
 
 from zagg_catalog.errors import ConfigNotFound, InvalidConfig
 from zagg_catalog.jsonio import closest, shown
@@ -131,6 +129,9 @@ class RectilinearSection(_GridSection):
     @field_validator("crs", mode="after")
     @classmethod
     def _known_crs(cls, value: str | int) -> str | int:
+        from odc.geo.crs import CRS  # loads slowly, and a HEALPix grid needs no CRS
+        from pyproj.exceptions import CRSError
+
         try:
             CRS(value)
         except CRSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.cycles import granule_name_columns
-from zagg_catalog.shardmap import ShardMap
+
+if TYPE_CHECKING:
+    from zagg_catalog.shardmap import ShardMap
 
 
 @dataclass(frozen=True, kw_only=True)

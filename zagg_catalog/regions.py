@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,15 +30,17 @@ WEDGE = 90.0
 
 
 class Region(list[Ring]):
-    """Rings of a region; a list of ``(lats, lons)`` that knows which rings are holes.
+    """Polygons of the Earth: a list of their exteriors, with the holes beside them.
+
+    Items are ``(lats, lons)``, one pair of float64 arrays per polygon, degrees, WGS84, closed:
+    the last vertex is the first. Polygons unite, also where they overlap.
 
     Parameters
     ----------
-    rings : sequence of (lats, lons)
-        One pair of float64 coordinate arrays per ring, degrees, WGS84, not closed.
-    shells : sequence of int, optional
-        For each ring the index of the ring it is a hole of, or its own index where it is an
-        exterior. By default every ring is an exterior: rings unite, also where they overlap.
+    exteriors : iterable of (lats, lons)
+        Closed or not.
+    holes : sequence of sequence of (lats, lons), optional
+        The holes of each polygon; none by default.
     bbox : tuple of float, optional
         Box that the region was made from, ``(west, south, east, north)``; west > east where
         it crosses the antimeridian.
@@ -46,26 +48,24 @@ class Region(list[Ring]):
 
     def __init__(
         self,
-        rings: Iterable[Ring] = (),
-        shells: Sequence[int] | None = None,
+        exteriors: Iterable[Ring] = (),
+        holes: Sequence[Sequence[Ring]] | None = None,
         bbox: Bbox | None = None,
     ) -> None:
-        super().__init__(rings)
-        self.shells = tuple(shells) if shells is not None else tuple(range(len(self)))
+        super().__init__(map(_closed, exteriors))
+        self.holes = [[_closed(hole) for hole in some] for some in holes or [()] * len(self)]
         self.bbox = bbox
 
     def polygons(self) -> list[list[Ring]]:
-        """Return one list of rings per polygon: its exterior, then its holes."""
-        shells = sorted(set(self.shells))
+        """Return one list of rings per polygon, its exterior, then its holes; none is closed."""
         return [
-            [self[shell]]
-            + [self[i] for i, of in enumerate(self.shells) if of == shell and i != shell]
-            for shell in shells
+            [_opened(ring) for ring in (exterior, *holes)]
+            for exterior, holes in zip(self, self.holes, strict=True)
         ]
 
 
 def as_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:
-    """Return checked, tidied rings.
+    """Return checked, tidied polygons.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def as_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:
     Returns
     -------
     Region
-        Closing and repeated vertices removed, edges that go right round a parallel drawn out.
+        Repeated vertices removed, edges that go right round a parallel drawn out.
 
     Raises
     ------
@@ -83,12 +83,31 @@ def as_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:
         If there is no ring, or one has fewer than three distinct vertices, coordinates that
         are not finite, latitudes beyond 90° or longitudes beyond 360°.
     """
-    rings = [_tidy_ring(lats, lons, number) for number, (lats, lons) in enumerate(parts)]
-    if not rings:
-        raise InvalidRegion("A region needs at least one ring of (lats, lons); this one has none.")
+    number = itertools.count()
     if isinstance(parts, Region):
-        return Region(rings, parts.shells, parts.bbox)
-    return Region(rings)
+        rings = [[_tidy_ring(*ring, next(number)) for ring in rings] for rings in parts.polygons()]
+        tidy = _of_polygons(rings, parts.bbox)
+    else:
+        tidy = Region(_tidy_ring(lats, lons, next(number)) for lats, lons in parts)
+    if not tidy:
+        raise InvalidRegion("A region needs at least one ring of (lats, lons); this one has none.")
+    return tidy
+
+
+def _of_polygons(polygons: list[list[Ring]], bbox: Bbox | None = None) -> Region:
+    return Region([rings[0] for rings in polygons], [rings[1:] for rings in polygons], bbox)
+
+
+def _closed(ring: Ring) -> Ring:
+    lats, lons = ring
+    if len(lats) and lats[0] == lats[-1] and lons[0] == lons[-1]:
+        return lats, lons
+    return np.append(lats, lats[:1]), np.append(lons, lons[:1])
+
+
+def _opened(ring: Ring) -> Ring:
+    lats, lons = ring
+    return lats[:-1], lons[:-1]
 
 
 def check_bbox(bbox: Sequence[float | str]) -> Bbox:
@@ -165,11 +184,13 @@ def load_polygon(geojson_path: str | Path) -> Region:
     Returns
     -------
     Region
-        A list of ``(lats, lons)``, one pair of float64 arrays per ring, WGS84 degrees; holes
-        are known as such to ``coverage``, polygons that overlap unite.
+        A list of closed ``(lats, lons)``, one pair of float64 arrays per polygon, its exterior,
+        WGS84 degrees; ``holes`` beside them. A box wider than 180° is several polygons.
 
     Raises
     ------
+    RegionNotFound
+        If the file does not exist.
     InvalidRegion
         If the file cannot be read, is not GeoJSON, or holds no polygon.
     """
@@ -210,22 +231,17 @@ def region_from_geojson(document: Any) -> Region:
     boxes = [_as_box(polygon) for polygon in polygons]
     if len(boxes) == 1 and boxes[0] is not None:
         return bbox_region(boxes[0])
-    rings: list[Ring] = []
-    shells: list[int] = []
+    found: list[list[Ring]] = []
+    number = itertools.count()
     for polygon, box in zip(polygons, boxes, strict=True):
         if box is not None:
-            wedges = bbox_region(box)
-            shells.extend(len(rings) + i for i in range(len(wedges)))
-            rings.extend(wedges)
+            found += bbox_region(box).polygons()
             continue
-        shell = len(rings)
-        for coordinates in polygon:
-            lons, lats = coordinates[:, 0], coordinates[:, 1]
-            rings.append(_tidy_ring(*_follow_parallels(lats, lons), len(rings)))
-            shells.append(shell)
-    if not rings:
+        drawn = [_follow_parallels(xy[:, 1], xy[:, 0]) for xy in polygon]
+        found.append([_tidy_ring(*ring, next(number)) for ring in drawn])
+    if not found:
         raise InvalidRegion("there is no Polygon or MultiPolygon; draw the area as one.")
-    return Region(rings, shells)
+    return _of_polygons(found)
 
 
 def polygon_to_bbox(parts: Iterable[tuple[ArrayLike, ArrayLike]]) -> Bbox:
@@ -241,6 +257,7 @@ def polygon_to_bbox(parts: Iterable[tuple[ArrayLike, ArrayLike]]) -> Bbox:
     tuple of float
         ``(lon_min, lat_min, lon_max, lat_max)``; lon_min > lon_max where the shortest box
         crosses the antimeridian, longitudes -180 to 180 where a ring goes around a pole.
+        Exactly the vertices' own values, but for the latitude where an edge bulges beyond them.
 
     Raises
     ------
@@ -251,17 +268,17 @@ def polygon_to_bbox(parts: Iterable[tuple[ArrayLike, ArrayLike]]) -> Bbox:
     if region.bbox is not None:
         return region.bbox
     south, north = 90.0, -90.0
-    arcs: list[tuple[float, float]] = []
-    for lats, lons in region:
+    arcs: list[_Arc] = []
+    for (lats, lons), *_ in region.polygons():
         low, high = lat_extremes(lats, lons)
         path = _unwrap(lons)
         turn = path[-1] - path[0]
         if abs(turn) > 180.0:
             # Once around: the nearer pole is inside.
             low, high = (low, 90.0) if np.mean(lats) > 0 else (-90.0, high)
-            arcs.append((-180.0, 180.0))
+            arcs.append(_Arc(-180.0, 180.0, 180.0))
         else:
-            arcs.append((float(path.min()), float(path.max())))
+            arcs.append(_Arc.of(path, lons))
         south, north = min(south, low), max(north, high)
     if south == -90.0 or north == 90.0:
         return (-180.0, south, 180.0, north)
@@ -329,7 +346,7 @@ def _follow_parallels(lats: Floats, lons: Floats) -> Ring:
         out_lon.append(lons[i] + step * np.arange(count) / count)
     out_lat.append(lats[-1:])
     out_lon.append(lons[-1:])
-    return np.concatenate(out_lat), (np.concatenate(out_lon) + 540.0) % 360.0 - 180.0
+    return np.concatenate(out_lat), _wrapped(np.concatenate(out_lon))
 
 
 def _polygons(document: Any) -> list[list[Floats]]:
@@ -407,35 +424,56 @@ def _parallel(lat: float, west: float, east: float, *, outwards: bool) -> Ring:
     return np.full(lons.size, lat), lons
 
 
+def _wrapped(lons: Floats) -> Floats:
+    """Return longitudes in [-180, 180); those that are there already stay to the last digit."""
+    inside = (lons >= -180.0) & (lons < 180.0)
+    return np.where(inside, lons, (lons + 540.0) % 360.0 - 180.0)
+
+
 def _unwrap(lons: Floats) -> Floats:
+    """Return longitudes along a ring and back to its start, without jumps of whole turns."""
     closed = np.append(lons, lons[0])
-    steps = (np.diff(closed) + 180.0) % 360.0 - 180.0
-    result: Floats = np.concatenate([closed[:1], closed[0] + np.cumsum(steps)])
-    return result
+    turns = np.floor((np.diff(closed) + 180.0) / 360.0)
+    path: Floats = closed - 360.0 * np.append(0.0, np.cumsum(turns))
+    return path
 
 
-def _smallest_arc(arcs: list[tuple[float, float]]) -> tuple[float, float]:
+class _Arc(NamedTuple):
+    """Longitudes from west, in [-180, 180), to end, at least as large."""
+
+    west: float
+    end: float
+    east: float
+    """The same as end, in (-180, 180]."""
+
+    @classmethod
+    def of(cls, path: Floats, lons: Floats) -> _Arc:
+        """Return the arc of a ring's unwrapped longitudes, with sides as in the ring's own."""
+        first, last = int(path.argmin()), int(path.argmax())
+        west, east = _wrapped(lons[[first % len(lons), last % len(lons)]]).tolist()
+        return cls(west, west + float(path[last] - path[first]), 180.0 if east == -180.0 else east)
+
+
+def _smallest_arc(arcs: list[_Arc]) -> tuple[float, float]:
     """Return west and east of the shortest arc of longitude that holds all arcs."""
-    if any(east - west >= 360.0 for west, east in arcs):
-        return -180.0, 180.0
-    turned = sorted(((west + 180.0) % 360.0 - 180.0, east - west) for west, east in arcs)
-    merged: list[list[float]] = []
-    for west, width in turned:
-        if merged and west <= merged[-1][1]:
-            merged[-1][1] = max(merged[-1][1], west + width)
+    merged: list[_Arc] = []
+    for arc in sorted(arcs):
+        if merged and arc.west <= merged[-1].end:
+            merged[-1] = _joined(merged[-1], arc)
         else:
-            merged.append([west, west + width])
+            merged.append(arc)
     # An arc that runs past 180° may reach the first ones again.
-    while len(merged) > 1 and merged[-1][1] - 360.0 >= merged[0][0]:
+    while len(merged) > 1 and merged[-1].end - 360.0 >= merged[0].west:
         first = merged.pop(0)
-        merged[-1][1] = max(merged[-1][1], first[1] + 360.0)
-    if merged[-1][1] - merged[-1][0] >= 360.0:
+        merged[-1] = _joined(merged[-1], first._replace(end=first.end + 360.0))
+    if merged[-1].end - merged[-1].west >= 360.0:
         return -180.0, 180.0
-    gaps = [
-        (merged[(i + 1) % len(merged)][0] + (360.0 if i + 1 == len(merged) else 0.0)) - end
-        for i, (_, end) in enumerate(merged)
-    ]
+    nexts = [*merged[1:], merged[0]._replace(west=merged[0].west + 360.0)]
+    gaps = [after.west - arc.end for arc, after in zip(merged, nexts, strict=True)]
     widest = int(np.argmax(gaps))
-    west = merged[(widest + 1) % len(merged)][0]
-    east = merged[widest][1]
-    return west, east if east <= 180.0 else east - 360.0
+    return merged[(widest + 1) % len(merged)].west, merged[widest].east
+
+
+def _joined(arc: _Arc, other: _Arc) -> _Arc:
+    """Return an arc as far as the end of another one that begins within it."""
+    return arc if arc.end >= other.end else arc._replace(end=other.end, east=other.east)

@@ -155,7 +155,7 @@ class TestCoverage:
 
     def test_cells_wholly_in_a_hole_are_left_out_and_those_on_its_edge_are_not(self) -> None:
         grid = HealpixGrid(8, 12)
-        with_hole = grid.coverage(Region([ring(*SQUARE), ring(*HOLE)], [0, 0]))
+        with_hole = grid.coverage(Region([ring(*SQUARE)], [[ring(*HOLE)]]))
         full = grid.coverage([ring(*SQUARE)])
         left_out = np.setdiff1d(full, with_hole)
         hole = shapely.Polygon(np.column_stack([HOLE[1], HOLE[0]]))

@@ -1,5 +1,26 @@
 """Catalogs: tables of granule metadata, one row per granule, and their stac-geoparquet files."""
 
-from zagg_catalog.catalog.table import Catalog, GranulesSkipped
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Catalog", "GranulesSkipped"]
+from zagg_catalog.lazy import lazy_attribute
+
+if TYPE_CHECKING:
+    from zagg_catalog.catalog.table import Catalog, GranulesSkipped
+
+__all__ = [
+    "Catalog",
+    "GranulesSkipped",
+]
+
+_MODULES = {
+    "Catalog": "zagg_catalog.catalog.table",
+    "GranulesSkipped": "zagg_catalog.catalog.table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    return lazy_attribute(__name__, _MODULES, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import shapely
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.geoparquet import CellsFile, read_catalog, write_catalog
@@ -26,6 +25,9 @@ from zagg_catalog.catalog.schema import (
     plain_metadata,
 )
 from zagg_catalog.errors import InvalidCatalog
+from zagg_catalog.lazy import lazy_module
+
+shapely = lazy_module("shapely")
 
 
 class GranulesSkipped(UserWarning):
@@ -188,6 +190,26 @@ class Catalog:
         return records
 
 
+def asset_hrefs(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
+    """Return the href of an asset, row by row; null where a granule does not have it.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        A catalog's table.
+    name : str
+        ``data`` (HTTPS) or ``data_s3``.
+
+    Returns
+    -------
+    pyarrow.Array or ChunkedArray of string
+    """
+    assets = table["assets"]
+    if assets.type.get_field_index(name) < 0:
+        return pa.nulls(table.num_rows, pa.string())
+    return pc.struct_field(assets, [name, "href"])
+
+
 def granule_entries(table: pa.Table, *, time_key: str | None = None) -> pa.Table:
     """Return what a shard map records of each granule, row by row.
 
@@ -205,7 +227,7 @@ def granule_entries(table: pa.Table, *, time_key: str | None = None) -> pa.Table
         null) and ``extra``: for a granule with neither href, a JSON object of its ``assets``
         (name → href), ``datetime`` and ``time_key``, which zagg reads such granules by.
     """
-    s3, https = _asset_href(table, "data_s3"), _asset_href(table, "data")
+    s3, https = asset_hrefs(table, "data_s3"), asset_hrefs(table, "data")
     return pa.table(
         {
             "id": pc.cast(table["id"], pa.string()),
@@ -257,13 +279,6 @@ def _largest_ring(geometry: Any) -> NDArray[np.float64] | None:
         return None
     largest = max(polygons, key=lambda polygon: shapely.area(polygon))
     return np.asarray(shapely.get_coordinates(shapely.get_exterior_ring(largest)))
-
-
-def _asset_href(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
-    assets = table["assets"]
-    if assets.type.get_field_index(name) < 0:
-        return pa.nulls(table.num_rows, pa.string())
-    return pc.struct_field(assets, [name, "href"])
 
 
 def _extra(table: pa.Table, wanted: pa.Array, time_key: str | None) -> pa.Array:

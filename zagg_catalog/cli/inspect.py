@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,16 +12,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from cyclopts import Parameter
 
-from zagg_catalog import grids
-from zagg_catalog.catalog.table import Catalog, granule_entries
+from zagg_catalog import grids, shardmap
+from zagg_catalog.catalog.table import Catalog, asset_hrefs
 from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
 from zagg_catalog.cli.options import AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
 from zagg_catalog.cycles import granule_name_columns
 from zagg_catalog.diff import diff_catalogs, diff_maps
 from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap
-from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.shardmap.parquet_file import is_manifest
+from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.json_file import read_json
+from zagg_catalog.shardmap.parquet_file import is_manifest, read_parquet
 
 Summary = dict[str, Any]
 
@@ -46,11 +48,11 @@ def show(file: Path, /, *, as_json: AsJson = False) -> int:
         A catalog (.parquet) or a map (.json, .parquet).
     """
     loaded = _load(file)
-    summary = summarise_map(loaded) if isinstance(loaded, ShardMap) else summarise_catalog(loaded)
+    summary = summarise_map(loaded) if isinstance(loaded, MapColumns) else summarise_catalog(loaded)
     if as_json:
         print_json(summary)
     else:
-        kind = "shard map" if isinstance(loaded, ShardMap) else "catalog"
+        kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
         print_summary(f"{kind} {file}", summary)
     return DONE
 
@@ -66,8 +68,9 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
         Another one of the same kind.
     """
     before, after = _load(old), _load(new)
-    if isinstance(before, ShardMap) and isinstance(after, ShardMap):
-        maps = diff_maps(before, after)
+    if isinstance(before, MapColumns) and isinstance(after, MapColumns):
+        make = shardmap.ShardMap.from_columns
+        maps = diff_maps(make(before), make(after))
         print_map_diff(maps)
         same = maps.same
     elif isinstance(before, Catalog) and isinstance(after, Catalog):
@@ -93,26 +96,27 @@ def check(
     """
     grid = grids.from_config(config)
     loaded = _load(map)
-    if not isinstance(loaded, ShardMap):
+    if not isinstance(loaded, MapColumns):
         raise InvalidShardMap(f"{map} is a catalog; check compares a shard map.")
-    loaded.check(grid)
-    grid.check_keys(loaded.shards)
-    print(f"{map} belongs to {config}: {loaded!r}")
+    shard_map = shardmap.ShardMap.from_columns(loaded)
+    shard_map.check(grid)
+    grid.check_keys(shard_map.shards)
+    print(f"{map} belongs to {config}: {shard_map!r}")
     if not loaded.metadata.get("complete", True):
         print_error("the map is marked as incomplete.")
         return WRONG_DATA
     return DONE
 
 
-def _load(path: Path) -> Catalog | ShardMap:
+def _load(path: Path) -> Catalog | MapColumns:
     """Load a file as what it is."""
     if check_file(path).suffix.lower() == ".json":
-        return ShardMap.from_json(path)
+        return read_json(path)
     try:
         schema = pq.read_schema(path)
     except (OSError, ValueError) as error:
         raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
-    return ShardMap.from_parquet(path) if is_manifest(schema) else Catalog.from_geoparquet(path)
+    return read_parquet(path) if is_manifest(schema) else Catalog.from_geoparquet(path)
 
 
 def summarise_catalog(catalog: Catalog) -> Summary:
@@ -125,25 +129,23 @@ def summarise_catalog(catalog: Catalog) -> Summary:
         completeness and the harvest report.
     """
     names = granule_name_columns(pc.cast(catalog.table["id"], pa.string()))
-    entries = granule_entries(catalog.table)
-    times = [name for name in ("start_datetime", "datetime") if name in catalog.table.schema.names]
-    span = pc.min_max(catalog.table[times[0]]).as_py() if times and len(catalog) else {}
+    first, last = _time_range(catalog.table)
     return {
         "granules": len(catalog),
         "complete": catalog.complete,
         **{key: catalog.metadata[key] for key in _PROVENANCE if catalog.metadata.get(key)},
-        "first_granule": _text(span.get("min")),
-        "last_granule": _text(span.get("max")),
+        "first_granule": first,
+        "last_granule": last,
         "cycles": _counts(names["cycle"]),
         "regions": _counts(names["region"]),
         "tracks": len(pc.unique(names["rgt"].drop_null())),
-        "without_s3": entries["s3"].null_count,
-        "without_https": entries["https"].null_count,
+        "without_s3": asset_hrefs(catalog.table, "data_s3").null_count,
+        "without_https": asset_hrefs(catalog.table, "data").null_count,
         "harvest": catalog.metadata.get("harvest", {}),
     }
 
 
-def summarise_map(shard_map: ShardMap) -> Summary:
+def summarise_map(shard_map: MapColumns) -> Summary:
     """Describe a shard map.
 
     Returns
@@ -167,8 +169,8 @@ def summarise_map(shard_map: ShardMap) -> Summary:
     keys = (*_PROVENANCE, "backend", "backend_version", "footprint", "mortie_order")
     return {
         "grid_signature": shard_map.grid_signature,
-        "shards": len(shard_map),
-        "pairs": shard_map.n_pairs,
+        "shards": len(shard_map.shards),
+        "pairs": len(shard_map.rows),
         "granules_assigned": shard_map.table.num_rows,
         "granules_considered": metadata.get("total_granules"),
         "complete": metadata.get("complete", True),
@@ -185,5 +187,14 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     return {str(row["values"]): row["counts"] for row in sorted(counted, key=lambda r: r["values"])}
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else value.isoformat()
+def _time_range(table: pa.Table) -> tuple[str | None, str | None]:
+    names = [name for name in ("start_datetime", "datetime") if name in table.schema.names]
+    if not names or not table.num_rows:
+        return None, None
+    column = table[names[0]]
+    # As numbers: pyarrow imports pandas to make a datetime.
+    micros = pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz), safe=False), pa.int64())
+    span = pc.min_max(micros).as_py()
+    epoch = datetime(1970, 1, 1, tzinfo=UTC if column.type.tz else None)
+    first, last = (epoch + timedelta(microseconds=span[end]) for end in ("min", "max"))
+    return first.isoformat(), last.isoformat()

@@ -85,6 +85,8 @@ def _run(arguments: list[str]) -> int:
     if arguments == ["release"]:
         app.help_print(arguments)
         raise SystemExit(WRONG_CALL)
+    if arguments[0] == "--install-completion":
+        app.register_install_completion_command(help=_OPTIONS[arguments[0]])
     try:
         code = app(arguments, print_error=False, exit_on_error=False)
     except CycloptsError as error:
@@ -126,7 +128,6 @@ def make_app() -> App:
     )
     for name, (place, _) in COMMANDS.items():
         app.command(place, name=name)
-    app.register_install_completion_command(help=_OPTIONS["--install-completion"])
     return app
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
@@ -28,31 +28,43 @@ def print_table(
     numbers: Sequence[str] = (),
 ) -> None:
     """Print a table with headings; the columns named in ``numbers`` are aligned to the right."""
+    from rich.console import Console  # loads slowly
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in headings:
         table.add_column(
             heading, overflow="fold", justify="right" if heading in numbers else "left"
         )
-    _print(title, table, rows)
-
-
-def print_fields(title: str | None, fields: Iterable[tuple[str, str | None]]) -> None:
-    """Print names and values; a value that is None is left out."""
-    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    _print(title, table, [(name, value) for name, value in fields if value is not None])
-
-
-def _print(title: str | None, table: Table, rows: Iterable[Sequence[str]]) -> None:
+    for row in rows:
+        table.add_row(*row)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDE
-    for row in rows:
-        table.add_row(*row)
     if title:
-        console.print(title, style="bold underline", markup=False)
+        console.print(title, style="bold", markup=False)
     console.print(table, markup=False)
+
+
+def print_fields(title: str | None, fields: Iterable[tuple[str, str | None]]) -> None:
+    """Print names and values; a value that is None is left out.
+
+    Without rich, which takes longer to import than ``show`` to read a file.
+    """
+    terminal = sys.stdout.isatty()
+    bold, plain = ("\x1b[1m", "\x1b[0m") if terminal else ("", "")
+    given = [(name, value) for name, value in fields if value is not None]
+    margin = max((len(name) for name, _ in given), default=0) + 2
+    width = max(shutil.get_terminal_size().columns - margin, 20)
+    if title:
+        print(f"{bold}{title}{plain}")
+    for name, value in given:
+        lines = value.split("\n")
+        if terminal:
+            lines = [part for line in lines for part in wrap(line, width) or [""]]
+        print(f"{bold}{name:<{margin}}{plain}{lines[0]}")
+        for line in lines[1:]:
+            print(" " * margin + line)
 
 
 def print_build(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import mortie
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -13,6 +12,9 @@ from numpy.typing import NDArray
 from zagg_catalog.geometry.plane import ring_edges
 from zagg_catalog.geometry.ragged import following, gather, join_rings, runs, starts, to_offsets
 from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, ring_areas, to_xyz
+from zagg_catalog.lazy import lazy_module
+
+mortie = lazy_module("mortie")  # loads pandas
 
 # Vertices closer than this are one vertex: 1e-9 rad is 6 mm on the ground.
 SAME_VERTEX = 1e-9

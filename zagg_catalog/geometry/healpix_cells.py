@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import mortie
 import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys
+from zagg_catalog.lazy import lazy_module
+
+mortie = lazy_module("mortie")  # loads pandas
 
 # A base cell is 4π / 12 steradians: its side is this long, radians.
 FACE_SIDE = float(np.sqrt(np.pi / 3.0))

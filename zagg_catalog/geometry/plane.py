@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import mortie
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -24,6 +23,9 @@ from zagg_catalog.geometry.sphere import (
     densify_edges,
     to_xyz,
 )
+from zagg_catalog.lazy import lazy_module
+
+mortie = lazy_module("mortie")  # loads pandas
 
 # Curves are drawn with chords no further than this from them, in metres, inside the block;
 # in small blocks, where it costs little, less: this part of the radius, down to the least.

@@ -13,6 +13,8 @@ Keys = NDArray[np.uint64]
 # Latitudes and longitudes of a ring's vertices, degrees.
 Ring = tuple[Floats, Floats]
 
+# An edge that goes further beyond its ends than by rounding, degrees.
+_BULGE = 1e-9
 EARTH_RADIUS = 6_371_007.2  # m, authalic, WGS84
 
 
@@ -109,7 +111,8 @@ def densify_edges(start: Floats, end: Floats, max_step: float) -> tuple[Floats, 
 def lat_extremes(lats: Floats, lons: Floats) -> tuple[float, float]:
     """Return the lowest and highest latitude on a closed ring of great-circle edges, degrees.
 
-    An edge between two vertices of one latitude counts as that parallel.
+    An edge between two vertices of one latitude counts as that parallel. Those of the vertices
+    themselves, unless an edge goes beyond them by more than a tenth of a millimetre.
     """
     low, high = float(np.min(lats)), float(np.max(lats))
     a, b = to_xyz(lats, lons), to_xyz(np.roll(lats, -1), np.roll(lons, -1))
@@ -126,7 +129,10 @@ def lat_extremes(lats: Floats, lons: Floats) -> tuple[float, float]:
         inside = (_dot(np.cross(a, top), normal) > 0) & (_dot(np.cross(top, b), normal) > 0)
         if inside.any():
             peak = sign * np.degrees(np.arccos(np.clip(np.abs(normal[inside, 2]), 0.0, 1.0)))
-            low, high = min(low, float(peak.min())), max(high, float(peak.max()))
+            if (least := float(peak.min())) < low - _BULGE:
+                low = least
+            if (most := float(peak.max())) > high + _BULGE:
+                high = most
     return low, high
 
 

@@ -1,20 +1,19 @@
 """Output grids: HEALPix and rectilinear, read from zagg pipeline configs."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING, Any
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from zagg_catalog.lazy import lazy_attribute
 
-from zagg_catalog.config import PipelineConfig, load_config, load_config_from_dict
-from zagg_catalog.grids.base import OutputGrid
-from zagg_catalog.grids.healpix import HealpixGrid
-from zagg_catalog.grids.rectilinear import RectilinearGrid
-from zagg_catalog.grids.signature import (
-    signature_differences,
-    signature_matches,
-    spatial_subset,
-)
+if TYPE_CHECKING:
+    from zagg_catalog.grids.base import OutputGrid
+    from zagg_catalog.grids.factory import from_config
+    from zagg_catalog.grids.healpix import HealpixGrid
+    from zagg_catalog.grids.rectilinear import RectilinearGrid
+    from zagg_catalog.grids.signature import (
+        signature_differences,
+        signature_matches,
+        spatial_subset,
+    )
 
 __all__ = [
     "HealpixGrid",
@@ -26,43 +25,20 @@ __all__ = [
     "spatial_subset",
 ]
 
+_MODULES = {
+    "OutputGrid": "zagg_catalog.grids.base",
+    "from_config": "zagg_catalog.grids.factory",
+    "HealpixGrid": "zagg_catalog.grids.healpix",
+    "RectilinearGrid": "zagg_catalog.grids.rectilinear",
+    "signature_differences": "zagg_catalog.grids.signature",
+    "signature_matches": "zagg_catalog.grids.signature",
+    "spatial_subset": "zagg_catalog.grids.signature",
+}
 
-_SECTIONS = ("data_source", "aggregation", "output")
+
+def __getattr__(name: str) -> Any:
+    return lazy_attribute(__name__, _MODULES, name)
 
 
-class _PipelineConfigLike(Protocol):
-    """What zagg's own PipelineConfig offers."""
-
-    data_source: Any
-    aggregation: Any
-    output: Any
-
-
-def from_config(
-    config: PipelineConfig | _PipelineConfigLike | Mapping[str, Any] | str | Path,
-) -> HealpixGrid | RectilinearGrid:
-    """Return the output grid of a pipeline config.
-
-    Parameters
-    ----------
-    config : PipelineConfig, mapping, str or Path
-        A config, zagg's own or ours, what its file holds, or the path of the file.
-
-    Returns
-    -------
-    HealpixGrid or RectilinearGrid
-
-    Raises
-    ------
-    InvalidConfig
-        If the config cannot be read or does not define a spatial grid.
-    """
-    if isinstance(config, (str, Path)):
-        config = load_config(config)
-    elif isinstance(config, Mapping):
-        config = load_config_from_dict(config)
-    elif not isinstance(config, PipelineConfig):
-        config = load_config_from_dict({part: getattr(config, part) for part in _SECTIONS})
-    if config.grid.type == "healpix":
-        return HealpixGrid.from_config(config)
-    return RectilinearGrid.from_config(config)
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from shapely.geometry.base import BaseGeometry
 
 from zagg_catalog.errors import InvalidGrid
 from zagg_catalog.regions import Region
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 Keys = NDArray[np.uint64]
 Signature = dict[str, Any]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import mortie
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +18,10 @@ from zagg_catalog.geometry.ragged import join_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys
 from zagg_catalog.grids.base import Mask, Near, Signature, as_keys
 from zagg_catalog.grids.signature import output_fields
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.regions import Region, as_region
+
+mortie = lazy_module("mortie")  # loads pandas
 
 # Points per side of a shard's outline.
 OUTLINE_STEP = 32
@@ -175,7 +177,8 @@ class HealpixGrid:
         region = as_region(parts)
         order = max(self.parent_order, 1)  # mortie covers from order 1
         # mortie may lose a cell that an edge enters through the bulge of a curved side.
-        words = [walk_everywhere(*ring_edges(*join_rings(region))[:2], order)]
+        rings = [ring for polygon in region.polygons() for ring in polygon]
+        words = [walk_everywhere(*ring_edges(*join_rings(rings))[:2], order)]
         words += [
             np.asarray(
                 mortie.morton_coverage(

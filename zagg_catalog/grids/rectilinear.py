@@ -10,8 +10,6 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import ArrayLike, NDArray
-from odc.geo.crs import CRS
-from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
 from shapely.geometry.base import BaseGeometry
 
@@ -76,6 +74,9 @@ class RectilinearGrid:
         chunk_inner: Sequence[int] | None = None,
         sharded: bool = False,
     ) -> None:
+        from odc.geo.crs import CRS  # loads slowly, and many programs build no such grid
+        from odc.geo.geobox import GeoBox
+
         section = _checked(crs, resolution, bounds, chunk_shape, chunk_inner, sharded)
         self.config = config
         self.crs = str(CRS(section.crs))

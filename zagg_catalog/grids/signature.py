@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zagg_catalog.config import PipelineConfig
-from zagg_catalog.grids.base import OutputGrid, Signature
+if TYPE_CHECKING:
+    from zagg_catalog.config import PipelineConfig
+    from zagg_catalog.grids.base import OutputGrid, Signature
 
 # Keys that name the spatial layout, by type of grid; all others are about output fields.
 SPATIAL_KEYS = {

@@ -1,6 +1,33 @@
 """The registry: which regions and grids a team makes shard maps for."""
 
-from zagg_catalog.registry.load import load_registry
-from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["RegisteredGrid", "RegisteredRegion", "Registry", "load_registry", "read_region"]
+from zagg_catalog.lazy import lazy_attribute
+
+if TYPE_CHECKING:
+    from zagg_catalog.registry.load import load_registry
+    from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
+
+__all__ = [
+    "RegisteredGrid",
+    "RegisteredRegion",
+    "Registry",
+    "load_registry",
+    "read_region",
+]
+
+_MODULES = {
+    "load_registry": "zagg_catalog.registry.load",
+    "RegisteredGrid": "zagg_catalog.registry.model",
+    "RegisteredRegion": "zagg_catalog.registry.model",
+    "Registry": "zagg_catalog.registry.model",
+    "read_region": "zagg_catalog.registry.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    return lazy_attribute(__name__, _MODULES, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

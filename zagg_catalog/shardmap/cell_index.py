@@ -6,7 +6,6 @@ from itertools import pairwise
 from threading import Lock, RLock
 from weakref import WeakKeyDictionary
 
-import mortie.arrow
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -283,15 +282,21 @@ def index_footprints(catalog: Catalog, order: int = CELLS_ORDER) -> Catalog:
     return Catalog(table, plain.metadata | cells_metadata(plain.table))
 
 
+def _word_type() -> pa.ExtensionType:
+    from mortie.arrow import morton_index_type  # loads pandas
+
+    return morton_index_type()
+
+
 def _type() -> pa.DataType:
     # Named as parquet names it, so that a file read and written again is the same file.
-    return pa.large_list(pa.field("element", mortie.arrow.morton_index_type()))
+    return pa.large_list(pa.field("element", _word_type()))
 
 
 def _lists(cells: Cells) -> pa.Array:
     """Return the words of each row; null for a row without cells, which a build looks at anew."""
     words = pa.array(words_of(cells.numbers))
-    values = pa.ExtensionArray.from_storage(mortie.arrow.morton_index_type(), words)
+    values = pa.ExtensionArray.from_storage(_word_type(), words)
     null = ~cells.known
     null[np.fromiter(cells.uncovered, np.int64) - cells.first] = True
     return pa.LargeListArray.from_arrays(

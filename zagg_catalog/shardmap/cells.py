@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import mortie
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +18,10 @@ from zagg_catalog.geometry.healpix_trace import distinct, trace
 from zagg_catalog.geometry.plane import ring_edges
 from zagg_catalog.geometry.ragged import runs, to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.shardmap import beams
+
+mortie = lazy_module("mortie")  # loads pandas
 
 # Bits of a cell's number, below those of its row.
 _BITS = 2 * CELLS_ORDER + 5

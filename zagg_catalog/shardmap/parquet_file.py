@@ -196,7 +196,12 @@ def _encode_mask(mask: Mask) -> bytes:
 def _decode_mask(text: bytes) -> Mask:
     with pa.ipc.open_stream(base64.b64decode(text)) as stream:
         cells = stream.read_all()["cells"].combine_chunks()
-    return cells.flatten().to_numpy(), to_offsets(cells.value_lengths())
+    return _numbers(cells.flatten()), to_offsets(cells.value_lengths())
+
+
+def _numbers(array: pa.Array) -> NDArray[Any]:
+    """Return an array without nulls; `to_numpy` would import pandas, which takes longer."""
+    return np.from_dlpack(array)
 
 
 def _check_format(head: dict[str, Any]) -> None:
@@ -211,7 +216,7 @@ def _from_granule_rows(file: pq.ParquetFile, head: dict[str, Any], mask: Mask | 
         lists = file.read_row_group(group, columns=["shards"])["shards"].combine_chunks()
         # Four bytes a pair from here on, not eight.
         keys.append(lists.flatten().dictionary_encode())
-        sizes.append(lists.value_lengths().to_numpy())
+        sizes.append(_numbers(lists.value_lengths()))
     counts = np.concatenate(sizes)
     rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     return _from_pairs(keys, rows, file.read(columns=ENTRY_SCHEMA.names), head, mask)
@@ -223,8 +228,8 @@ def _from_some_rows(file: pq.ParquetFile, head: dict[str, Any], wanted: Keys) ->
     keys, rows, tables, count = [], [], [], 0
     for group in range(file.num_row_groups):
         lists = file.read_row_group(group, columns=["shards"])["shards"].combine_chunks()
-        flat = lists.flatten().to_numpy()
-        sizes = lists.value_lengths().to_numpy()
+        flat = _numbers(lists.flatten())
+        sizes = _numbers(lists.value_lengths())
         asked = np.isin(flat, wanted, kind="sort")
         used, row = np.unique(np.repeat(np.arange(len(sizes)), sizes)[asked], return_inverse=True)
         if len(used):
@@ -253,9 +258,9 @@ def _from_pairs(
     if not keys:
         keys = [pa.array([], pa.uint64()).dictionary_encode()]
     chunks = pa.chunked_array(keys).unify_dictionaries().chunks
-    shards, rank = np.unique(chunks[0].dictionary.to_numpy(), return_inverse=True)
+    shards, rank = np.unique(_numbers(chunks[0].dictionary), return_inverse=True)
     rank = rank.astype(np.int32)
-    codes = np.concatenate([rank[chunk.indices.to_numpy()] for chunk in chunks])
+    codes = np.concatenate([rank[_numbers(chunk.indices)] for chunk in chunks])
     counts = np.bincount(codes, minlength=len(shards))
     return MapColumns(
         grid_signature=head["grid_signature"],

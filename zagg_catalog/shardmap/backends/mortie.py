@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import mortie
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,9 +14,12 @@ from zagg_catalog.geometry.plane import ring_edges
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids import HealpixGrid
 from zagg_catalog.grids.base import Near
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.shardmap.backends.base import Pairs
 from zagg_catalog.shardmap.cell_index import FootprintBatch
 from zagg_catalog.shardmap.cells import Cells, coarse_numbers, cover, footprint_cells, may_hold
+
+mortie = lazy_module("mortie")  # loads pandas
 
 
 def prepare(

@@ -7,7 +7,6 @@ import json
 from functools import cached_property
 from threading import Lock
 
-import mortie
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -21,9 +20,12 @@ from zagg_catalog.grids import RectilinearGrid
 from zagg_catalog.grids.base import Near
 from zagg_catalog.grids.healpix import LARGEST_RADIUS
 from zagg_catalog.grids.tiles import TileBlock
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.shardmap.backends.base import Pairs
 from zagg_catalog.shardmap.cell_index import FootprintBatch
 from zagg_catalog.shardmap.cells import Cells, words_of
+
+mortie = lazy_module("mortie")  # loads pandas
 
 # No cell reaches further from its centre, radians.
 _RADIUS = LARGEST_RADIUS / 2**CELLS_ORDER

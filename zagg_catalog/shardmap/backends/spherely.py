@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-import mortie
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -14,9 +13,12 @@ from zagg_catalog.errors import MissingBackend
 from zagg_catalog.geometry.footprints import Footprints, ragged_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
 from zagg_catalog.grids.base import Near
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.shardmap.backends.base import Pairs, PreparedJoin
 from zagg_catalog.shardmap.cell_index import FootprintBatch
 from zagg_catalog.shardmap.cells import Cells
+
+mortie = lazy_module("mortie")  # loads pandas
 
 Geographies = NDArray[np.object_]
 
