@@ -98,15 +98,34 @@ def diff_ids(old: pa.ChunkedArray, new: pa.ChunkedArray) -> CatalogDiff:
 
 
 def diff_catalogs(old: Catalog, new: Catalog) -> CatalogDiff:
-    """Compare the granules of two catalogs."""
+    """Compare the granules of two catalogs.
+
+    Parameters
+    ----------
+    old, new : Catalog
+        The catalogs.
+
+    Returns
+    -------
+    CatalogDiff
+        Ids that differ; a granule that both have, in different revisions, counts as revised.
+    """
     return diff_ids(old.table["id"], new.table["id"])
 
 
 def diff_maps(old: ShardMap, new: ShardMap) -> MapDiff:
     """Compare two shard maps, pair by pair.
 
-    Shard keys are compared as numbers, also where the maps are of different grids; see
-    `diff_replaced` for maps whose keys name different places.
+    Parameters
+    ----------
+    old, new : ShardMap
+        The maps. Shard keys are compared as numbers, also if the maps are of different grids;
+        see `diff_replaced` for maps whose keys name different places.
+
+    Returns
+    -------
+    MapDiff
+        Shards, pairs, granules and keys of the grid signature that differ.
     """
     first, second = old.pairs(), new.pairs()
     on = ["shard_key", "id"]

@@ -12,6 +12,7 @@ import pytest
 
 from tests.aggregation.desk import SLOT, wait_for
 from zagg_catalog.aggregation.lease import HeldElsewhere, Lease, LeaseLost
+from zagg_catalog.aggregation.references import Reference
 from zagg_catalog.errors import PickupBusy, PickupRefused
 from zagg_catalog.releases.pickups import PickupAttempt, read_pickup_history
 from zagg_catalog.store import open_store
@@ -247,12 +248,7 @@ def test_a_refusal_gives_the_claim_back(desk):
     desk.configure("healpix", "parent_order: 5", "parent_order: 6")
     desk.pick()
     assert desk.history().claim is None
+    strange = Reference(source="the event", slot=SLOT, release=A, store="s3://elsewhere")
     with pytest.raises(PickupRefused):
-        desk.pick(release=None, references=(_strange(),))
+        desk.pick(references=(strange,))
     assert desk.history().claim is None
-
-
-def _strange():
-    from zagg_catalog.aggregation.references import Reference
-
-    return Reference(source="the event", slot=SLOT, release=A, store="s3://elsewhere")

@@ -10,6 +10,7 @@ from zagg_catalog.aggregation import zagg as aggregator
 from zagg_catalog.aggregation.run import ATTEMPTS, latest_slots, pending
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import AggregationFailed, MissingAggregator, ObjectMissing
+from zagg_catalog.releases import rollback
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -76,8 +77,6 @@ def test_another_output_is_another_aggregation(desk):
 
 
 def test_after_a_rollback_the_older_release_is_aggregated_again(desk):
-    from zagg_catalog.releases import rollback
-
     first = desk.publish("first")
     desk.aggregate()
     desk.publish("more")

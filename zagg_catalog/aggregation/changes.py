@@ -121,20 +121,10 @@ def find_changes(
     grid: RegisteredGrid,
     shard_map: ShardMap,
 ) -> tuple[Changes | None, list[str]]:
-    """Compare the map of a grid with that of its predecessor.
+    """Return the changes since the predecessor, and notes for the acknowledgement.
 
-    Returns
-    -------
-    Changes or None
-        None if there is no predecessor, or it cannot be read.
-    list of str
-        Notes for the acknowledgement, a sentence each.
-
-    Raises
-    ------
-    PickupRefused
-        If the predecessor cannot be read, and granules were removed or that is unknown;
-        `request` may allow it.
+    The changes are None if there is no predecessor, or it cannot be read. In the latter case
+    raises `PickupRefused`, unless no granules were removed or `request` allows it.
     """
     if predecessor.release is None or predecessor.release == resolved.release.digest:
         return None, []
@@ -163,13 +153,7 @@ def find_changes(
 
 
 def refuse_contraction(found: Changes, release: Release) -> None:
-    """Refuse a release that lacks granules of its predecessor.
-
-    Raises
-    ------
-    PickupRefused
-        With the granules and the shards that had them.
-    """
+    """Refuse a release that lacks granules of its predecessor; name granules and shards."""
     if not found.removed:
         return
     shrunk = found.shrunk.tolist()

@@ -53,27 +53,11 @@ def resolve_release(
     release: str | None = None,
     references: Sequence[Reference] = (),
 ) -> ResolvedRelease:
-    """Resolve the release to pick up: the one with a given digest, else the latest.
+    """Return the release to pick up: the one with a digest, or its beginning, else the latest.
 
-    Parameters
-    ----------
-    store : Store
-        The aggregator's store.
-    slot : ReleaseKey
-        Product, region and cycle of the release.
-    release : str, optional
-        Digest of a release, or its beginning.
-    references : sequence of Reference
-        References from an event and from artifacts. One to a former latest release is
-        superseded: it is ignored, with a note.
-
-    Raises
-    ------
-    PickupRefused
-        If a reference is to another store or slot, to a release that never was the latest, or
-        to another one than `release`.
-    ObjectMissing, CorruptObject, InvalidRelease
-        If the release or the pointer is missing or damaged.
+    A reference to a former latest release is superseded: it is ignored, with a note. Raises
+    `PickupRefused` if a reference is to another store or slot, to a release that never was the
+    latest, or to another one than `release`.
     """
     for reference in references:
         _check_place(store, slot, reference)
@@ -93,15 +77,7 @@ def resolve_release(
 def check_references(
     store: Store, resolved: ResolvedRelease, grid: str, references: Sequence[Reference]
 ) -> None:
-    """Check that references to the release agree with its record on the map of a grid.
-
-    Raises
-    ------
-    ObjectMissing
-        If the release does not have the grid, or has no map of it.
-    PickupRefused
-        If a reference has another digest, signature or key.
-    """
+    """Refuse references whose digest, signature or key of a grid's map differ from the record."""
     entry = mapped_grid(resolved.release, grid)
     assert entry.manifest is not None
     uri = store.uri(entry.manifest.parquet.key)
@@ -118,13 +94,7 @@ def check_references(
 
 
 def mapped_grid(release: Release, grid: str) -> GridRecord:
-    """Return a grid of a release that has a map.
-
-    Raises
-    ------
-    ObjectMissing
-        If the release does not have the grid, or has no map of it.
-    """
+    """Return a grid of a release; raise `ObjectMissing` if the release has no map of it."""
     entry = release.record.grid(grid)
     if entry is None:
         names = ", ".join(one.name for one in release.record.grids) or "none"
@@ -141,15 +111,7 @@ def mapped_grid(release: Release, grid: str) -> GridRecord:
 
 
 def check_release(store: Store, release: Release, *, allow_partial: bool) -> None:
-    """Check that a release is complete, and that its catalog exists.
-
-    Raises
-    ------
-    PickupRefused
-        If it is partial and that is not allowed; the message names what is missing.
-    ObjectMissing
-        If the catalog does not exist.
-    """
+    """Refuse a partial release, unless that is allowed, and one whose catalog does not exist."""
     record = release.record
     if record.status == "partial" and not allow_partial:
         wrong = [
@@ -170,23 +132,11 @@ def check_release(store: Store, release: Release, *, allow_partial: bool) -> Non
 
 
 def registered_grid(registry: Registry, release: Release, entry: GridRecord) -> RegisteredGrid:
-    """Return the registered grid of that name, after checking that it is the release's grid.
+    """Return the registered grid of a name in a release record.
 
-    Parameters
-    ----------
-    registry : Registry
-        Registry of the aggregator.
-    release : Release
-        The release.
-    entry : GridRecord
-        The grid in its record.
-
-    Raises
-    ------
-    PickupRefused
-        If the grid is not registered for that product and region, or its config is broken.
-    SignatureMismatch
-        If the config defines another grid than when the map was built.
+    Raises `PickupRefused` if the grid is not registered for that product and region, or its
+    config is broken; `SignatureMismatch` if the config defines another grid than when the map
+    was built.
     """
     slot, grid = release.slot, registry.grids.get(entry.name)
     if grid is None:
@@ -212,31 +162,10 @@ def registered_grid(registry: Registry, release: Release, entry: GridRecord) -> 
 
 
 def read_map(store: Store, entry: GridRecord, grid: RegisteredGrid, scratch: Path) -> ShardMap:
-    """Download the map of a grid, and check it against record and grid.
+    """Download the map of a grid to `scratch`, and check it.
 
-    Parameters
-    ----------
-    store : Store
-        Store of the release.
-    entry : GridRecord
-        The grid in the release record.
-    grid : RegisteredGrid
-        Registered grid of the aggregator.
-    scratch : Path
-        Folder for the download.
-
-    Raises
-    ------
-    ObjectMissing, CorruptObject
-        If the manifest does not exist, or does not have its digest.
-    InvalidRelease, InvalidShardMap
-        If it does not agree with the release record.
-    SignatureMismatch
-        If it is for another grid.
-    InvalidGrid
-        If it has keys that are not shards of the grid.
-    PickupRefused
-        If only one of config and map has a mask of the region.
+    Its digest, signature and counts must be those of the release record, its keys shards of the
+    registered grid, and it must have a mask of the region if the config asks for one.
     """
     assert entry.manifest is not None
     assert grid.grid is not None

@@ -30,7 +30,7 @@ Change = Callable[[PickupHistory], PickupHistory]
 
 
 class LeaseLost(StoreError):
-    """Raised when another run took the lease over, because it was not renewed in time."""
+    """Raised by each write when another run took the lease over: it was not renewed in time."""
 
 
 class HeldElsewhere(ZaggCatalogError):
@@ -40,24 +40,8 @@ class HeldElsewhere(ZaggCatalogError):
 class Lease:
     """The lease of a grid; a thread renews it from entering the context to leaving it.
 
-    Parameters
-    ----------
-    store : Store
-        Store of the release.
-    slot : ReleaseKey
-        Product, region and cycle of the release.
-    grid : str
-        Name of the grid.
-    duration : timedelta
-        Time after which a lease that was not renewed expires. The clocks of all machines must
-        agree better than that.
-    clock : callable
-        Returns the time.
-
-    Attributes
-    ----------
-    lost : threading.Event
-        Set when another run has taken the lease over: zagg must be stopped.
+    A lease that was not renewed for its duration expires; the clocks of all machines must agree
+    better than that.
     """
 
     def __init__(
@@ -70,6 +54,7 @@ class Lease:
         clock: Clock = utc_now,
     ) -> None:
         self.lost = threading.Event()
+        """Set when another run has taken the lease over: zagg must be stopped."""
         self._store, self._slot, self._grid = store, slot, grid
         self._duration, self._clock = duration, clock
         self._history, self._token = PickupHistory(), ""
@@ -96,21 +81,12 @@ class Lease:
     ) -> Self:
         """Acquire the lease; an expired one is taken over, and its run is recorded as failed.
 
-        Parameters
-        ----------
-        attempt : PickupAttempt
-            The pick-up.
-        wait : float
-            Longest wait for a run on another release or in another mode, seconds.
-        sleep : callable
-            Waits some seconds.
-
         Raises
         ------
         HeldElsewhere
             If another run renews its lease of the same release in the same mode.
         PickupBusy
-            If a run on another release or in another mode still holds the lease after `wait`.
+            If a run on another release or in another mode holds the lease for `wait` seconds.
         """
         first: PickupLease | None = None
         give_up = time.monotonic() + wait
@@ -151,24 +127,12 @@ class Lease:
                 self._release()
 
     def update(self, **changes: object) -> None:
-        """Update fields of the lease: the release, or that zagg was started.
-
-        Raises
-        ------
-        LeaseLost
-            If another run has taken it over.
-        """
+        """Update fields of the lease: the release, or that zagg was started."""
         with self._lock:
             self._renew(self._held.model_copy(update=changes))
 
     def record(self, acknowledgement: Acknowledgement) -> PickupSummary:
-        """Store how the pick-up ended, and release the lease in the same write.
-
-        Raises
-        ------
-        LeaseLost
-            If another run has taken it over.
-        """
+        """Store how the pick-up ended, and release the lease in the same write."""
         summary = self._put(acknowledgement)
         with self._lock:
             self._swap(lambda history: history.followed_by(summary))

@@ -34,14 +34,9 @@ class MapReference(BaseModel):
     """SHA-256 of the canonical JSON of the spatial signature, hex."""
 
     def disagreements(self, grid: GridRecord, uri: str) -> list[str]:
-        """Return how the reference differs from the release record, a phrase each.
+        """Return how the reference differs from the grid of a record, a phrase each.
 
-        Parameters
-        ----------
-        grid : GridRecord
-            The grid in the release record; it has a map.
-        uri : str
-            URI of the grid's manifest.
+        `uri` is that of the grid's manifest.
         """
         assert grid.manifest is not None
         stored = grid.manifest.parquet
@@ -132,15 +127,7 @@ class Announcement(BaseModel):
 
 
 def announce(store_url: str, published: Published) -> Announcement:
-    """Return the announcement of a published release.
-
-    Parameters
-    ----------
-    store_url : str
-        URL of the store.
-    published : Published
-        Result of `publish`.
-    """
+    """Return the announcement of a published release."""
     record, publication = published.record, published.publication
     mapped = [(grid, grid.manifest.parquet) for grid in record.grids if grid.manifest is not None]
     return Announcement(
@@ -186,21 +173,9 @@ class _ArtifactRow(MapReference):
 
 
 def artifact_reference(key: str, row: Mapping[str, Any], *, named: bool = True) -> Reference:
-    """Return the reference in the artifact of a map.
+    """Return the reference in the artifact of a map: its key and its only row.
 
-    Parameters
-    ----------
-    key : str
-        Key of the artifact.
-    row : mapping
-        Its only row.
-    named : bool
-        Whether the caller passed the artifact.
-
-    Raises
-    ------
-    PickupRefused
-        If it is not the artifact of a map.
+    Raises `PickupRefused` if it is not the artifact of a map.
     """
     try:
         found = _ArtifactRow.model_validate(dict(row))

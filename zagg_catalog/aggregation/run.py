@@ -376,24 +376,11 @@ def latest_slots(
 
 
 def pending(store: Store, slot: ReleaseKey, request: PickupRequest, registry: Registry) -> Pending:
-    """Return the grids of a latest release that still have to be picked up.
+    """Return the registered grids of a latest release that still have to be picked up.
 
-    Parameters
-    ----------
-    store : Store
-        Store of the releases.
-    slot : ReleaseKey
-        Product, region and cycle of the release.
-    request : PickupRequest
-        How grids are picked up; its own slot and grid are ignored.
-    registry : Registry
-        Grids that are not registered are left out.
-
-    Returns
-    -------
-    Pending
-        A grid that was refused is pending again when its release or its config changes. One
-        that failed three times in a row needs an operator.
+    `request` has the options; its own slot and grid are ignored. A grid that was refused is
+    pending again when its release or its config changes. One that failed three times in a row
+    needs an operator.
     """
     try:
         latest = read_latest(store, slot)
@@ -448,13 +435,7 @@ def _make(folder: Path) -> None:
 
 
 def _check_summary(summary: dict[str, Any], call: ZaggCall) -> None:
-    """Check that zagg processed every shard.
-
-    Raises
-    ------
-    AggregationFailed
-        If shards failed or were refused, or if a dry run counts others than it was given.
-    """
+    """Raise `AggregationFailed` if shards failed, were refused, or are not those of the call."""
     total = summary.get("total_cells")
     if call.dry_run and total != call.shards:
         raise AggregationFailed(

@@ -110,13 +110,7 @@ def zagg_version() -> str | None:
 
 
 def require_zagg(call: ZaggCall) -> None:
-    """Check that zagg is installed.
-
-    Raises
-    ------
-    MissingAggregator
-        With the command for a machine where it is installed.
-    """
+    """Raise `MissingAggregator`, with the command to run elsewhere, if zagg is not installed."""
     if zagg_version() is None:
         raise MissingAggregator(
             "zagg is not installed here, so nothing was aggregated; install"

@@ -1,4 +1,4 @@
-"""The columns of a catalog, and what its metadata says of stored footprint cells."""
+"""The columns of a catalog, and the metadata of stored footprint cells."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ def are_current(metadata: dict[str, Any], table: pa.Table) -> bool:
 
 
 def cells_metadata(table: pa.Table) -> dict[str, Any]:
-    """Return what a catalog's metadata says of the cells of a table's footprints."""
+    """Return the metadata that describes the cells of a table's footprints."""
     return {ORDER_KEY: CELLS_ORDER, RULE_KEY: RULE, DIGEST_KEY: geometry_digest(table)}
 
 
 def plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return a catalog's metadata without what it says of stored cells."""
+    """Return a catalog's metadata without that of stored cells."""
     return {key: value for key, value in metadata.items() if key not in CELLS_KEYS}
 
 

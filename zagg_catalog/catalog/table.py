@@ -36,7 +36,7 @@ class GranulesSkipped(UserWarning):
 
 @dataclass(eq=False)
 class Catalog:
-    """Granule metadata and where it came from; good for any number of shard maps.
+    """Granule metadata and its provenance, for any number of shard maps.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def asset_hrefs(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
 
 
 def granule_entries(table: pa.Table, *, time_key: str | None = None) -> pa.Table:
-    """Return what a shard map records of each granule, row by row.
+    """Return the entries of a shard map for the granules of a table, row by row.
 
     Parameters
     ----------
@@ -256,8 +256,8 @@ def entry_dicts(entries: pa.Table) -> list[dict[str, Any]]:
     dicts = []
     for row in entries.to_pylist():
         extra = row.pop("extra")
-        kept = {k: v for k, v in row.items() if v is not None or k in ("id", "s3", "https")}
-        dicts.append(kept | json.loads(extra) if extra else kept)
+        known = {k: v for k, v in row.items() if v is not None or k in ("id", "s3", "https")}
+        dicts.append(known | json.loads(extra) if extra else known)
     return dicts
 
 

@@ -13,7 +13,7 @@ from zagg_catalog.sandbox.faults import Fault
 from zagg_catalog.sandbox.granules import Granules, concat
 from zagg_catalog.sandbox.items import from_geoparquet
 from zagg_catalog.sandbox.server import SandboxServer
-from zagg_catalog.sandbox.simulation import simulate
+from zagg_catalog.sandbox.simulation import read_numbers, simulate
 from zagg_catalog.sandbox.stac_api import NEXT_METHODS
 
 
@@ -79,10 +79,6 @@ def _faults(options: argparse.Namespace) -> list[Fault]:
     return faults
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m zagg_catalog.sandbox",
@@ -91,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--product", default="ATL06", help="short name, or several joined by commas")
     add("--version", default="007", help="release (default: %(default)s)")
-    add("--cycle", type=_numbers, default=[22], help="22, or several: 21,22,23")
-    add("--regions", type=_numbers, help="only these of the 14 along-track regions: 10,11,12")
+    add("--cycle", type=read_numbers, default=[22], help="22, or several: 21,22,23 or 21-23")
+    add("--regions", type=read_numbers, help="only these of the 14 along-track regions: 10,11,12")
     add("--seed", type=int, default=0, help="another seed, other rings and revisions")
     add("--missing", type=float, default=0.0, help="share of granules left out, 0 to 1")
     add("--items", nargs="+", metavar="FILE", help="serve the items of GeoParquet files instead")

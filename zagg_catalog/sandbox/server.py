@@ -24,7 +24,7 @@ from zagg_catalog.sandbox.faults import Fault, Page, Reply
 from zagg_catalog.sandbox.granules import Granules
 from zagg_catalog.sandbox.holdings import GranuleStore
 from zagg_catalog.sandbox.items import from_geoparquet, from_items
-from zagg_catalog.sandbox.simulation import simulate
+from zagg_catalog.sandbox.simulation import read_numbers, simulate
 from zagg_catalog.sandbox.stac_api import ServerQuirks, StacApi
 
 ADMIN_PATH = "/sandbox/granules"
@@ -357,19 +357,10 @@ def _simulated(given: dict[str, str]) -> Granules:
     return simulate(
         given.get("product", "ATL06"),
         version=given.get("version", "007"),
-        cycle=_numbers(given.get("cycle", "22")),
-        regions=_numbers(given["regions"]) if "regions" in given else None,
-        tracks=_numbers(given["tracks"]) if "tracks" in given else None,
+        cycle=read_numbers(given.get("cycle", "22")),
+        regions=read_numbers(given["regions"]) if "regions" in given else None,
+        tracks=read_numbers(given["tracks"]) if "tracks" in given else None,
         seed=int(given.get("seed", "0")),
         missing=float(given.get("missing", "0")),
         revised=float(given.get("revised", "0.01")),
     )
-
-
-def _numbers(text: str) -> list[int]:
-    """Read ``22``, ``21,23`` and ``1-30``."""
-    numbers: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        numbers.extend(range(int(first), int(last or first) + 1))
-    return numbers

@@ -141,6 +141,15 @@ def _one_cycle(
     return Granules(table, *swath_rings(rgt, region, variant))
 
 
+def read_numbers(text: str) -> list[int]:
+    """Return the numbers of ``22``, ``21,23`` or ``1-30``."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        numbers.extend(range(int(first), int(last or first) + 1))
+    return numbers
+
+
 def _passes(regions: Sequence[int] | None, tracks: Sequence[int] | None) -> tuple[Ints, Ints]:
     """Return every (track, region) in time order."""
     chosen = [_numbers("tracks", tracks, TRACKS), _numbers("regions", regions, REGIONS)]

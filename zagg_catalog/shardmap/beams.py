@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.plane import unit_vectors
+from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import (
     EARTH_RADIUS,
     Floats,
@@ -29,7 +30,7 @@ from zagg_catalog.grids.base import Near
 PRODUCTS = ("ATL03", "ATL06")
 PAIR_OFFSETS = (-3300.0, 0.0, 3300.0)  # m, across the track
 HALF_WIDTH = 500.0  # m; covers the pair's own spread, pointing and the interpolation
-# Half of a usual swath, m: what a swath has over it is spread of the pointing, and is added.
+# Half of a usual swath, m: the excess of a wider swath is spread of the pointing, and is added.
 USUAL_HALF = 6_300.0
 STEP = 50_000.0  # m, longest edge of a corridor
 PIECE_STEPS = 4  # edges of a piece, along the track
@@ -54,16 +55,16 @@ def corridors(footprints: Footprints, near: Near | None = None) -> Footprints:
         CMR's rings.
     near : callable, optional
         Takes unit vectors (n, 3) on the sphere of geodetic latitudes and metres, and returns
-        which points may lie so near to what the corridors will be joined with. What is not
-        near is left out. By default all is near.
+        which points may lie so near to the shards. Corridors that are not near are left out.
+        By default all are near.
 
     Returns
     -------
     Footprints
         For each ladder its corridors, in pieces of 200 km at most that share their cross edges;
-        rings that are no ladder as they were. Corridors follow a smooth curve through the
+        rings that are not ladders, unchanged. Corridors follow a smooth curve through the
         middle of the rungs, cubic between them, in steps of 50 km at most; half-width 500 m, and
-        what half the swath has over 6.3 km.
+        the excess of half the swath over 6.3 km.
     """
     ladder = _find_ladders(footprints)
     others = footprints.take(np.flatnonzero(~ladder.found))
@@ -133,7 +134,7 @@ def _cut(centre: Floats, offsets: Ints, near: Near | None) -> tuple[Ints, Ints, 
     run = np.maximum.accumulate(np.where(fresh[: len(step)], number, 0))
     first = (number - run) % PIECE_STEPS == 0
     size = np.diff(np.append(np.flatnonzero(first), len(step))) + 1
-    begin = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
+    begin = to_offsets(size)
     point = np.arange(begin[-1]) + np.repeat(step[first] - begin[:-1], size)
     return point, begin, line[step[first]]
 
@@ -169,7 +170,7 @@ def _find_ladders(footprints: Footprints) -> _Ladders:
     end = _argmin_per_group(both, footprints.offsets)
     even = (counts % 2 == 0) & (counts >= 4)
     rungs = np.where(even, counts // 2, 1)
-    offsets = np.concatenate([[0], np.cumsum(rungs)]).astype(np.int64)
+    offsets = to_offsets(rungs)
     step = np.arange(offsets[-1]) - np.repeat(offsets[:-1], rungs)
     first, total = np.repeat(footprints.offsets[:-1], rungs), np.repeat(counts, rungs)
     turn = np.repeat(end, rungs)
@@ -184,7 +185,7 @@ def _find_ladders(footprints: Footprints) -> _Ladders:
         left=left,
         right=right,
         middle=_halfway(xyz, left, right),
-        offsets=np.concatenate([[0], np.cumsum(rungs[found])]).astype(np.int64),
+        offsets=to_offsets(rungs[found]),
         widths=high[found],
     )
 
@@ -228,7 +229,7 @@ def _resample(ladder: _Ladders) -> tuple[Floats, Floats, Ints]:
         )
     heading = np.where(h > 0, heading, slope[at])
     total = np.add.reduceat(pieces, ladder.offsets[:-1]) if len(rungs) else pieces
-    offsets = np.concatenate([[0], np.cumsum(total)]).astype(np.int64)
+    offsets = to_offsets(total)
     return point / np.linalg.norm(point, axis=-1, keepdims=True), heading, offsets
 
 
@@ -260,7 +261,7 @@ def _strip(
     sides = [_shift(centre, across, offset + side * half_width) for side in (1.0, -1.0)]
     counts = np.diff(offsets)
     both = np.repeat(np.arange(len(counts)), 2 * counts)
-    outline = np.concatenate([[0], np.cumsum(2 * counts)]).astype(np.int64)
+    outline = to_offsets(2 * counts)
     local = np.arange(outline[-1]) - outline[both]
     up = local < counts[both]
     source = offsets[both] + np.where(up, local, 2 * counts[both] - 1 - local)

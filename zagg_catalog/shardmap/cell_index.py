@@ -31,10 +31,10 @@ from zagg_catalog.shardmap.cells import Cells, footprint_cells, none_known, numb
 
 # Rows taken at once: bounds the memory, whatever the size of the catalog.
 BATCH = 4096
-# Bytes cached for a catalog; what is over that is computed again for the next grid.
+# Bytes cached for a catalog; footprints and cells beyond that are computed again for each grid.
 CACHE_BYTES = 384 << 20
-# Distance of the points along edges that tell whether a ring is near, radians, and what is added,
-# metres: half the step, and the width of a ring that may hold a shard with no edge in it.
+# Distance of the points along edges that tell whether a ring is near, radians, and the margin
+# beside half that distance, metres: the width of a ring that may hold a shard with no edge in it.
 _STEP = 0.05
 _SPARE = 20_000.0
 # A ring that may hold a shard far inside is at least this large, steradians: one 80 km across.
@@ -208,7 +208,7 @@ def _of_rows(found: Footprints, rows: Ints) -> Footprints:
 
 
 def near_rings(footprints: Footprints, near: Near) -> NDArray[np.bool_]:
-    """Return which rings may reach what is near; never misses one that does."""
+    """Return which rings may reach a place that is near; never misses one that does."""
     count = len(footprints)
     start, end, ring = ring_edges(footprints.lats, footprints.lons, footprints.offsets)
     points, pieces = densify_edges(start, end, _STEP)

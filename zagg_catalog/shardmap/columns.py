@@ -1,4 +1,4 @@
-"""The columns of a shard map: what its files hold and builds make, checked once."""
+"""The columns of a shard map, which builds make and files hold, and their checks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENTRY_SCHEMA = pa.schema(
 _FIELDS = tuple(ENTRY_SCHEMA.names[:-1])
 # Keys named in an error; the others are counted.
 _NAMED = 5
-# Timing differs from run to run; a file holds only what follows from the inputs.
+# Timing differs from run to run; files hold only fields that follow from the inputs.
 _VOLATILE = ("build_wall_s",)
 
 
@@ -162,7 +162,7 @@ def distinct_entries(entries: Iterable[dict[str, Any]]) -> tuple[pa.Table, Ints]
 
 
 def stable_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return metadata without what differs from run to run."""
+    """Return metadata without the fields that differ from run to run."""
     return {key: value for key, value in metadata.items() if key not in _VOLATILE}
 
 

@@ -223,7 +223,7 @@ def _from_granule_rows(file: pq.ParquetFile, head: dict[str, Any], mask: Mask | 
 
 
 def _from_some_rows(file: pq.ParquetFile, head: dict[str, Any], wanted: Keys) -> MapColumns:
-    """Read the granules of the shards asked for, and of their other columns nothing else."""
+    """Read the keys of all granules, and the other columns of those in the shards asked for."""
     _check_format(head)
     keys, rows, tables, count = [], [], [], 0
     for group in range(file.num_row_groups):

@@ -47,13 +47,7 @@ def processed_key(product: str, cycle: int) -> str:
 
 
 def read_processed(store: Store, product: str, cycle: int) -> ProcessedEvents:
-    """Return the processed events of a cycle.
-
-    Raises
-    ------
-    InvalidCursor
-        If the stored record is not valid.
-    """
+    """Return the processed events of a cycle, or raise `InvalidCursor`."""
     return _read(store, processed_key(product, cycle))[0]
 
 
@@ -80,13 +74,7 @@ class EventClaim:
 
     @classmethod
     def take(cls, store: Store, product: str, cycle: int, notices: Sequence[str]) -> Self:
-        """Return the claim of a run that is about to query the source.
-
-        Raises
-        ------
-        InvalidCursor
-            If the cursor is not valid.
-        """
+        """Return the claim of a run that is about to query the source."""
         cursor = read_cursor(store, product).cursor
         state = cursor.cycles.get(cycle) if cursor else None
         emitted = cursor is not None and state is not None and state.given is not None
@@ -100,13 +88,7 @@ class EventClaim:
         )
 
     def mark_processed(self, run: str) -> bool:
-        """Record that the claimed events are processed; return whether anything was written.
-
-        Raises
-        ------
-        PointerConflict
-            If other runs change the record at every try.
-        """
+        """Record that the claimed events are processed; return whether anything was written."""
         for _ in range(_TRIES - 1):
             try:
                 return self._mark(run)

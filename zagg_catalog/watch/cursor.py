@@ -114,13 +114,7 @@ def cursor_key(product: str) -> str:
 
 
 def read_cursor(store: Store, product: str) -> StoredCursor:
-    """Read a product's cursor.
-
-    Raises
-    ------
-    InvalidCursor
-        If the stored cursor is not valid.
-    """
+    """Read a product's cursor, or raise `InvalidCursor`."""
     pointer = store.read_pointer(cursor_key(product))
     if pointer is None:
         return StoredCursor(cursor=None, token=None)
@@ -128,13 +122,7 @@ def read_cursor(store: Store, product: str) -> StoredCursor:
 
 
 def write_cursor(store: Store, cursor: Cursor, token: str | None) -> None:
-    """Replace a product's cursor, unless it was changed since it was read.
-
-    Raises
-    ------
-    PointerConflict
-        If another poll has changed it; nothing is written.
-    """
+    """Replace a product's cursor; raise `PointerConflict` if it changed since it was read."""
     store.swap_pointer(cursor_key(cursor.product), cursor.to_bytes(), token)
 
 

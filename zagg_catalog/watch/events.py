@@ -59,13 +59,7 @@ def read_resource(resource: str) -> tuple[str, int] | None:
 
 
 def split_product(product: str) -> tuple[str, str]:
-    """Return short name and version of ``ATL06_007``.
-
-    Raises
-    ------
-    InvalidQuery
-        If it is not of that form.
-    """
+    """Return short name and version of ``ATL06_007``, or raise `InvalidQuery`."""
     found = _PRODUCT.fullmatch(product)
     if found is None:
         raise InvalidQuery(f"A product is short name and version, as ATL06_007, not {product!r}.")
@@ -106,13 +100,7 @@ class CycleAvailable:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """Payload of the event.
-
-        Raises
-        ------
-        InvalidQuery
-            If product or cycle is not valid.
-        """
+        """Payload of the event; raises `InvalidQuery` if product or cycle is not valid."""
         name, version = split_product(self.product)
         return {
             "product": name,

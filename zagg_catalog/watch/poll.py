@@ -50,25 +50,10 @@ class Poll:
 def poll(
     product: str, probe: Probe, store: Store, rules: WatchRules, now: datetime, *, dry: bool = False
 ) -> Poll:
-    """Poll a product.
+    """Poll a product; `dry` writes nothing.
 
     The cursor is written before events are emitted. An event that is lost after that is never
     marked as processed, and is emitted again.
-
-    Parameters
-    ----------
-    product : str
-        Product with its version, ``ATL06_007``.
-    probe : Probe
-        Counts granules at the source.
-    store : Store
-        Store of cursor, processed events and releases.
-    rules : WatchRules
-        When to emit events.
-    now : datetime
-        The time, with its zone.
-    dry : bool
-        Write nothing.
 
     Raises
     ------
@@ -78,8 +63,6 @@ def poll(
         If another poll has changed the cursor; nothing is changed.
     InvalidCursor
         If the cursor or a record of processed events is not valid.
-    StoreError
-        If the store cannot be used.
     """
     stored = read_cursor(store, product)
     first = rules.first_cycle or max(1, cycle_of(now - LATENCY) - 1)
@@ -104,14 +87,7 @@ def refresh_counts(probe: Probe, cursor: Cursor, now: datetime) -> Cursor:
 
     Asks for the total and for the number of revisions. Only if one of them changed, the source
     is asked cycle by cycle: the three newest, and all others if these do not account for the
-    change.
-
-    Raises
-    ------
-    BadResponse
-        If a source that had granules declares none.
-    RequestFailed
-        If the source does not answer.
+    change. Raises `BadResponse` if a source that had granules declares none.
     """
     total = confirmed_count(probe.total, cursor.total)
     if not total and cursor.total > 0:
@@ -354,19 +330,7 @@ def expected_count(cycle: int, counts: Mapping[int, int], now: datetime) -> floa
     cycles that ended at least 30 days ago, each scaled up by its own known gaps, and scaled down
     by the gaps of this one. The largest, because other cycles may lack granules, too.
 
-    Parameters
-    ----------
-    cycle : int
-        Mission cycle.
-    counts : mapping of int to int
-        Number of granules by cycle.
-    now : datetime
-        The time, UTC.
-
-    Returns
-    -------
-    float or None
-        At most 1,387 x 14; None if there is no other cycle to compare with.
+    At most 1,387 x 14; None if there is no other cycle to compare with.
     """
     others = sorted(
         (c for c, n in counts.items() if c != cycle and n and bounds(c)[1] + SETTLED <= now),

@@ -145,7 +145,7 @@ class CellTiles:
     def __init__(self, block: TileBlock, tiles: Geometries) -> None:
         self._block = block
         self._tiles = tiles
-        # A plane stretches what is off its centre.
+        # A plane stretches shapes away from its centre.
         widest = min(block.plane.radius + 2.0 * _RADIUS, np.pi / 2.0)
         self._reach = _RADIUS * EARTH_RADIUS / np.cos(widest / 2.0) + block.plane.reach
         self._inner = shapely.buffer(tiles, -self._reach)

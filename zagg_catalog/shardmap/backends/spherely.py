@@ -22,7 +22,7 @@ mortie = lazy_module("mortie")  # loads pandas
 
 Geographies = NDArray[np.object_]
 
-# Shards are drawn within this of their sides, metres, and pairs within it kept.
+# Outlines of shards are within this distance of their sides, metres; pairs within it count.
 OUTLINE = 1.0
 # What spherely raises for a polygon that is not valid on the sphere.
 _REFUSED = (ValueError, RuntimeError)
@@ -110,7 +110,7 @@ class ExactJoin:
         keep: NDArray[np.bool_] = no_swath[ring_of] | no_cell[key_of]
         test = np.flatnonzero(~keep)
         keep[test] = spherely.intersects(swaths[ring_of[test]], cells[key_of[test]])
-        # An outline's edges stray from the shard's sides: what is that near may touch.
+        # An outline's edges stray from the shard's sides: footprints within that may touch.
         test = test[~keep[test]]
         apart = spherely.distance(swaths[ring_of[test]], cells[key_of[test]], radius=EARTH_RADIUS)
         keep[test] = apart <= OUTLINE

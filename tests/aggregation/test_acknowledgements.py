@@ -1,4 +1,4 @@
-"""Acknowledgements beside the releases: verify, gc, diff and rollback know them, and show tells."""
+"""Acknowledgements in a store: what verify, gc, rollback, show and list make of them."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -51,7 +51,7 @@ def test_an_altered_or_missing_acknowledgement_is_found(desk):
     assert "which does not exist" in found[SLOT.pointer("pickups", "plate")]
 
 
-def test_a_standing_that_says_nothing_readable_is_found_and_stops_gc(desk):
+def test_a_history_that_cannot_be_read_is_found_and_stops_gc(desk):
     desk.publish("first")
     desk.pick()
     Path(desk.store_url, SLOT.pointer("pickups", "healpix")).write_text("{}")
@@ -119,7 +119,7 @@ def test_show_tells_whether_a_release_was_picked_up(desk, capsys):
     assert desk.store.exists(said["acknowledgement"])
 
 
-def test_show_tells_who_is_at_it(desk, capsys):
+def test_show_names_who_is_running(desk, capsys):
     published = desk.publish("first")
     now = datetime.now(UTC)
     attempt = PickupAttempt(release=published.digest, dry_run=False, by="me@here", began_at=now)

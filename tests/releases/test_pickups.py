@@ -1,4 +1,4 @@
-"""The standing of a grid: what is done, what an output holds, and what is kept of the past."""
+"""The pick-up history of a grid: finished pick-ups, contents of an output, and old entries."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.aggregation.desk import SLOT
 from zagg_catalog.errors import InvalidName, InvalidRelease
-from zagg_catalog.releases.layout import parse_key
+from zagg_catalog.releases.layout import ReleaseKey, parse_key
 from zagg_catalog.releases.pickups import (
     FINISHED,
     HISTORY_LENGTH,
@@ -19,6 +18,7 @@ from zagg_catalog.releases.pickups import (
 )
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+SLOT = ReleaseKey("ATL06_007", "antarctica", 22)
 A, B, C = (letter * 64 for letter in "abc")
 WHERE = {"product": "ATL06_007", "region": "antarctica", "cycle": 22, "grid": "healpix"}
 
@@ -39,7 +39,7 @@ def entry(release, outcome="aggregated", *, dry_run=False, output="out", started
     return PickupSummary.of(said, key)
 
 
-def standing(*oldest_first):
+def history(*oldest_first):
     found = PickupHistory()
     for one in oldest_first:
         found = found.followed_by(one)
@@ -51,7 +51,7 @@ def done(found, release, *, dry_run=False, output="out"):
 
 
 def test_an_aggregation_is_done_for_its_release_and_output():
-    found = standing(entry(A))
+    found = history(entry(A))
     assert done(found, A)
     assert not done(found, B)
     assert not done(found, A, output="elsewhere")
@@ -60,34 +60,34 @@ def test_an_aggregation_is_done_for_its_release_and_output():
 
 
 def test_a_dry_run_is_done_for_dry_runs_only():
-    found = standing(entry(A, "checked", dry_run=True))
+    found = history(entry(A, "checked", dry_run=True))
     assert done(found, A, dry_run=True)
     assert not done(found, A)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "refused", "prepared"])
 def test_what_did_not_finish_is_not_done(outcome):
-    assert not done(standing(entry(A, outcome)), A)
+    assert not done(history(entry(A, outcome)), A)
 
 
 def test_the_newest_aggregation_is_what_an_output_holds():
-    found = standing(entry(A), entry(B))
+    found = history(entry(A), entry(B))
     assert done(found, B)
     assert not done(found, A)
 
 
 def test_a_run_that_died_at_work_leaves_parts_of_its_release():
-    found = standing(entry(A), entry(B, "failed"), entry(C, "refused", started=False))
+    found = history(entry(A), entry(B, "failed"), entry(C, "refused", started=False))
     held, torn = found.holds("out")
     assert (held.release, torn) == (A, {B})
     assert not done(found, A)
-    assert done(standing(entry(A), entry(B, "failed"), entry(A)), A)
+    assert done(history(entry(A), entry(B, "failed"), entry(A)), A)
 
 
 def test_what_is_said_of_a_release_is_its_newest_finished_entry():
-    found = standing(entry(A, at=1), entry(A, "failed", at=2))
+    found = history(entry(A, at=1), entry(A, "failed", at=2))
     assert found.of_release(A).outcome == "aggregated"
-    assert standing(entry(A, "refused"), entry(A, "failed")).of_release(A).outcome == "failed"
+    assert history(entry(A, "refused"), entry(A, "failed")).of_release(A).outcome == "failed"
     assert found.of_release(B) is None
 
 
@@ -103,7 +103,7 @@ def test_what_is_said_of_a_release_is_its_newest_finished_entry():
     )
 )
 def test_refusals_without_end_do_not_push_out_what_an_output_holds(past):
-    found = standing(*(entry(r, o, dry_run=o == "checked", output=w) for r, o, w in past))
+    found = history(*(entry(r, o, dry_run=o == "checked", output=w) for r, o, w in past))
     later = found
     for _ in range(HISTORY_LENGTH + 10):
         later = later.followed_by(entry(C, "refused", started=False))
@@ -115,8 +115,8 @@ def test_refusals_without_end_do_not_push_out_what_an_output_holds(past):
     assert (last and last.outcome in FINISHED) == (before and True)
 
 
-def test_a_standing_is_read_back():
-    found = standing(entry(A), entry(B, "failed"))
+def test_a_history_is_read_back():
+    found = history(entry(A), entry(B, "failed"))
     assert PickupHistory.load(found.to_bytes()) == found
 
 
@@ -128,7 +128,7 @@ def test_a_standing_is_read_back():
         (b'{"schema_version": 1, "entries": 3}', "is not a pick-up history: entries"),
     ],
 )
-def test_a_standing_that_is_none_is_refused(content, message):
+def test_a_history_that_is_none_is_refused(content, message):
     with pytest.raises(InvalidRelease, match=message):
         PickupHistory.load(content)
 
