@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +22,7 @@ from zagg_catalog.registry import read_region
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, Query
-from zagg_catalog.sources.query_slices import merge_slices, nothing_matches
+from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store, open_store
 
@@ -150,7 +149,7 @@ def _fetch(query: Values, root: str, checkpoint: str | None = None, **options: A
             Query(**query), progress=lambda done, total: check_cancelled(), checkpoint=checkpoint
         )
     except EmptyHarvest as error:
-        state = "empty" if nothing_matches(error) else "unusable"
+        state = "unusable" if error.matched else "empty"
         return {"state": state, "why": str(error), "matched": error.matched}
     with TemporaryDirectory(prefix="zagg-catalog-") as folder:
         path = Path(folder, "slice.parquet")
@@ -161,7 +160,7 @@ def _fetch(query: Values, root: str, checkpoint: str | None = None, **options: A
         "state": "fetched",
         "catalog": content,
         "granules": len(catalog),
-        "transfer": asdict(cmr.last_report.transfer),
+        "transfer": cmr.last_report.transfer.model_dump(),
     }
 
 
@@ -209,5 +208,4 @@ def _cached_catalog(store: str, key: str) -> Catalog:
 
 
 def _sum_of(transfers: Sequence[Values]) -> Values:
-    names = asdict(Transfer())
-    return {name: sum(transfer[name] for transfer in transfers) for name in names}
+    return {name: sum(transfer[name] for transfer in transfers) for name in Transfer.model_fields}

@@ -20,16 +20,13 @@ from zagg_catalog.releases.publication import Contraction, Publication
 from zagg_catalog.releases.record import (
     CatalogRecord,
     GridRecord,
-    HarvestRecord,
     ManifestFiles,
-    QuarantinedRecord,
     QueryRecord,
     ReleaseRecord,
-    SliceRecord,
     StoredFile,
-    SupersededRecord,
     status_of,
 )
+from zagg_catalog.sources.report import HarvestReport, Quarantined, SliceCount, Superseded
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ROOT = Path(__file__).parents[2]
@@ -84,7 +81,7 @@ def grids(draw, name, slot):
 
 
 harvests = st.builds(
-    HarvestRecord,
+    HarvestReport,
     complete=st.booleans(),
     declared_before=st.none() | counts,
     declared_after=st.none() | counts,
@@ -92,11 +89,11 @@ harvests = st.builds(
     shared=counts,
     kept=counts,
     outside_cycle=counts,
-    superseded=st.tuples(st.builds(SupersededRecord, id=texts, by=texts)),
-    quarantined=st.tuples(st.builds(QuarantinedRecord, id=texts, reason=texts)),
+    superseded=st.tuples(st.builds(Superseded, id=texts, by=texts)),
+    quarantined=st.tuples(st.builds(Quarantined, id=texts, reason=texts)),
     slices=st.tuples(
         st.builds(
-            SliceRecord,
+            SliceCount,
             bbox=boxes,
             declared_before=st.none() | counts,
             declared_after=st.none() | counts,

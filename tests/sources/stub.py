@@ -6,10 +6,12 @@ import json
 import random
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from zagg_catalog.sources.http import Transport
+from zagg_catalog.sources.stac import StacSearch
 
 
 def ok(document: Any, **headers: str) -> bytes:
@@ -102,13 +104,24 @@ class Stub:
 
 
 class Waits(list[float]):
-    """Stands in for time.sleep and remembers the waits."""
+    """Stands in for time.sleep, remembers the waits, and is a clock that they move."""
 
     def __call__(self, seconds: float) -> None:
         self.append(seconds)
 
+    def now(self) -> float:
+        return sum(self)
+
+
+def stac_search(stub: Stub, path: str = "stac/search", **more: Any) -> StacSearch:
+    """A search of the stub."""
+    interval = (datetime(2024, 1, 1), datetime(2024, 1, 31, 23, 59, 59))
+    given = {"bbox": (0.0, 0.0, 1.0, 1.0), "interval": interval, "limit": 2} | more
+    return StacSearch(url=f"{stub.origin}/{path}", collection="ATL06_007", **given)
+
 
 def quick(**more: Any) -> Transport:
     """A transport that does not wait between attempts."""
-    more = {"timeout": 5, "retries": 6, "sleep": Waits(), "rng": random.Random(1)} | more
-    return Transport(**more)
+    waits = more.pop("sleep", Waits())
+    more = {"timeout": 5, "retries": 6, "rng": random.Random(1)} | more
+    return Transport(sleep=waits, now=waits.now, **more)

@@ -12,8 +12,7 @@ import pytest
 from tests.sources.served import cycle_22
 from zagg_catalog.errors import InvalidQuery, RequestFailed
 from zagg_catalog.sandbox import Fault, SandboxServer, simulate
-from zagg_catalog.sources import CMRSource
-from zagg_catalog.sources import checkpoint as checkpoints
+from zagg_catalog.sources import CMRSource, spool
 
 FETCH = """
 import sys
@@ -117,7 +116,7 @@ def test_a_slice_that_is_not_as_it_was_is_fetched_again(half, damage):
         elif damage == "another name":
             record.rename(record.with_name(record.name[:-6] + "x.json"))
         else:
-            content["when"] -= 3600 * (checkpoints.MOST_HOURS + 1)
+            content["when"] -= 3600 * (spool.MOST_HOURS + 1)
             record.write_text(json.dumps(content))
     server.requests.clear()
     resumed = source(server).fetch(cycle_22(), checkpoint=folder)

@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.sources.stub import Stub, item, name, ok, page, quick
+from tests.sources.stub import Stub, item, name, ok, page, quick, stac_search
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest, PagingError, RequestFailed
 from zagg_catalog.sources.harvest import harvest
-from zagg_catalog.sources.haul import BoxSearch, Wanted, declared_count
-from zagg_catalog.sources.http import ApiRequest, Transport
+from zagg_catalog.sources.progress import Progress
 from zagg_catalog.sources.report import HarvestReport
-
-WANTED = Wanted(collection="ATL06_007")
-PARTIAL = Wanted(collection="ATL06_007", partial=True)
+from zagg_catalog.sources.search import BoxSearch
+from zagg_catalog.sources.spool import Spool
 
 
 def following(number: int) -> dict[str, Any]:
@@ -29,19 +27,23 @@ def counted(numbers: Iterable[int], matched: int | None, *links: dict[str, Any])
 
 
 def run(
-    *script: bytes | None, wanted: Wanted = WANTED, boxes: int = 1, **more: Any
+    *script: bytes | None,
+    cycle: int | None = None,
+    partial: bool = False,
+    boxes: int = 1,
+    **more: Any,
 ) -> tuple[list[str], HarvestReport, Stub]:
-    with Stub(*script) as stub, quick(**more) as transport:
-        table, report = harvest(transport, searches(stub, boxes), wanted)
-    return table["id"].to_pylist(), report, stub
+    with Stub(*script) as stub, quick(**more) as transport, Spool("ATL06_007") as spool:
+        found = harvest(transport, searches(stub, boxes), spool, cycle=cycle, partial=partial)
+        return found.table()["id"].to_pylist(), found.report, stub
 
 
 def searches(stub: Stub, boxes: int = 1) -> list[BoxSearch]:
     return [
-        BoxSearch(
+        stac_search(
+            stub,
+            f"box={n}/search",
             bbox=(float(n), 0.0, n + 1.0, 1.0),
-            first=ApiRequest(f"{stub.url}&box={n}&limit=2"),
-            count=ApiRequest(f"{stub.url}&box={n}&limit=1"),
             label=f"box {n + 1} " if boxes > 1 else "",
         )
         for n in range(boxes)
@@ -57,27 +59,6 @@ def test_all_pages_are_harvested_and_the_count_is_asked_for_again() -> None:
     assert (report.declared_before, report.declared_after, report.harvested) == (3, 3, 3)
     assert (report.transfer.requests, report.transfer.pages, report.transfer.retries) == (3, 2, 0)
     assert stub.seen[-1][1].endswith("limit=1")
-
-
-@pytest.mark.parametrize(
-    ("said", "count"),
-    [
-        ({"numberMatched": 5}, 5),
-        ({"context": {"matched": 5}}, 5),
-        ({"numberMatched": 5, "context": {"matched": 7}}, 7),
-        ({"numberMatched": 7, "context": {"matched": 5}}, 7),
-        ({"numberMatched": 0}, 0),
-        ({"numberMatched": None, "context": {"matched": 5}}, 5),
-        ({"numberMatched": "5"}, None),
-        ({"numberMatched": True}, None),
-        ({"numberMatched": -1}, None),
-        ({"context": {"returned": 5}}, None),
-        ({"context": [5]}, None),
-        ({}, None),
-    ],
-)
-def test_the_count_is_declared_in_either_of_two_places(said: Any, count: int | None) -> None:
-    assert declared_count(said) == count
 
 
 def test_items_that_come_twice_count_once() -> None:
@@ -102,7 +83,7 @@ def test_too_many_granules_are_an_incomplete_harvest() -> None:
 
 
 def test_partial_results_are_given_on_request_and_say_so() -> None:
-    ids, report, _ = run(counted([1, 2], 5), wanted=PARTIAL)
+    ids, report, _ = run(counted([1, 2], 5), partial=True)
     assert ids == [name(1), name(2)]
     assert not report.complete
     assert report.to_dict()["complete"] is False
@@ -120,7 +101,7 @@ def test_an_empty_answer_where_results_are_declared_fails() -> None:
 
 
 def test_an_empty_answer_where_results_are_declared_is_an_empty_partial_result() -> None:
-    ids, report, _ = run(counted([], 2), wanted=PARTIAL)
+    ids, report, _ = run(counted([], 2), partial=True)
     assert ids == []
     assert not report.complete
 
@@ -157,7 +138,7 @@ def test_a_count_that_is_declared_only_once_proves_nothing() -> None:
 def test_without_a_count_nothing_is_proven() -> None:
     with pytest.raises(IncompleteHarvest, match="declares no count"):
         run(counted([1], None))
-    ids, report, _ = run(counted([1], None), wanted=PARTIAL)
+    ids, report, _ = run(counted([1], None), partial=True)
     assert ids == [name(1)]
     assert not report.complete
 
@@ -174,7 +155,7 @@ def test_nothing_now_but_something_later_is_harvested() -> None:
 
 def test_a_page_that_cannot_be_read_fails_also_where_partial_results_would_do() -> None:
     with pytest.raises(RequestFailed, match="p=2"):
-        run(counted([1], 2, following(2)), None, wanted=PARTIAL)
+        run(counted([1], 2, following(2)), None, partial=True)
 
 
 def test_pages_that_bring_nothing_new_end() -> None:
@@ -215,8 +196,7 @@ def test_where_nothing_is_usable_the_first_reason_is_said() -> None:
 
 def test_a_cycle_is_kept_by_name_and_the_rest_is_counted() -> None:
     names = [name(1), name(2, cycle=21), name(3, cycle=23), "unreadable.h5"]
-    wanted = Wanted(collection="ATL06_007", cycle=22)
-    ids, report, _ = run(ok(page(names, numberMatched=4)), wanted=wanted)
+    ids, report, _ = run(ok(page(names, numberMatched=4)), cycle=22)
     assert ids == [name(1)]
     assert (report.harvested, report.outside_cycle, report.kept) == (4, 2, 1)
     assert [q.id for q in report.quarantined] == ["unreadable.h5"]
@@ -225,16 +205,14 @@ def test_a_cycle_is_kept_by_name_and_the_rest_is_counted() -> None:
 
 def test_a_useless_item_of_another_cycle_is_not_this_cycles_trouble() -> None:
     features = [item(name(n, cycle=20 + n), geometry=None) for n in (1, 2)] + [item(name(3))]
-    wanted = Wanted(collection="ATL06_007", cycle=22)
-    _, report, _ = run(ok({**page(), "features": features, "numberMatched": 3}), wanted=wanted)
+    _, report, _ = run(ok({**page(), "features": features, "numberMatched": 3}), cycle=22)
     assert [q.id for q in report.quarantined] == [name(2, cycle=22)]
     assert (report.harvested, report.kept, report.outside_cycle) == (3, 1, 1)
 
 
 def test_a_cycle_without_granules_says_how_many_others_there_are() -> None:
-    wanted = Wanted(collection="ATL06_007", cycle=7)
     with pytest.raises(EmptyHarvest, match=r"left of 2 that match .*: 2 are not of cycle 7"):
-        run(counted([1, 2], 2), wanted=wanted)
+        run(counted([1, 2], 2), cycle=7)
 
 
 def test_older_revisions_are_left_out_and_named() -> None:
@@ -279,19 +257,14 @@ def test_the_report_does_not_depend_on_pages() -> None:
 def test_progress_counts_over_all_boxes() -> None:
     told: list[tuple[int, int | None]] = []
     script = [counted([1, 2], 2), counted([1], 2), counted([3], 1), counted([3], 1)]
-    with Stub(*script) as stub, quick() as transport:
-        harvest(
-            transport,
-            searches(stub, 2),
-            WANTED,
-            on_page=lambda done, total: told.append((done, total)),
-        )
+    progress = Progress(lambda done, total: told.append((done, total)))
+    with Stub(*script) as stub, quick() as transport, Spool("ATL06_007") as spool:
+        harvest(transport, searches(stub, 2), spool, progress=progress)
     assert told == [(2, 2), (3, 3)]
 
 
 def test_figures_of_a_shared_transport_are_this_harvests_own() -> None:
-    with Stub(counted([1], 1)) as stub, quick() as transport:
+    with Stub(counted([1], 1)) as stub, quick() as transport, Spool("ATL06_007") as spool:
         for _ in range(2):
-            _, report = harvest(transport, searches(stub), WANTED)
-        assert report.transfer.requests == 2
-        assert isinstance(transport, Transport)
+            found = harvest(transport, searches(stub), spool)
+        assert found.report.transfer.requests == 2

@@ -14,7 +14,7 @@ import pytest
 from tests.sources.stub import Stub, Waits, answer, ok, page, quick
 from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
 from zagg_catalog.messages import clean_text
-from zagg_catalog.sources.http import ApiRequest, Transport, origin_of
+from zagg_catalog.sources.http import ApiRequest, Gate, Transport, origin_of
 
 GOOD = ok(page())
 BODY = json.dumps(page()).encode()
@@ -176,7 +176,7 @@ def test_a_wait_that_says_nothing_useful_does_no_harm(asked: str) -> None:
     waits = Waits()
     with Stub(answer(429, Retry_After=asked), GOOD) as stub, quick(sleep=waits) as transport:
         transport.get_json(ApiRequest(stub.url))
-    assert 0 <= waits[0] <= 1
+    assert 0 <= sum(waits) <= 1
 
 
 def test_waits_double_with_full_jitter_up_to_the_longest() -> None:
@@ -298,3 +298,28 @@ def test_the_settings_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZAGG_CATALOG_RETRY_WAIT_MAX", "9")
     with Transport() as transport:
         assert (transport.seconds, transport.retries, transport.wait_max) == (12, 3, 9)
+
+
+def test_threads_wait_together_if_one_of_them_was_asked_to() -> None:
+    waits = Waits()
+    with Stub(GOOD) as stub, quick(sleep=waits) as transport:
+        transport.pause(0, asked=7.0)
+        assert not waits
+        held = transport.gate.wait_time()
+        assert 7.0 <= held <= 7.7
+        # Any other thread's request waits, too; after that the gate is open.
+        for _ in range(2):
+            transport.get_json(ApiRequest(stub.url))
+    assert waits == [held]
+
+
+def test_a_gate_is_closed_for_the_longest_of_its_waits() -> None:
+    clock = Waits()
+    gate = Gate(clock.now)
+    gate.hold(7.0)
+    gate.hold(3.0)
+    assert gate.wait_time() == 7.0
+    clock(5.0)
+    assert gate.wait_time() == 2.0
+    clock(5.0)
+    assert gate.wait_time() == 0.0

@@ -1,7 +1,6 @@
-"""Rows wait in memory while they are few, in files otherwise; the catalog is the same."""
+"""Rows wait in files until they are put together; however many there are, in the same order."""
 
 import tempfile
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,10 @@ from tests.sources.stub import item, name
 from zagg_catalog import Catalog
 from zagg_catalog.errors import IncompleteHarvest
 from zagg_catalog.sandbox import SandboxServer, simulate
-from zagg_catalog.sources import CMRSource, harvest, sink, spool
+from zagg_catalog.sources import CMRSource, harvest, spool
+from zagg_catalog.sources.batches import gather
 from zagg_catalog.sources.items import read_items
-from zagg_catalog.sources.spool import Spool, gather
+from zagg_catalog.sources.spool import Spool
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,7 @@ def server():
 @pytest.fixture
 def small_memory(monkeypatch, tmp_path):
     """As if a few hundred rows were too many for memory."""
-    monkeypatch.setattr(spool, "IN_MEMORY", 0)
-    monkeypatch.setattr(sink, "PART_ROWS", 100)
+    monkeypatch.setattr(spool, "BATCH_ROWS", 100)
     monkeypatch.setattr(harvest, "MOST_IN_MEMORY", 150)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
@@ -37,7 +36,9 @@ def small_memory(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("connections", [1, 4])
 @pytest.mark.parametrize("thumbnails", [False, True])
-def test_a_harvest_in_files_is_that_in_memory(server, request, connections, thumbnails, tmp_path):
+def test_a_catalog_in_a_mapped_file_is_that_in_memory(
+    server, request, connections, thumbnails, tmp_path
+):
     source = CMRSource(root_url=server.root_url, connections=connections)
     whole = source.fetch(cycle_22(), preserve_thumbnails=thumbnails)
     request.getfixturevalue("small_memory")
@@ -80,11 +81,7 @@ def test_rows_are_gathered_in_any_order(sizes, data):
     total = sum(sizes)
     table = read_items([item(name(n)) for n in range(total)], "ATL06_007").table
     places = data.draw(st.lists(st.integers(0, total - 1), min_size=1, max_size=12))
-    with tempfile.TemporaryDirectory() as folder, Spool(Path(folder)) as files, Spool() as memory:
-        for store in (files, memory):
-            starts = np.cumsum([0, *sizes])
-            parts = [
-                store.store(table.slice(a, n)) for a, n in zip(starts[:-1], sizes, strict=True)
-            ]
-            found = gather(parts, np.array(places))
-            assert found.equals(table.take(pa.array(places)))
+    with Spool("ATL06_007") as files:
+        starts = np.cumsum([0, *sizes])
+        batches = [files.store(table.slice(a, n)) for a, n in zip(starts[:-1], sizes, strict=True)]
+        assert gather(batches, np.array(places)).equals(table.take(pa.array(places)))

@@ -11,11 +11,11 @@ import pytest
 
 from tests.sources.served import WORLD, cycle_22, fetch, ids, same
 from tests.sources.stub import Stub, name, ok, page, quick
-from zagg_catalog.errors import (
-    InvalidQuery,
-)
+from zagg_catalog.errors import InvalidQuery, PagingError
 from zagg_catalog.sandbox import Granules, SandboxServer
 from zagg_catalog.sources import Catalog, CMRSource, Query
+from zagg_catalog.sources.http import ApiRequest
+from zagg_catalog.sources.stac import declared_count, next_request
 
 # --- what a fetch gives
 
@@ -249,3 +249,138 @@ def test_progress_is_told(few: Granules) -> None:
     with SandboxServer(few, page_size=25) as server:
         fetch(server, progress=lambda done, total: told.append((done, total)))
     assert told == [(25, 84), (50, 84), (75, 84), (84, 84)]
+
+
+# --- next links, which are not trusted
+
+ASKED = ApiRequest("https://api.org/stac/search?limit=2&x=1")
+POSTED = ApiRequest("https://api.org/stac/search", "POST", {"limit": 2, "bbox": [0]}, {"X-A": "1"})
+
+
+def link(href: Any = "https://api.org/stac/search?cursor=2", **more: Any) -> dict[str, Any]:
+    return {"rel": "next", "href": href, **more}
+
+
+def test_the_last_page_has_no_next_link() -> None:
+    assert next_request(page(), ASKED) is None
+    assert next_request(page([], {"rel": "prev", "href": "x"}), ASKED) is None
+    assert next_request({"features": []}, ASKED) is None
+    assert next_request({"features": [], "links": None}, ASKED) is None
+
+
+@pytest.mark.parametrize(
+    ("href", "url"),
+    [
+        ("https://api.org/stac/search?cursor=2", "https://api.org/stac/search?cursor=2"),
+        ("https://API.org:443/stac/search?cursor=2", "https://API.org:443/stac/search?cursor=2"),
+        ("/stac/search?cursor=2", "https://api.org/stac/search?cursor=2"),
+        ("search?cursor=2", "https://api.org/stac/search?cursor=2"),
+        ("?cursor=2", "https://api.org/stac/search?cursor=2"),
+        ("//api.org/stac/search?cursor=2#x", "https://api.org/stac/search?cursor=2"),
+        ("https://me:pw@api.org/s", "https://api.org/s"),
+    ],
+)
+def test_links_are_absolute_or_relative_to_their_page(href: str, url: str) -> None:
+    assert next_request(page([], link(href)), ASKED) == ApiRequest(url)
+
+
+def test_a_post_link_brings_its_body() -> None:
+    following = next_request(
+        page([], link(method="post", body={"token": "a"}, headers={"X-B": "2", "X-C": 3})), POSTED
+    )
+    assert following == ApiRequest(
+        "https://api.org/stac/search?cursor=2", "POST", {"token": "a"}, {"X-B": "2"}
+    )
+
+
+def test_a_post_link_may_merge_into_what_was_sent() -> None:
+    following = next_request(
+        page([], link(method="POST", body={"token": "a", "limit": 3}, merge=True)), POSTED
+    )
+    assert following is not None
+    assert following.body == {"limit": 3, "bbox": [0], "token": "a"}
+    assert following.headers == {"X-A": "1"}
+
+
+def test_a_post_link_may_merge_into_a_get_search() -> None:
+    asked = ApiRequest("https://api.org/s?collections=A,B&bbox=-1,2,3,4.5&datetime=a/b&limit=2")
+    following = next_request(page([], link(method="POST", body={"token": 1}, merge=True)), asked)
+    assert following is not None
+    assert following.body == {
+        "collections": ["A", "B"],
+        "bbox": [-1, 2, 3, 4.5],
+        "datetime": "a/b",
+        "limit": 2,
+        "token": 1,
+    }
+
+
+def test_a_get_link_on_a_posted_search_has_no_body() -> None:
+    following = next_request(page([], link()), POSTED)
+    assert following is not None
+    assert (following.method, following.body) == ("GET", None)
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "http://api.org/stac/search?cursor=2",
+        "https://api.org:8443/stac/search",
+        "https://evil.org/stac/search",
+        "https://api.org.evil.org/",
+        "https://api.org@evil.org/",
+        "//evil.org/stac/search",
+        "ftp://api.org/",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "https://api.org:99999/",
+        "https://[bad",
+    ],
+)
+def test_a_link_to_another_origin_is_refused(href: str) -> None:
+    with pytest.raises(PagingError, match="another origin"):
+        next_request(page([], link(href)), ASKED)
+
+
+@pytest.mark.parametrize("href", [None, "", "  ", 5, {"a": 1}])
+def test_a_link_without_href_is_refused(href: Any) -> None:
+    with pytest.raises(PagingError, match="has no href"):
+        next_request(page([], link(href)), ASKED)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"method": "DELETE"}, {"method": "POST", "body": [1]}, {"method": "POST", "body": "x"}],
+)
+def test_a_link_that_is_not_understood_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(PagingError, match="not understood"):
+        next_request(page([], link(**wrong)), ASKED)
+
+
+def test_links_that_are_no_list_are_refused() -> None:
+    with pytest.raises(PagingError, match="not a list"):
+        next_request({"features": [], "links": {"next": "x"}}, ASKED)
+
+
+# --- counts
+
+
+@pytest.mark.parametrize(
+    ("said", "count"),
+    [
+        ({"numberMatched": 5}, 5),
+        ({"context": {"matched": 5}}, 5),
+        ({"numberMatched": 5, "context": {"matched": 7}}, 7),
+        ({"numberMatched": 7, "context": {"matched": 5}}, 7),
+        ({"numberMatched": 0}, 0),
+        ({"numberMatched": None, "context": {"matched": 5}}, 5),
+        ({"numberMatched": "5"}, None),
+        ({"numberMatched": True}, None),
+        ({"numberMatched": -1}, None),
+        ({"context": {"returned": 5}}, None),
+        ({"context": [5]}, None),
+        ({}, None),
+    ],
+)
+def test_the_count_is_declared_in_either_of_two_places(said: Any, count: int | None) -> None:
+    assert declared_count(said) == count

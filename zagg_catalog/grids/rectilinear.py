@@ -18,7 +18,7 @@ from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.geometry.plane import lonlat_polygon
 from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
-from zagg_catalog.grids.base import Mask, Near, Signature, as_keys
+from zagg_catalog.grids.base import EqualByLayout, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.grids.tiles import GridCrs, TileBlock, Tiling, cover, outline, split_into_blocks
 from zagg_catalog.regions import Region, as_region
@@ -29,8 +29,10 @@ OUTLINE_STEP = 32
 _ROUNDING = 1e-9
 
 
-class RectilinearGrid:
+class RectilinearGrid(EqualByLayout):
     """A north-up grid of equal cells in a CRS, padded to whole shards in the south and east.
+
+    Grids are equal if their spatial signatures are.
 
     Parameters
     ----------

@@ -17,8 +17,9 @@ from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
 from zagg_catalog.files import digest_file, scratch
 from zagg_catalog.jsonio import first_problem
 from zagg_catalog.messages import clean_text, without_userinfo
-from zagg_catalog.releases.record import HarvestRecord, QueryRecord, ReleaseRecord
+from zagg_catalog.releases.record import QueryRecord, ReleaseRecord
 from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.store import Store
 
 _COLUMNS = ("id", "geometry", "assets")
@@ -39,7 +40,7 @@ class CatalogFile:
     metadata: dict[str, Any]
     """Provenance, as the file stores it."""
     query: QueryRecord
-    harvest: HarvestRecord | None
+    harvest: HarvestReport | None
 
     @property
     def complete(self) -> bool:
@@ -137,13 +138,13 @@ def _query(metadata: dict[str, Any], name: str) -> QueryRecord:
         raise InvalidCatalog(f"The query in {name} is malformed: {first_problem(error)}.") from None
 
 
-def _harvest(metadata: dict[str, Any], name: str) -> HarvestRecord | None:
+def _harvest(metadata: dict[str, Any], name: str) -> HarvestReport | None:
     report = metadata.get("harvest")
     if not report:
         return None
     try:
         # Through JSON, whose arrays strict models accept as tuples.
-        return HarvestRecord.model_validate_json(json.dumps(report))
+        return HarvestReport.model_validate_json(json.dumps(report))
     except ValidationError as error:
         problem = first_problem(error)
         raise InvalidCatalog(f"The harvest report in {name} is malformed: {problem}.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Annotated, ClassVar, Final, Literal, Self
@@ -49,16 +49,6 @@ class Contraction(StrictModel):
     """Why they could not be counted."""
 
 
-class TransferRecord(StrictModel):
-    """How the harvest went; see `zagg_catalog.sources.report.Transfer`."""
-
-    requests: NonNegativeInt
-    retries: NonNegativeInt
-    pages: NonNegativeInt
-    duplicates: NonNegativeInt
-    seconds: float = Field(ge=0)
-
-
 class HistoryEntry(StrictModel):
     """An earlier publication: which release, when, and by which action."""
 
@@ -88,7 +78,7 @@ class Publication(Document):
     packages: dict[str, str]
     """Versions of the installed packages, by name."""
     contraction: Contraction = Contraction()
-    transfer: TransferRecord | None = None
+    transfer: Transfer | None = None
     """Requests and duration of the harvest, where known."""
     history: tuple[HistoryEntry, ...] = Field(default=(), max_length=HISTORY)
     """Earlier publications, the newest first; at most 50."""
@@ -230,7 +220,7 @@ def move_latest(
         supersedes=latest.digest,
         packages=package_versions(),
         contraction=contraction,
-        transfer=TransferRecord(**asdict(transfer)) if transfer else None,
+        transfer=transfer,
         history=before.next_history() if before else (),
     )
     store.swap_pointer(record.slot.pointer(), publication.to_bytes(), latest.token)

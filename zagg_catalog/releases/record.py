@@ -17,6 +17,7 @@ from zagg_catalog.cycles import Convention
 from zagg_catalog.files import digest_of
 from zagg_catalog.jsonio import Document, StrictModel, canonical_digest
 from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.store.keys import check_digest, check_key, check_name, digest_in
 
 SCHEMA_VERSION: Final = 1
@@ -70,44 +71,6 @@ class QueryRecord(StrictModel):
     """Last day, inclusive."""
     bbox: Box | None = None
     """``(west, south, east, north)``, degrees."""
-
-
-class SupersededRecord(StrictModel):
-    """A granule that gave way to a newer revision: its id, and the id that was kept."""
-
-    id: str
-    by: str
-
-
-class QuarantinedRecord(StrictModel):
-    """A granule that cannot be used: its id and why."""
-
-    id: str
-    reason: str
-
-
-class SliceRecord(StrictModel):
-    """The counts of one box of the query; see `zagg_catalog.sources.report.SliceCount`."""
-
-    bbox: Box
-    declared_before: NonNegativeInt | None
-    declared_after: NonNegativeInt | None
-    harvested: NonNegativeInt
-
-
-class HarvestRecord(StrictModel):
-    """What the server declared and what came; see `zagg_catalog.sources.HarvestReport`."""
-
-    complete: bool
-    declared_before: NonNegativeInt | None
-    declared_after: NonNegativeInt | None
-    harvested: NonNegativeInt
-    shared: NonNegativeInt
-    kept: NonNegativeInt
-    outside_cycle: NonNegativeInt
-    superseded: tuple[SupersededRecord, ...]
-    quarantined: tuple[QuarantinedRecord, ...]
-    slices: tuple[SliceRecord, ...]
 
 
 class ManifestFiles(StrictModel):
@@ -177,7 +140,7 @@ class ReleaseRecord(Document):
     cycle_convention: Convention | None = None
     """Meaning of the cycle number; null if the catalog does not record it."""
     query: QueryRecord
-    harvest: HarvestRecord | None = None
+    harvest: HarvestReport | None = None
     """Null for a catalog without a harvest report."""
     catalog: CatalogRecord
     grids: tuple[GridRecord, ...]

@@ -9,20 +9,17 @@ Facts: CMR's API documentation, "Search After", "Parameter Options" and "Find gr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from zagg_catalog.regions import Bbox
-from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest, Transport
+from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest
 from zagg_catalog.sources.items import text_or_none
-from zagg_catalog.sources.paging import Page
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Interval
+from zagg_catalog.sources.search import BoxSearch, Page
 
 # CMR refuses larger pages.
 PAGE_MAX = 2000
-# Its pages are large: a search of more is worth cutting.
-FEW_PAGES = 2
 CONCEPTS = "concepts"
 
 # Names of these products carry two cycles; the pattern below is of those that carry one.
@@ -35,105 +32,112 @@ _ROLES = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class CmrSearch(BoxSearch):
+    """The search of one box over CMR; it takes west > east."""
+
+    url: str
+    """Address of the search for granules."""
+    granules: dict[str, str]
+    """Parameters that choose the granules, but for box and time."""
+
+    needs = "items"
+    count_limit = 0
+    # CMR's pages are large.
+    few_pages = 2
+    # The last page, too, leads on, to an empty one.
+    stops_when_full = True
+
+    def request(self, limit: int) -> ApiRequest:
+        """Return the request for a first page of at most so many granules."""
+        parameters = {
+            **self.granules,
+            "bounding_box[]": ",".join(format(side, ".15g") for side in self.bbox),
+            "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval),
+            # Paging needs an order that stands; CMR breaks ties itself.
+            "sort_key[]": "start_date",
+            "page_size": str(limit),
+        }
+        return ApiRequest(f"{self.url}?{encode(parameters)}")
+
+    def parse(
+        self, document: dict[str, Any], headers: Mapping[str, str], request: ApiRequest
+    ) -> Page:
+        """Return the page that an answer to a request holds, its granules as STAC items.
+
+        The next request is the same one with the ``CMR-Search-After`` that came.
+        """
+        hits, after = headers.get("CMR-Hits", ""), headers.get(SEARCH_AFTER)
+        following = None
+        if after:
+            following = ApiRequest(request.url, headers={**request.headers, SEARCH_AFTER: after})
+        return Page(
+            features=[_feature(item, request) for item in document["items"]],
+            declared=int(hits) if hits.isascii() and hits.isdigit() else None,
+            following=following,
+        )
+
+
 def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list[BoxSearch]:
-    """Return the search of a query's box; CMR takes west > east, so there is always one.
+    """Return the search of a query's box, with at most 2,000 granules on a page.
 
-    Parameters
-    ----------
-    root : str
-        ``https://cmr.earthdata.nasa.gov/search``.
-    query : Query
-        What, when, where.
-    provider : str
-        Whose granules; the same short name may be listed by another provider, too.
-    page_size : int
-        Granules on a page, at most 2,000.
+    The provider is always named, because another one may list the same short name.
     """
-    return [_search(root, query, provider, min(page_size, PAGE_MAX), query.interval, "")]
+    granules = {
+        "short_name": query.short_name,
+        "version": str(query.version),
+        "provider": provider,
+    }
+    if pattern := name_pattern(query):
+        granules |= by_name(pattern)
+    return [
+        CmrSearch(
+            bbox=query.bbox,
+            interval=query.interval,
+            limit=min(page_size, PAGE_MAX),
+            url=granules_url(root),
+            granules=granules,
+        )
+    ]
 
 
-def name_pattern(query: Query) -> str | None:
-    """Return a pattern of the names that carry a query's cycle; None where names do not decide.
+def granules_url(root: str) -> str:
+    """Return the address of the search for granules."""
+    return f"{root.rstrip('/')}/granules.umm_json"
+
+
+def encode(parameters: Mapping[str, str]) -> str:
+    """Return the parameters of a search as a URL has them; empty ones are left out."""
+    return urlencode({k: v for k, v in parameters.items() if v}, quote_via=quote, safe=":*,")
+
+
+def by_name(pattern: str) -> dict[str, str]:
+    """Return the parameters that choose granules by a pattern of their names."""
+    return {
+        "readable_granule_name[]": pattern,
+        "options[readable_granule_name][pattern]": "true",
+    }
+
+
+def cycle_pattern(short_name: str, cycle: int) -> str:
+    """Return a pattern of the names that carry a cycle.
 
     ``*`` stands for any text and ``?`` for one character. Sea-ice products carry the
     hemisphere behind the short name, ``ATL07-01``.
     """
+    return f"{short_name}*_{'?' * 14}_????{cycle:02d}??_*"
+
+
+def name_pattern(query: Query) -> str | None:
+    """Return a pattern of the names that carry a query's cycle; None where names do not decide."""
     cycle = query.name_cycle
     if cycle is None or query.short_name in _MULTI_CYCLE:
         return None
-    return f"{query.short_name}*_{'?' * 14}_????{cycle:02d}??_*"
-
-
-def read_cmr(transport: Transport, request: ApiRequest) -> tuple[Page, ApiRequest | None]:
-    """Send a search; return the page as STAC items, and the request for the next one.
-
-    Returns
-    -------
-    page : dict
-        ``features``, and ``numberMatched`` where the header ``CMR-Hits`` is there.
-    following : ApiRequest or None
-        The same request with the ``CMR-Search-After`` that came; None where none came. The
-        last page may have one; what it leads to is empty then.
-
-    Raises
-    ------
-    RequestFailed, BadResponse
-        If the page cannot be read, a ``CMR-Time-Out`` included.
-    """
-    document, headers = transport.get_answer(request, needs="items")
-    page: Page = {"features": [_feature(item, request) for item in document["items"]]}
-    hits = headers.get("CMR-Hits", "")
-    if hits.isascii() and hits.isdigit():
-        page["numberMatched"] = int(hits)
-    after = headers.get(SEARCH_AFTER)
-    if not after:
-        return page, None
-    return page, ApiRequest(request.url, headers={**request.headers, SEARCH_AFTER: after})
-
-
-def _search(
-    root: str, query: Query, provider: str, size: int, interval: Interval, label: str
-) -> BoxSearch:
-    def between(part: Interval) -> BoxSearch:
-        name = f"slice {part[0]:%Y-%m-%dT%H:%M:%SZ} "
-        return _search(root, query, provider, size, part, name)
-
-    def ask(size: int) -> ApiRequest:
-        given = _parameters(query, provider, query.bbox, interval) | {"page_size": str(size)}
-        text = urlencode(given, quote_via=quote, safe=":*,")
-        return ApiRequest(f"{root}/granules.umm_json?{text}")
-
-    return BoxSearch(
-        bbox=query.bbox,
-        first=ask(size),
-        count=ask(0),
-        label=label,
-        interval=interval,
-        between=between,
-        read=read_cmr,
-        few_pages=FEW_PAGES,
-        stops_when_full=True,
-    )
-
-
-def _parameters(query: Query, provider: str, box: Bbox, interval: Interval) -> dict[str, str]:
-    given = {
-        "short_name": query.short_name,
-        "version": str(query.version),
-        "provider": provider,
-        "bounding_box[]": ",".join(format(side, ".15g") for side in box),
-        "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in interval),
-        # Paging needs an order that stands; CMR breaks ties itself.
-        "sort_key[]": "start_date",
-    }
-    if pattern := name_pattern(query):
-        given["readable_granule_name[]"] = pattern
-        given["options[readable_granule_name][pattern]"] = "true"
-    return {name: value for name, value in given.items() if value}
+    return cycle_pattern(query.short_name, cycle)
 
 
 def _feature(item: Any, request: ApiRequest) -> Any:
-    """Return a UMM-G record as the STAC item that CMR-STAC makes of it; odd ones as they are."""
+    """Return a UMM-G record as the STAC item that CMR-STAC makes of it."""
     umm = item.get("umm") if isinstance(item, dict) else None
     if not isinstance(umm, dict):
         return "no UMM-G record"

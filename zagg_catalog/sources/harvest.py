@@ -1,14 +1,13 @@
-"""Harvest: all granules of a search, proven complete against what the server declares."""
+"""Harvest: all granules of a query, proven complete against the counts that the server declares."""
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,20 +15,18 @@ import pyarrow.compute as pc
 
 from zagg_catalog.catalog.schema import catalog_schema
 from zagg_catalog.cycles import granule_name_columns
-from zagg_catalog.errors import EmptyHarvest
+from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.geometry.sphere import Ints
-from zagg_catalog.sources.checkpoint import Checkpoint
-from zagg_catalog.sources.garbage import calm_collector
-from zagg_catalog.sources.haul import Haul, OnPage
+from zagg_catalog.sources.batches import Batch, gather
+from zagg_catalog.sources.harvest_slices import ATTEMPTS, SlicedFetch
 from zagg_catalog.sources.http import ApiRequest, Transport
-from zagg_catalog.sources.items import Quarantined, align_assets, ordered_assets, with_assets
-from zagg_catalog.sources.pool import Pool
-from zagg_catalog.sources.reading import Means, read_box
-from zagg_catalog.sources.report import HarvestReport, Transfer
+from zagg_catalog.sources.items import align_assets, ordered_assets, with_assets
+from zagg_catalog.sources.paging import read_pages
+from zagg_catalog.sources.progress import Progress
+from zagg_catalog.sources.report import HarvestReport, Quarantined, Transfer
 from zagg_catalog.sources.revisions import in_cycle, newest_revisions
-from zagg_catalog.sources.search import BoxSearch, Wanted
-from zagg_catalog.sources.sink import Decoder
-from zagg_catalog.sources.spool import Part, Spool, gather
+from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
+from zagg_catalog.sources.spool import Decoder, Spool
 
 # A larger table is not made in memory but in a file that is mapped.
 MOST_IN_MEMORY = 50_000
@@ -37,116 +34,76 @@ MOST_IN_MEMORY = 50_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Harvest:
-    """A harvest that is proven complete, or said not to be.
+    """The rows of a fetch, as long as its spool is open, and the report about them."""
 
-    Parameters
-    ----------
-    parts : list of Part
-        What came.
-    places : ndarray of int64, shape (granules,)
-        Rows to keep, counted through the parts, in order of id.
-    report : HarvestReport
-        What was declared, harvested and set aside.
-    """
-
-    parts: list[Part]
+    batches: list[Batch]
     places: Ints
+    """Rows to keep, counted through the batches, in order of id; int64, shape (granules,)."""
     report: HarvestReport
 
     @property
     def asset_names(self) -> list[str]:
         """Names of all assets that the rows have, in order."""
-        kept = np.unique(np.searchsorted(self._ends(), self.places, side="right"))
-        return ordered_assets(name for i in kept for name in self.parts[i].asset_names())
+        ends = np.cumsum([batch.rows for batch in self.batches])
+        used = np.unique(np.searchsorted(ends, self.places, side="right"))
+        return ordered_assets(name for i in used for name in self.batches[i].asset_names())
 
     def tables(self, rows: int) -> Iterator[pa.Table]:
-        """Yield the rows, sorted by id, so many at once; one empty table where there are none."""
+        """Yield the rows, sorted by id, so many at once; one empty table if there are none."""
         names = self.asset_names
         if not len(self.places):
             yield catalog_schema(names).empty_table()
         for start in range(0, len(self.places), rows):
-            yield with_assets(gather(self.parts, self.places[start : start + rows]), names)
+            yield with_assets(gather(self.batches, self.places[start : start + rows]), names)
 
     def table(self) -> pa.Table:
         """Return the rows, sorted by id; of many granules as a table in a file that is mapped."""
-        if sum(part.rows for part in self.parts) <= MOST_IN_MEMORY:
-            if not len(self.places):
-                return next(self.tables(1))
-            whole = align_assets(part.read() for part in self.parts).combine_chunks()
+        if not len(self.places):
+            return next(self.tables(1))
+        if sum(batch.rows for batch in self.batches) <= MOST_IN_MEMORY:
+            whole = align_assets(batch.read() for batch in self.batches).combine_chunks()
             return with_assets(whole.take(pa.array(self.places)), self.asset_names)
         with tempfile.TemporaryDirectory(
             prefix="zagg-catalog-", ignore_cleanup_errors=True
         ) as folder:
-            path = Path(folder, "harvest.arrow")
-            tables = self.tables(MOST_IN_MEMORY)
-            first = next(tables)
-            with (
-                pa.OSFile(str(path), "wb") as sink,
-                pa.ipc.new_file(sink, first.schema) as writer,
-            ):
-                writer.write_table(first)
-                for table in tables:
+            path = str(Path(folder, "harvest.arrow"))
+            schema = catalog_schema(self.asset_names)
+            with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+                for table in self.tables(MOST_IN_MEMORY):
                     writer.write_table(table)
             # The map outlives the file's name.
-            with pa.memory_map(str(path)) as source:
+            with pa.memory_map(path) as source:
                 return pa.ipc.open_file(source).read_all()
-
-    def _ends(self) -> Ints:
-        return np.cumsum([part.rows for part in self.parts])
 
 
 def harvest(
     transport: Transport,
-    boxes: Sequence[BoxSearch],
-    wanted: Wanted,
+    searches: Sequence[BoxSearch],
+    spool: Spool,
     *,
-    on_page: OnPage = lambda done, total: None,
-    pool: Pool | None = None,
-) -> tuple[pa.Table, HarvestReport]:
-    """Read every page of every box, and return the rows as a table; see `harvesting`.
-
-    Returns
-    -------
-    table : pyarrow.Table
-        One row per granule, sorted by id.
-    report : HarvestReport
-        What was declared, harvested and set aside.
-    """
-    with harvesting(transport, boxes, wanted, on_page=on_page, pool=pool) as found:
-        return found.table(), found.report
-
-
-@contextlib.contextmanager
-def harvesting(
-    transport: Transport,
-    boxes: Sequence[BoxSearch],
-    wanted: Wanted,
-    *,
-    on_page: OnPage = lambda done, total: None,
-    pool: Pool | None = None,
-    checkpoint: Checkpoint | None = None,
-) -> Iterator[Harvest]:
-    """Read every page of every box, and prove that nothing is missing.
+    cycle: int | None = None,
+    partial: bool = False,
+    connections: int | None = None,
+    progress: Progress | None = None,
+) -> Harvest:
+    """Read every page of every search, and prove that nothing is missing.
 
     Parameters
     ----------
     transport : Transport
         Sends the requests.
-    boxes : sequence of BoxSearch
+    searches : sequence of BoxSearch
         One search, or one for each half of a box over the antimeridian.
-    wanted : Wanted
-        What to keep.
-    on_page : callable
-        Called after each page.
-    pool : Pool, optional
-        Reads slices of a large box side by side.
-    checkpoint : Checkpoint, optional
-        Keeps finished slices until the harvest is used up.
-
-    Yields
-    ------
-    Harvest
-        Good within the block; the rows wait in memory or in files until they are taken.
+    spool : Spool
+        Decodes and stores the rows.
+    cycle : int, optional
+        Mission cycle that names must carry.
+    partial : bool
+        Return what came if it cannot be proven complete.
+    connections : int, optional
+        Threads that read slices of a large search; by default no search is sliced.
+    progress : Progress, optional
+        Counts the granules of each page.
 
     Raises
     ------
@@ -159,76 +116,134 @@ def harvesting(
         If a page cannot be read.
     """
     started, sent, repeated = time.monotonic(), transport.requests, transport.retries_used
-    decoder = Decoder(wanted.collection, preserve_thumbnails=wanted.preserve_thumbnails)
-    with calm_collector(), Spool() as spool:
-        means = Means(
-            transport=transport,
-            pool=pool,
-            decoder=decoder,
-            spool=spool,
-            wanted=wanted,
-            checkpoint=checkpoint,
+    progress = progress or Progress()
+    results: list[SearchResult] = []
+    for search in searches:
+        found = read_search(
+            transport, search, spool, progress, partial=partial, connections=connections
         )
-        hauls: list[Haul] = []
-        try:
-            for box in boxes:
-                hauls.append(read_box(means, box, _offset(on_page, hauls[:])))
-        finally:
-            decoder.close()
-        found = _merge(hauls, wanted)
-        received = sum(haul.received for haul in hauls)
-        transfer = Transfer(
-            requests=transport.requests - sent + (pool.requests if pool else 0),
-            retries=transport.retries_used - repeated + (pool.retries_used if pool else 0),
-            pages=sum(haul.pages for haul in hauls),
-            duplicates=received - sum(haul.harvested for haul in hauls),
-            seconds=time.monotonic() - started,
+        progress.end(found.harvested)
+        results.append(found)
+    transfer = Transfer(
+        requests=transport.requests - sent,
+        retries=transport.retries_used - repeated,
+        pages=sum(found.pages for found in results),
+        duplicates=sum(found.received - found.harvested for found in results),
+        seconds=time.monotonic() - started,
+    )
+    merged = merge(results, cycle, transfer)
+    if not len(merged.places) and (merged.report.complete or not partial):
+        raise EmptyHarvest(
+            _explain_empty(searches[0].first, merged.report, cycle),
+            matched=merged.report.harvested,
         )
-        yield replace(found, report=replace(found.report, transfer=transfer))
-        if checkpoint is not None:
-            checkpoint.forget()
+    return merged
 
 
-def _offset(on_page: OnPage, before: Sequence[Haul]) -> OnPage:
-    """Add the boxes read already to what is reported of this one."""
-    done = sum(haul.harvested for haul in before)
-    return lambda now, total: on_page(done + now, None if total is None else done + total)
+def read_search(
+    transport: Transport,
+    search: BoxSearch,
+    spool: Spool,
+    progress: Progress,
+    *,
+    partial: bool,
+    connections: int | None,
+) -> SearchResult:
+    """Read one search whole.
+
+    If the counts do not agree it is read once more, because granules arrive meanwhile; in one
+    piece, if the server stood still and slices that were all new still did not add up.
+
+    Returns
+    -------
+    SearchResult
+        Proven complete, unless partial results are wanted; then the fuller of two.
+
+    Raises
+    ------
+    IncompleteHarvest
+        If it is not complete and partial results are not wanted.
+    RequestFailed, BadResponse, PagingError
+        If a page cannot be read.
+    """
+    results: list[SearchResult] = []
+    for _ in range(ATTEMPTS):
+        found = _read_once(transport, search, spool, progress, connections)
+        if found.counts.complete:
+            return found
+        results.append(found)
+        spool.forget(search)
+        if found.declared_before is None and found.declared_after is None:
+            break
+        if found.declared_before == found.declared_after and not spool.resumed:
+            connections = None
+    if not partial:
+        raise IncompleteHarvest(results[-1].explain())
+    return max(results, key=lambda found: found.harvested)
 
 
-def _merge(hauls: Sequence[Haul], wanted: Wanted) -> Harvest:
-    """Join the boxes, keep the cycle and the newest revisions, and sort."""
-    quarantined = {entry.id: entry for haul in hauls for entry in haul.quarantined.values()}
-    parts = [part for haul in hauls for part in haul.parts]
-    ids, places = _unique_ids(parts)
+def _read_once(
+    transport: Transport,
+    search: BoxSearch,
+    spool: Spool,
+    progress: Progress,
+    connections: int | None,
+) -> SearchResult:
+    """Read a search page after page, or in slices of time if it has many pages."""
+    found = SearchResult(search)
+    pages = read_pages(transport, found)
+    first = next(pages)
+    if connections and is_large(search, first):
+        sliced = SlicedFetch(transport, spool, progress, search, first, connections).read()
+        if sliced is not None:
+            return sliced
+    decoder = Decoder(spool)
+    progress.start(first.declared)
+    for page in chain([first], pages):
+        decoder.add(f"{search.label}page {found.pages}", page.features)
+        progress.update(search.label, found.harvested)
+    stored = decoder.finish(found)
+    found.declared_after = search.read_count(transport)
+    return stored.result()
+
+
+def is_large(search: BoxSearch, first: Page) -> bool:
+    """Return whether a search is worth cutting, by its first page."""
+    size, declared = len(first.features), first.declared
+    return declared is not None and size > 0 and declared > size * search.few_pages
+
+
+def merge(results: Sequence[SearchResult], cycle: int | None, transfer: Transfer) -> Harvest:
+    """Join the searches, keep the cycle and the newest revisions, and sort."""
+    quarantined = {entry.id: entry for found in results for entry in found.quarantined.values()}
+    batches = [batch for found in results for batch in found.batches]
+    ids, places = _unique_ids(batches)
     named = pa.array([entry.id for entry in quarantined.values() if entry.named], pa.string())
     again = pc.sum(pc.is_in(named, value_set=ids)).as_py() or 0
-    harvested = len(ids) + len(named) - again + sum(haul.unnamed for haul in hauls)
+    harvested = len(ids) + len(named) - again + sum(found.unnamed for found in results)
     outside, names = 0, granule_name_columns(ids)
-    if wanted.cycle is not None:
-        carries, quarantined, outside = _of_cycle(ids, names, quarantined, wanted.cycle)
+    if cycle is not None:
+        carries, quarantined, outside = _of_cycle(ids, names, quarantined, cycle)
         ids, names = ids.filter(carries), names.filter(carries)
         places = places[carries.to_numpy(zero_copy_only=False)]
     keep, superseded = newest_revisions(ids, names)
-    report = HarvestReport(
-        slices=tuple(haul.count for haul in hauls),
+    report = HarvestReport.of_slices(
+        [found.counts for found in results],
         harvested=harvested,
-        shared=sum(haul.harvested for haul in hauls) - harvested,
+        shared=sum(found.harvested for found in results) - harvested,
         kept=len(keep),
         outside_cycle=outside,
         superseded=tuple(superseded),
         quarantined=tuple(sorted(quarantined.values(), key=lambda entry: entry.id)),
+        transfer=transfer,
     )
-    if not len(keep) and (report.complete or not wanted.partial):
-        raise EmptyHarvest(
-            _explain_empty(hauls[0].box.first, report, wanted), matched=report.harvested
-        )
-    return Harvest(parts=parts, places=places[keep], report=report)
+    return Harvest(batches=batches, places=places[keep], report=report)
 
 
-def _unique_ids(parts: Sequence[Part]) -> tuple[pa.Array, Ints]:
-    """Return the different ids, sorted, and the first row of each, counted through the parts."""
+def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
+    """Return the different ids, sorted, and the first row of each, counted through the batches."""
     empty = pa.array([], pa.string())
-    ids = pa.chunked_array([empty, *(part.ids() for part in parts)]).combine_chunks()
+    ids = pa.chunked_array([empty, *(batch.ids() for batch in batches)]).combine_chunks()
     rows = pa.table({"id": ids, "place": np.arange(len(ids))})
     rows = rows.sort_by([("id", "ascending"), ("place", "ascending")]).combine_chunks()
     ids, places = rows["id"].combine_chunks(), rows["place"].to_numpy()
@@ -242,7 +257,7 @@ def _unique_ids(parts: Sequence[Part]) -> tuple[pa.Array, Ints]:
 def _of_cycle(
     ids: pa.Array, names: pa.Table, quarantined: dict[str, Quarantined], cycle: int
 ) -> tuple[pa.Array, dict[str, Quarantined], int]:
-    """Say what carries a cycle, and keep what is quarantined unless it carries another one."""
+    """Return which ids carry a cycle, and the quarantined items but those of another one."""
     carries, readable = in_cycle(ids, cycle, names)
     reason = f"its name does not say whether it belongs to cycle {cycle}"
     unreadable = ids.filter(pc.invert(readable)).to_pylist()
@@ -250,20 +265,22 @@ def _of_cycle(
     carried, known = in_cycle(named, cycle)
     elsewhere = named.filter(pc.and_(known, pc.invert(carried))).to_pylist()
     aside = {name: entry for name, entry in quarantined.items() if name not in set(elsewhere)}
-    aside |= {name: Quarantined(name, reason) for name in unreadable}
+    aside |= {name: Quarantined(id=name, reason=reason) for name in unreadable}
     outside = ids.filter(pc.and_(readable, pc.invert(carries))).to_pylist()
     return carries, aside, len({*outside, *elsewhere})
 
 
-def _explain_empty(request: ApiRequest, report: HarvestReport, wanted: Wanted) -> str:
+def _explain_empty(request: ApiRequest, report: HarvestReport, cycle: int | None) -> str:
     if not report.harvested:
         return (
             f"No granules match {request}; check the product, its version, the days and the region."
         )
-    parts: list[Any] = []
+    reasons = []
     if report.outside_cycle:
-        parts.append(f"{report.outside_cycle} are not of cycle {wanted.cycle}")
+        reasons.append(f"{report.outside_cycle} are not of cycle {cycle}")
     if report.quarantined:
         first = report.quarantined[0]
-        parts.append(f"{len(report.quarantined)} cannot be used, first {first.id}: {first.reason}")
-    return f"No granule is left of {report.harvested} that match {request}: {'; '.join(parts)}."
+        reasons.append(
+            f"{len(report.quarantined)} cannot be used, first {first.id}: {first.reason}"
+        )
+    return f"No granule is left of {report.harvested} that match {request}: {'; '.join(reasons)}."

@@ -19,6 +19,7 @@ import orjson
 import requests
 import urllib3
 from pystac_client.stac_api_io import StacApiIO
+from requests.adapters import HTTPAdapter
 
 from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
 from zagg_catalog.messages import clean_text, without_userinfo
@@ -193,7 +194,7 @@ _CHUNK = 1 << 20
 
 
 class Gate:
-    """Lets connections wait together where a server asked one of them to.
+    """A moment before which no connection sends a request; shared by threads.
 
     Parameters
     ----------
@@ -203,21 +204,24 @@ class Gate:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._until = 0.0
+        self._opens = 0.0
         self._lock = threading.Lock()
 
     def hold(self, seconds: float) -> None:
-        """Let nobody through for so many seconds."""
+        """Keep the gate closed for so many seconds from now, unless it is closed for longer."""
         with self._lock:
-            self._until = max(self._until, self._now() + seconds)
+            self._opens = max(self._opens, self._now() + seconds)
 
     def wait_time(self) -> float:
-        """Return how many seconds are left."""
-        return max(0.0, self._until - self._now())
+        """Return the seconds until the gate opens; 0 if it is open."""
+        return max(0.0, self._opens - self._now())
 
 
-class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
-    """pystac-client's transport with a retry budget that also covers spoilt bodies.
+class Transport:
+    """Sends requests to an API, and repeats those that fail or bring a spoilt body.
+
+    Threads may share it: each takes a connection of the session's pool, and a wait that the
+    server asks one of them for holds all.
 
     Parameters
     ----------
@@ -228,10 +232,10 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
     wait_max : float, optional
         Longest wait between attempts, seconds; a longer ``Retry-After`` is cut to it, so that
         one request takes at most ``(retries + 1) * timeout + retries * wait_max``.
-    gate : Gate, optional
-        Shared with other connections to the same API.
-    sleep : callable
-        Called with seconds.
+    connections : int
+        Connections that stay open, one for each thread.
+    sleep, now : callable
+        Wait for so many seconds; return the time in seconds.
     rng : random.Random, optional
         Source of the jitter.
 
@@ -247,29 +251,20 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         retries: int | None = None,
         wait_max: float | None = None,
         *,
-        gate: Gate | None = None,
+        connections: int = 1,
         sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         settings = get_settings()
-        client = f"zagg-catalog/{PACKAGE_VERSION}"
         self.seconds = settings.timeout if timeout is None else timeout
-        super().__init__(
-            headers={
-                "Client-Id": client,
-                "User-Agent": client,
-                "Accept": "application/geo+json, application/json",
-            },
-            timeout=self.seconds,
-            # Our own loop retries, because urllib3's cannot see a spoilt body.
-            max_retries=None,
-        )
         self.retries = settings.retries if retries is None else retries
         self.wait_max = settings.retry_wait_max if wait_max is None else wait_max
+        self.session = _session(connections)
+        self.gate = Gate(now)
         self.requests = 0
         self.retries_used = 0
-        self._environments: dict[Any, Any] = {}
-        self._gate = gate
+        self._lock = threading.Lock()
         self._sleep = sleep
         self._rng = rng or random.Random()
 
@@ -284,18 +279,27 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         self.session.close()
 
     def get_json(self, request: ApiRequest, *, needs: str | None = "features") -> dict[str, Any]:
-        """Send a request and return the JSON object it is answered with.
+        """Send a request and return the JSON object of the answer; see `get_answer`."""
+        return self.get_answer(request, needs=needs)[0]
+
+    def get_answer(
+        self, request: ApiRequest, *, needs: str | None = "features"
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """Send a request until it is answered or the retry budget is spent.
 
         Parameters
         ----------
         request : ApiRequest
             The call.
         needs : str, optional
-            Name of a list that the object must hold; None takes any object.
+            Name of a list that the answer must hold; None takes any JSON object.
 
         Returns
         -------
-        dict
+        document : dict
+            JSON object of the answer.
+        headers : mapping
+            Headers of the answer; their names compare without case.
 
         Raises
         ------
@@ -304,22 +308,11 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         BadResponse
             If the budget is spent and the last answer was not the expected JSON.
         """
-        return self.get_answer(request, needs=needs)[0]
-
-    def get_answer(
-        self, request: ApiRequest, *, needs: str | None = "features"
-    ) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """Send a request; return the JSON object it is answered with, and the answer's headers.
-
-        Parameters, errors: see `get_json`. Names of headers compare without case.
-        """
         attempt = 0
         while True:
-            if self._gate is not None and (held := self._gate.wait_time()) > 0:
-                self._sleep(held)
-            self.requests += 1
+            self._wait_at_gate()
             try:
-                body, headers = self._body(request)
+                body, headers = self._attempt(request)
                 return parse_body(body, needs), headers
             except RetryableError as failure:
                 if attempt >= self.retries:
@@ -339,24 +332,30 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
         attempt : int
             Repetitions before this one; the wait doubles with each, with full jitter.
         asked : float, optional
-            Seconds that the server asked for; then a little jitter is added to them.
+            Seconds that the server asked for. All threads wait for them, and a little longer.
         """
-        self.retries_used += 1
-        if asked is not None:
-            wait = asked * self._rng.uniform(1.0, 1.1)
-            if self._gate is not None:
-                self._gate.hold(min(asked, self.wait_max))
-        else:
+        with self._lock:
+            self.retries_used += 1
+        if asked is None:
             wait = self._rng.uniform(0.0, FIRST_WAIT * 2.0 ** min(attempt, 30))
-        self._sleep(min(wait, self.wait_max))
+            self._sleep(min(wait, self.wait_max))
+        else:
+            self.gate.hold(min(asked * self._rng.uniform(1.0, 1.1), self.wait_max))
 
-    def _body(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
+    def _wait_at_gate(self) -> None:
+        if (held := self.gate.wait_time()) > 0:
+            self._sleep(held)
+
+    def _attempt(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
+        """Send a request once; return body and headers, or raise what went wrong."""
+        with self._lock:
+            self.requests += 1
         try:
-            return self._answer(request)
+            return self._follow(request)
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise RetryableError(f"no whole answer within {self.seconds:g} s.") from error
         except ValueError as error:
-            # Bad addresses and headers, also those of a redirect: no repetition mends them.
+            # Bad addresses and headers, also those of a redirect: a repetition does not help.
             problem = clean_text(str(error)).rstrip(".")
             message = f"{request} cannot be sent or followed: {problem}."
             raise RequestFailed(message, final=True) from error
@@ -366,61 +365,69 @@ class Transport(StacApiIO):  # type: ignore[misc, unused-ignore]
                 raise RequestFailed(f"{request} failed: {problem}") from error
             raise RetryableError(f"the connection failed ({_root(error)}).") from error
 
-    def _answer(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
-        """Send one attempt, follow redirects, and return body and headers of a success."""
+    def _follow(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
+        """Send a request, follow redirects, and return body and headers of a success."""
         for _ in range(MAX_REDIRECTS + 1):
             deadline = time.monotonic() + self.seconds
             with self._send(request) as response:
                 if response.status_code not in REDIRECTS:
-                    body = self._read(response, deadline)
-                    self._check_status(request, response, body)
+                    body = _read(response, deadline)
+                    _check_status(request, response, body)
                     return body, response.headers
                 request = _redirected(request, response)
         message = f"{request} failed: more than {MAX_REDIRECTS} redirects in a row."
         raise RequestFailed(message, final=True)
 
     def _send(self, request: ApiRequest) -> requests.Response:
-        prepared = self.session.prepare_request(
-            requests.Request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                json=request.body if request.method == "POST" else None,
-            )
-        )
-        # Reading proxies and certificates from the environment takes a millisecond.
-        origin = origin_of(request.url)
-        if origin not in self._environments:
-            self._environments[origin] = self.session.merge_environment_settings(
-                prepared.url or "", proxies={}, stream=True, verify=None, cert=None
-            )
-        return self.session.send(
-            prepared, timeout=self.seconds, allow_redirects=False, **self._environments[origin]
+        return self.session.request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            json=request.body if request.method == "POST" else None,
+            timeout=self.seconds,
+            allow_redirects=False,
+            stream=True,
         )
 
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        """Read a body piece by piece, so that a trickle cannot outlast the time-out."""
-        pieces = []
-        while piece := response.raw.read1(_CHUNK, decode_content=True):
-            pieces.append(piece)
-            if time.monotonic() > deadline:
-                raise requests.exceptions.ReadTimeout
-        return b"".join(pieces)
 
-    def _check_status(self, request: ApiRequest, response: requests.Response, body: bytes) -> None:
-        status = response.status_code
-        known = response.headers.get("CMR-Request-Id")
-        named = f" (CMR-Request-Id {clean_text(known, limit=80)})" if known else ""
-        if status in RETRY_STATUS:
-            wait = response.headers.get("Retry-After")
-            problem = f"HTTP {status}{server_message(body)}{named}."
-            raise RetryableError(problem, wait=retry_after(wait) if wait else None)
-        if any(response.headers.get(name, "").lower() == "true" for name in PARTIAL):
-            raise RetryableError(f"the server ran out of time and sent a part only{named}.")
-        if not 200 <= status < 300:
-            problem = f"HTTP {status}{server_message(body)}{named}."
-            raise RequestFailed(f"{request} was refused: {problem}", final=status < 500)
-        logger.debug("%s answered%s", request, named)
+def _session(connections: int) -> requests.Session:
+    """Return pystac-client's session, with a pool of so many connections.
+
+    Its own retries are off: urllib3 cannot see a spoilt body.
+    """
+    client = f"zagg-catalog/{PACKAGE_VERSION}"
+    accept = "application/geo+json, application/json"
+    headers = {"Client-Id": client, "User-Agent": client, "Accept": accept}
+    session = StacApiIO(headers=headers, max_retries=None).session
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+    return session
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    """Read a body piece by piece, so that a slow one cannot outlast the time-out."""
+    pieces = []
+    while piece := response.raw.read1(_CHUNK, decode_content=True):
+        pieces.append(piece)
+        if time.monotonic() > deadline:
+            raise requests.exceptions.ReadTimeout
+    return b"".join(pieces)
+
+
+def _check_status(request: ApiRequest, response: requests.Response, body: bytes) -> None:
+    status = response.status_code
+    known = response.headers.get("CMR-Request-Id")
+    named = f" (CMR-Request-Id {clean_text(known, limit=80)})" if known else ""
+    if status in RETRY_STATUS:
+        problem = f"HTTP {status}{server_message(body)}{named}."
+        wait = response.headers.get("Retry-After")
+        raise RetryableError(problem, wait=retry_after(wait) if wait else None)
+    if any(response.headers.get(name, "").lower() == "true" for name in PARTIAL):
+        raise RetryableError(f"the server ran out of time and sent a part only{named}.")
+    if not 200 <= status < 300:
+        problem = f"HTTP {status}{server_message(body)}{named}."
+        raise RequestFailed(f"{request} was refused: {problem}", final=status < 500)
+    logger.debug("%s answered%s", request, named)
 
 
 def _redirected(request: ApiRequest, response: requests.Response) -> ApiRequest:

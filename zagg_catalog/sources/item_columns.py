@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import shapely
 
 from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema
 
@@ -17,16 +18,13 @@ _LINK = _SCHEMA.field("links").type.value_type
 _BBOX = _SCHEMA.field("bbox").type
 _TIME = _SCHEMA.field("datetime").type
 _TIMES = ("datetime", "start_datetime", "end_datetime")
-# WKB of a polygon with one ring: little-endian, type 3, one ring.
-_POLYGON = np.frombuffer(b"\x01\x03\x00\x00\x00\x01\x00\x00\x00", dtype=np.uint8)
-_HEAD = len(_POLYGON) + 4
 
 
 class _Irregular(Exception):
-    """A page has an item that is not ordinary, so that each must be looked at by itself."""
+    """A page has an item that is not regular, so that each is read by itself."""
 
 
-# What reading an item that is not as expected can end with.
+# Errors that an unexpected item can cause.
 _IRREGULAR = (
     _Irregular,
     KeyError,
@@ -40,9 +38,9 @@ _IRREGULAR = (
 
 
 def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | None:
-    """Turn items into rows where all of them are ordinary.
+    """Turn items into rows if all of them are regular.
 
-    An ordinary item has an id, the collection that was asked for, texts where texts belong, one
+    A regular item has an id, the collection that was asked for, strings where strings belong, one
     closed ring of usable positions, a box, times in UTC with milliseconds, and a data file.
 
     Parameters
@@ -56,8 +54,8 @@ def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | 
     -------
     pyarrow.Table or None
         Rows as `zagg_catalog.sources.items.read_items` gives them, their footprints not yet
-        screened; or None where one item is not ordinary, which says nothing of whether it can
-        be used.
+        screened; or None if an item is not regular, which does not mean that it cannot be
+        used.
     """
     if not features:
         return None
@@ -107,30 +105,14 @@ def _shapes(features: Sequence[Any]) -> list[pa.Array]:
     xy = np.fromiter(chain.from_iterable(positions), np.float64, 2 * len(positions)).reshape(-1, 2)
     ends = np.cumsum(counts)
     _require(np.isfinite(xy).all() and (xy[ends - 1] == xy[ends - counts]).all())
-    wkb = _wkb(xy, counts)
+    rings = shapely.linearrings(xy, indices=np.repeat(np.arange(len(counts)), counts))
+    wkb = pa.array(shapely.to_wkb(shapely.polygons(rings)).tolist(), pa.binary())
     boxes = [feature["bbox"] for feature in features]
     _require(all(len(box) == 4 for box in boxes))
     sides = np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)
     _require(np.isfinite(sides).all() and not any(type(v) is bool for b in boxes for v in b))
     members = [pa.array(np.ascontiguousarray(side)) for side in sides.T]
     return [wkb, pa.StructArray.from_arrays(members, fields=list(_BBOX))]
-
-
-def _wkb(xy: np.ndarray, counts: np.ndarray) -> pa.Array:
-    """Return polygons of one ring each; ``xy`` has shape (vertices, 2), lon and lat."""
-    sizes = _HEAD + 16 * counts
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    starts = offsets[:-1].astype(np.int64)
-    buffer = np.empty(int(offsets[-1]), dtype=np.uint8)
-    buffer[starts[:, None] + np.arange(len(_POLYGON))] = _POLYGON
-    numbers = counts.astype("<u4").view(np.uint8).reshape(-1, 4)
-    buffer[starts[:, None] + np.arange(len(_POLYGON), _HEAD)] = numbers
-    is_head = np.zeros(len(buffer), dtype=bool)
-    is_head[starts[:, None] + np.arange(_HEAD)] = True
-    buffer[~is_head] = xy.astype("<f8").reshape(-1).view(np.uint8)
-    return pa.Array.from_buffers(
-        pa.binary(), len(counts), [None, pa.py_buffer(offsets), pa.py_buffer(buffer)]
-    )
 
 
 def _links(features: Sequence[Any]) -> pa.Array:

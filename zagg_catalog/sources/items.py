@@ -18,6 +18,7 @@ from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.regions import polygon_to_bbox
 from zagg_catalog.sources.item_columns import decode_regular_page
+from zagg_catalog.sources.report import Quarantined
 
 TIME = pa.timestamp("us", tz="UTC")
 
@@ -115,7 +116,7 @@ def text_or_none(value: Any) -> str | None:
 
 
 def _scheme(href: str) -> str:
-    """Return the scheme of an href in small letters, empty where there is none."""
+    """Return the scheme of an href in lower case, empty if it has none."""
     return href.partition(":")[0].lower() if ":" in href else ""
 
 
@@ -257,25 +258,6 @@ def _assemble(
 Item = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Quarantined:
-    """An item that cannot be used, and why.
-
-    Parameters
-    ----------
-    id : str
-        Its id; where it has none, its place, ``page 3 item 17``.
-    reason : str
-        What is wrong with it, as a part of a sentence.
-    named : bool
-        Whether ``id`` is the item's own.
-    """
-
-    id: str
-    reason: str
-    named: bool = True
-
-
 @dataclass(frozen=True, eq=False)
 class ItemRows:
     """The usable items of one page.
@@ -327,50 +309,37 @@ def read_items(
         found = canonical_assets(feature, thumbnails=preserve_thumbnails) if name else {}
         if name is None:
             quarantined.append(
-                Quarantined(f"{place} item {number}", _nameless(feature), named=False)
+                Quarantined(id=f"{place} item {number}", reason=_nameless(feature), named=False)
             )
         elif (reason := _problem(feature, collection, found)) is not None:
-            quarantined.append(Quarantined(name, reason))
+            quarantined.append(Quarantined(id=name, reason=reason))
         else:
             items.append(feature)
             assets.append(found)
     geometry, problems = footprint_wkb([item.get("geometry") for item in items])
-    quarantined.extend(Quarantined(item_name(items[i]) or "", why) for i, why in problems.items())
+    quarantined.extend(
+        Quarantined(id=item_name(items[i]) or "", reason=why) for i, why in problems.items()
+    )
     keep = [i for i in range(len(items)) if i not in problems]
     table = _table([items[i] for i in keep], [assets[i] for i in keep], geometry[keep], collection)
     return ItemRows(table, quarantined)
 
 
 def screened(table: pa.Table) -> ItemRows:
-    """Set aside the rows whose footprint cannot be used.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        Columns of `catalog_schema`; every ``geometry`` is a polygon's WKB.
-    """
+    """Set aside the rows whose footprint cannot be used; each geometry is a polygon's WKB."""
     problems = read_footprints(column_values(table, "geometry")).problems
     if not problems:
         return ItemRows(table, [])
     names = table["id"]
-    aside = [Quarantined(names[row].as_py(), why) for row, why in sorted(problems.items())]
+    aside = [
+        Quarantined(id=names[row].as_py(), reason=why) for row, why in sorted(problems.items())
+    ]
     keep = np.setdiff1d(np.arange(table.num_rows), list(problems))
     return ItemRows(table.take(pa.array(keep)), aside)
 
 
 def align_assets(tables: Iterable[pa.Table]) -> pa.Table:
-    """Join pages whose ``assets`` have different fields.
-
-    Parameters
-    ----------
-    tables : iterable of pyarrow.Table
-        As `read_items` returns them; at least one.
-
-    Returns
-    -------
-    pyarrow.Table
-        All rows, in order; every asset name of any page, null where an item has none.
-    """
+    """Return the rows of one or more tables, with the asset names of all; others are null."""
     tables = list(tables)
     names = ordered_assets(f.name for table in tables for f in table.schema.field("assets").type)
     return pa.concat_tables([with_assets(table, names) for table in tables])
@@ -421,9 +390,9 @@ def _nameless(feature: Any) -> str:
 
 
 def _problem(item: Item, collection: str, assets: Assets) -> str | None:
-    said = item.get("collection")
-    if said is not None and said != collection:
-        return f"it belongs to collection {text_or_none(said)!r}, not {collection!r}"
+    found = item.get("collection")
+    if found is not None and found != collection:
+        return f"it belongs to collection {text_or_none(found)!r}, not {collection!r}"
     if not ("data" in assets or "data_s3" in assets):
         return "it has no data asset: role data and an href ending in .h5"
     return None

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from zagg_catalog.cycles import cycle_to_dates, parse_granule_name
 from zagg_catalog.errors import BadResponse
-from zagg_catalog.settings import get_settings
-from zagg_catalog.sources.haul import declared_count
+from zagg_catalog.sources.cmr import by_name, cycle_pattern, encode, granules_url
 from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.source import ApiName, CMRSource
+from zagg_catalog.sources.stac import declared_count, search_url
 
 # So few granules are counted by their names, since a neighbour's may reach over the border.
 FEW = 10
@@ -57,15 +57,15 @@ class StacProbe:
     ----------
     transport : Transport
         Sends the requests.
-    search_url : str
+    url : str
         ``https://…/stac/NSIDC_CPRD/search``.
     collection : str
         ``ATL06_007``.
     """
 
-    def __init__(self, transport: Transport, search_url: str, collection: str) -> None:
+    def __init__(self, transport: Transport, url: str, collection: str) -> None:
         self._transport = transport
-        self._url = search_url
+        self._url = url
         self._collection = collection
 
     @property
@@ -110,7 +110,7 @@ class CmrProbe:
     ----------
     transport : Transport
         Sends the requests.
-    search_url : str
+    root : str
         ``https://cmr.earthdata.nasa.gov/search``.
     short_name, version : str
         ``ATL06``, ``007``.
@@ -119,10 +119,10 @@ class CmrProbe:
     """
 
     def __init__(
-        self, transport: Transport, search_url: str, short_name: str, version: str, provider: str
+        self, transport: Transport, root: str, short_name: str, version: str, provider: str
     ) -> None:
         self._transport = transport
-        self._url = f"{search_url.rstrip('/')}/granules.umm_json"
+        self._url = granules_url(root)
         self._short_name = short_name
         self._given = {"short_name": short_name, "version": version, "provider": provider}
 
@@ -145,18 +145,14 @@ class CmrProbe:
         return self._ask(when | ({} if cycle is None else self._of_cycle(cycle)))
 
     def _of_cycle(self, cycle: int) -> dict[str, str]:
-        # Sea-ice products carry the hemisphere behind the short name, ATL07-01.
-        name = f"{self._short_name}*_{'?' * 14}_????{cycle:02d}??_*"
-        pattern = "options[readable_granule_name][pattern]"
-        return {"readable_granule_name[]": name, pattern: "true"}
+        return by_name(cycle_pattern(self._short_name, cycle))
 
     def _ask(self, parameters: dict[str, str]) -> int:
-        given = {**self._given, **parameters, "page_size": "0"}
-        query = urlencode({k: v for k, v in given.items() if v}, quote_via=quote, safe=":*")
+        query = encode({**self._given, **parameters, "page_size": "0"})
         request = ApiRequest(f"{self._url}?{query}")
         hits = self._transport.get_json(request, needs="items").get("hits")
         if not isinstance(hits, int) or isinstance(hits, bool) or hits < 0:
-            raise BadResponse(f"{request} declares no number of hits; it is no CMR search.")
+            raise BadResponse(f"{request} declares no number of hits; it is not a CMR search.")
         return hits
 
 
@@ -188,23 +184,14 @@ def open_probe(
     """
     short_name, _, version = product.rpartition("_")
     source = CMRSource(root_url=root, api=api)
-    with Transport() as transport:
-        transport.session.auth = _login(source.api, root)
+    with source.connect() as transport:
         if source.api == "cmr":
             yield CmrProbe(transport, source.root_url, short_name, version, provider)
         else:
-            url = "/".join(part for part in (source.root_url, provider, "search") if part)
-            yield StacProbe(transport, url, product)
-
-
-def _login(api: ApiName, root: str | None) -> tuple[str, str] | None:
-    """Return user and password of the root, where it has them."""
-    settings = get_settings()
-    parts = urlsplit((root or (settings.cmr_root if api == "cmr" else settings.stac_root)).strip())
-    return (parts.username, parts.password or "") if parts.username else None
+            yield StacProbe(transport, search_url(source.root_url, provider), product)
 
 
 def _carries(name: Any, cycle: int) -> bool:
-    """Say whether a granule is of the cycle; one whose name says nothing counts."""
+    """Return whether a granule is of the cycle; one whose name cannot be read counts."""
     parts = parse_granule_name(name) if isinstance(name, str) else None
     return parts is None or parts.cycle <= cycle <= parts.last_cycle

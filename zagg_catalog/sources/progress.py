@@ -1,41 +1,79 @@
-"""Progress: a bar on a terminal, nothing where the output is piped."""
+"""Progress: granules of a fetch as they come, on a bar or for a callable."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
+# Called with the granules so far and the declared count, or None if none is known.
 OnPage = Callable[[int, int | None], None]
 
 
+class Progress:
+    """Adds up the granules of all searches and slices of a fetch; threads may share it.
+
+    Parameters
+    ----------
+    on_page : callable, optional
+        Called after each page with sums that never fall; by one thread at a time.
+    """
+
+    def __init__(self, on_page: OnPage | None = None) -> None:
+        self._on_page = on_page
+        self._lock = threading.Lock()
+        self._before = 0
+        self._parts: dict[str, int] = {}
+        self._declared: int | None = None
+        self._shown = 0
+
+    def start(self, declared: int | None) -> None:
+        """Start to read a search, or to read it again."""
+        with self._lock:
+            self._declared, self._parts = declared, {}
+
+    def update(self, part: str, harvested: int) -> None:
+        """Report the granules that a part of the search brought so far."""
+        if self._on_page is None:
+            return
+        with self._lock:
+            self._parts[part] = harvested
+            done, total = sum(self._parts.values()), None
+            if self._declared is not None:
+                done, total = min(done, self._declared), self._before + self._declared
+            # A bar does not turn back where something is read again.
+            self._shown = max(self._shown, self._before + done)
+            self._on_page(self._shown, total)
+
+    def end(self, harvested: int) -> None:
+        """Count the granules of a search that is read."""
+        self._before += harvested
+
+
 @contextmanager
-def harvest_progress(title: str, show: bool | OnPage | None = None) -> Iterator[OnPage]:
-    """Show how far a harvest is, on standard error.
+def show_progress(title: str, show: bool | OnPage | None = None) -> Iterator[Progress]:
+    """Show how far a fetch is, on standard error.
 
     Parameters
     ----------
     title : str
-        What is fetched.
+        Name of what is fetched.
     show : bool or callable, optional
         None shows a bar where standard error is a terminal. A callable takes the place of the
         bar.
-
-    Yields
-    ------
-    callable
-        To be called with the granules so far and the count declared, or None.
     """
     if callable(show):
-        yield show
+        yield Progress(show)
         return
     if show is None:
         show = sys.stderr is not None and sys.stderr.isatty()
     if not show:
-        yield lambda done, total: None
+        yield Progress()
         return
     columns = (
         TextColumn("{task.description}"),
@@ -44,6 +82,6 @@ def harvest_progress(title: str, show: bool | OnPage | None = None) -> Iterator[
         TextColumn("granules"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield Progress(lambda done, total: bar.update(task, completed=done, total=total))

@@ -30,7 +30,7 @@ class Query:
         Inclusive days, ``YYYY-MM-DD``, UTC.
     region : tuple of float, str or Path
         A ``(lon_min, lat_min, lon_max, lat_max)`` box in degrees, lon_min > lon_max where it
-        crosses the antimeridian; or the path of a GeoJSON file, whose box is asked for.
+        crosses the antimeridian; or the path of a GeoJSON file, whose box is searched.
     provider : str
         CMR provider, which is the STAC sub-catalog. Empty for an API without sub-catalogs.
     cycle : int, optional

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
 
 import pyarrow as pa
 
@@ -15,6 +15,7 @@ from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.sources.items import align_assets, unique_rows
 from zagg_catalog.sources.query import Query
+from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, total
 from zagg_catalog.sources.revisions import newest_revisions
 
 # Shorter slices would fetch more of the shared days than they save.
@@ -54,14 +55,6 @@ def time_slices(query: Query, count: int) -> list[Query]:
     ]
 
 
-def nothing_matches(error: EmptyHarvest) -> bool:
-    """Say whether a slice is empty because the server has nothing, not because all was set aside.
-
-    What was set aside is known to a whole fetch only, since an error has no report.
-    """
-    return error.matched == 0
-
-
 def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
     """Join the catalogs of a query's time slices.
 
@@ -93,58 +86,62 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
     rows = unique_rows(align_assets(catalog.table for catalog in catalogs))
     keep, superseded = newest_revisions(rows["id"])
     table = rows.take(keep).sort_by("id").combine_chunks()
-    reports = [catalog.metadata["harvest"] for catalog in catalogs]
-    gone = [{"id": entry.id, "by": entry.by} for entry in superseded]
-    harvest = _joined(reports, [catalog.table for catalog in catalogs], gone, table.num_rows)
+    # By way of JSON, whose arrays strict models take as tuples.
+    reports = [
+        HarvestReport.model_validate_json(json.dumps(catalog.metadata["harvest"]))
+        for catalog in catalogs
+    ]
+    report = _joined(reports, [catalog.table for catalog in catalogs], superseded, table.num_rows)
     metadata = catalogs[0].metadata | {
         "start_date": query.start_date,
         "end_date": query.end_date,
         "total_granules": table.num_rows,
-        "complete": harvest["complete"],
-        "harvest": harvest,
+        "complete": report.complete,
+        "harvest": report.to_dict(),
     }
     return Catalog(table, metadata)
 
 
 def _joined(
-    reports: list[dict[str, Any]], tables: list[pa.Table], gone: list[dict[str, str]], kept: int
-) -> dict[str, Any]:
-    """Return one harvest report of several, as `HarvestReport.to_dict` gives it."""
-    aside = [_told_apart(report["quarantined"], n) for n, report in enumerate(reports, 1)]
+    reports: list[HarvestReport], tables: list[pa.Table], gone: list[Superseded], kept: int
+) -> HarvestReport:
+    """Return one report of several; `gone` are granules superseded in another slice."""
+    aside = [_with_slice(report.quarantined, n) for n, report in enumerate(reports, 1)]
     known = [
-        {*table["id"].to_pylist()}
-        | {entry["id"] for entry in report["superseded"]}
-        | {entry["id"] for entry in quarantined}
+        {
+            *table["id"].to_pylist(),
+            *(entry.id for entry in report.superseded),
+            *(entry.id for entry in quarantined),
+        }
         for table, report, quarantined in zip(tables, reports, aside, strict=True)
     ]
     twice = sum(map(len, known)) - len(set().union(*known))
-    superseded = {entry["id"]: entry for report in reports for entry in report["superseded"]}
-    superseded |= {entry["id"]: entry for entry in gone}
-    quarantined = {entry["id"]: entry for entries in aside for entry in entries}
-    return {
-        "complete": all(report["complete"] for report in reports),
-        "declared_before": _total(reports, "declared_before"),
-        "declared_after": _total(reports, "declared_after"),
-        "harvested": sum(report["harvested"] for report in reports) - twice,
-        "shared": sum(report["shared"] for report in reports) + twice,
-        "kept": kept,
-        "outside_cycle": sum(report["outside_cycle"] for report in reports),
-        "superseded": [superseded[name] for name in sorted(superseded)],
-        "quarantined": [quarantined[name] for name in sorted(quarantined)],
-        "slices": [part for report in reports for part in report["slices"]],
-    }
+    superseded = [entry for report in reports for entry in report.superseded]
+    return HarvestReport(
+        complete=all(report.complete for report in reports),
+        declared_before=total([report.declared_before for report in reports]),
+        declared_after=total([report.declared_after for report in reports]),
+        harvested=sum(report.harvested for report in reports) - twice,
+        shared=sum(report.shared for report in reports) + twice,
+        kept=kept,
+        outside_cycle=sum(report.outside_cycle for report in reports),
+        superseded=_by_id([*superseded, *gone]),
+        quarantined=_by_id([entry for entries in aside for entry in entries]),
+        slices=tuple(part for report in reports for part in report.slices),
+    )
 
 
-def _told_apart(entries: list[dict[str, str]], number: int) -> list[dict[str, str]]:
-    """Let items without an id, which are named by their page, not be taken for each other."""
+def _with_slice(entries: Sequence[Quarantined], number: int) -> list[Quarantined]:
+    """Return entries where items without an id, named by their page, also name their slice."""
     return [
-        entry | {"id": f"slice {number} {entry['id']}"}
-        if _UNNAMED.fullmatch(entry["id"])
+        Quarantined(id=f"slice {number} {entry.id}", reason=entry.reason)
+        if _UNNAMED.fullmatch(entry.id)
         else entry
         for entry in entries
     ]
 
 
-def _total(reports: list[dict[str, Any]], key: str) -> int | None:
-    counts = [report[key] for report in reports]
-    return None if None in counts else sum(counts)
+def _by_id[Entry: Superseded | Quarantined](entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Return entries in order of their ids, the last one of each."""
+    last = {entry.id: entry for entry in entries}
+    return tuple(last[name] for name in sorted(last))

@@ -1,31 +1,30 @@
-"""HarvestReport: what a server declared, what came, and what was set aside."""
+"""The harvest report: what a server declared, what came, and what was set aside.
+
+The models are also parts of a release's record and publication, so that their fields are those
+of the stored files.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
-from zagg_catalog.sources.items import Quarantined
+from pydantic import ConfigDict, Field, NonNegativeInt
+
+from zagg_catalog.jsonio import StrictModel
 
 
-@dataclass(frozen=True, kw_only=True)
-class SliceCount:
-    """The counts of one box of a query.
-
-    Parameters
-    ----------
-    bbox : tuple of float
-        ``(west, south, east, north)``, degrees.
-    declared_before, declared_after : int or None
-        Count that the server declared on the first page, and again after the last one.
-    harvested : int
-        Unique granules received, quarantined ones included.
-    """
+class SliceCount(StrictModel):
+    """The counts of one box of a query."""
 
     bbox: tuple[float, float, float, float]
-    declared_before: int | None
-    declared_after: int | None
-    harvested: int
+    """``(west, south, east, north)``, degrees."""
+    declared_before: NonNegativeInt | None
+    """Count that the server declared on the first page."""
+    declared_after: NonNegativeInt | None
+    """Count that the server declared after the last page."""
+    harvested: NonNegativeInt
+    """Unique granules received, quarantined ones included."""
 
     @property
     def complete(self) -> bool:
@@ -34,90 +33,78 @@ class SliceCount:
         return counts == {self.harvested}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Superseded:
-    """A granule that gave way to a newer revision of itself.
-
-    Parameters
-    ----------
-    id, by : str
-        Its id, and the id of the one that was kept.
-    """
+class Superseded(StrictModel):
+    """A granule that gave way to a newer revision of itself."""
 
     id: str
     by: str
+    """Id of the granule that was kept."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Transfer:
-    """How the harvest went; differs from run to run.
+class Quarantined(StrictModel):
+    """An item that cannot be used, and why."""
 
-    Parameters
-    ----------
-    requests, retries : int
-        Requests sent, repetitions included, and how many of them were repetitions.
-    pages : int
-        Pages read.
-    duplicates : int
-        Items that came again within a box.
-    seconds : float
-        Wall time.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    pages: int = 0
-    duplicates: int = 0
-    seconds: float = 0.0
+    id: str
+    """Its id; if it has none, its place, ``page 3 item 17``."""
+    reason: str
+    """What is wrong with it, as a part of a sentence."""
+    named: bool = Field(default=True, exclude=True)
+    """Whether `id` is the item's own; not stored."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HarvestReport:
-    """What a server declared, what came, and what was set aside.
+class Transfer(StrictModel):
+    """How a harvest went; differs from run to run."""
 
-    Parameters
-    ----------
-    slices : tuple of SliceCount
-        One per box; two where the region crosses the antimeridian.
-    harvested : int
-        Unique granules over all slices, quarantined ones included.
-    shared : int
-        Granules that came in both slices.
-    kept : int
-        Rows of the catalog.
-    outside_cycle : int
-        Granules left out because their names carry another cycle.
-    superseded : tuple of Superseded
-        Granules left out for a newer revision, by id.
-    quarantined : tuple of Quarantined
-        Items that cannot be used, by id.
-    transfer : Transfer
-        How the harvest went.
-    """
+    # A stored one has all fields.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
+    requests: NonNegativeInt = 0
+    """Requests sent, repetitions included."""
+    retries: NonNegativeInt = 0
+    """Requests that were repetitions."""
+    pages: NonNegativeInt = 0
+    duplicates: NonNegativeInt = 0
+    """Items that came again within a box."""
+    seconds: float = Field(default=0.0, ge=0)
+    """Wall time."""
+
+
+class HarvestReport(StrictModel):
+    """What a server declared, what came, and what was set aside."""
+
+    complete: bool
+    """Whether every slice is proven complete."""
+    declared_before: NonNegativeInt | None
+    """Sum of the counts on the slices' first pages; None if one declared nothing."""
+    declared_after: NonNegativeInt | None
+    """Sum of the counts declared afterwards; None if one was not declared."""
+    harvested: NonNegativeInt
+    """Unique granules over all slices, quarantined ones included."""
+    shared: NonNegativeInt
+    """Granules that came in two slices."""
+    kept: NonNegativeInt
+    """Rows of the catalog."""
+    outside_cycle: NonNegativeInt
+    """Granules left out because their names carry another cycle."""
+    superseded: tuple[Superseded, ...]
+    """Granules left out for a newer revision, by id."""
+    quarantined: tuple[Quarantined, ...]
+    """Items that cannot be used, by id."""
     slices: tuple[SliceCount, ...]
-    harvested: int
-    shared: int = 0
-    kept: int
-    outside_cycle: int = 0
-    superseded: tuple[Superseded, ...] = ()
-    quarantined: tuple[Quarantined, ...] = ()
-    transfer: Transfer = Transfer()
+    """One per box of the query; two if the region crosses the antimeridian."""
+    transfer: Transfer = Field(default=Transfer(), exclude=True)
+    """How the harvest went; not stored with the report."""
 
-    @property
-    def complete(self) -> bool:
-        """Whether every slice is proven complete."""
-        return all(part.complete for part in self.slices)
-
-    @property
-    def declared_before(self) -> int | None:
-        """Sum of what the slices' first pages declared; None where one declared nothing."""
-        return _total([part.declared_before for part in self.slices])
-
-    @property
-    def declared_after(self) -> int | None:
-        """Sum of what the server declared afterwards; None where it declared nothing."""
-        return _total([part.declared_after for part in self.slices])
+    @classmethod
+    def of_slices(cls, slices: Sequence[SliceCount], **facts: Any) -> Self:
+        """Return the report of some slices, complete if all of them are; `facts` are the rest."""
+        return cls(
+            complete=all(part.complete for part in slices),
+            declared_before=total([part.declared_before for part in slices]),
+            declared_after=total([part.declared_after for part in slices]),
+            slices=tuple(slices),
+            **facts,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values.
@@ -128,20 +115,10 @@ class HarvestReport:
             All but ``transfer``: equal for equal content of the server, whatever the page
             size, the order of the pages and the weather.
         """
-        return {
-            "complete": self.complete,
-            "declared_before": self.declared_before,
-            "declared_after": self.declared_after,
-            "harvested": self.harvested,
-            "shared": self.shared,
-            "kept": self.kept,
-            "outside_cycle": self.outside_cycle,
-            "superseded": [asdict(entry) for entry in self.superseded],
-            "quarantined": [{"id": q.id, "reason": q.reason} for q in self.quarantined],
-            "slices": [asdict(part) | {"bbox": list(part.bbox)} for part in self.slices],
-        }
+        return self.model_dump(mode="json")
 
 
-def _total(counts: list[int | None]) -> int | None:
+def total(counts: Sequence[int | None]) -> int | None:
+    """Return the sum of some counts; None if one is not known."""
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None

@@ -17,7 +17,7 @@ _BASE_NAME = r"^(?P<base>.*?\.h5)"
 def in_cycle(
     ids: pa.ChunkedArray | pa.Array, cycle: int, names: pa.Table | None = None
 ) -> tuple[pa.Array, pa.Array]:
-    """Say which names carry a cycle.
+    """Return which names carry a cycle.
 
     Parameters
     ----------

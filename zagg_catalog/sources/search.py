@@ -1,75 +1,181 @@
-"""BoxSearch: the search of one box of a query, whole or between two times."""
+"""Searches: one box of a query, a page of its answer, and what the whole search brought."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, ClassVar, Self
 
+from zagg_catalog.errors import IncompleteHarvest
 from zagg_catalog.regions import Bbox
-from zagg_catalog.sources.http import ApiRequest
-from zagg_catalog.sources.paging import ReadPage, read_stac
+from zagg_catalog.sources.batches import Batch
+from zagg_catalog.sources.http import ApiRequest, Transport
+from zagg_catalog.sources.items import item_name
+from zagg_catalog.sources.report import Quarantined, SliceCount
 
 Interval = tuple[datetime, datetime]
 
-# A search of more pages of an API whose pages are small is cut into slices.
-FEW_PAGES = 12
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page of an answer, as STAC items."""
+
+    features: list[Any]
+    declared: int | None
+    """Number of items that the server declares to match the whole search."""
+    following: ApiRequest | None = None
+    """Request for the next page; None on the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoxSearch:
-    """The search of one box.
-
-    Parameters
-    ----------
-    bbox : tuple of float
-        ``(west, south, east, north)``, degrees; west > east only where the API takes that.
-    first : ApiRequest
-        Asks for the first page.
-    count : ApiRequest
-        Asks for the count alone.
-    label : str
-        Put before the places of items without an id, where there is more than one box.
-    interval : tuple of datetime, optional
-        First and last second, UTC and naive.
-    between : callable, optional
-        Returns the same search between two times.
-    read : callable
-        Sends a request of this API, and returns a page and the request for the next one.
-    few_pages : int
-        A search of more pages is cut into slices of time.
-    stops_when_full : bool
-        Whether the last page leads on, so that the end is where all that is declared came.
-    """
+class BoxSearch(ABC):
+    """The search of one box of a query between two times; one subclass per API."""
 
     bbox: Bbox
-    first: ApiRequest
-    count: ApiRequest
+    """``(west, south, east, north)``, degrees; west > east only where the API takes that."""
+    interval: Interval
+    """First and last second, UTC and naive."""
+    limit: int
+    """Granules to ask for on a page."""
     label: str = ""
-    interval: Interval | None = None
-    between: Callable[[Interval], BoxSearch] | None = None
-    read: ReadPage = read_stac
-    few_pages: int = FEW_PAGES
-    stops_when_full: bool = False
+    """Put before the places of items without an id, where there are several searches."""
+
+    needs: ClassVar[str]
+    """Name of the list that an answer must hold."""
+    count_limit: ClassVar[int]
+    """Page size of the request for the count alone."""
+    few_pages: ClassVar[int]
+    """A search of more pages is worth cutting into slices of time."""
+    stops_when_full: ClassVar[bool] = False
+    """Whether the last page, too, has a next one, so that the count tells the end."""
+
+    @abstractmethod
+    def request(self, limit: int) -> ApiRequest:
+        """Return the request for a first page of at most so many granules."""
+
+    @abstractmethod
+    def parse(
+        self, document: dict[str, Any], headers: Mapping[str, str], request: ApiRequest
+    ) -> Page:
+        """Return the page that an answer to a request holds."""
+
+    @property
+    def first(self) -> ApiRequest:
+        """Request for the first page."""
+        return self.request(self.limit)
+
+    def between(self, interval: Interval) -> Self:
+        """Return the same search between two other times."""
+        label = f"{self.label}slice {interval[0]:%Y-%m-%dT%H:%M:%SZ} "
+        return replace(self, interval=interval, label=label)
+
+    def read(self, transport: Transport, request: ApiRequest) -> Page:
+        """Send a request of this search and return the page."""
+        document, headers = transport.get_answer(request, needs=self.needs)
+        return self.parse(document, headers, request)
+
+    def read_count(self, transport: Transport) -> int | None:
+        """Ask the server how many granules match now; None if it declares no count."""
+        return self.read(transport, self.request(self.count_limit)).declared
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What a harvest keeps.
+@dataclass
+class SearchResult:
+    """What one reading of a search, or of a slice of it, brought."""
 
-    Parameters
-    ----------
-    collection : str
-        Id of the collection.
-    cycle : int or None
-        Cycle that names must carry.
-    preserve_thumbnails : bool
-        Keep images.
-    partial : bool
-        Return what came where it cannot be proven complete.
-    """
+    search: BoxSearch
+    ids: set[str] = field(default_factory=set)
+    """Ids of all items that have one, while the search is read."""
+    unnamed: int = 0
+    """Number of items without an id."""
+    declared_before: int | None = None
+    """Count that the first page declared."""
+    declared_last: int | None = None
+    """Count that the last page declared."""
+    declared_after: int | None = None
+    """Count that the server declared when it was asked again."""
+    pages: int = 0
+    received: int = 0
+    """Items on all pages, those that came twice included."""
+    batches: list[Batch] = field(default_factory=list)
+    """Rows, once the search is read; an item that came twice has two rows."""
+    quarantined: dict[str, Quarantined] = field(default_factory=dict)
+    """Items that cannot be used, by id or place, once the search is read."""
+    total: int | None = None
+    """Unique granules, the quarantined ones included, once the search is read."""
 
-    collection: str
-    cycle: int | None = None
-    preserve_thumbnails: bool = False
-    partial: bool = False
+    @property
+    def harvested(self) -> int:
+        """Unique granules received, the quarantined ones included."""
+        return len(self.ids) + self.unnamed if self.total is None else self.total
+
+    @property
+    def steady(self) -> bool:
+        """Whether first and last page declare as many granules as came."""
+        return self.declared_before == self.declared_last == self.harvested
+
+    @property
+    def counts(self) -> SliceCount:
+        """The counts, for the report."""
+        return SliceCount(
+            bbox=self.search.bbox,
+            declared_before=self.declared_before,
+            declared_after=self.declared_after,
+            harvested=self.harvested,
+        )
+
+    def add(self, page: Page) -> None:
+        """Count a page."""
+        if not self.pages:
+            self.declared_before = page.declared
+        self.declared_last = page.declared
+        self.pages += 1
+        self.received += len(page.features)
+        names = [item_name(item) for item in page.features]
+        self.ids.update(name for name in names if name is not None)
+        self.unnamed += names.count(None)
+
+    def ends_short(self, page: Page) -> bool:
+        """Return whether the search would end with this page, short of the declared count."""
+        declared = self.declared_before if self.pages else page.declared
+        if page.following is not None or declared is None:
+            return False
+        names = [item_name(item) for item in page.features]
+        new = {name for name in names if name is not None} - self.ids
+        return self.harvested + len(new) + names.count(None) < declared
+
+    def check_endless(self) -> None:
+        """Raise `IncompleteHarvest` if far more came than was declared."""
+        declared = self.declared_before
+        if declared is not None and self.harvested > 2 * declared + 1000:
+            raise IncompleteHarvest(
+                f"{self.search.first} declared {declared} granules, but {self.harvested} came so "
+                "far and more were to follow."
+            )
+
+    def close(self) -> None:
+        """Keep the number of granules and forget their ids."""
+        self.total = self.harvested
+        self.ids = set()
+
+    def explain(self) -> str:
+        """Return a sentence about counts that do not agree."""
+        before, after, came = self.declared_before, self.declared_after, self.harvested
+        request, advice = self.search.first, "or take what came with partial=True"
+        if before is None and after is None:
+            return (
+                f"{request} declares no count (numberMatched or context.matched), so that the "
+                f"{came} granules that came cannot be proven complete; ask another API, {advice}."
+            )
+        if before != after:
+            return (
+                f"{request} declared {_shown(before)} before the harvest and {_shown(after)} "
+                f"after it, also when it was repeated; {came} came. Try again later, {advice}."
+            )
+        return f"{request} declared {before} granules, but {came} came. Try again later, {advice}."
+
+
+def _shown(count: int | None) -> str:
+    return "no count" if count is None else f"{count} granules"

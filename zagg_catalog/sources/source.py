@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
@@ -13,15 +13,14 @@ from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
-from zagg_catalog.sources.checkpoint import Checkpoint
 from zagg_catalog.sources.cmr import cmr_searches
-from zagg_catalog.sources.harvest import Harvest, harvesting
-from zagg_catalog.sources.http import Gate, Transport
-from zagg_catalog.sources.pool import Pool
-from zagg_catalog.sources.progress import harvest_progress
+from zagg_catalog.sources.harvest import Harvest, harvest
+from zagg_catalog.sources.http import Transport
+from zagg_catalog.sources.progress import OnPage, show_progress
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.report import HarvestReport
-from zagg_catalog.sources.search import BoxSearch, Wanted
+from zagg_catalog.sources.search import BoxSearch
+from zagg_catalog.sources.spool import Spool
 from zagg_catalog.sources.stac import stac_searches
 
 Method = Literal["GET", "POST"]
@@ -29,6 +28,16 @@ ApiName = Literal["stac", "cmr"]
 
 # CMR makes a page of 2,000 granules in seconds; more connections gain little and load it.
 CMR_CONNECTIONS = 4
+
+
+class FetchOptions(TypedDict, total=False):
+    """Options of a fetch; see `CMRSource.fetch`."""
+
+    preserve_thumbnails: bool
+    limit: int
+    partial: bool
+    progress: bool | OnPage | None
+    checkpoint: str | Path | None
 
 
 class CMRSource:
@@ -54,13 +63,13 @@ class CMRSource:
     api : {"stac", "cmr"}, optional
         Which of the two is asked. Default: the setting ``ZAGG_CATALOG_API``, stac.
     transport : Transport, optional
-        To be used, and not closed, instead of new ones per fetch; then one page is read after
-        the other.
+        Used instead of a new one per fetch, and not closed; then one page is read after the
+        other.
 
     Attributes
     ----------
     last_report : HarvestReport or None
-        Of the last fetch that succeeded, with its transfer figures.
+        Report of the last fetch that succeeded, with its transfer figures.
 
     Raises
     ------
@@ -105,7 +114,7 @@ class CMRSource:
         preserve_thumbnails: bool = False,
         limit: int = 2000,
         partial: bool = False,
-        progress: bool | Callable[[int, int | None], None] | None = None,
+        progress: bool | OnPage | None = None,
         checkpoint: str | Path | None = None,
     ) -> Catalog:
         """Run a query and return its Catalog, proven complete.
@@ -120,14 +129,14 @@ class CMRSource:
             Page size hint; servers clamp it, and so is what they refuse (CMR-STAC over 5000,
             CMR over 2000).
         partial : bool
-            Return what came, too, where the count harvested is not the one declared;
+            Return the granules received also if their count is not the one declared;
             ``Catalog.complete`` is False then. A request that fails still raises.
         progress : bool or callable, optional
             Bar on standard error; by default on a terminal only. A callable is called with the
             granules so far and the count declared, or None.
         checkpoint : str or Path, optional
-            Folder that keeps finished slices of a large fetch until it succeeds. A fetch that
-            was killed continues from it within six hours, and gives what it would have given.
+            Folder for finished slices of a large fetch, until it succeeds. A fetch that was killed
+            continues from it within six hours, and returns the same catalog.
 
         Returns
         -------
@@ -145,37 +154,36 @@ class CMRSource:
         RequestFailed, BadResponse, PagingError
             If the API cannot be read.
         InvalidQuery
-            If the limit is not a positive number, or the checkpoint no folder.
+            If the limit is not a positive number, or the checkpoint is not a folder.
         """
-        with self._harvest(query, preserve_thumbnails, limit, partial, progress, checkpoint) as (
-            found,
-            metadata,
-        ):
+        with self._harvest(
+            query,
+            preserve_thumbnails=preserve_thumbnails,
+            limit=limit,
+            partial=partial,
+            progress=progress,
+            checkpoint=checkpoint,
+        ) as (found, metadata):
             return Catalog(found.table(), metadata)
 
     def fetch_to(
-        self,
-        query: Query,
-        path: str | Path,
-        *,
-        preserve_thumbnails: bool = False,
-        limit: int = 2000,
-        partial: bool = False,
-        progress: bool | Callable[[int, int | None], None] | None = None,
-        checkpoint: str | Path | None = None,
+        self, query: Query, path: str | Path, **options: Unpack[FetchOptions]
     ) -> HarvestReport:
         """Run a query into a stac-geoparquet file, whatever its size.
 
-        The file is what `fetch` and `Catalog.to_geoparquet` give, byte for byte, but is written
-        20,000 rows at once, so that memory does not grow with the number of granules. It
-        appears whole or not at all.
+        The file is the one that `fetch` and `Catalog.to_geoparquet` give, byte for byte, but
+        20,000 rows are written at once, so that memory does not grow with the number of
+        granules. An interrupted fetch leaves no partial file.
 
         Parameters
         ----------
-        query, preserve_thumbnails, limit, partial, progress, checkpoint
-            See `fetch`.
+        query : Query
+            What, when, where.
         path : str or Path
-            The file.
+            File to write.
+        **options
+            ``preserve_thumbnails``, ``limit``, ``partial``, ``progress`` and ``checkpoint`` of
+            `fetch`.
 
         Returns
         -------
@@ -187,54 +195,62 @@ class CMRSource:
         FetchError, InvalidQuery
             See `fetch`.
         """
-        with self._harvest(query, preserve_thumbnails, limit, partial, progress, checkpoint) as (
-            found,
-            metadata,
-        ):
+        with self._harvest(query, **options) as (found, metadata):
             write_catalog(path, found.tables(GROUP_ROWS), metadata)
-            return found.report
+        return found.report
+
+    def connect(self) -> AbstractContextManager[Transport]:
+        """Return a context of the transport that was given, which stays open, or of a new one."""
+        transport = self._transport or Transport(self.timeout, connections=self.connections)
+        if self._login is not None:
+            transport.session.auth = self._login
+        return transport if self._transport is None else nullcontext(transport)
 
     @contextmanager
     def _harvest(
         self,
         query: Query,
-        thumbnails: bool,
-        limit: int,
-        partial: bool,
-        progress: bool | Callable[[int, int | None], None] | None,
-        checkpoint: str | Path | None,
+        *,
+        preserve_thumbnails: bool = False,
+        limit: int = 2000,
+        partial: bool = False,
+        progress: bool | OnPage | None = None,
+        checkpoint: str | Path | None = None,
     ) -> Iterator[tuple[Harvest, dict[str, Any]]]:
-        """Yield a harvest and its catalog's metadata."""
-        provider = query.provider if self.provider is None else self.provider
+        """Yield a query's rows and the metadata of its catalog, while the rows can be read."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise InvalidQuery(f"limit is a whole number from 1, not {limit!r}.")
-        boxes = self._searches(query, provider, limit)
-        wanted = Wanted(
-            collection=query.collection,
-            cycle=query.name_cycle,
-            preserve_thumbnails=thumbnails,
-            partial=partial,
-        )
-        kept = None
-        if checkpoint is not None:
-            facts = {
+        searches = self._searches(query, limit)
+        spool = Spool(
+            query.collection,
+            preserve_thumbnails=preserve_thumbnails,
+            folder=None if checkpoint is None else Path(checkpoint),
+            facts={
                 "api": self.api,
                 "root": self.root_url,
-                "searches": [str(box.first) for box in boxes],
-                "thumbnails": thumbnails,
-            }
-            kept = Checkpoint(Path(checkpoint), facts)
-        with (
-            self._connections(sliced=kept is not None) as (transport, pool),
-            harvest_progress(query.collection, progress) as on_page,
-            harvesting(
-                transport, boxes, wanted, on_page=on_page, pool=pool, checkpoint=kept
-            ) as found,
-        ):
+                "searches": [str(search.first) for search in searches],
+                "thumbnails": preserve_thumbnails,
+            },
+        )
+        sliced = self._transport is None and (self.connections > 1 or checkpoint is not None)
+        with spool:
+            with self.connect() as transport, show_progress(query.collection, progress) as shown:
+                found = harvest(
+                    transport,
+                    searches,
+                    spool,
+                    cycle=query.name_cycle,
+                    partial=partial,
+                    connections=self.connections if sliced else None,
+                    progress=shown,
+                )
             self.last_report = found.report
-            yield found, self._metadata(query, provider, thumbnails, found.report)
+            yield found, self._metadata(query, preserve_thumbnails, found.report)
+            # The rows are taken, so that no later fetch needs the checkpoint.
+            spool.clear()
 
-    def _searches(self, query: Query, provider: str, limit: int) -> list[BoxSearch]:
+    def _searches(self, query: Query, limit: int) -> list[BoxSearch]:
+        provider = self._provider(query)
         if self.api == "stac":
             return stac_searches(self.root_url, query, provider, limit, self.method)
         if not provider:
@@ -243,37 +259,16 @@ class CMRSource:
             )
         return cmr_searches(self.root_url, query, provider, limit)
 
-    @contextmanager
-    def _connections(self, *, sliced: bool) -> Iterator[tuple[Transport, Pool | None]]:
-        """Yield the transport of a fetch, and the pool for its slices."""
-        if self._transport is not None:
-            yield self._login_to(self._transport), None
-            return
-        gate = Gate()
-
-        def make() -> Transport:
-            return self._login_to(Transport(self.timeout, gate=gate))
-
-        pool = Pool(make, self.connections) if self.connections > 1 or sliced else None
-        with make() as transport:
-            try:
-                yield transport, pool
-            finally:
-                if pool is not None:
-                    pool.close()
-
-    def _login_to(self, transport: Transport) -> Transport:
-        if self._login is not None:
-            transport.session.auth = self._login
-        return transport
+    def _provider(self, query: Query) -> str:
+        return query.provider if self.provider is None else self.provider
 
     def _metadata(
-        self, query: Query, provider: str, preserve_thumbnails: bool, report: HarvestReport
+        self, query: Query, preserve_thumbnails: bool, report: HarvestReport
     ) -> dict[str, Any]:
         return {
             "source": "CMR-STAC" if self.api == "stac" else "CMR",
             f"{self.api}_root": self.root_url,
-            "provider": provider,
+            "provider": self._provider(query),
             "collection": query.collection,
             "short_name": query.short_name,
             "version": query.version,

@@ -1,153 +1,319 @@
-"""Spool: rows of a harvest that wait to be put together, in memory while they are few."""
+"""Spool: pages of a fetch, decoded beside the connections into Arrow files and small records.
+
+A spool in a folder of its own ends with the fetch. In a given folder it is a checkpoint: what a
+killed fetch finished is there for the next one.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from threading import BoundedSemaphore
+from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 
-from zagg_catalog.geometry.sphere import Ints
-from zagg_catalog.sources.items import align_assets
+from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.files import digest_file
+from zagg_catalog.sources.batches import Batch, write_arrow
+from zagg_catalog.sources.http import PACKAGE_VERSION
+from zagg_catalog.sources.item_columns import decode_regular_page
+from zagg_catalog.sources.items import ItemRows, align_assets, read_items, screened
+from zagg_catalog.sources.report import Quarantined
+from zagg_catalog.sources.search import BoxSearch, SearchResult
 
-# Rows of one file, and how much is kept in memory before files are written.
-PART_ROWS = 4_000
-IN_MEMORY = 32 << 20
-# Rows are put in order so many at once, which needs three times their memory.
-GATHERED = 5_000
+FORMAT = 1
+# Older slices are asked for again.
+MOST_HOURS = 6.0
+# Items that are decoded at once: many for speed, few because they are Python objects until then.
+DECODED_ITEMS = 300
+# Rows of one file.
+BATCH_ROWS = 4_000
+# Batches that the decoding thread may have before it; then reading waits for it. Few, because
+# Python's garbage collector looks through all parsed items that wait.
+WAITING = 2
 
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Some rows of a harvest.
-
-    Parameters
-    ----------
-    rows : int
-        How many.
-    table : pyarrow.Table or None
-        The rows, where they are in memory.
-    path : Path or None
-        The Arrow file that holds them otherwise.
-    """
-
-    rows: int
-    table: pa.Table | None = None
-    path: Path | None = None
-
-    def read(self) -> pa.Table:
-        """Return the rows; from a file they are mapped, so that only what is used is read."""
-        if self.table is not None:
-            return self.table
-        assert self.path is not None
-        with pa.memory_map(str(self.path)) as source:
-            return pa.ipc.open_file(source).read_all()
-
-    def ids(self) -> pa.Array:
-        """Return a copy of the ids."""
-        column = self.read()["id"].combine_chunks()
-        return column.take(pa.array(np.arange(len(column))))
-
-    def asset_names(self) -> list[str]:
-        """Return the names of the assets."""
-        if self.table is not None:
-            schema = self.table.schema
-        else:
-            with pa.memory_map(str(self.path)) as source:
-                schema = pa.ipc.open_file(source).schema
-        return [field.name for field in schema.field("assets").type]
+Pages = list[tuple[str, Sequence[Any]]]
 
 
 class Spool:
-    """Keeps parts until the harvest is put together; a context manager.
+    """Stores the rows of a fetch, and runs the thread that decodes them; a context manager.
 
     Parameters
     ----------
+    collection : str
+        Collection that was asked for.
+    preserve_thumbnails : bool
+        Keep images.
     folder : Path, optional
-        Where files go, and stay; by default into a temporary folder, once there is too much
-        for memory.
+        Folder for a checkpoint, made with the first file. Different fetches may share it; of
+        one fetch only one may run at a time. By default a temporary folder.
+    facts : mapping, optional
+        All that the answer depends on but the box and the time, as JSON values.
+
+    Attributes
+    ----------
+    resumed : bool
+        Whether slices of an earlier fetch were taken for the search that was asked for last.
+
+    Raises
+    ------
+    InvalidQuery
+        If the folder is not a folder.
+
+    Notes
+    -----
+    A finished slice is a record ``slice-<fetch>-<slice>.json``, named by digests of what it
+    depends on, and Arrow files that are named by digests of their content. The record is written
+    last, under another name first. It counts only if it and its files are whole and younger
+    than six hours; others are fetched again. Files that no record names are deleted at the end.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        collection: str,
+        *,
+        preserve_thumbnails: bool = False,
+        folder: Path | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise InvalidQuery(f"The checkpoint {folder} is not a folder.")
         self._given = folder
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._lock = threading.Lock()
-        self._bytes = 0
-        self._number = 0
+        self.collection = collection
+        self.preserve_thumbnails = preserve_thumbnails
+        self.resumed = False
+        self._fetch = _digest({"format": FORMAT, "version": PACKAGE_VERSION, **(facts or {})})
 
     def __enter__(self) -> Self:
+        # A folder that was given stays; this one goes with the fetch.
+        self._temporary = tempfile.TemporaryDirectory(prefix="zagg-catalog-")
+        self._folder = self._given or Path(self._temporary.name)
+        self._room = BoundedSemaphore(WAITING)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._temporary is not None:
-            self._temporary.cleanup()
-
-    def store(self, table: pa.Table) -> Part:
-        """Keep some rows; may be called from several threads."""
-        with self._lock:
-            if self._given is None and self._bytes + table.nbytes <= IN_MEMORY:
-                self._bytes += table.nbytes
-                return Part(table.num_rows, table=table)
-            self._number += 1
-            path = self.folder / f"part-{self._number:06d}.arrow"
-        write_arrow(path, table)
-        return Part(table.num_rows, path=path)
-
-    @property
-    def folder(self) -> Path:
-        """Where files go."""
+    def __exit__(self, *_: object) -> None:
+        # A slice that is read is stored also where another one failed.
+        self._thread.shutdown(wait=True)
         if self._given is not None:
-            return self._given
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="zagg-catalog-")
-        return Path(self._temporary.name)
+            self._sweep()
+        self._temporary.cleanup()
+
+    def submit[**P, Result](
+        self, work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+    ) -> Future[Result]:
+        """Run work in the decoding thread, after all that was submitted before."""
+        self._room.acquire()
+        future = self._thread.submit(work, *args, **kwargs)
+        future.add_done_callback(lambda _: self._room.release())
+        return future
+
+    def store(self, table: pa.Table) -> Batch:
+        """Write rows into a file that is named by its content."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._temporary_path()
+        try:
+            write_arrow(temporary, table)
+            digest, _ = digest_file(temporary)
+            path = self._folder / f"part-{self._fetch}-{digest[:32]}.arrow"
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return Batch(path, table.num_rows, digest)
+
+    def save(self, found: SearchResult) -> None:
+        """Write the record of a finished slice."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        key = _key(found.search)
+        record = {
+            **key,
+            "when": time.time(),
+            "files": [
+                {"name": batch.path.name, "digest": batch.digest, "rows": batch.rows}
+                for batch in found.batches
+            ],
+            "quarantined": [dict(entry) for entry in found.quarantined.values()],
+            "counts": {name: getattr(found, name) for name in _COUNTS},
+        }
+        temporary = self._temporary_path()
+        temporary.write_text(json.dumps(record))
+        temporary.replace(self._folder / self._record_name(key))
+
+    def finished(self, search: BoxSearch) -> list[SearchResult]:
+        """Return the slices of a search that an earlier fetch finished."""
+        found = []
+        for path in self._records():
+            record = self._read(path)
+            if record is None:
+                path.unlink()
+            elif record["bbox"] == list(search.bbox):
+                found.append(self._result(search, record))
+        self.resumed = bool(found)
+        return found
+
+    def forget(self, search: BoxSearch) -> None:
+        """Delete the slices of one search."""
+        for path in self._records():
+            record = self._read(path)
+            if record is None or record["bbox"] == list(search.bbox):
+                path.unlink()
+
+    def clear(self) -> None:
+        """Delete all slices of this fetch; it succeeded."""
+        for path in self._records():
+            path.unlink()
+
+    def _result(self, search: BoxSearch, record: dict[str, Any]) -> SearchResult:
+        first, last = (datetime.fromisoformat(text) for text in record["interval"])
+        return SearchResult(
+            search.between((first, last)),
+            batches=[
+                Batch(self._folder / file["name"], file["rows"], file["digest"])
+                for file in record["files"]
+            ],
+            quarantined={entry["id"]: Quarantined(**entry) for entry in record["quarantined"]},
+            **record["counts"],
+        )
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        """Return a record whose files are as it says; None for another."""
+        try:
+            record: dict[str, Any] = json.loads(path.read_bytes())
+            age = time.time() - record["when"]
+            good = 0 <= age < MOST_HOURS * 3600 and all(
+                digest_file(self._folder / file["name"])[0] == file["digest"]
+                for file in record["files"]
+            )
+            # Named by what it depends on: a record under another name is not valid.
+            key = {"bbox": record["bbox"], "interval": record["interval"]}
+            good = good and path.name == self._record_name(key)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return record if good else None
+
+    def _sweep(self) -> None:
+        """Delete files of this fetch that no record names, and the folder if it is empty then."""
+        records = [record for path in self._records() if (record := self._read(path))]
+        named = {file["name"] for record in records for file in record["files"]}
+        for pattern in (f"part-{self._fetch}-*.arrow", f".{self._fetch}-*"):
+            for path in self._folder.glob(pattern):
+                if path.name not in named:
+                    path.unlink(missing_ok=True)
+        if self._folder.is_dir() and not any(self._folder.iterdir()):
+            self._folder.rmdir()
+
+    def _records(self) -> list[Path]:
+        return sorted(self._folder.glob(f"slice-{self._fetch}-*.json"))
+
+    def _record_name(self, key: Mapping[str, Any]) -> str:
+        return f"slice-{self._fetch}-{_digest(key)}.json"
+
+    def _temporary_path(self) -> Path:
+        return self._folder / f".{self._fetch}-{uuid.uuid4().hex}"
 
 
-def write_arrow(path: Path, table: pa.Table) -> None:
-    """Write an Arrow file."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-
-
-def gather(parts: Sequence[Part], places: Ints) -> pa.Table:
-    """Return rows of several parts.
+class Decoder:
+    """Turns the pages of one search into batches, in the thread of a spool.
 
     Parameters
     ----------
-    parts : sequence of Part
-        Where the rows are.
-    places : ndarray of int64, shape (n,)
-        Rows to return, counted through all parts.
-
-    Returns
-    -------
-    pyarrow.Table
-        In the order of ``places``, in one chunk, with every asset name of these parts.
+    spool : Spool
+        Shared by all searches of a fetch.
     """
-    some = [_gather(parts, places[i : i + GATHERED]) for i in range(0, len(places), GATHERED)]
-    return some[0] if len(some) == 1 else align_assets(some).combine_chunks()
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._pages: Pages = []
+        self._items = 0
+        self._futures: list[Future[None]] = []
+        # Of the decoding thread alone:
+        self._tables: list[pa.Table] = []
+        self._rows = 0
+        self._batches: list[Batch] = []
+        self._quarantined: dict[str, Quarantined] = {}
+
+    def add(self, place: str, features: Sequence[Any]) -> None:
+        """Take a page; `place` names its items without an id."""
+        self._pages.append((place, features))
+        self._items += len(features)
+        if self._items >= DECODED_ITEMS:
+            self._submit()
+
+    def finish(self, found: SearchResult, *, record: bool = False) -> Future[SearchResult]:
+        """Store the rest, and a record if it is wanted; the result is `found` with its rows."""
+        found.close()
+        self._submit()
+        return self._spool.submit(self._finish, found, record)
+
+    def _submit(self) -> None:
+        if self._pages:
+            self._futures.append(self._spool.submit(self._decode, self._pages))
+            self._pages, self._items = [], 0
+
+    def _decode(self, pages: Pages) -> None:
+        rows = decode_pages(
+            pages, self._spool.collection, preserve_thumbnails=self._spool.preserve_thumbnails
+        )
+        self._set_aside(rows.quarantined)
+        self._tables.append(rows.table)
+        self._rows += rows.table.num_rows
+        if self._rows >= BATCH_ROWS:
+            self._store()
+
+    def _finish(self, found: SearchResult, record: bool) -> SearchResult:
+        for future in self._futures:
+            future.result()
+        self._store()
+        found.batches, found.quarantined = self._batches, self._quarantined
+        if record:
+            self._spool.save(found)
+        return found
+
+    def _store(self) -> None:
+        if self._rows:
+            # Many at once: the screen is made for whole columns.
+            rows = screened(align_assets(self._tables).combine_chunks())
+            self._set_aside(rows.quarantined)
+            if rows.table.num_rows:
+                self._batches.append(self._spool.store(rows.table))
+        self._tables, self._rows = [], 0
+
+    def _set_aside(self, entries: Sequence[Quarantined]) -> None:
+        for entry in entries:
+            self._quarantined.setdefault(entry.id, entry)
 
 
-def _gather(parts: Sequence[Part], places: Ints) -> pa.Table:
-    starts = np.concatenate([[0], np.cumsum([part.rows for part in parts])]).astype(np.int64)
-    order = np.argsort(places, kind="stable")
-    owner = np.searchsorted(starts, places[order], side="right") - 1
-    tables = []
-    for number in np.unique(owner):
-        rows = places[order[owner == number]] - starts[number]
-        tables.append(parts[number].read().take(pa.array(rows)))
-    # `order` is where each gathered row belongs.
-    back = np.empty(len(places), dtype=np.int64)
-    back[order] = np.arange(len(places))
-    return align_assets(tables).combine_chunks().take(pa.array(back)).combine_chunks()
+def decode_pages(pages: Pages, collection: str, *, preserve_thumbnails: bool) -> ItemRows:
+    """Turn pages, each with its place, into rows; all at once where every item is regular."""
+    if not preserve_thumbnails:
+        together = [item for _, features in pages for item in features]
+        table = decode_regular_page(together, collection)
+        if table is not None:
+            return ItemRows(table, [])
+    each = [
+        read_items(features, collection, place=place, preserve_thumbnails=preserve_thumbnails)
+        for place, features in pages
+    ]
+    aside = [entry for rows in each for entry in rows.quarantined]
+    return ItemRows(align_assets(rows.table for rows in each), aside)
+
+
+# What a record holds of a result.
+_COUNTS = ("unnamed", "declared_before", "declared_last", "pages", "received", "total")
+
+
+def _key(search: BoxSearch) -> dict[str, Any]:
+    return {"bbox": list(search.bbox), "interval": [t.isoformat() for t in search.interval]}
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str).encode()
+    return hashlib.sha256(text).hexdigest()[:16]

@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-from urllib.parse import urlencode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
-from zagg_catalog.regions import Bbox, split_bbox
-from zagg_catalog.sources.http import ApiRequest
+from zagg_catalog.errors import PagingError
+from zagg_catalog.messages import clean_text, without_userinfo
+from zagg_catalog.regions import split_bbox
+from zagg_catalog.sources.http import ApiRequest, origin_of
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Interval
+from zagg_catalog.sources.search import BoxSearch, Page
 
 # CMR-STAC answers larger limits with an error, and clamps smaller ones anyway.
 LIMIT_MAX = 5000
 
 
-class _Area(NamedTuple):
-    """What every slice of a search has in common."""
+@dataclass(frozen=True, kw_only=True)
+class StacSearch(BoxSearch):
+    """The search of one box over a STAC API."""
 
     url: str
-    method: str
+    """Address of the API's search."""
     collection: str
-    box: Bbox
-    limit: int
+    method: str = "GET"
+    """How searches are sent, GET or POST."""
+
+    needs = "features"
+    count_limit = 1
+    few_pages = 12
+
+    def request(self, limit: int) -> ApiRequest:
+        """Return the request for a first page of at most so many granules."""
+        between = "/".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval)
+        if self.method == "POST":
+            body = {
+                "collections": [self.collection],
+                "bbox": list(self.bbox),
+                "datetime": between,
+                "limit": limit,
+            }
+            return ApiRequest(self.url, "POST", body)
+        parameters = {
+            "collections": self.collection,
+            "bbox": ",".join(format(side, ".15g") for side in self.bbox),
+            "datetime": between,
+            "limit": limit,
+        }
+        return ApiRequest(f"{self.url}?{urlencode(parameters, safe=',:/')}")
+
+    def parse(
+        self, document: dict[str, Any], headers: Mapping[str, str], request: ApiRequest
+    ) -> Page:
+        """Return the page that an answer to a request holds."""
+        following = next_request(document, request)
+        return Page(
+            features=document["features"], declared=declared_count(document), following=following
+        )
 
 
 def stac_searches(
@@ -29,61 +66,106 @@ def stac_searches(
 ) -> list[BoxSearch]:
     """Return the search of a query's box, or of both its halves over the antimeridian.
 
-    Parameters
-    ----------
-    root : str
-        Root of the API.
-    query : Query
-        What, when, where.
-    provider : str
-        Sub-catalog; empty for an API without.
-    limit : int
-        Page size hint; at most 5,000 is sent.
-    method : {"GET", "POST"}
-        How searches are sent.
+    The page size `limit` is a hint; at most 5,000 is sent.
     """
-    url = "/".join(part for part in (root, provider, "search") if part)
-    parts = split_bbox(query.bbox)
+    boxes = split_bbox(query.bbox)
     return [
-        _box(
-            _Area(url, method, query.collection, box, min(limit, LIMIT_MAX)),
-            query.interval,
-            f"box {number} " if len(parts) > 1 else "",
+        StacSearch(
+            bbox=box,
+            interval=query.interval,
+            limit=min(limit, LIMIT_MAX),
+            label=f"box {number} " if len(boxes) > 1 else "",
+            url=search_url(root, provider),
+            collection=query.collection,
+            method=method,
         )
-        for number, box in enumerate(parts, 1)
+        for number, box in enumerate(boxes, 1)
     ]
 
 
-def _box(area: _Area, interval: Interval, label: str) -> BoxSearch:
-    """Return the search of a box between two times."""
+def search_url(root: str, provider: str) -> str:
+    """Return the address of a search; the provider is empty for an API without sub-catalogs."""
+    return "/".join(part for part in (root, provider, "search") if part)
 
-    def between(part: Interval) -> BoxSearch:
-        return _box(area, part, f"{label}slice {part[0]:%Y-%m-%dT%H:%M:%SZ} ")
 
-    return BoxSearch(
-        bbox=area.box,
-        first=_request(area, interval, area.limit),
-        count=_request(area, interval, 1),
-        label=label,
-        interval=interval,
-        between=between,
+def declared_count(document: Mapping[str, Any]) -> int | None:
+    """Return the number of items that an answer declares to match; None if it declares none.
+
+    Of ``numberMatched`` and ``context.matched`` the larger one counts: a count that is too large
+    fails a harvest, one that is too small would let it pass short.
+    """
+    context = document.get("context")
+    found = [
+        document.get("numberMatched"),
+        context.get("matched") if isinstance(context, dict) else None,
+    ]
+    counts = [n for n in found if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
+    return max(counts, default=None)
+
+
+def next_request(page: dict[str, Any], request: ApiRequest) -> ApiRequest | None:
+    """Return the request that a page's next link asks for; None on the last page.
+
+    Relative links start from the page's own request, and ``merge`` adds to it. Raises
+    `PagingError` if the link is malformed or leaves the API's origin.
+    """
+    link = _next_link(page, request)
+    if link is None:
+        return None
+    url = _target(link, request)
+    merge = link.get("merge") is True
+    body, headers = link.get("body"), link.get("headers")
+    method = str(link.get("method") or "GET").upper()
+    if method not in {"GET", "POST"} or not isinstance(body, dict | None):
+        raise PagingError(
+            f"The next link of {request} has a method or body that is not understood."
+        )
+    known = {k: v for k, v in (headers or {}).items() if isinstance(v, str)}
+    if method == "GET":
+        return ApiRequest(url, "GET", headers=known)
+    return ApiRequest(
+        url,
+        "POST",
+        (_parameters(request) if merge else {}) | (body or {}),
+        (request.headers if merge else {}) | known,
     )
 
 
-def _request(area: _Area, interval: Interval, limit: int) -> ApiRequest:
-    between = "/".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in interval)
-    if area.method == "POST":
-        body = {
-            "collections": [area.collection],
-            "bbox": list(area.box),
-            "datetime": between,
-            "limit": limit,
-        }
-        return ApiRequest(area.url, "POST", body)
-    parameters = {
-        "collections": area.collection,
-        "bbox": ",".join(format(side, ".15g") for side in area.box),
-        "datetime": between,
-        "limit": limit,
-    }
-    return ApiRequest(f"{area.url}?{urlencode(parameters, safe=',:/')}")
+def _parameters(request: ApiRequest) -> dict[str, Any]:
+    """Return what a request asked for as the body of a POST."""
+    if request.method == "POST":
+        return request.body or {}
+    found: dict[str, Any] = dict(parse_qsl(urlsplit(request.url).query))
+    for name in ("collections", "ids"):
+        if name in found:
+            found[name] = found[name].split(",")
+    if "bbox" in found:
+        found["bbox"] = [float(side) for side in found["bbox"].split(",")]
+    if "limit" in found:
+        found["limit"] = int(found["limit"])
+    return found
+
+
+def _next_link(page: dict[str, Any], request: ApiRequest) -> dict[str, Any] | None:
+    links = page.get("links") or []
+    if not isinstance(links, list):
+        raise PagingError(f"The links of {request} are not a list.")
+    found = [link for link in links if isinstance(link, dict) and link.get("rel") == "next"]
+    return found[0] if found else None
+
+
+def _target(link: dict[str, Any], request: ApiRequest) -> str:
+    href = link.get("href")
+    if not isinstance(href, str) or not href.strip():
+        raise PagingError(f"The next link of {request} has no href.")
+    try:
+        url = urljoin(request.url, href.strip())
+        same = origin_of(url) == origin_of(request.url)
+    except ValueError:
+        same, url = False, href
+    if not same:
+        raise PagingError(
+            f"The next link of {request} leads to another origin: {clean_text(url, limit=500)}. "
+            "It is not followed."
+        )
+    return without_userinfo(url)

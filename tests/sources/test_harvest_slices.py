@@ -10,8 +10,6 @@ import pytest
 from zagg_catalog import CMRSource, Query
 from zagg_catalog.errors import FetchError, IncompleteHarvest
 from zagg_catalog.sandbox import SandboxServer, concat, simulate
-from zagg_catalog.sources.http import Gate, Transport
-from zagg_catalog.sources.pool import Pool, Stopped
 
 QUERY = Query.for_cycle("ATL06", "007", 22, (-180, -90, 180, 90))
 
@@ -81,72 +79,9 @@ def test_progress_only_ever_grows(cycle):
     seen = []
     with SandboxServer(cycle, page_size=25) as server:
         fetch(server, 4, progress=lambda done, total: seen.append((done, total)))
-    counts = [done for done, _ in seen[1:]]
+    counts = [done for done, _ in seen]
     assert counts == sorted(counts)
     assert seen[-1][0] == seen[-1][1]
-
-
-def test_every_connection_works_until_nothing_is_left():
-    jobs, done, lock = list(range(20)), [], threading.Lock()
-
-    def work(transport):
-        while True:
-            with lock:
-                if not jobs:
-                    return
-                done.append((jobs.pop(), transport))
-
-    pool = Pool(Transport, 3)
-    try:
-        pool.drive(work, stop=lambda: None)
-        assert sorted(job for job, _ in done) == list(range(20))
-        assert len({id(transport) for _, transport in done}) <= 3
-    finally:
-        pool.close()
-
-
-def test_where_one_connection_fails_the_others_are_told_to_stop():
-    stopped = threading.Event()
-
-    def work(transport):
-        if not failed.acquire(blocking=False):
-            assert stopped.wait(5)
-            raise Stopped
-        raise ValueError("first")
-
-    failed = threading.Lock()
-    pool = Pool(Transport, 3)
-    try:
-        with pytest.raises(ValueError, match="first"):
-            pool.drive(work, stop=stopped.set)
-    finally:
-        pool.close()
-
-
-def test_connections_wait_together_where_one_was_asked_to():
-    clock, waits = [100.0], []
-    gate = Gate(now=lambda: clock[0])
-    first = Transport(gate=gate, sleep=waits.append)
-    first.pause(0, asked=7.0)
-    assert gate.wait_time() == 7.0
-    clock[0] += 5
-    assert gate.wait_time() == 2.0
-    clock[0] += 5
-    assert gate.wait_time() == 0.0
-    first.close()
-
-
-def test_a_request_waits_at_the_gate(cycle):
-    waits = []
-    gate = Gate()
-    gate.hold(3600)
-    with (
-        SandboxServer(cycle) as server,
-        Transport(gate=gate, sleep=waits.append) as transport,
-    ):
-        CMRSource(root_url=server.root_url, transport=transport).fetch(QUERY)
-    assert waits
-    assert 3500 < waits[0] <= 3600
 
 
 def with_times(granules, starts, ends):

@@ -1,0 +1,80 @@
+"""Batches: rows of a fetch in Arrow files, and the rows of many of them in a given order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from zagg_catalog.geometry.sphere import Ints
+from zagg_catalog.sources.items import align_assets
+
+# Rows that are gathered at once, which needs three times their memory.
+GATHERED = 5_000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a fetch in an Arrow file."""
+
+    path: Path
+    rows: int
+    digest: str
+    """SHA-256 of the file in hex."""
+
+    def read(self) -> pa.Table:
+        """Return the rows; the file is mapped, so that only the parts in use are read."""
+        with pa.memory_map(str(self.path)) as source:
+            return pa.ipc.open_file(source).read_all()
+
+    def ids(self) -> pa.Array:
+        """Return a copy of the ids."""
+        column = self.read()["id"].combine_chunks()
+        return column.take(pa.array(np.arange(len(column))))
+
+    def asset_names(self) -> list[str]:
+        """Return the names of the assets."""
+        with pa.memory_map(str(self.path)) as source:
+            return [field.name for field in pa.ipc.open_file(source).schema.field("assets").type]
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Write an Arrow file."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def gather(batches: Sequence[Batch], places: Ints) -> pa.Table:
+    """Return rows of several batches.
+
+    Parameters
+    ----------
+    batches : sequence of Batch
+        Files with the rows.
+    places : ndarray of int64, shape (n,)
+        Rows to return, counted through all batches.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows in the order of `places`, in one chunk, with every asset name of these batches.
+    """
+    tables = [_gather(batches, places[i : i + GATHERED]) for i in range(0, len(places), GATHERED)]
+    return tables[0] if len(tables) == 1 else align_assets(tables).combine_chunks()
+
+
+def _gather(batches: Sequence[Batch], places: Ints) -> pa.Table:
+    starts = np.concatenate([[0], np.cumsum([batch.rows for batch in batches])]).astype(np.int64)
+    order = np.argsort(places, kind="stable")
+    owner = np.searchsorted(starts, places[order], side="right") - 1
+    tables = []
+    for number in np.unique(owner):
+        rows = places[order[owner == number]] - starts[number]
+        tables.append(batches[number].read().take(pa.array(rows)))
+    # `order` is where each gathered row belongs.
+    back = np.empty(len(places), dtype=np.int64)
+    back[order] = np.arange(len(places))
+    return align_assets(tables).combine_chunks().take(pa.array(back)).combine_chunks()
