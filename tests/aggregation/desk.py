@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -163,14 +162,6 @@ class Desk:
             signature=document["grid_signature"],
             summary=summary | self.summary,
         )
-
-
-def wait_for(condition, seconds: float = 300) -> None:
-    """Wait for a condition, as long as the slowest machine takes."""
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 def alter(path: str | os.PathLike[str]) -> None:

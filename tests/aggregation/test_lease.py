@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.aggregation.desk import SLOT, wait_for
+from tests.aggregation.desk import SLOT
+from tests.harness.waiting import wait_for
 from zagg_catalog.aggregation.lease import HeldElsewhere, Lease, LeaseLost
 from zagg_catalog.aggregation.references import Reference
 from zagg_catalog.errors import PickupBusy, PickupRefused

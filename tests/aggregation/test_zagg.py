@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.aggregation.desk import wait_for
+from tests.harness.waiting import wait_for
 from zagg_catalog.aggregation import zagg as aggregator
 from zagg_catalog.aggregation.zagg import ZaggCall, run_zagg
 from zagg_catalog.errors import AggregationFailed, PickupRefused

@@ -90,3 +90,13 @@ def test_without_a_config_the_fields_are_those_of_zaggs_default() -> None:
     assert HEALPIX.signature() == zagg_grids.HealpixGrid(6, 12).signature()
     bounds = (-3200000, -3200000, 3200000, 3200000)
     assert POLAR.signature() == zagg_grids.RectilinearGrid("EPSG:3031", 5000, bounds).signature()
+
+
+def test_grids_of_one_layout_are_equal() -> None:
+    assert HealpixGrid(6, 12) == HealpixGrid(6, 12, chunk_inner=8)
+    assert HealpixGrid(6, 12) != HealpixGrid(6, 13)
+    utm = RectilinearGrid(32618, 10, (0, 0, 5120, 5120))
+    assert utm == RectilinearGrid("EPSG:32618", (10, 10), (0, 0, 5119, 5120))
+    assert utm != RectilinearGrid(32619, 10, (0, 0, 5120, 5120))
+    assert utm != HealpixGrid(6, 12) != "a grid"
+    assert len({HealpixGrid(6, 12), HealpixGrid(6, 12, sharded=False), utm}) == 2

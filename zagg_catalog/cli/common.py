@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.errors import InputNotFound
 
 DONE, WRONG_DATA, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -26,9 +26,9 @@ def check_file(path: Path) -> Path:
 
     Raises
     ------
-    InvalidQuery
+    InputNotFound
         If the file does not exist.
     """
     if not path.is_file():
-        raise InvalidQuery(f"There is no file {path}.")
+        raise InputNotFound(f"There is no file {path}.")
     return path

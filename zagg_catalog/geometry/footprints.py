@@ -139,7 +139,7 @@ def _screened(footprints: Footprints) -> Footprints:
     opposite = np.einsum("ij,ij->i", start, end) < -np.cos(OPPOSITE)
     for row in footprints.granule[ring[opposite]].tolist():
         problems[row] = "two neighbouring vertices are at opposite ends of the Earth"
-    mended = False
+    changed = False
     for i in np.flatnonzero(~surely_simple(start, footprints.offsets)):
         part = slice(footprints.offsets[i], footprints.offsets[i + 1])
         row = int(footprints.granule[i])
@@ -149,10 +149,10 @@ def _screened(footprints: Footprints) -> Footprints:
         if order is None:
             problems[row] = how
             continue
-        mended = True
+        changed = True
         repaired[row] = how
         lats[part], lons[part] = lats[part][order], lons[part][order]
-    if mended:
+    if changed:
         start, end, ring = ring_edges(lats, lons, footprints.offsets)
     areas = ring_areas(start, end, ring, len(footprints))
     for row in footprints.granule[areas > HALF * (1.0 - UNSURE)].tolist():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -72,6 +73,22 @@ class OutputGrid(Protocol):
     def signature(self) -> Signature:
         """Return the spatial signature with the output fields of the config."""
         ...
+
+
+class EqualByLayout:
+    """Makes grids equal, and equal as keys of a dict, if their spatial signatures are."""
+
+    def spatial_signature(self) -> Signature:
+        """Return the identity of the spatial layout, ready for JSON."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EqualByLayout):
+            return NotImplemented
+        return self.spatial_signature() == other.spatial_signature()
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.spatial_signature(), sort_keys=True))
 
 
 def as_keys(keys: ArrayLike) -> Keys:

@@ -16,7 +16,7 @@ from zagg_catalog.geometry.healpix_walk import sorted_distinct, walk_everywhere
 from zagg_catalog.geometry.plane import chord_error, lonlat_polygon, ring_edges, unit_vectors
 from zagg_catalog.geometry.ragged import join_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys
-from zagg_catalog.grids.base import Mask, Near, Signature, as_keys
+from zagg_catalog.grids.base import EqualByLayout, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.lazy import lazy_module
 from zagg_catalog.regions import Region, as_region
@@ -38,8 +38,10 @@ BULGE = 0.1
 _CHUNK_LEVELS = 6
 
 
-class HealpixGrid:
+class HealpixGrid(EqualByLayout):
     """A HEALPix grid over the whole sphere.
+
+    Grids are equal if their spatial signatures are.
 
     Parameters
     ----------

@@ -10,8 +10,6 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import ArrayLike, NDArray
-from odc.geo.crs import CRS
-from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
 from shapely.geometry.base import BaseGeometry
 
@@ -20,7 +18,7 @@ from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.geometry.plane import lonlat_polygon
 from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
-from zagg_catalog.grids.base import Mask, Near, Signature, as_keys
+from zagg_catalog.grids.base import EqualByLayout, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.grids.tiles import GridCrs, TileBlock, Tiling, cover, outline, split_into_blocks
 from zagg_catalog.regions import Region, as_region
@@ -31,8 +29,10 @@ OUTLINE_STEP = 32
 _ROUNDING = 1e-9
 
 
-class RectilinearGrid:
+class RectilinearGrid(EqualByLayout):
     """A north-up grid of equal cells in a CRS, padded to whole shards in the south and east.
+
+    Grids are equal if their spatial signatures are.
 
     Parameters
     ----------
@@ -76,6 +76,9 @@ class RectilinearGrid:
         chunk_inner: Sequence[int] | None = None,
         sharded: bool = False,
     ) -> None:
+        from odc.geo.crs import CRS  # loads slowly, and many programs build no such grid
+        from odc.geo.geobox import GeoBox
+
         section = _checked(crs, resolution, bounds, chunk_shape, chunk_inner, sharded)
         self.config = config
         self.crs = str(CRS(section.crs))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from odc.geo.crs import CRS
 from pyproj import Transformer
 
 from zagg_catalog.geometry.plane import Geometries, Plane, chord_error, unit_vectors
@@ -27,12 +26,16 @@ _FEWEST, _MOST = 4, 2048
 
 @lru_cache(maxsize=64)
 def _to_wgs84(crs: str) -> Transformer:
+    from odc.geo.crs import CRS  # loads slowly
+
     return Transformer.from_crs(CRS(crs).proj, "EPSG:4326", always_xy=True)
 
 
 @lru_cache(maxsize=64)
 def _full_turn(crs: str) -> float:
     """Return 360° in the CRS's unit if it is geographic, else 0."""
+    from odc.geo.crs import CRS  # loads slowly
+
     proj = CRS(crs).proj
     if not proj.is_geographic:
         return 0.0

@@ -57,20 +57,10 @@ class CmrApi:
         *,
         plain: bool = False,
     ) -> tuple[Reply, Page | None]:
-        """Answer one request.
+        """Answer one request with the header ``CMR-Search-After``.
 
-        Parameters
-        ----------
-        content : Snapshot
-            The served granules.
-        path : str
-            ``/search/granules.umm_json``.
-        given : mapping of str to list of str
-            Parameters; names with and without ``[]`` are equal.
-        after : str or None
-            The request's ``CMR-Search-After``.
-        plain : bool
-            No fault reads or changes the items, so that cached JSON can be sent.
+        Names of parameters are equal with and without ``[]``. `plain`: no fault reads or changes
+        the items, so that cached JSON can be sent.
         """
         kind = re.fullmatch(r"/search/granules(?:\.(umm_json|json))?", path)
         if kind is None:

@@ -23,25 +23,16 @@ MAX_CACHED = 100_000
 
 
 class Snapshot:
-    """The served granules at one moment; immutable.
+    """The served granules at one moment, in the default order of results; immutable.
 
     Parameters
     ----------
-    granules : Granules
-        In the default order of results.
     serial : ndarray of int64, shape (n,)
         Number of each granule's record; the same in later snapshots.
     revision : ndarray of int64, shape (n,)
         Number of times that the record was written, from 1.
     updated : ndarray of datetime64[ms], shape (n,)
         Time of the last write, UTC.
-
-    Attributes
-    ----------
-    index : Index
-        Answers searches.
-    collections : list of str
-        Ids, sorted.
     """
 
     def __init__(self, granules: Granules, serial: Ints, revision: Ints, updated: Times) -> None:

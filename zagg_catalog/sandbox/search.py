@@ -24,6 +24,10 @@ from zagg_catalog.regions import Bbox, split_bbox
 from zagg_catalog.sandbox.granules import Granules
 
 MAX_LIMIT = 5000
+# Straight pieces of this length on the map leave the great circle by less than SLACK.
+STEP, POLAR_STEP, POLAR_LATITUDE = 0.25, 0.05, 81.0
+SLACK = 1e-3
+_CHUNK = 2048
 _SORT_FIELDS = {
     "id": "id",
     "datetime": "start",
@@ -75,12 +79,9 @@ def read_cursor(value: Any) -> tuple[int, int, int]:
 
 
 def parse_search(given: Mapping[str, Any]) -> Search:
-    """Check the parameters of a search, from a query string or a JSON body.
+    """Parse the parameters of a search, from a query string or a JSON body.
 
-    Raises
-    ------
-    BadRequest
-        Where CMR-STAC would answer 400: limit above 5,000, a box with west > east, ….
+    Raises `BadRequest` if CMR-STAC would answer 400: limit above 5,000, west > east, ….
     """
     parameters = {k: v for k, v in given.items() if k not in ("limit", "cursor")}
     limit = _limit(given.get("limit"))
@@ -118,16 +119,22 @@ class Index:
     def rows(self, parameters: Mapping[str, Any]) -> Ints:
         """Return the rows that match checked parameters, in the order of results."""
         key = json.dumps(parameters, sort_keys=True, default=str)
+        return self._cached(self._results, key, lambda: self._find(parameters))
+
+    def _cached[Key, Value](
+        self, cache: OrderedDict[Key, Value], key: Key, make: Callable[[], Value]
+    ) -> Value:
+        """Return the value of a key, made outside of the lock if it is not cached."""
         with self._lock:
-            if key in self._results:
-                self._results.move_to_end(key)
-                return self._results[key]
-        found = self._find(parameters)
+            if key in cache:
+                cache.move_to_end(key)
+                return cache[key]
+        value = make()
         with self._lock:
-            self._results[key] = found
-            while len(self._results) > _CACHED:
-                self._results.popitem(last=False)
-        return found
+            cache[key] = value
+            while len(cache) > _CACHED:
+                cache.popitem(last=False)
+        return value
 
     def _find(self, parameters: Mapping[str, Any]) -> Ints:
         table = self.granules.table
@@ -161,15 +168,7 @@ class Index:
 
     def _meeting(self, box: Bbox) -> NDArray[np.bool_]:
         """Return which footprints meet a box, cached: slices of one search have one box."""
-        with self._lock:
-            found = self._met.get(box)
-        if found is None:
-            found = self._footprints.meeting_box(box)
-            with self._lock:
-                self._met[box] = found
-                while len(self._met) > _CACHED:
-                    self._met.popitem(last=False)
-        return found
+        return self._cached(self._met, box, lambda: self._footprints.meeting_box(box))
 
     def _sorted(self, rows: Ints, sortby: Any) -> Ints:
         for field, descending in reversed(_sort_fields(sortby)):
@@ -276,12 +275,6 @@ def _sort_fields(sortby: Any) -> list[tuple[str, bool]]:
             raise BadRequest(f"sortby {name!r} is not one of {sorted(_SORT_FIELDS)}.")
         fields.append((_SORT_FIELDS[name], descending))
     return fields
-
-
-# Straight pieces of this length on the map leave the great circle by less than SLACK.
-STEP, POLAR_STEP, POLAR_LATITUDE = 0.25, 0.05, 81.0
-SLACK = 1e-3
-_CHUNK = 2048
 
 
 class Footprints:

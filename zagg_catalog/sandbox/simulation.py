@@ -44,6 +44,14 @@ HTTPS_HOST = "https://data.nsidc.earthdatacloud.nasa.gov"
 PROTECTED, PUBLIC = "nsidc-cumulus-prod-protected", "nsidc-cumulus-prod-public"
 # Seen behind `.h5` in the ids, not in the hrefs, of 142 of 2,089 real granules.
 ID_SUFFIX = "_dpyQXxz6"
+# Median distance between the sides of 2,089 real rings, 12.4 to 12.9 km.
+HALF_WIDTH_KM = 6.265
+VARIANTS = 12
+# How far a simplified side may leave the true one; the outer beams keep 2.9 km of margin.
+MAX_SAGITTA_KM = 1.2
+FEWEST_PER_SIDE, MOST_PER_SIDE = 4, 25
+# Real rings have a vertex about this far inside both ends, degrees along the orbit.
+END_STEP = 0.75
 
 
 def simulate(
@@ -236,16 +244,6 @@ def _table(
     ):
         columns[column] = pc.binary_join_element_wise(bucket, path, ending, "")
     return pa.table(columns).cast(SCHEMA)
-
-
-# Median distance between the sides of 2,089 real rings, 12.4 to 12.9 km.
-HALF_WIDTH_KM = 6.265
-VARIANTS = 12
-# How far a simplified side may leave the true one; the outer beams keep 2.9 km of margin.
-MAX_SAGITTA_KM = 1.2
-FEWEST_PER_SIDE, MOST_PER_SIDE = 4, 25
-# Real rings have a vertex about this far inside both ends, degrees along the orbit.
-END_STEP = 0.75
 
 
 def swath_rings(rgt: Ints, region: Ints, variant: Ints) -> tuple[Floats, Floats, Ints]:

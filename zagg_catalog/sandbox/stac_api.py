@@ -33,13 +33,7 @@ COUNTS = ("both", "numberMatched", "context", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class ServerQuirks:
-    """Behaviour in which STAC servers differ.
-
-    Raises
-    ------
-    ValueError
-        If a member is not one of the values allowed.
-    """
+    """Behaviour in which STAC servers differ; raises `ValueError` for unknown values."""
 
     page_size: int = 100
     """Largest page, whatever ``limit`` of a request is."""
@@ -63,15 +57,7 @@ class ServerQuirks:
 
 
 class StacApi:
-    """Answers requests to the STAC API, without a socket.
-
-    Parameters
-    ----------
-    store : GranuleStore
-        The served granules.
-    quirks : ServerQuirks
-        Behaviour in which servers differ.
-    """
+    """Answers requests to the STAC API, without a socket."""
 
     def __init__(self, store: GranuleStore, quirks: ServerQuirks) -> None:
         self._store, self._quirks = store, quirks
@@ -99,25 +85,11 @@ class StacApi:
         *,
         plain: bool = False,
     ) -> tuple[Reply, Page | None]:
-        """Answer one request.
+        """Answer one request; also return the page of a successful search.
 
-        Parameters
-        ----------
-        method, path : str
-            ``GET`` or ``POST``, and the path without the query string.
-        given : mapping
-            Query parameters or the JSON body.
-        root : str
-            Absolute URL of the API's root in the links.
-        plain : bool
-            No fault reads or changes the items, so that cached JSON can be sent.
-
-        Returns
-        -------
-        reply : Reply
-            200 with a document, or 400, 404, 405 with ``errors``.
-        page : Page or None
-            The page of a successful search.
+        `given` are the query parameters or the JSON body, `root` is the absolute URL of the API's
+        root in links. `plain`: no fault reads or changes the items, so that cached JSON can be
+        sent.
         """
         call = _Call(method, given, root, self._store.now, self._quirks, plain)
         try:
