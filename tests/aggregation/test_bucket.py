@@ -5,12 +5,9 @@ import threading
 import pytest
 
 from tests.aggregation.desk import SLOT, Desk
-from tests.store import servers
-from tests.store.conftest import moto, s3_place
+from tests.harness import servers
 from zagg_catalog.aggregation import run as pick
 from zagg_catalog.releases import verify
-
-__all__ = ["moto", "s3_place"]
 
 
 @pytest.fixture

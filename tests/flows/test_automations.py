@@ -129,14 +129,18 @@ def test_an_event_that_was_lost_is_made_up_for_by_a_later_poll(prefect, source, 
 
 def test_a_published_release_is_picked_up_and_a_second_event_is_harmless(prefect, settings):
     pytest.importorskip("zagg")
+    # The hourly catch-up may be due just now, and be faster than the run of the event.
     picked = ended(prefect, "aggregate", 2)
-    assert [run.state.message for run in picked] == ["Grids: 2 checked."] * 2
+    assert all(run.state.is_completed() for run in picked), [run.state for run in picked]
+    store = open_store(settings["ZAGG_CATALOG_STORE"])
+    before = read_pickup_histories(store, SLOT)
+    for history in before.values():
+        assert [entry.outcome for entry in history.entries] == ["checked"] * 2
     event = prefect.events(RELEASE_PUBLISHED)[-1]
     prefect.emit(RELEASE_PUBLISHED, event["resource"]["prefect.resource.id"], event["payload"])
     again = ended(prefect, "aggregate", 3)[-1]
     assert again.state.message == "Grids: 2 already."
-    found = read_pickup_histories(open_store(settings["ZAGG_CATALOG_STORE"]), SLOT)
-    assert [len(standing.entries) for standing in found.values()] == [2, 2]
+    assert read_pickup_histories(store, SLOT) == before
 
 
 def test_notify_starts_a_run_and_the_same_twice_does_no_work_twice(prefect):

@@ -11,8 +11,8 @@ from prefect.artifacts import Artifact
 from flows import events, tasks
 from flows.settings import flow_settings
 from tests.flows.conftest import Team
+from tests.harness import servers
 from tests.harness.waiting import wait_for
-from tests.store import servers
 from zagg_catalog import ShardMap, from_config
 from zagg_catalog.aggregation.references import Announcement
 from zagg_catalog.errors import InvalidQuery, ObjectMissing
@@ -220,21 +220,20 @@ def test_unknown_names_are_refused_before_anything_is_fetched(team, stac):
 
 
 @pytest.mark.slow
-def test_the_store_may_be_on_s3(prefect_server, registry_folder, stac, monkeypatch, prepared):
-    with servers.running(servers.moto()) as server:
-        monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("ZAGG_CATALOG_S3_ACCESS_KEY_ID", servers.KEY_ID)
-        monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", servers.SECRET)
-        url = f"s3://{servers.new_bucket(server.endpoint)}/zagg"
-        team = Team(url, registry_folder, stac.root_url, prefect_server)
-        assert team.run(regions=["greenland"]).is_completed()
-        assert team.run(regions=["greenland"]).message.endswith("nothing new.")
-        control, _ = prepared
-        ours, theirs = team.release("greenland"), control.release("greenland")
-        assert ours.record.to_bytes() == theirs.record.to_bytes()
-        (row,) = json.loads(Artifact.get(HEALPIX_ARTIFACT).data)
-        assert row["manifest"].startswith(url)
-        assert servers.SECRET not in json.dumps(row)
+def test_the_store_may_be_on_s3(prefect_server, registry_folder, stac, monkeypatch, prepared, moto):
+    monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", moto.endpoint)
+    monkeypatch.setenv("ZAGG_CATALOG_S3_ACCESS_KEY_ID", servers.KEY_ID)
+    monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", servers.SECRET)
+    url = f"s3://{servers.new_bucket(moto.endpoint)}/zagg"
+    team = Team(url, registry_folder, stac.root_url, prefect_server)
+    assert team.run(regions=["greenland"]).is_completed()
+    assert team.run(regions=["greenland"]).message.endswith("nothing new.")
+    control, _ = prepared
+    ours, theirs = team.release("greenland"), control.release("greenland")
+    assert ours.record.to_bytes() == theirs.record.to_bytes()
+    (row,) = json.loads(Artifact.get(HEALPIX_ARTIFACT).data)
+    assert row["manifest"].startswith(url)
+    assert servers.SECRET not in json.dumps(row)
 
 
 def test_one_event_says_that_a_release_is_out(team, monkeypatch):

@@ -14,8 +14,8 @@ from flows.demo import PRODUCT, REGIONS, write_registry
 from flows.events import RELEASE_PUBLISHED
 from flows.local_server import program
 from tests.flows.live import LiveServer
+from tests.harness import servers
 from tests.harness.waiting import wait_for
-from tests.store import servers
 from zagg_catalog.releases import ReleaseKey, diff, find_release, verify
 from zagg_catalog.releases.pickups import read_pickup_histories
 from zagg_catalog.sandbox import SandboxServer, simulate
@@ -44,21 +44,14 @@ def source():
 
 
 @pytest.fixture(scope="module")
-def s3():
-    """An S3 server whose conditional writes hold."""
-    with servers.running(servers.moto()) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def environment(source, s3, tmp_path_factory):
+def environment(source, moto, tmp_path_factory):
     """What all that runs flows is told: a store on S3, four grids, and a watch in a hurry."""
     folder = tmp_path_factory.mktemp("chain")
     # A notice that nobody has answered after two seconds is given again.
     hurry = {"first_cycle": 22, "changed_hours": 0, "patience_hours": 0.0005}
     return {
-        "ZAGG_CATALOG_STORE": f"s3://{servers.new_bucket(s3.endpoint)}/team/zagg",
-        "ZAGG_CATALOG_S3_ENDPOINT": s3.endpoint,
+        "ZAGG_CATALOG_STORE": f"s3://{servers.new_bucket(moto.endpoint)}/team/zagg",
+        "ZAGG_CATALOG_S3_ENDPOINT": moto.endpoint,
         "ZAGG_CATALOG_S3_REGION": "us-east-1",
         "ZAGG_CATALOG_S3_ACCESS_KEY_ID": servers.KEY_ID,
         "ZAGG_CATALOG_S3_SECRET_ACCESS_KEY": servers.SECRET,
@@ -70,8 +63,10 @@ def environment(source, s3, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def store(environment, s3):
-    return open_store(environment["ZAGG_CATALOG_STORE"], settings=servers.settings_for(s3.endpoint))
+def store(environment, moto):
+    return open_store(
+        environment["ZAGG_CATALOG_STORE"], settings=servers.settings_for(moto.endpoint)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.harness import servers
 from tests.releases import inputs
-from tests.store import servers
 from zagg_catalog import ShardMap
 from zagg_catalog.errors import CorruptObject, UnsafePointerStore
 from zagg_catalog.releases import (
@@ -25,8 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::zagg_catalog.store.UnsafeStoreWarning"),
 ]
 
-BUCKET = "mybucket"
-
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -36,25 +34,14 @@ def files(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["juicefs", "rclone"])
-def server(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    made = servers.juicefs(folder) if request.param == "juicefs" else servers.rclone(folder)
-    with servers.running(made) as server:
-        client = servers.plain_client(server.endpoint)
-        client.create_bucket(Bucket=BUCKET)
-        client.close()
-        yield server
-
-
 @pytest.fixture
-def opened(server, request):
+def opened(disk_server):
     """Open a store of this test's own, with the last writer allowed to win or not."""
     probe.forget()
-    url = f"s3://{BUCKET}/{request.node.originalname}"
+    url = f"s3://{servers.new_bucket(disk_server.endpoint)}/team"
 
     def call(*, accept=True):
-        settings = servers.settings_for(server.endpoint, accept_last_writer_wins=accept)
+        settings = servers.settings_for(disk_server.endpoint, accept_last_writer_wins=accept)
         return open_store(url, settings=settings)
 
     return call
@@ -89,23 +76,22 @@ def test_without_leave_the_files_are_stored_and_the_pointer_is_not(opened, files
     assert (done.moved, done.written) == (True, [])
 
 
-def test_a_release_survives_kill_9_of_the_server(opened, server, files):
+def test_a_release_survives_kill_9_of_the_server(opened, disk_server, files):
     store = opened()
     done = inputs.publish(store, files, "first")
-    server.kill()
-    server.start()
+    disk_server.kill()
+    disk_server.start()
     assert find_release(store, *inputs.SLOT).digest == done.digest
     assert verify(store).clean
 
 
-def test_a_flipped_byte_is_refused_by_name(opened, server, files, tmp_path):
+def test_a_flipped_byte_is_refused_by_name(opened, disk_server, files, tmp_path):
     store = opened()
     key = inputs.publish(store, files, "first").record.grid("plate").manifest.document.key
     content = store.get(key)
-    client = servers.plain_client(server.endpoint)
-    where = {"Bucket": BUCKET, "Key": store.prefix + key}
+    client = servers.plain_client(disk_server.endpoint)
+    where = {"Bucket": store.bucket, "Key": store.prefix + key}
     client.put_object(**where, Body=content[:-5] + b"x" + content[-4:])
-    client.close()
     with pytest.raises(CorruptObject, match=key):
         resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
     assert [finding.key for finding in verify(store).findings] == [key]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.store import servers
+from tests.harness import servers
 from zagg_catalog.cli import main
 from zagg_catalog.errors import InvalidQuery, InvalidRegistry, StoreUnavailable
 from zagg_catalog.jsonio import canonical_digest
@@ -177,22 +177,22 @@ def test_the_setting_names_the_registry(folder, monkeypatch):
 
 
 @pytest.mark.integration
-def test_the_registry_may_be_on_s3(folder, monkeypatch):
-    with servers.running(servers.moto()) as server:
-        bucket = servers.new_bucket(server.endpoint)
-        client = servers.plain_client(server.endpoint)
-        for file in folder.rglob("*.*"):
-            client.upload_file(str(file), bucket, f"team/{file.relative_to(folder)}")
-        monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("ZAGG_CATALOG_S3_ACCESS_KEY_ID", servers.KEY_ID)
-        monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", servers.SECRET)
-        remote = load_registry(f"s3://{bucket}/team/registry.yaml")
-        local = load_registry(folder / "registry.yaml")
-        assert {n: g.config_digest for n, g in remote.grids.items()} == {
-            n: g.config_digest for n, g in local.grids.items()
-        }
-        with pytest.raises(InvalidRegistry, match="no such object"):
-            load_registry(f"s3://{bucket}/nowhere.yaml")
+def test_the_registry_may_be_on_s3(folder, monkeypatch, moto):
+    bucket = servers.new_bucket(moto.endpoint)
+    client = servers.plain_client(moto.endpoint)
+    for file in folder.rglob("*.*"):
+        client.upload_file(str(file), bucket, f"team/{file.relative_to(folder)}")
+    monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", moto.endpoint)
+    monkeypatch.setenv("ZAGG_CATALOG_S3_ACCESS_KEY_ID", servers.KEY_ID)
+    monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", servers.SECRET)
+    remote = load_registry(f"s3://{bucket}/team/registry.yaml")
+    local = load_registry(folder / "registry.yaml")
+    assert {n: g.config_digest for n, g in remote.grids.items()} == {
+        n: g.config_digest for n, g in local.grids.items()
+    }
+    with pytest.raises(InvalidRegistry, match="no such object"):
+        load_registry(f"s3://{bucket}/nowhere.yaml")
+    monkeypatch.setenv("ZAGG_CATALOG_S3_ENDPOINT", f"http://127.0.0.1:{servers.free_port()}")
     monkeypatch.setenv("ZAGG_CATALOG_S3_ATTEMPTS", "1")
     with pytest.raises(StoreUnavailable, match="then try again"):
         load_registry(f"s3://{bucket}/team/registry.yaml")

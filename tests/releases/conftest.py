@@ -1,13 +1,11 @@
-"""The stores of the store's own tests, and something to publish."""
+"""Something to publish."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.releases import inputs, killed
-from tests.store.conftest import moto, place, s3_place, store
-
-__all__ = ["moto", "place", "s3_place", "store"]
+from tests.harness import killed
+from tests.releases import inputs
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from tests.releases import inputs
 from zagg_catalog import Catalog
 from zagg_catalog.releases import find_release
 
+pytestmark = pytest.mark.slow
+
 ROWS, NOISE = 90_000, 1150
 LIMIT = 400_000_000
 

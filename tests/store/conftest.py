@@ -1,72 +1,8 @@
-"""The same store twice: in a folder, and on moto's S3 server."""
+"""For the store's own tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-
-import botocore.session
 import pytest
-
-from tests.store import servers
-from zagg_catalog.settings import Settings
-from zagg_catalog.store import Store, open_store
-
-
-@dataclass
-class Place:
-    """Where a store is, so that tests can open it again and damage it from outside."""
-
-    url: str
-    settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
-
-    def open(self) -> Store:
-        return open_store(self.url, settings=self.settings)
-
-    def overwrite(self, key: str, content: bytes) -> None:
-        """Change what is stored without the store's knowledge; the recorded digest stays."""
-        if not self.url.startswith("s3://"):
-            Path(self.url, key).write_bytes(content)
-            return
-        bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
-        client = servers.plain_client(self.settings.s3_endpoint)
-        where = {"Bucket": bucket, "Key": f"{prefix}/{key}"}
-        kept = client.head_object(**where)["Metadata"]
-        client.put_object(**where, Body=content, Metadata=kept)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_loader() -> Iterator[None]:
-    """Let boto3 read its model of S3 once, not for every store that a test opens."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
-        yield
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[servers.Server]:
-    with servers.running(servers.moto()) as server:
-        yield server
-
-
-@pytest.fixture
-def s3_place(moto) -> Place:
-    url = f"s3://{servers.new_bucket(moto.endpoint)}/team/store"
-    return Place(url, servers.settings_for(moto.endpoint))
-
-
-@pytest.fixture(params=["folder", "s3"])
-def place(request, tmp_path) -> Place:
-    if request.param == "s3":
-        return request.getfixturevalue("s3_place")
-    return Place(str(tmp_path / "store"))
-
-
-@pytest.fixture
-def store(place) -> Store:
-    return place.open()
 
 
 @pytest.fixture

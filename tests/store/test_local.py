@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
+import signal
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.store import killed
-from tests.store.killed import CONTENT, FOLDER, POINTER
+from tests.harness import killed
+from tests.harness.stores import Place
 from zagg_catalog.errors import StoreUnavailable
 from zagg_catalog.store import LocalStore
 
-STEPS = list(killed.STEPS)
+FOLDER, POINTER = "catalogs/product=A", "releases/latest.json"
+CONTENT = b"0123456789abcdef" * 200_000
+
+STEPS = ["half written", "written", "locked", "renamed"]
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory) -> Path:
-    """A store for each write and step, whose writer was killed at that step."""
-    root = tmp_path_factory.mktemp("killed")
-    command = [sys.executable, "-m", "tests.store.killed", str(root)]
-    subprocess.run(command, check=True, timeout=60)
-    return root
+def put(store):
+    return store.put(FOLDER, CONTENT, ".parquet")
 
 
+def swap(store):
+    store.swap_pointer(POINTER, b'"new"', store.read_pointer(POINTER).token)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Place:
+    return Place(str(tmp_path / "store"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
-def test_kill_9_in_a_put_shows_nothing_or_the_whole(folders, step):
-    store = LocalStore(folders / "put" / step)
-    done = step == "after the rename"
+def test_kill_9_in_a_put_shows_nothing_or_the_whole(folder, tmp_path, step):
+    code, _ = killed.run(folder, put, f"catalog: {step}", tmp_path)
+    assert code == -signal.SIGKILL
+    store = folder.open()
+    done = step == "renamed"
     assert [info.size for info in store.list()] == ([len(CONTENT)] if done else [])
-    assert store.sweep() == [], "younger remains may belong to a writer at work"
-    ref = store.put(FOLDER, CONTENT, ".parquet")
+    assert store.sweep() == [], "younger remains may belong to a running writer"
+    ref = put(store)
     assert ref.written != done, "finished work is not done again"
     assert store.get(ref) == CONTENT
     left = store.sweep(timedelta(0))
@@ -44,11 +53,15 @@ def test_kill_9_in_a_put_shows_nothing_or_the_whole(folders, step):
     assert names - {".lock"} == {f"{ref.digest}.parquet"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
-def test_kill_9_in_a_swap_leaves_the_old_or_the_new(folders, step):
-    store = LocalStore(folders / "swap" / step)
+def test_kill_9_in_a_swap_leaves_the_old_or_the_new(folder, tmp_path, step):
+    store = folder.open()
+    store.swap_pointer(POINTER, b'"old"', None)
+    code, _ = killed.run(folder, swap, f"pointer: {step}", tmp_path)
+    assert code == -signal.SIGKILL
     found = store.read_pointer(POINTER)
-    assert found.json() == ("new" if step == "after the rename" else "old")
+    assert found.json() == ("new" if step == "renamed" else "old")
     store.swap_pointer(POINTER, b'"new"', found.token)
     assert store.read_pointer(POINTER).json() == "new"
 

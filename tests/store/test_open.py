@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.servers import settings_for
+from tests.harness.servers import settings_for
 from zagg_catalog.errors import InvalidName, StoreUnavailable
 from zagg_catalog.settings import Settings
 from zagg_catalog.store import LocalStore, open_store
+
+pytestmark = pytest.mark.usefixtures("one_loader")
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.store.proxy import proxied
-from tests.store.servers import SECRET, free_port, new_bucket, plain_client, settings_for
+from tests.harness.proxy import proxied
+from tests.harness.servers import SECRET, free_port, new_bucket, plain_client, settings_for
 from zagg_catalog.errors import (
     ObjectMissing,
     PointerConflict,
@@ -173,7 +173,7 @@ def test_a_killed_upload_is_invisible_and_swept(moto, bucket):
     child = f"""
 import os, signal
 from unittest import mock
-from tests.store.servers import settings_for
+from tests.harness.servers import settings_for
 from zagg_catalog.store import open_store
 store = open_store("s3://{bucket}/prefix", settings=settings_for("{moto.endpoint}"))
 send = store._client.upload_part
@@ -183,7 +183,7 @@ def die(**part):
 store._client.upload_part = die
 store.put("{FOLDER}", b"x" * 20_000_000, ".parquet")
 """
-    ran = subprocess.run([sys.executable, "-c", child], capture_output=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", child], capture_output=True, timeout=600)
     assert ran.returncode == -9, ran.stderr.decode()
     store = open_store(f"s3://{bucket}/prefix", settings=settings_for(moto.endpoint))
     assert list(store.list()) == []

@@ -76,7 +76,7 @@ class RectilinearGrid(EqualByLayout):
         chunk_inner: Sequence[int] | None = None,
         sharded: bool = False,
     ) -> None:
-        from odc.geo.crs import CRS  # loads slowly
+        from odc.geo.crs import CRS  # loads slowly, and many programs build no such grid
         from odc.geo.geobox import GeoBox
 
         section = _checked(crs, resolution, bounds, chunk_shape, chunk_inner, sharded)

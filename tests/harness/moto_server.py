@@ -1,4 +1,4 @@
-"""moto's S3 server, one request at a time: ``python -m tests.store.moto_server PORT``.
+"""moto's S3 server, one request at a time: ``python -m tests.harness.moto_server PORT``.
 
 moto itself looks whether a key is there and writes it in two steps, so that two conditional
 requests that meet can both win; S3 does not allow that.

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import boto3
 import pytest
 
+from tests.harness.waiting import wait_for
 from zagg_catalog.settings import Settings
 
 KEY_ID, SECRET = "testkey", "test-secret-key"
@@ -39,15 +38,20 @@ class Server:
         quiet = subprocess.DEVNULL
         env = os.environ | self.env
         self.process = subprocess.Popen(self.command, stdout=quiet, stderr=quiet, env=env)
-        give_up = time.monotonic() + 30
-        while time.monotonic() < give_up and self.process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        self.kill()
-        raise RuntimeError(f"{self.command[0]} did not start")
+        try:
+            wait_for(lambda: self.answers() or self.process.poll() is not None)
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.command[0]} did not start")
+        except BaseException:
+            self.kill()
+            raise
+
+    def answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def kill(self) -> None:
         self.process.kill()
@@ -79,7 +83,7 @@ def program(name: str) -> str:
 
 def moto() -> Server:
     port = free_port()
-    return Server([sys.executable, "-m", "tests.store.moto_server", str(port)], port)
+    return Server([sys.executable, "-m", "tests.harness.moto_server", str(port)], port)
 
 
 def juicefs(folder: Path) -> Server:
@@ -119,6 +123,8 @@ def settings_for(endpoint: str, **changes) -> Settings:
 @cache
 def plain_client(endpoint: str):
     """boto3 without the store, to prepare and to look behind its back; one per server."""
+    import boto3
+
     return boto3.client(
         "s3",
         endpoint_url=endpoint,

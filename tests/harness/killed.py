@@ -1,4 +1,4 @@
-"""A publish that ends in SIGKILL at a named step, in a process of its own.
+"""A write to a store that ends in SIGKILL at a named step, in a process of its own.
 
 Steps are what a store does to the outside: in a folder each file that is begun, half written,
 written, renamed; on S3 each request before it is sent, half sent, and answered.
@@ -12,28 +12,40 @@ import os
 import signal
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote
 
-from tests.releases import inputs
-from tests.store import servers
+from tests.harness import servers
+from tests.harness.stores import Place
 from zagg_catalog.settings import Settings
-from zagg_catalog.store import local, open_store, s3
+from zagg_catalog.store import Store, local, open_store, s3
 
 # Reading boto3's descriptions of S3 takes longer than a publish; forked processes share this.
 SESSION = s3.make_session(servers.settings_for("http://127.0.0.1:1"))
 s3.make_client(SESSION, servers.settings_for("http://127.0.0.1:1")).close()
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.releases.killed"])
+CONTEXT.set_forkserver_preload(["tests.harness.killed", "tests.releases.inputs"])
 
 
-def run(place, files: Path, name: str, step: str | None, grids) -> tuple[int, list[str]]:
-    """Publish in a new process; return its exit code and, if it lived, its steps."""
+def open_in_child(url: str, settings: dict) -> Store:
+    """Open a store in a process that was forked from the server of `CONTEXT`."""
+    s3.make_session = lambda _: SESSION
+    return open_store(url, settings=Settings(_env_file=None, **settings))
+
+
+def run(
+    place: Place, write: Callable[[Store], object], step: str | None, scratch: Path
+) -> tuple[int, list[str]]:
+    """Write in a new process; return its exit code and, if it lived, its steps.
+
+    Temporary files that a killed process leaves behind are in `scratch`.
+    """
     receiver, sender = CONTEXT.Pipe(duplex=False)
-    settings = place.settings.model_dump()
-    arguments = (place.url, settings, files, name, step, grids, sender)
-    child = CONTEXT.Process(target=_publish, args=arguments)
+    arguments = (place.url, place.settings.model_dump(), write, step, scratch, sender)
+    child = CONTEXT.Process(target=_run, args=arguments)
     child.start()
     sender.close()
     try:
@@ -45,14 +57,12 @@ def run(place, files: Path, name: str, step: str | None, grids) -> tuple[int, li
     return child.exitcode, steps
 
 
-def _publish(url, settings, files, name, step, grids, sender) -> None:
-    s3.make_session = lambda _: SESSION
-    # What a killed process leaves there, pytest removes.
-    tempfile.tempdir = str(files.parent)
-    store = open_store(url, settings=Settings(_env_file=None, **settings))
+def _run(url, settings, write, step, scratch, sender) -> None:
+    tempfile.tempdir = str(scratch)
+    store = open_in_child(url, settings)
     trace = Trace(step)
     (_watch_s3 if url.startswith("s3://") else _watch_folder)(store, trace)
-    inputs.publish(store, files, name, maps=inputs.builds(files, name, grids))
+    write(store)
     sender.send(trace.steps)
 
 
@@ -73,7 +83,7 @@ class Trace:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def name(self, key: str) -> None:
-        """Say what is being dealt with from now on."""
+        """Set the label of the steps that follow."""
         self.label = "store"
         for part, label in self.LABELS.items():
             if part in key:
@@ -88,9 +98,10 @@ class Trace:
 
 
 def _watch_folder(store, trace: Trace) -> None:
-    for method in ("read_pointer", "put_object", "exists", "get", "download", "swap_pointer"):
+    methods = ("read_pointer", "put", "put_object", "exists", "get", "download", "swap_pointer")
+    for method in methods:
         _watch_method(store, method, trace)
-    real_rename = local.rename_synced
+    real_rename, real_locked = local.rename_synced, local.locked
 
     def write(path, blocks):
         content = b"".join(blocks)
@@ -107,7 +118,13 @@ def _watch_folder(store, trace: Trace) -> None:
         real_rename(temporary, path)
         trace("renamed")
 
-    local.write_synced, local.rename_synced = write, rename
+    @contextmanager
+    def locked(folder):
+        with real_locked(folder):
+            trace("locked")
+            yield
+
+    local.write_synced, local.rename_synced, local.locked = write, rename, locked
 
 
 def _watch_method(store, method: str, trace: Trace) -> None:

@@ -1,0 +1,67 @@
+"""Processes that write to one store at once, round after round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.harness import killed
+from tests.harness.stores import Place
+from zagg_catalog.store import Store
+
+PATIENCE = 600
+
+Barrier = Any  # of multiprocessing, whose type has no public name
+Write = Callable[[Store, int, Barrier], Iterator[Any]]
+Watch = Callable[[Store, Any], Any]
+
+
+def race(
+    place: Place, write: Write, watch: Watch, *, writers: int, rounds: int
+) -> tuple[list, Any]:
+    """Run writers beside a watcher; return what the writers yield, and what the watcher returns.
+
+    Parameters
+    ----------
+    place : Place
+        The store, opened anew in each process.
+    write : callable
+        Called with a store, the writer's number and a barrier for all writers; yields once a
+        round.
+    watch : callable
+        Called with a store and an event that is set when all writers have ended.
+    writers, rounds : int
+        How many.
+    """
+    context = killed.CONTEXT
+    barrier, results = context.Barrier(writers, timeout=PATIENCE), context.Queue()
+    done, given = context.Event(), (place.url, place.settings.model_dump())
+    children = [
+        context.Process(target=_write, args=(*given, write, number, barrier, results))
+        for number in range(writers)
+    ]
+    children.append(context.Process(target=_watch, args=(*given, watch, done, results)))
+    for child in children:
+        child.start()
+    try:
+        found = [results.get(timeout=PATIENCE) for _ in range(writers * rounds)]
+        done.set()
+        seen = results.get(timeout=PATIENCE)
+        for child in children:
+            child.join()
+            assert child.exitcode == 0
+    finally:
+        for child in children:
+            child.kill()
+        results.close()
+        results.join_thread()
+    return found, seen
+
+
+def _write(url, settings, write, number, barrier, results) -> None:
+    for result in write(killed.open_in_child(url, settings), number, barrier):
+        results.put(result)
+
+
+def _watch(url, settings, watch, done, results) -> None:
+    results.put(watch(killed.open_in_child(url, settings), done))
