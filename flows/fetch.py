@@ -111,18 +111,18 @@ def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Valu
     fetching = with_retries(fetch_slice, settings.fetch_timeout)
     # All slices together use as many connections as one fetch may.
     side_by_side = max(1, min(len(queries), settings.workers))
-    source = {
+    source: Values = {
         "root": job.root,
         "api": job.api,
         "connections": max(1, get_settings().connections // side_by_side),
-        "checkpoint": str(session.checkpoint),
     }
     futures: list[PrefectFuture[Values]] = []
     for number, query in enumerate(queries, 1):
         values = query_values(query)
         key = session.key({"query": values, "root": job.root, "api": job.api})
         label = f"{job.name} {number} of {len(queries)}"
-        futures.append(fetching.submit(values, source, str(session.folder), key, label))
+        mine = source | {"checkpoint": str(session.checkpoint(key))}
+        futures.append(fetching.submit(values, mine, str(session.folder), key, label))
     bar = Progress("fetch", job.slot, len(futures), f"Fetching {job.slot}")
     for future in as_completed(futures):
         future.wait()

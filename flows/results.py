@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 import uuid
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from zagg_catalog.releases.publication import package_versions
 from zagg_catalog.store import LocalStore, Store
 
 FOLDER = ".prefect"
+CHECKPOINTS = "checkpoints"
 
 
 def content_key(kind: str, facts: Mapping[str, Any]) -> str:
@@ -90,24 +92,23 @@ class Session:
         self._keys.add(key)
         return key
 
-    @property
-    def checkpoint(self) -> Path:
-        """Folder for the parts of a slice that is not finished."""
-        return self.folder / "checkpoints"
+    def checkpoint(self, key: str) -> Path:
+        """Return the folder for the parts of a slice that is not finished."""
+        return self.folder / CHECKPOINTS / key
 
     def end(self) -> None:
         """End the session: its release is published, and the catalog has its slices."""
         self._path.unlink(missing_ok=True)
         for key in self._keys:
-            for path in _slice_files(self.folder, key):
-                path.unlink(missing_ok=True)
+            for path in (*_slice_files(self.folder, key), self.checkpoint(key)):
+                _remove(path)
 
     def _begin(self) -> str:
         token = uuid.uuid4().hex
         limit = time.time() - flow_settings().session_hours * 3600
-        for path in (*self.folder.glob("slice-*"), *self.checkpoint.glob("*")):
+        for path in (*self.folder.glob("slice-*"), *self.folder.glob(f"{CHECKPOINTS}/*")):
             if path.stat().st_mtime < limit:
-                path.unlink(missing_ok=True)  # of a run that was never continued
+                _remove(path)  # of a run that was never continued
         _write(self._path, json.dumps({"token": token, "started": time.time()}).encode())
         return token
 
@@ -150,6 +151,13 @@ def write_slice(folder: Path, key: str, values: Mapping[str, Any]) -> None:
 
 def _slice_files(folder: Path, key: str) -> tuple[Path, Path]:
     return folder / f"{key}.json", folder / f"{key}.parquet"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

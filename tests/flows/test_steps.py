@@ -101,8 +101,11 @@ def test_a_session_is_continued_until_it_ends(tmp_path):
     second = Session(store, SLOT)
     assert (first.continued, second.continued) == (False, True)
     assert first.key({"a": 1}) == second.key({"a": 1}) != first.key({"a": 2})
-    write_slice(first.folder, second.key({"a": 1}), {"state": "fetched", "catalog": b"PAR1"})
+    key = second.key({"a": 1})
+    write_slice(first.folder, key, {"state": "fetched", "catalog": b"PAR1"})
+    second.checkpoint(key).mkdir(parents=True)
     second.end()
+    assert not second.checkpoint(key).exists()
     third = Session(store, SLOT)
     assert not third.continued
     assert third.key({"a": 1}) != first.key({"a": 1})
@@ -118,10 +121,14 @@ def test_a_session_is_not_continued_when_it_is_old_torn_or_unwanted(tmp_path, mo
     assert not Session(store, SLOT).continued
     left = tmp_path / ".prefect/slice-old"
     left.write_text("{}")
-    os.utime(left, (0, time.time() - 7 * 3600))
+    part = tmp_path / ".prefect/checkpoints/slice-old"
+    part.mkdir(parents=True)
+    for path in (left, part):
+        os.utime(path, (0, time.time() - 7 * 3600))
     monkeypatch.setenv("ZAGG_CATALOG_FLOW_SESSION_HOURS", "0")
     assert not Session(store, SLOT).continued
     assert not left.exists()
+    assert not part.exists()
 
 
 @pytest.mark.parametrize(
