@@ -50,7 +50,7 @@ def _build_maps(cycle: int, folder: Path, root: str) -> int:
     catalog = folder / f"atl06_c{cycle}_{REGION}.parquet"
     fetch = ["--short-name", "ATL06", "--cycle", str(cycle), "--stac-root", root]
     for number, grid in enumerate(GRIDS):
-        source = ["--from-catalog", str(catalog)]
+        source = ["--catalog", str(catalog)]
         if number == 0:
             source = [*fetch, "--catalog-out", str(catalog)]
         command = [

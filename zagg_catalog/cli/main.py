@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from zagg_catalog import __version__
@@ -100,13 +101,12 @@ def _sentence(error: CycloptsError) -> str:
     from cyclopts import MissingArgumentError, UnusedCliTokensError
 
     if isinstance(error, MissingArgumentError) and error.argument is not None:
-        command = " ".join(error.command_chain or ())
-        needs = (
-            f"{error.keyword} needs a value"
-            if error.keyword
-            else (f"{error.argument.name} is required")
-        )
-        return f"{needs}; see zagg-catalog {command} --help."
+        name = error.argument.name
+        flags = {token.partition("=")[0] for token in error.unused_tokens or ()} - {name}
+        for mistyped in get_close_matches(name, sorted(flags), n=1):
+            return f"Unknown option: {mistyped}. Did you mean {name}?"
+        needs = f"{error.keyword} needs a value" if error.keyword else f"{name} is required"
+        return f"{needs}; see zagg-catalog {' '.join(error.command_chain or ())} --help."
     if isinstance(error, UnusedCliTokensError):
         return f"Unexpected argument: {' '.join(error.unused_tokens or ())}."
     return " ".join(str(error).split())

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
 
 from zagg_catalog.geometry.plane import Geometries, Plane, chord_error, unit_vectors
 from zagg_catalog.geometry.ragged import join_rings
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys, angle_between
 from zagg_catalog.regions import Region
+
+if TYPE_CHECKING:
+    from pyproj import Transformer
 
 # A block reaches no further than this from the centre of its plane.
 LARGEST_RADIUS = np.radians(60.0)
@@ -26,9 +28,10 @@ _FEWEST, _MOST = 4, 2048
 
 @lru_cache(maxsize=64)
 def _to_wgs84(crs: str) -> Transformer:
+    import pyproj
     from odc.geo.crs import CRS  # loads slowly
 
-    return Transformer.from_crs(CRS(crs).proj, "EPSG:4326", always_xy=True)
+    return pyproj.Transformer.from_crs(CRS(crs).proj, "EPSG:4326", always_xy=True)
 
 
 @lru_cache(maxsize=64)

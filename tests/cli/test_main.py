@@ -1,0 +1,116 @@
+"""The program as a whole: help, version, completion, and calls that are wrong."""
+
+import os
+import subprocess
+import sys
+from typing import get_args, get_type_hints
+
+import pytest
+
+from zagg_catalog import __version__
+from zagg_catalog.cli import COMMANDS, main
+from zagg_catalog.cli.main import make_app
+from zagg_catalog.cli.options import GeometryOptions
+from zagg_catalog.shardmap.backends import BACKENDS
+from zagg_catalog.shardmap.build import FOOTPRINTS
+
+
+def test_the_overview_and_every_command_have_help(capsys):
+    assert main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    for command in COMMANDS:
+        assert f"\n  {command} " in overview
+        assert main([command, "-h"]) == 0
+        assert f"Usage: zagg-catalog {command}" in capsys.readouterr().out
+
+
+def test_the_overview_says_what_a_command_says(capsys):
+    app = make_app()
+    for command, (_, summary) in COMMANDS.items():
+        assert summary.endswith(".")
+        assert app[command].help
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_help_fits_the_terminal(width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for command in ("build", "map", "release"):
+        main([command, "--help"])
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= width, command
+
+
+def test_the_version_is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (["shwo", "x"], 'Did you mean "show"?'),
+        (["release", "lst"], 'Did you mean "list"?'),
+        (["build", "--confg", "x.yaml"], "Did you mean --config?"),
+        (["build", "--config", "x.yaml", "--backend", "morty"], 'Did you mean "mortie"?'),
+        (["build", "--short-name", "ATL06"], "--config is required; see zagg-catalog build --help"),
+        (["build", "--config"], "--config needs a value"),
+        (["show", "a", "b"], "Unexpected argument: b."),
+        (["notify", "--product", "ATL06", "--cycle", "x"], "--cycle"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence_with_a_suggestion(call, says, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(call)
+    assert caught.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("zagg-catalog: ")
+    assert says in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert not shown.out
+
+
+def test_without_a_command_the_overview_is_shown_and_the_code_is_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_old_and_new_names_of_a_flag_do_the_same(capsys):
+    calls = [
+        ["build", "--config", "no.yaml", "--from-catalog", "c.parquet"],
+        ["build", "--grid", "no.yaml", "--catalog", "c.parquet", "-o", "m.json"],
+        ["map", "--grid", "no.yaml", "--catalogs", "c.parquet"],
+        ["map", "--config", "no.yaml", "--catalog", "c.parquet", "-o", "maps"],
+    ]
+    for call in calls:
+        assert main(call) == 2
+        assert "no.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("box", [["--bbox", "-76,38,1"], ["--bbox=-76,38,1"]])
+def test_a_box_may_begin_with_a_minus(box, capsys, tmp_path):
+    config = "deployments/grids/atl06-antarctica-healpix.yaml"
+    assert main(["build", "--config", config, *box]) == 2
+    assert "'-76', '38', '1'" in capsys.readouterr().err
+
+
+def test_completion_is_installed(tmp_path):
+    command = [sys.executable, "-c", "from zagg_catalog.cli import main; main()"]
+    environment = os.environ | {"HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*command, "--install-completion", "--shell", "bash"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (script,) = tmp_path.glob(".local/share/bash-completion/completions/zagg-catalog")
+    assert "--short-name" in script.read_text()
+
+
+def test_the_choices_are_those_of_the_library():
+    hints = get_type_hints(GeometryOptions)
+    assert set(get_args(get_args(hints["backend"])[0])) == set(BACKENDS)
+    assert set(get_args(get_args(hints["footprint"])[0])) == set(FOOTPRINTS)
