@@ -9,6 +9,20 @@ from collections.abc import Mapping
 from typing import Any
 
 
+class _LazyModule:
+    """Stands for a module until one of its names is used, in any thread.
+
+    `importlib.util.LazyLoader` is not used: before Python 3.12.3 a thread may get a module that
+    another thread is still loading.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
+
+
 def lazy_module(name: str) -> Any:
     """Return a third-party module that is imported when one of its names is first used.
 
@@ -22,16 +36,9 @@ def lazy_module(name: str) -> Any:
     ModuleNotFoundError
         If the module is not installed.
     """
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.loader is None:
+    if name not in sys.modules and importlib.util.find_spec(name) is None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return _LazyModule(name)
 
 
 def lazy_attribute(package: str, modules: Mapping[str, str], name: str) -> Any:
