@@ -25,7 +25,7 @@ from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, latest_slots, pending, pick_up
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import InvalidQuery, PickupRefused, ZaggCatalogError
-from zagg_catalog.messages import SHORT, clean_text, user_at_host
+from zagg_catalog.messages import clean_text, short_digest, user_at_host
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.settings import get_settings
@@ -172,7 +172,7 @@ def _named_requests(
         names = [grid.name for grid in record.grids if grid.manifest is not None]
     if not names:
         raise PickupRefused(
-            f"Release {choice.release.digest[:SHORT]} of {request.slot} has no map; run"
+            f"Release {short_digest(choice.release.digest)} of {request.slot} has no map; run"
             " prepare-cycle again."
         )
     return [_with_artifact(store, request.for_grid(request.slot, name)) for name in names]

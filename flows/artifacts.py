@@ -18,7 +18,7 @@ from flows.jobs import slot_name
 from zagg_catalog.aggregation.references import Reference, artifact_reference
 from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
-from zagg_catalog.messages import SHORT
+from zagg_catalog.messages import short_digest
 from zagg_catalog.releases import Acknowledgement, GridRecord, Published, ReleaseKey
 from zagg_catalog.releases.pickups import ShardList
 from zagg_catalog.releases.record import manifests_of
@@ -144,7 +144,7 @@ def _grid_row(store: Store, grid: GridRecord) -> Values:
         "shards": grid.shards,
         "pairs": grid.pairs,
         "granules": grid.granules,
-        "signature": grid.signature_digest[:SHORT],
+        "signature": short_digest(grid.signature_digest),
         "manifest": store.uri(files[0].key) if files else "",
         "error": grid.error or "",
     }
@@ -185,8 +185,8 @@ def _grid_line(store: Store, grid: GridRecord) -> str:
     files = manifests_of(grid)
     link = f"`{store.uri(files[0].key)}`" if files else "none"
     return (
-        f"| {grid.name} | {grid.status} | `{grid.signature_digest[:SHORT]}` | {grid.shards:,} |"
-        f" {grid.pairs:,} | {grid.granules:,} | {link} |"
+        f"| {grid.name} | {grid.status} | `{short_digest(grid.signature_digest)}` |"
+        f" {grid.shards:,} | {grid.pairs:,} | {grid.granules:,} | {link} |"
     )
 
 

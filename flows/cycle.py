@@ -31,7 +31,7 @@ from flows.settings import (
 from flows.shardmaps import build, failure_of
 from flows.tasks import publish_release
 from zagg_catalog.errors import ZaggCatalogError
-from zagg_catalog.messages import clean_text
+from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.releases import Published
 from zagg_catalog.releases.publication import read_latest
@@ -183,7 +183,7 @@ def _with_released(
 
 
 def _log(job: Job, outcome: RegionOutcome) -> None:
-    short = (outcome.release or "")[:12]
+    short = short_digest(outcome.release or "")
     if outcome.unchanged:
         get_run_logger().info("%s: nothing new, release %s stays.", job.slot, short)
     else:

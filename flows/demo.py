@@ -23,7 +23,7 @@ from rich.text import Text
 from flows.chain import WATCH, Chain, Progress, timings
 from flows.local_server import START_SECONDS, LocalFailure, LocalServer, program, wait_for
 from zagg_catalog.errors import ZaggCatalogError
-from zagg_catalog.messages import SHORT
+from zagg_catalog.messages import short_digest
 from zagg_catalog.registry import load_registry
 from zagg_catalog.releases import Acknowledgement
 from zagg_catalog.sandbox import SandboxServer, simulate
@@ -255,7 +255,7 @@ class Reporter:
             record, digest = view.release.record, view.release.digest
             if self._is_new(f"release {digest}"):
                 counts = f"{len(record.grids)} grids of {record.catalog.rows:,} granules"
-                say(f"prepare-cycle published {region}: {counts}, {digest[:SHORT]}.", "green")
+                say(f"prepare-cycle published {region}: {counts}, {short_digest(digest)}.", "green")
         for grid, one in found.acknowledgements.items():
             if self._is_new(f"pick-up {grid} {one.release} {one.ended_at}"):
                 how = "checked by a dry run" if one.outcome == "checked" else one.outcome
@@ -321,7 +321,7 @@ def release_rows(found: Progress) -> list[tuple[str, ...]]:
             redo = one.changes.added.count + one.changes.changed.count if one.changes else None
             rows.append(
                 (
-                    f"{region} {view.release.digest[:SHORT]}",
+                    f"{region} {short_digest(view.release.digest)}",
                     grid.name,
                     run.name if run else one.by,
                     "dry run" if one.dry_run else one.outcome,

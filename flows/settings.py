@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from zagg_catalog.cycles import cycle_of
+from zagg_catalog.cycles import LATENCY, cycle_of
 from zagg_catalog.settings import get_settings
 
 
@@ -74,10 +74,6 @@ class FlowSettings(BaseSettings):
 def flow_settings() -> FlowSettings:
     """Return the settings, read from the environment now."""
     return FlowSettings()
-
-
-# Time from a measurement to its publication by NSIDC, about.
-LATENCY = timedelta(days=45)
 
 
 class Product(StrEnum):

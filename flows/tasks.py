@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from flows.runtime import check_cancelled
 from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidConfig
+from zagg_catalog.files import scratch
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
@@ -55,7 +55,7 @@ def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Value
     fetched = [part for part in slices if part["state"] == "fetched"]
     if len(slices) == 1 and not fetched:
         raise EmptyHarvest(slices[0]["why"], matched=slices[0].get("matched", 0))
-    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+    with scratch() as folder:
         path = Path(folder, "catalog.parquet")
         catalog = merge_slices(Query(**query), [_decoded(part, path) for part in fetched])
         catalog = write_indexed(catalog, path)
@@ -93,7 +93,7 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
         region=read_region(spec["region"].encode()),
         **spec["options"],
     )
-    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+    with scratch() as folder:
         path = Path(folder, "map.parquet")
         shard_map.to_parquet(path)
         ref = place.put(
@@ -128,7 +128,7 @@ def publish_release(
     Each of `grids` has ``grid``, ``config``, and ``manifest`` or ``error``.
     """
     place = open_store(store)
-    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+    with scratch() as folder:
         path = place.download(catalog["key"], Path(folder, "catalog.parquet"))
         return publish(
             place,
@@ -151,7 +151,7 @@ def _fetch(query: Values, root: str, checkpoint: str | None = None, **options: A
     except EmptyHarvest as error:
         state = "unusable" if error.matched else "empty"
         return {"state": state, "why": str(error), "matched": error.matched}
-    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+    with scratch() as folder:
         path = Path(folder, "slice.parquet")
         catalog.to_geoparquet(path)
         content = path.read_bytes()
@@ -203,7 +203,7 @@ def _load_catalog(store: str, key: str) -> Catalog:
 
 @lru_cache(maxsize=1)
 def _cached_catalog(store: str, key: str) -> Catalog:
-    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+    with scratch() as folder:
         return Catalog.from_geoparquet(open_store(store).download(key, Path(folder, "c.parquet")))
 
 

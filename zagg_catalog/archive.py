@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from glob import glob
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from zagg_catalog.catalog.table import Catalog
@@ -23,7 +22,7 @@ from zagg_catalog.errors import (
     ObjectMissing,
     StoreError,
 )
-from zagg_catalog.files import digest_file
+from zagg_catalog.files import digest_file, scratch
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.regions import Region
@@ -214,7 +213,7 @@ def catalog_files(patterns: Iterable[str]) -> list[StoredCatalog]:
 
 
 def _load_object(store: Store, key: str) -> Catalog:
-    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+    with scratch() as folder:
         return Catalog.from_geoparquet(store.download(key, Path(folder, "catalog.parquet")))
 
 

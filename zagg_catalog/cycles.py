@@ -23,6 +23,8 @@ TRACKS = 1387
 REGIONS = 14
 ORBIT_SECONDS = 5657.3796
 CYCLE_LENGTH = timedelta(seconds=TRACKS * ORBIT_SECONDS)
+# About the time from a measurement to its publication at NSIDC.
+LATENCY = timedelta(days=45)
 # RGT 0001 of cycle 1, extrapolated: the first science data is RGT ~0220 of that cycle.
 MISSION_START = datetime(2018, 9, 28, 16, 21)
 NOMINAL_START = datetime(2018, 10, 13)

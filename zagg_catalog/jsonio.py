@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from zagg_catalog.errors import InvalidRelease, ZaggCatalogError
+from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.files import digest_of
 
 
@@ -48,16 +48,12 @@ class StrictModel(BaseModel):
 
 
 class Document(StrictModel):
-    """Base of a JSON file or pointer, with its version in the field `version_field`."""
+    """Base of a JSON file or pointer with the field ``schema_version``."""
 
-    # Name of the kind in errors, with an article.
     noun: ClassVar[str]
-    version_field: ClassVar[str] = "schema_version"
-    # The newest version that this version of the program reads.
+    """Name of the kind of document in errors, with an article."""
     newest: ClassVar[int] = 1
-    # Raised where the content is not valid, and what its message ends with.
-    error: ClassVar[type[ZaggCatalogError]] = InvalidRelease
-    advice: ClassVar[str] = ""
+    """Newest schema version that this version of the program reads."""
 
     def to_bytes(self) -> bytes:
         """Return the document as it is stored: canonical JSON."""
@@ -77,33 +73,32 @@ class Document(StrictModel):
         Raises
         ------
         InvalidRelease
-            If the content is not JSON, has no known version, or does not fit the model. A
-            subclass may raise another error.
+            If the content is not JSON, has no known version, or does not fit the model.
         """
         try:
-            version = _version(content, cls.version_field)
+            version = _version(content)
             if version > cls.newest:
                 raise ValueError(
-                    f"has {cls.version_field} {version} and this program knows up to"
-                    f" {cls.newest}; update zagg-catalog"
+                    f"has schema_version {version} and this program knows up to {cls.newest};"
+                    " update zagg-catalog"
                 )
             return cls.model_validate_json(content)
         except ValidationError as error:
             problem = f"is not {cls.noun}: {first_problem(error)}"
         except ValueError as error:
             problem = str(error)
-        raise cls.error(f"{source or 'The document'} {problem}.{cls.advice}")
+        raise InvalidRelease(f"{source or 'The document'} {problem}.")
 
 
-def _version(content: bytes, field: str) -> int:
+def _version(content: bytes) -> int:
     """Return the version of a document, or raise `ValueError` with the predicate of a sentence."""
     try:
         document: Any = json.loads(content)
     except ValueError:
         raise ValueError("is not JSON") from None
-    version = document.get(field) if isinstance(document, dict) else None
+    version = document.get("schema_version") if isinstance(document, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ValueError(f"has no {field}; it was not written by this program")
+        raise ValueError("has no schema_version; it was not written by this program")
     return version
 
 

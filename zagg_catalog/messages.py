@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-SHORT = 12
 SHOWN = 5
 
 
 def short_digest(digest: str) -> str:
     """Return the first 12 hex digits of a digest, which tell releases apart."""
-    return digest[:SHORT]
+    return digest[:12]
 
 
 def first_few(names: Sequence[object], total: int | None = None) -> str:

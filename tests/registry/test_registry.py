@@ -120,8 +120,8 @@ def test_all_problems_come_in_one_error_with_file_key_and_fix(folder):
     found = "\n".join(problems(path))
     for part in [
         f"{path}: colour: there is no such key; remove it",
-        "grids.Upper: 'Upper' is no name; use lower-case letters",
-        "grids.Upper.products.0: 'ATL06' is no product; write short name and version",
+        "grids.Upper: 'Upper' is not a name; use lower-case letters",
+        "grids.Upper.products.0: 'ATL06' is not a product; write short name and version",
         "grids.atl03-serc-utm.product: there is no such key",
         "regions.serc.bbox: The box [0.0, 10.0, 1.0, 5.0] has no area",
         "regions.greenland.geojson: regions/greenland.geojson:",

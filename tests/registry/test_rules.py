@@ -50,7 +50,7 @@ def test_a_product_may_have_rules_of_its_own(registry):
         ({"ATL06_007": {"share": 1.5}}, r"watch\.ATL06_007\.share: .*1\.5; correct it"),
         ({"ATL06_007": {"quiet": 3}}, r"watch\.ATL06_007\.quiet: there is no such key"),
         ({"ATL06_007": {"announce": "soon"}}, r"watch\.ATL06_007\.announce: "),
-        (["ATL06_007"], "watch: it is no mapping"),
+        (["ATL06_007"], "watch: it is not a mapping"),
     ],
 )
 def test_what_is_wrong_is_named(registry, watch, match):

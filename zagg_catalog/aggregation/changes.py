@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,8 @@ from zagg_catalog.aggregation.checks import ResolvedRelease
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.diff import CatalogDiff, MapDiff, diff_maps, diff_replaced
 from zagg_catalog.errors import InvalidRelease, PickupRefused, StoreError, StoreUnavailable
-from zagg_catalog.messages import SHORT, first_few
+from zagg_catalog.files import scratch
+from zagg_catalog.messages import first_few, short_digest
 from zagg_catalog.registry import RegisteredGrid
 from zagg_catalog.releases.diff import diff_granules
 from zagg_catalog.releases.pickups import MapChanges, PickupHistory, PickupSummary, ShardList
@@ -163,10 +163,10 @@ def refuse_contraction(found: Changes, release: Release) -> None:
         else "None of them was in a shard of this grid."
     )
     raise PickupRefused(
-        f"Release {release.digest[:SHORT]} lacks granules of release {found.base[:SHORT]}"
-        " in any revision, or has them in no shard of this grid any more,"
-        f" {first_few(found.removed)}. {where} If they were withdrawn on purpose, run this again"
-        " with allow_contraction; otherwise find out why they are no longer listed."
+        f"Release {short_digest(release.digest)} lacks granules of release"
+        f" {short_digest(found.base)} in any revision, or has them in no shard of this grid any"
+        f" more, {first_few(found.removed)}. {where} If they were withdrawn on purpose, run this"
+        " again with allow_contraction; otherwise find out why they are no longer listed."
     )
 
 
@@ -188,7 +188,7 @@ def why_everything(
     if predecessor.pickup is None:
         return f"no finished aggregation into {output or 'any output'} is known"
     if incomplete:
-        names = ", ".join(sorted(digest[:SHORT] for digest in incomplete))
+        names = ", ".join(sorted(short_digest(digest) for digest in incomplete))
         return f"the output may hold parts of release {names}, whose run did not finish"
     if predecessor.pickup.config_digest != grid.config_digest:
         return "the pipeline config changed"
@@ -206,24 +206,24 @@ def _unreadable(
     if known is not None and known.count is not None:
         if known.count and not request.allow_contraction:
             raise PickupRefused(
-                f"Release {resolved.release.digest[:SHORT]} lacks granules of release"
-                f" {base[:SHORT]} in any revision, {first_few(known.ids, known.count)}. If they"
-                " were withdrawn on purpose, run this again with allow_contraction."
+                f"Release {short_digest(resolved.release.digest)} lacks granules of release"
+                f" {short_digest(base)} in any revision, {first_few(known.ids, known.count)}. If"
+                " they were withdrawn on purpose, run this again with allow_contraction."
             )
     elif not request.allow_contraction:
         raise PickupRefused(
-            f"The previous release {base[:SHORT]} cannot be read ({error}), so it is unknown which"
-            f" of its granules release {resolved.release.digest[:SHORT]} lacks. Restore it, or run"
-            " this again with allow_contraction."
+            f"The previous release {short_digest(base)} cannot be read ({error}), so it is unknown"
+            f" which of its granules release {short_digest(resolved.release.digest)} lacks. Restore"
+            " it, or run this again with allow_contraction."
         )
-    return f"The previous release {base[:SHORT]} cannot be read: {error}"
+    return f"The previous release {short_digest(base)} cannot be read: {error}"
 
 
 def _map_of(store: Store, release: Release, grid: str) -> ShardMap | None:
     entry = release.record.grid(grid)
     if entry is None or entry.manifest is None:
         return None
-    with TemporaryDirectory(prefix="zagg-catalog-") as folder:
+    with scratch() as folder:
         key = entry.manifest.parquet.key
         return ShardMap.from_parquet(store.download(key, Path(folder, "map.parquet")))
 

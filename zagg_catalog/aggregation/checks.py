@@ -15,7 +15,7 @@ from zagg_catalog.errors import (
     SignatureMismatch,
 )
 from zagg_catalog.grids.signature import signature_differences
-from zagg_catalog.messages import SHORT
+from zagg_catalog.messages import short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import Publication
@@ -65,8 +65,8 @@ def resolve_release(
     found = find_release(store, slot.product, slot.region, slot.cycle, digest=release)
     notes = []
     if publication is not None and publication.digest != found.digest:
-        latest = publication.digest[:SHORT]
-        notes.append(f"Release {found.digest[:SHORT]} was named, and {latest} is the latest.")
+        latest = short_digest(publication.digest)
+        notes.append(f"Release {short_digest(found.digest)} was named, and {latest} is the latest.")
     for reference in references:
         if reference.release != found.digest:
             note = _superseded(store, reference, found, publication, pinned=release is not None)
@@ -99,13 +99,13 @@ def mapped_grid(release: Release, grid: str) -> GridRecord:
     if entry is None:
         names = ", ".join(one.name for one in release.record.grids) or "none"
         raise ObjectMissing(
-            f"Release {release.digest[:SHORT]} of {release.slot} has no grid {grid!r}; it has"
+            f"Release {short_digest(release.digest)} of {release.slot} has no grid {grid!r}; it has"
             f" {names}."
         )
     if entry.manifest is None:
         raise ObjectMissing(
-            f"Release {release.digest[:SHORT]} of {release.slot} has no map of grid {grid}, which"
-            f" failed: {entry.error}"
+            f"Release {short_digest(release.digest)} of {release.slot} has no map of grid {grid},"
+            f" which failed: {entry.error}"
         )
     return entry
 
@@ -121,13 +121,13 @@ def check_release(store: Store, release: Release, *, allow_partial: bool) -> Non
         ]
         wrong += [] if record.catalog.complete else ["the catalog is incomplete"]
         raise PickupRefused(
-            f"Release {release.digest[:SHORT]} of {release.slot} is partial: {'; '.join(wrong)}."
-            " Run prepare-cycle again, or allow it with allow_partial."
+            f"Release {short_digest(release.digest)} of {release.slot} is partial:"
+            f" {'; '.join(wrong)}. Run prepare-cycle again, or allow it with allow_partial."
         )
     if not store.exists(record.catalog.key):
         raise ObjectMissing(
             f"Store {store.url} has no object {record.catalog.key}, the catalog of release"
-            f" {release.digest[:SHORT]}; publish it again."
+            f" {short_digest(release.digest)}; publish it again."
         )
 
 
@@ -218,7 +218,7 @@ def _superseded(
     pinned: bool,
 ) -> str | None:
     """Return a note on a reference to another release; refuse one that never was the latest."""
-    ours, theirs = found.digest[:SHORT], reference.release[:SHORT]
+    ours, theirs = short_digest(found.digest), short_digest(reference.release)
     source = _capital(reference.source)
     if pinned and reference.named:
         raise PickupRefused(

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from zagg_catalog.errors import PickupBusy, PointerConflict, StoreError, ZaggCatalogError
-from zagg_catalog.messages import SHORT, Clock, utc_now
+from zagg_catalog.messages import Clock, short_digest, utc_now
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.pickups import (
     Acknowledgement,
@@ -236,9 +236,10 @@ class Lease:
     def _busy(self, lease: PickupLease) -> str:
         mode = "dry run" if lease.dry_run else "aggregation"
         return (
-            f"The {mode} of release {lease.release[:SHORT]} on grid {self._grid}, {self._slot}, by"
-            f" {lease.by} is still running since {lease.began_at:%Y-%m-%d %H:%M} UTC; run this"
-            " again later, or leave it to the next catch-up."
+            f"The {mode} of release {short_digest(lease.release)} on grid {self._grid},"
+            f" {self._slot}, by {lease.by} is still running since"
+            f" {lease.began_at:%Y-%m-%d %H:%M} UTC; run this again later, or leave"
+            " it to the next catch-up."
         )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from zagg_catalog.aggregation.changes import (
@@ -38,7 +37,8 @@ from zagg_catalog.errors import (
     StoreUnavailable,
     ZaggCatalogError,
 )
-from zagg_catalog.messages import SHORT, clean_text
+from zagg_catalog.files import scratch
+from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.pickups import (
@@ -215,8 +215,8 @@ class _Pickup:
                 f"Grid {request.grid} has no output; give output, set"
                 " ZAGG_CATALOG_FLOW_AGGREGATE_OUTPUT, or set output.store in its config."
             )
-        with TemporaryDirectory(prefix="zagg-catalog-") as scratch:
-            shard_map = read_map(self.store, entry, grid, Path(scratch))
+        with scratch() as folder:
+            shard_map = read_map(self.store, entry, grid, folder)
         selected, allow = self._select(grid, shard_map)
         self.facts["shards"] = len(selected)
         if self.facts.get("restricted") and not len(selected):
@@ -245,8 +245,8 @@ class _Pickup:
             return shard_map, allow
         if before.pickup is not None and before.pickup.dry_run:
             self.notes.append(
-                f"Preview only: release {found.base[:SHORT]} was never aggregated, so a real run"
-                " will process every shard."
+                f"Preview only: release {short_digest(found.base)} was never aggregated, so a real"
+                " run will process every shard."
             )
         self.facts["restricted"] = True
         return shard_map.select(found.maps.redo), allow

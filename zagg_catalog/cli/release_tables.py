@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from zagg_catalog.cli.tables import counted, print_summary, print_table
-from zagg_catalog.messages import utc_now
+from zagg_catalog.messages import short_digest, utc_now
 from zagg_catalog.releases import (
     Garbage,
     GridDiff,
@@ -23,7 +23,6 @@ from zagg_catalog.releases import (
     Verification,
 )
 
-SHORT = 12
 _OUTCOMES = {
     "aggregated": "aggregated",
     "checked": "dry run",
@@ -63,7 +62,7 @@ def print_list(found: Sequence[ReleaseRow]) -> None:
                 one.slot.product,
                 one.slot.region,
                 str(one.slot.cycle),
-                one.digest[:SHORT],
+                short_digest(one.digest),
                 "latest" if one.latest else "",
                 one.record.status if one.record else "damaged",
                 f"{one.record.catalog.rows:,}" if one.record else "",

@@ -1,4 +1,4 @@
-"""The registry: which regions and grids a team makes shard maps for."""
+"""The registry: the regions and grids for which shard maps are built."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""The Registry: regions and grids, read, checked and ready to use."""
+"""The registered regions and grids."""
 
 from __future__ import annotations
 
@@ -17,24 +17,16 @@ from zagg_catalog.registry.schema import WatchRules
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegisteredRegion:
-    """A named region.
-
-    Parameters
-    ----------
-    name : str
-        Its name, part of the keys in a store.
-    region : Region
-        Its rings.
-    bbox : tuple of float
-        ``(west, south, east, north)``, degrees: what an API is asked for.
-    definition : bytes
-        JSON: the box, or GeoJSON; what `read_region` reads.
-    """
+    """A named region."""
 
     name: str
+    """Part of the keys in a store."""
     region: Region
+    """Its rings."""
     bbox: Bbox
+    """``(west, south, east, north)``, degrees; the box of queries."""
     definition: bytes
+    """JSON, the box or GeoJSON; see `read_region`."""
 
 
 def read_region(definition: bytes) -> Region:
@@ -53,36 +45,23 @@ def read_region(definition: bytes) -> Region:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegisteredGrid:
-    """A registered grid.
-
-    Parameters
-    ----------
-    name : str
-        Its name, part of the keys in a store.
-    config : bytes
-        The zagg pipeline config, as its file holds it.
-    config_digest : str
-        SHA-256 of these bytes.
-    grid : OutputGrid or None
-        The config's grid; None where there is a `problem`.
-    products : tuple of str
-        Products that it is for.
-    region : str
-        Name of its region.
-    options : dict
-        ``backend``, ``footprint`` and ``mortie_order`` for `ShardMap.build`.
-    problem : str or None
-        Why no map can be made, a sentence.
-    """
+    """A named grid, with the products and the region to build maps for."""
 
     name: str
+    """Part of the keys in a store."""
     config: bytes
+    """Content of the zagg pipeline config."""
     config_digest: str
+    """SHA-256 of these bytes in hex."""
     grid: OutputGrid | None
+    """The config's grid; None if there is a problem."""
     products: tuple[str, ...]
     region: str
+    """Name of the region."""
     options: dict[str, Any] = field(default_factory=dict)
+    """``backend``, ``footprint`` and ``mortie_order`` for `ShardMap.build`."""
     problem: str | None = None
+    """Why no map can be built, a sentence."""
 
     @property
     def signature_digest(self) -> str | None:
@@ -94,27 +73,18 @@ class RegisteredGrid:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Registry:
-    """The registered regions and grids.
-
-    Parameters
-    ----------
-    source : str
-        Where it was read from.
-    regions : dict of str to RegisteredRegion
-        By name.
-    grids : dict of str to RegisteredGrid
-        By name.
-    problems : tuple of str
-        What is wrong with single grids or regions, where that was tolerated.
-    watch : dict of str to WatchRules
-        How products are watched, by product, where the file says so.
-    """
+    """The registered regions and grids."""
 
     source: str
+    """Path or URL of the file."""
     regions: dict[str, RegisteredRegion]
+    """By name."""
     grids: dict[str, RegisteredGrid]
+    """By name."""
     problems: tuple[str, ...] = ()
+    """Problems of single grids or regions, if these are tolerated."""
     watch: dict[str, WatchRules] = field(default_factory=dict)
+    """By product; products without rules in the file are left out."""
 
     @property
     def products(self) -> list[str]:

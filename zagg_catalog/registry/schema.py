@@ -21,44 +21,32 @@ from zagg_catalog.jsonio import model_problems, no_such_key
 
 
 class WatchRules(BaseModel):
-    """What the registry says of watching a product.
-
-    Attributes
-    ----------
-    announce : {"first-granules", "share", "quiet"}
-        A cycle is announced with its first granules; with a share of the granules expected, or
-        when it is over and quiet; or only when it is over and quiet.
-    share : float
-        That share, above 0, at most 1.
-    quiet_days : float
-        A cycle that is over counts as quiet when its granules did not change for so long.
-    changed_hours : float
-        Changes of a cycle are announced at most once in so many hours; the last one always is.
-    patience_hours : float
-        A notice that no run has answered is repeated after so long, then after twice that, ….
-    recheck_days : float
-        A cycle is announced again when nothing was heard of it for so long, since counts do not
-        show everything; 0 for never.
-    overdue_days : float or None
-        A cycle that is not prepared so long after its end is overdue; None for never.
-    first_cycle : int or None
-        Older cycles that are there at the first poll are left alone until they change. By
-        default the cycle before the one that was under way 45 days before that poll.
-    """
+    """When a product's cycles are announced, and when they are overdue."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     announce: Literal["first-granules", "share", "quiet"] = "share"
+    """Announce a cycle with its first granules; with a share of the expected granules, or once it
+    is over and quiet; or only once it is over and quiet."""
     share: float = Field(default=0.9, gt=0, le=1)
     quiet_days: float = Field(default=7, ge=0)
+    """A cycle that is over is quiet when its granules have not changed for this long."""
     changed_hours: float = Field(default=24, ge=0)
+    """Changes of a cycle are announced at most once in this time; the last one always is."""
     patience_hours: float = Field(default=6, ge=0)
+    """An announcement that no run has processed is repeated after this time, then after twice
+    that, and so on."""
     recheck_days: float = Field(default=30, ge=0)
+    """A cycle without an announcement for this long is announced again, since counts do not show
+    every change; 0 for never."""
     overdue_days: float | None = Field(default=75, ge=0)
+    """A cycle is overdue if it is not prepared this long after its end; None for never."""
     first_cycle: int | None = Field(default=None, ge=1, le=99)
+    """Older cycles that exist at the first poll are ignored until they change. By default the
+    cycle before the one that was running 45 days before that poll."""
 
     def patience(self, tries: int) -> timedelta:
-        """Return how long to wait for an answer after so many announcements of one notice."""
+        """Return how long to wait for a run after an announcement was made `tries` times."""
         return timedelta(hours=self.patience_hours * 2 ** min(max(tries, 1) - 1, 4))
 
 
@@ -71,7 +59,7 @@ def _name(text: str) -> str:
     if len(text) <= NAME_LENGTH and _NAME.fullmatch(text):
         return text
     raise ValueError(
-        f"{text!r} is no name; use lower-case letters and digits joined by single dashes,"
+        f"{text!r} is not a name; use lower-case letters and digits joined by single dashes,"
         f" {NAME_LENGTH} characters at most"
     )
 
@@ -79,7 +67,7 @@ def _name(text: str) -> str:
 def _product(text: str) -> str:
     if _PRODUCT.fullmatch(text):
         return text
-    raise ValueError(f"{text!r} is no product; write short name and version, as ATL06_007")
+    raise ValueError(f"{text!r} is not a product; write short name and version, as ATL06_007")
 
 
 Product = Annotated[str, AfterValidator(_product)]
@@ -90,18 +78,12 @@ class _Entry(BaseModel):
 
 
 class RegionEntry(_Entry):
-    """Where: a GeoJSON file beside the registry, or a box.
-
-    Attributes
-    ----------
-    geojson : str or None
-        Path, relative to the registry's folder, or URL.
-    bbox : tuple of float or None
-        ``(west, south, east, north)``, degrees; west > east crosses the antimeridian.
-    """
+    """A region: a GeoJSON file, or a box."""
 
     geojson: str | None = None
+    """Path, relative to the registry's folder, or URL."""
     bbox: tuple[float, float, float, float] | None = None
+    """``(west, south, east, north)``, degrees; west > east crosses the antimeridian."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -111,23 +93,14 @@ class RegionEntry(_Entry):
 
 
 class GridEntry(_Entry):
-    """A grid, and what it is for.
-
-    Attributes
-    ----------
-    config : str
-        zagg pipeline config: path, relative to the registry's folder, or URL.
-    products : tuple of str
-        Products that it is for, ``ATL06_007``.
-    region : str
-        Name of a region of the registry.
-    backend, footprint, mortie_order
-        See `zagg_catalog.shardmap.ShardMap.build`.
-    """
+    """A grid, with the products and the region to build maps for; options as `ShardMap.build`."""
 
     config: str = Field(min_length=1)
+    """zagg pipeline config: path, relative to the registry's folder, or URL."""
     products: Annotated[tuple[Product, ...], Field(min_length=1)]
+    """Such as ``ATL06_007``."""
     region: str
+    """Name of a region of the registry."""
     backend: Literal["auto", "mortie", "spherely"] = "auto"
     footprint: Literal["swath", "beams"] = "swath"
     mortie_order: Annotated[StrictInt, Field(ge=0, le=29)] | None = None
@@ -135,7 +108,7 @@ class GridEntry(_Entry):
 
 @dataclass(frozen=True)
 class RegistryEntries:
-    """The usable entries of the file by name, the names of all its regions, and the watch's."""
+    """The valid entries of the file by name, the names of all its regions, and the watch rules."""
 
     regions: dict[str, RegionEntry]
     grids: dict[str, GridEntry]
@@ -149,17 +122,19 @@ def read_entries(content: Any) -> tuple[RegistryEntries, list[str]]:
     Parameters
     ----------
     content : object
-        What the YAML file holds.
+        Content of the YAML file.
 
     Returns
     -------
     RegistryEntries
-        What is usable.
+        The valid entries.
     list of str
-        What is not: the key, what is wrong, and what to do.
+        The problems: the key, what is wrong, and what to do.
     """
     if not isinstance(content, dict):
-        return RegistryEntries({}, {}), ["the file: it is no mapping; give it regions and grids."]
+        return RegistryEntries({}, {}), [
+            "the file: it is not a mapping; give it regions and grids."
+        ]
     known = ("regions", "grids", "watch")
     problems = [f"{key}: {no_such_key(str(key), known)}" for key in content if key not in known]
     regions = _section(content, "regions", RegionEntry, problems)
@@ -172,17 +147,19 @@ def read_entries(content: Any) -> tuple[RegistryEntries, list[str]]:
 def _watch(
     content: dict[Any, Any], grids: dict[str, GridEntry], problems: list[str]
 ) -> dict[str, WatchRules]:
-    """Read the optional section that says how products are watched."""
+    """Read the optional section ``watch``."""
     values = content.get("watch")
     if values is None:
         return {}
     if not isinstance(values, dict):
-        problems.append("watch: it is no mapping; give rules by product, as ATL06_007, or none.")
+        problems.append(
+            "watch: it is not a mapping; give rules by product, as ATL06_007, or remove it."
+        )
         return {}
     known = sorted({product for grid in grids.values() for product in grid.products})
     rules = {}
     for name, value in values.items():
-        # A grid that cannot be read is told already; its products are not known.
+        # A grid that cannot be read is reported already; its products are not known.
         if name not in known and len(grids) == len(content.get("grids") or ()):
             problems.append(f"watch.{name}: no grid is for it; name one of {', '.join(known)}.")
         try:

@@ -1,7 +1,7 @@
-"""Where catalogs, shard maps and releases are kept: a local folder or an S3 bucket.
+"""The store: immutable objects and pointers, in a local folder or an S3 bucket.
 
-Objects are immutable and named by the SHA-256 of their content; pointers are the only names
-whose content changes, by compare-and-swap.
+Objects are named by the SHA-256 of their content. Only the content of pointers changes, by
+compare-and-swap.
 """
 
 from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, UnsafeStoreWarning

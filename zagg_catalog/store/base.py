@@ -1,4 +1,4 @@
-"""The Store: immutable objects named by their digest, and pointers that are swapped."""
+"""The store interface: immutable objects named by their digest, and pointers to them."""
 
 from __future__ import annotations
 
@@ -22,57 +22,44 @@ ContentLike = bytes | str | os.PathLike[str]
 
 
 class UnsafeStoreWarning(UserWarning):
-    """Warns that a server overwrites despite a condition, so that pointers are not safe there."""
+    """Warns that a server ignores conditional writes, so that pointers are not safe there."""
 
 
 @dataclass(frozen=True)
 class ObjectRef:
-    """An object that is stored.
-
-    Parameters
-    ----------
-    key : str
-        Where, from the store's root.
-    digest : str
-        SHA-256 of the content in hex.
-    size : int
-        Bytes.
-    written : bool
-        False if it was there already, complete, and nothing was written.
-    """
+    """An object in a store."""
 
     key: str
+    """Relative to the root of the store."""
     digest: str
+    """SHA-256 of the content in hex."""
     size: int
+    """Bytes."""
     written: bool = True
+    """False if the object was stored already, so that nothing was written."""
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object as a listing shows it: key, size in bytes, time of its last change in UTC."""
+    """An object or pointer in a listing."""
 
     key: str
     size: int
+    """Bytes."""
     modified: datetime
+    """Time of the last change, UTC."""
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """What a pointer says, and the token of this version for `Store.swap_pointer`.
-
-    Parameters
-    ----------
-    key : str
-        Where, from the store's root.
-    value : bytes
-        The content.
-    token : str
-        Opaque; equal contents may have equal tokens.
-    """
+    """A version of a pointer."""
 
     key: str
+    """Relative to the root of the store."""
     value: bytes
+    """The content."""
     token: str
+    """Names this version for `Store.swap_pointer`; equal contents may have equal tokens."""
 
     def json(self) -> Any:
         """Return the content as JSON.
@@ -86,7 +73,7 @@ class Pointer:
             return json.loads(self.value)
         except ValueError:
             raise CorruptObject(
-                f"Pointer {self.key} holds no JSON but {self.preview()}; publish again."
+                f"Pointer {self.key} is not JSON: {self.preview()}; publish again."
             ) from None
 
     def preview(self) -> str:
@@ -95,15 +82,10 @@ class Pointer:
 
 
 class Store(ABC):
-    """A folder or bucket. Safe to share between threads; open it anew in another process.
-
-    Attributes
-    ----------
-    url : str
-        What names the store, without credentials.
-    """
+    """A folder or bucket. Safe to share between threads; open it anew in another process."""
 
     url: str
+    """Path or ``s3://bucket/prefix``, without credentials."""
 
     def put(self, folder: str, source: ContentLike, suffix: str) -> ObjectRef:
         """Store an object in a folder, under its own digest.
@@ -120,7 +102,7 @@ class Store(ABC):
         Returns
         -------
         ObjectRef
-            `written` is False if the object was there already.
+            `written` is False if the object was stored already.
 
         Raises
         ------
@@ -140,7 +122,7 @@ class Store(ABC):
         Raises
         ------
         InvalidName
-            If the key is not usable or has no digest.
+            If the key is not valid or has no digest.
         CorruptObject
             If the content has another digest.
         StoreUnavailable
@@ -149,7 +131,7 @@ class Store(ABC):
         expected, content = self._digest(key), Content(source)
         if content.digest != expected:
             raise CorruptObject(
-                f"Nothing was stored under {key}: it names SHA-256 {expected} and the content has"
+                f"Nothing was stored under {key}: the key has SHA-256 {expected} and the content"
                 f" {content.digest}."
             )
         return self._put(key, content)
@@ -160,9 +142,9 @@ class Store(ABC):
         Raises
         ------
         ObjectMissing
-            If there is none.
+            If the object does not exist.
         CorruptObject
-            If the content does not have the digest in its name.
+            If the content does not have the digest in its key.
         StoreUnavailable
             If the store cannot be read.
         """
@@ -177,7 +159,7 @@ class Store(ABC):
         key : ObjectRef or str
             Which object.
         path : path
-            The file to make or replace; one that has the content already stays as it is.
+            The file to write or replace; a file that has the content already is left alone.
 
         Returns
         -------
@@ -206,15 +188,15 @@ class Store(ABC):
 
     @abstractmethod
     def exists(self, key: str) -> bool:
-        """Say whether there is something under a key."""
+        """Return whether an object or pointer exists."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Remove what is under a key; nothing there is no error."""
+        """Delete an object or pointer; it is not an error if it does not exist."""
 
     @abstractmethod
     def list(self, folder: str = "") -> Iterator[ObjectInfo]:
-        """Yield what is below a folder, in no order; hidden names are left out.
+        """Yield the objects and pointers below a folder, unordered, without hidden names.
 
         Parameters
         ----------
@@ -224,11 +206,11 @@ class Store(ABC):
 
     @abstractmethod
     def read_pointer(self, key: str) -> Pointer | None:
-        """Return a pointer as it is now, or None if there is none."""
+        """Return the current version of a pointer, or None if it does not exist."""
 
     @abstractmethod
     def swap_pointer(self, key: str, value: bytes, expected: str | None) -> str:
-        """Replace a pointer if it is still the version that was read.
+        """Replace a pointer, if the version that was read is still the current one.
 
         Parameters
         ----------
@@ -242,21 +224,21 @@ class Store(ABC):
         Returns
         -------
         str
-            Token of the new version. A pointer that says `value` already counts as replaced.
+            Token of the new version. A pointer that holds `value` already counts as replaced.
 
         Raises
         ------
         PointerConflict
-            If another version is there; it stays.
+            If another version is the current one; it stays.
         UnsafePointerStore
-            If the server cannot do this safely and the settings do not accept that.
+            If the server ignores conditional writes, and the settings do not accept that.
         StoreUnavailable
             If the store cannot be written.
         """
 
     @abstractmethod
     def uri(self, key: str) -> str:
-        """Return what other programs open the object by: ``s3://…``, or a path."""
+        """Return the URL or path of an object for other programs."""
 
     @abstractmethod
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
@@ -264,12 +246,12 @@ class Store(ABC):
 
     @abstractmethod
     def sweep(self, older_than: timedelta = timedelta(days=1)) -> Sequence[str]:
-        """Remove what killed writers left behind, and return the names of it.
+        """Remove what killed writers left behind, and return the names.
 
         Parameters
         ----------
         older_than : timedelta
-            Younger remains may belong to a writer at work, and stay.
+            Younger files and uploads stay; they may belong to a running writer.
         """
 
     def _digest(self, key: str) -> str:
@@ -277,8 +259,8 @@ class Store(ABC):
         digest = digest_in(check_key(key))
         if digest is None:
             raise InvalidName(
-                f"Key {key} does not end with a SHA-256 and a suffix, so it names no object;"
-                " pointers have read_pointer and swap_pointer."
+                f"Key {key} does not end with a SHA-256 and a suffix, so it is not the key of an"
+                " object; use read_pointer and swap_pointer for pointers."
             )
         return digest
 
@@ -295,10 +277,10 @@ def token_of(value: bytes) -> str:
 
 
 def conflict(key: str, expected: str | None, current: Pointer | None) -> PointerConflict:
-    """Return the error that tells a loser what is there."""
-    wanted = "none was expected" if expected is None else f"version {expected} was expected"
-    found = f"it says {current.preview()} (version {current.token})" if current else "it is gone"
+    """Return the error of a lost swap, with the current content."""
+    wanted = "no version" if expected is None else f"version {expected}"
+    found = f"{current.preview()} (version {current.token})" if current else "no version"
     return PointerConflict(
-        f"Pointer {key} was changed by someone else: {wanted}, and now {found}; nothing was"
+        f"Pointer {key} was changed by another run: expected {wanted}, found {found}; nothing was"
         " changed. Read it again and retry if your update still applies."
     )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class LocalStore(Store):
-    """A folder that holds a store; made by the first write.
+    """A store in a folder, which the first write creates.
 
     Parameters
     ----------
@@ -73,17 +73,17 @@ class LocalStore(Store):
             rename_synced(temporary, target)
 
     def exists(self, key: str) -> bool:
-        """Say whether there is something under a key."""
+        """Return whether an object or pointer exists."""
         with self._explained(key, "look up"):
             return (self.root / check_key(key)).is_file()
 
     def delete(self, key: str) -> None:
-        """Remove what is under a key; nothing there is no error."""
+        """Delete an object or pointer; it is not an error if it does not exist."""
         with self._explained(key, "delete"):
             (self.root / check_key(key)).unlink(missing_ok=True)
 
     def list(self, folder: str = "") -> Iterator[ObjectInfo]:
-        """Yield what is below a folder; files that vanish meanwhile are left out."""
+        """Yield the objects and pointers below a folder, without files that vanish meanwhile."""
         top = self.root / check_key(folder) if folder else self.root
         with self._explained(folder or "the store", "list"):
             for path in self._files(top):
@@ -95,7 +95,7 @@ class LocalStore(Store):
                     yield ObjectInfo(key, facts.st_size, modified)
 
     def read_pointer(self, key: str) -> Pointer | None:
-        """Return a pointer as it is now, or None if there is none."""
+        """Return the current version of a pointer, or None if it does not exist."""
         path = self.root / check_key(key)
         with self._explained(key, "read"):
             try:
@@ -105,7 +105,7 @@ class LocalStore(Store):
         return Pointer(key, value, token_of(value))
 
     def swap_pointer(self, key: str, value: bytes, expected: str | None) -> str:
-        """Replace a pointer if it is still the version that was read; see `Store`."""
+        """Replace a pointer, if the version that was read is still the current one."""
         path = self.root / check_key(key)
         with self._explained(key, "write"), temporary_beside(path) as temporary:
             write_synced(temporary, [value])
@@ -144,7 +144,7 @@ class LocalStore(Store):
 
     @staticmethod
     def _complete(path: Path, content: Content) -> bool:
-        """Say whether the file is there with the right content, read again."""
+        """Return whether the file exists with the right content, read again."""
         facts = _facts(path)
         if facts is None or facts.st_size != content.size:
             return False
@@ -173,13 +173,13 @@ class LocalStore(Store):
 
 
 def _unless_missing(error: OSError) -> None:
-    """Let a folder that is not there, or no longer, count as empty."""
+    """Treat a folder that does not exist, or no longer, as empty."""
     if not isinstance(error, FileNotFoundError):
         raise error
 
 
 def _facts(path: Path) -> os.stat_result | None:
-    """Return what the file system knows of a file, or None if it has gone."""
+    """Return the status of a file, or None if it does not exist."""
     try:
         return path.stat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Locations: one URL names a store."""
+"""Open the store that a URL names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_store(url: str | None = None, *, settings: Settings | None = None) -> S
         A path, ``file:///path`` or ``s3://bucket/prefix``. Default: the setting
         ``ZAGG_CATALOG_STORE``.
     settings : Settings or None
-        Endpoint, credentials and patience. Default: read from the environment.
+        Endpoint, credentials and time-outs. Default: read from the environment.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def open_store(url: str | None = None, *, settings: Settings | None = None) -> S
     InvalidName
         If the URL is of another kind, or names no usable folder or bucket.
     StoreUnavailable
-        If the AWS profile it is to be opened with does not exist.
+        If the AWS profile of the settings does not exist.
     """
     settings = settings or get_settings()
     location = settings.store if url is None else url
@@ -68,7 +68,7 @@ def _file_path(url: str) -> str:
 
 
 def _bucket(url: str) -> tuple[str, str]:
-    """Return bucket and prefix; what may be a secret is not repeated in errors."""
+    """Return bucket and prefix; errors do not repeat parts that may be secrets."""
     bucket, _, prefix = url[len("s3://") :].partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise InvalidName(

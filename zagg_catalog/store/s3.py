@@ -58,14 +58,14 @@ _RACES = 5
 
 
 class S3Store(Store):
-    """A bucket, or what is below a prefix in it, that holds a store.
+    """A store in a bucket, or below a prefix in it.
 
     Parameters
     ----------
     bucket, prefix : str
-        Where; the prefix without slashes at its ends, or empty.
+        The prefix without slashes at its ends, or empty.
     settings : Settings
-        Endpoint, credentials and patience.
+        Endpoint, credentials, time-outs and number of attempts.
     """
 
     def __init__(self, bucket: str, prefix: str = "", *, settings: Settings) -> None:
@@ -85,7 +85,7 @@ class S3Store(Store):
         return ObjectRef(key, content.digest, content.size, written=written)
 
     def _create(self, key: str, content: Content) -> bool:
-        """Upload an object unless someone else does so first; say whether it was us."""
+        """Upload an object unless another writer does so first; return whether this one did."""
         for race in range(_RACES):
             try:
                 upload(self._client, **self._at(key), content=content, condition=self._if_new())
@@ -99,25 +99,25 @@ class S3Store(Store):
                 if self._complete(key, content):
                     return False
                 if status_of(error) == 412:
-                    # What is there is not what its name says: put it right.
+                    # The stored content does not have the digest in its key: replace it.
                     upload(self._client, **self._at(key), content=content, condition={})
                     return True
                 _pause(race)
         raise StoreUnavailable(
-            f"Cannot write {key} in store {self.url}: other writers got in the way {_RACES} times;"
+            f"Cannot write {key} in store {self.url}: other writers interfered {_RACES} times;"
             " try again.",
             transient=True,
         )
 
     def _complete(self, key: str, content: Content) -> bool:
-        """Say whether an object is there, by its size and the digest recorded with it."""
+        """Return whether an object exists, by its size and the digest in its metadata."""
         facts = self._head(key)
         if facts is None or facts["ContentLength"] != content.size:
             return False
         recorded = {name.lower(): value for name, value in facts["Metadata"].items()}
         if DIGEST_FIELD in recorded:
             return bool(recorded[DIGEST_FIELD] == content.digest)
-        # Copied by another program, or the server keeps no metadata: read it.
+        # Another program copied it, or the server stores no metadata: read the content.
         found, _ = self._reading(key, lambda answer: digest_of(answer["Body"].iter_chunks(BLOCK)))
         return found == content.digest
 
@@ -145,13 +145,13 @@ class S3Store(Store):
             ) from None
 
     def exists(self, key: str) -> bool:
-        """Say whether there is something under a key."""
+        """Return whether an object or pointer exists."""
         check_key(key)
         with self._explained(f"look up {key}"):
             return self._head(key) is not None
 
     def delete(self, key: str) -> None:
-        """Remove what is under a key; nothing there is no error."""
+        """Delete an object or pointer; it is not an error if it does not exist."""
         check_key(key)
         with self._explained(f"delete {key}"):
             try:
@@ -161,7 +161,7 @@ class S3Store(Store):
                     raise
 
     def list(self, folder: str = "") -> Iterator[ObjectInfo]:
-        """Yield what is below a folder."""
+        """Yield the objects and pointers below a folder."""
         top = self.prefix + (f"{check_key(folder)}/" if folder else "")
         with self._explained(f"list {folder or 'the store'}"):
             pages = self._client.get_paginator("list_objects_v2")
@@ -174,7 +174,7 @@ class S3Store(Store):
                         yield ObjectInfo(key, entry["Size"], modified)
 
     def read_pointer(self, key: str) -> Pointer | None:
-        """Return a pointer as it is now, or None if there is none."""
+        """Return the current version of a pointer, or None if it does not exist."""
         check_key(key)
 
         def read(answer: dict[str, Any]) -> Pointer:
@@ -186,7 +186,7 @@ class S3Store(Store):
             return None
 
     def swap_pointer(self, key: str, value: bytes, expected: str | None) -> str:
-        """Replace a pointer if it is still the version that was read; see `Store`."""
+        """Replace a pointer, if the version that was read is still the current one."""
         check_key(key)
         if not is_safe(self._client, self.bucket, self.prefix, self._endpoint):
             return self._overwrite(key, value, expected)
@@ -209,7 +209,7 @@ class S3Store(Store):
         raise conflict(key, expected, current)
 
     def _overwrite(self, key: str, value: bytes, expected: str | None) -> str:
-        """Replace a pointer without the server's help, if the user accepts that."""
+        """Replace a pointer without a condition, if the user accepts that."""
         if not self._settings.accept_last_writer_wins:
             raise UnsafePointerStore(
                 f"Pointer {key} was not changed: the S3 server at {self._endpoint} ignores"
@@ -271,7 +271,7 @@ class S3Store(Store):
         return str(answer["ETag"])
 
     def _head(self, key: str) -> dict[str, Any] | None:
-        """Return what the server knows of an object, or None if it has none."""
+        """Return the metadata of an object, or None if it does not exist."""
         try:
             facts: dict[str, Any] = self._client.head_object(**self._where(key))
         except ClientError as error:
@@ -282,13 +282,13 @@ class S3Store(Store):
         return facts
 
     def _see_bucket(self) -> None:
-        """Tell a missing bucket from a missing object, once: a HEAD answers 404 to both."""
+        """Raise if the bucket does not exist; checked once, since a HEAD answers 404 to both."""
         if not self._bucket_seen:
             pages = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
             self._bucket_seen = "ResponseMetadata" in pages
 
     def _reading[T](self, key: str, read: Callable[[dict[str, Any]], T]) -> T:
-        """Hand an object's answer to `read`, again where the connection breaks in the middle."""
+        """Pass the response for an object to `read`, again if the connection breaks."""
         with self._explained(f"read {key}"):
             for attempt in range(self._settings.s3_attempts - 1):
                 answer = self._client.get_object(**self._where(key))
@@ -315,7 +315,7 @@ class S3Store(Store):
 
 
 def _pause(attempt: int) -> None:
-    """Wait a little, longer each time, not in step with others."""
+    """Wait for a random time, which grows with each attempt."""
     time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5.0)))
 
 
@@ -364,7 +364,7 @@ def make_client(session: Any, settings: Settings) -> Any:
             "payload_signing_enabled": True,
             "addressing_style": "path" if settings.s3_endpoint else "auto",
         },
-        # Other servers than AWS trip over checksums that nobody asked for.
+        # Servers other than AWS reject checksums that they did not ask for.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         max_pool_connections=32,
@@ -423,10 +423,8 @@ def upload(client: Any, bucket: str, key: str, content: Content, condition: dict
     Parameters
     ----------
     client : boto3 S3 client
-        What to write with.
     bucket, key : str
-        Where.
-    content : Source
+    content : Content
         Read again block by block; up to 8 MiB (more above 80 GB) are in memory at a time.
     condition : dict
         ``{"IfNoneMatch": "*"}`` to create only, or empty.
@@ -469,7 +467,7 @@ def _upload_parts(
 
 
 def _send_parts(client: Any, where: dict[str, str], content: Content) -> list[dict[str, Any]]:
-    """Send the parts, and return what the server needs to put them together."""
+    """Send the parts, and return their numbers, ETags and checksums."""
     length = max(PART_SIZE, -(-content.size // MAX_PARTS))
     parts = []
     for number, body in enumerate(content.checked_blocks(length), start=1):
@@ -480,8 +478,8 @@ def _send_parts(client: Any, where: dict[str, str], content: Content) -> list[di
 
 
 def _abort(client: Any, where: dict[str, str]) -> None:
-    """Drop the parts; what cannot be dropped now stays invisible until `Store.sweep`."""
-    # The upload's own error is the one to tell.
+    """Drop the parts; parts that cannot be dropped now stay invisible until `Store.sweep`."""
+    # The upload's own error is the one to report.
     with contextlib.suppress(BotoCoreError, ClientError):
         client.abort_multipart_upload(**where)
 

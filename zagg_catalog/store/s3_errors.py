@@ -1,4 +1,4 @@
-"""Refusals: what an S3 server or boto3 answers instead of doing it, as one sentence each."""
+"""Errors of boto3 and S3 servers as errors of the store; the probe of conditional writes."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def status_of(error: ClientError) -> int:
 
 
 def lost_condition(error: ClientError) -> bool:
-    """Say whether a conditional write was refused because of its condition."""
+    """Return whether a conditional write was refused because of its condition."""
     return status_of(error) in (409, 412) or code_of(error) == "NoSuchKey"
 
 
 def knows_no_condition(error: ClientError) -> bool:
-    """Say whether a server refused a conditional write because it has none."""
+    """Return whether a server refused a conditional write because it has none."""
     return status_of(error) == 501 or code_of(error) == "NotImplemented"
 
 
 def is_missing(error: ClientError) -> bool:
-    """Say whether a server has no such key; a missing bucket is told apart where it can be."""
+    """Return whether a key does not exist; a missing bucket is told apart if the server does so."""
     return status_of(error) == 404 and code_of(error) != "NoSuchBucket"
 
 
@@ -71,9 +71,9 @@ def explained(action: str, bucket: str, endpoint: str) -> Iterator[None]:
     Parameters
     ----------
     action : str
-        What was tried, ``"read catalogs/…"``; said in the error.
+        The operation, for the message: ``"read catalogs/…"``.
     bucket, endpoint : str
-        Where; the endpoint without credentials.
+        The endpoint without credentials.
     """
     try:
         yield
@@ -106,7 +106,7 @@ def _refusal(error: ClientError | BotoCoreError, action: str, where: str) -> Sto
 
 
 def _answered(error: ClientError, start: str) -> StoreError:
-    """Return the error for what a server answered; its free text is not repeated."""
+    """Return the error for a server's answer, without the server's own text."""
     code, status = code_of(error), status_of(error)
     if code == "NoSuchBucket":
         return StoreUnavailable(
@@ -135,20 +135,19 @@ def _answered(error: ClientError, start: str) -> StoreError:
 FOLDER = ".probe"
 _STALE = '"00000000000000000000000000000000"'
 
-# Not kept in the bucket: the server behind an endpoint may be changed or updated any day.
+# Not stored in the bucket: the server behind an endpoint may change any day.
 _known: dict[tuple[str, str], bool] = {}
 _lock = threading.Lock()
 
 
 def is_safe(client: Any, bucket: str, prefix: str, endpoint: str) -> bool:
-    """Say whether conditional writes are honoured; asks once per endpoint, bucket and process.
+    """Return whether conditional writes are honoured; probed once per endpoint, bucket, process.
 
     Parameters
     ----------
     client : boto3 S3 client
-        What to ask with.
     bucket, prefix : str
-        Where the probe may write; it removes what it wrote.
+        Place of the probe's object, which is removed afterwards.
     endpoint : str
         Name of the server, without credentials.
 
@@ -169,9 +168,8 @@ def is_safe(client: Any, bucket: str, prefix: str, endpoint: str) -> bool:
                 _known[where] = _probe(client, bucket, f"{prefix}{FOLDER}/{uuid.uuid4().hex}")
             if not _known[where]:
                 warnings.warn(
-                    f"The S3 server at {endpoint} overwrites in bucket {bucket} despite"
-                    " If-None-Match or If-Match, so two runs that meet could lose a release"
-                    " pointer.",
+                    f"The S3 server at {endpoint} ignores If-None-Match or If-Match in bucket"
+                    f" {bucket}, so two runs at the same time could lose a release pointer.",
                     UnsafeStoreWarning,
                     stacklevel=3,
                 )
@@ -179,13 +177,13 @@ def is_safe(client: Any, bucket: str, prefix: str, endpoint: str) -> bool:
 
 
 def forget() -> None:
-    """Forget what the probes found, so that servers are asked again."""
+    """Forget the results, so that servers are probed again."""
     with _lock:
         _known.clear()
 
 
 def _probe(client: Any, bucket: str, key: str) -> bool:
-    """Write a key as a first, second, stale and rightful writer; say whether it went as it must."""
+    """Write a key as a first, second, stale and rightful writer; return whether all was as due."""
     try:
         return (
             _writes(client, bucket, key, b"first", IfNoneMatch="*")
@@ -200,7 +198,7 @@ def _probe(client: Any, bucket: str, key: str) -> bool:
 
 
 def _writes(client: Any, bucket: str, key: str, body: bytes, **condition: str) -> bool:
-    """Say whether a conditional write is let through."""
+    """Return whether a conditional write is let through."""
     try:
         client.put_object(Bucket=bucket, Key=key, Body=body, **condition)
     except ClientError as error:

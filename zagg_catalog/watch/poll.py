@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from zagg_catalog.cycles import CYCLE_LENGTH, KNOWN_GAPS, REGIONS, TRACKS, cycle_of, cycle_to_dates
+from zagg_catalog.cycles import (
+    CYCLE_LENGTH,
+    KNOWN_GAPS,
+    LATENCY,
+    REGIONS,
+    TRACKS,
+    cycle_of,
+    cycle_to_dates,
+)
 from zagg_catalog.errors import BadResponse
 from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.releases.layout import list_keys
@@ -16,8 +24,6 @@ from zagg_catalog.watch.answers import read_processed
 from zagg_catalog.watch.cursor import Cursor, CycleState, LastEvent, read_cursor, write_cursor
 from zagg_catalog.watch.events import CycleAvailable, CycleOverdue, Why, notice_id
 
-# About the time from measurement to publication at NSIDC.
-LATENCY = timedelta(days=45)
 # Newest cycles that are counted first: they are the ones that grow.
 NEWEST = 3
 # Revisions are counted from before the poll, as CMR counts new records with a delay.
