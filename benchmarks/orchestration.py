@@ -61,7 +61,7 @@ def library(registry: Path, store: str, root: str) -> None:
     registered = load_registry(registry)
     region = registered.regions["antarctica"]
     job = Job(product="ATL06_007", cycle=22, region=region, store=store, stac_root=root)
-    slot = [job.product, region.name, job.cycle]
+    release_key = [job.product, region.name, job.cycle]
     with ThreadPoolExecutor(flow_settings().workers) as pool:
         queries = enumerate(time_slices(job.query, job.slice_count))
         folder = f"{store}/.slices"
@@ -73,13 +73,13 @@ def library(registry: Path, store: str, root: str) -> None:
                 queries,
             )
         )
-        catalog = tasks.store_catalog.fn(query_values(job.query), slot, store, parts)
+        catalog = tasks.store_catalog.fn(query_values(job.query), release_key, store, parts)
         grids = list(registered.grids.values())
         specs = [build_values(job, grid, catalog) for grid in grids]
         built = list(pool.map(lambda spec: tasks.build_grid.fn(spec, store, ""), specs))
     configs = [{"config": grid.config.decode()} for grid in grids]
     entries = [one | more for one, more in zip(built, configs, strict=True)]
-    tasks.publish_release.fn(slot, store, catalog, entries, False)
+    tasks.publish_release.fn(release_key, store, catalog, entries, False)
 
 
 def pipeline(registry: Path, store: str, root: str) -> None:

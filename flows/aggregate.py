@@ -94,9 +94,9 @@ def aggregate(
     references = [event_reference(event)] if event is not None else []
     references += [named_reference(artifact)] if artifact is not None else []
     place = open_store(store or (event.store if event is not None else get_settings().store))
-    slot = _slot(product, version, region, cycle, references)
+    release_key = _release_key(product, version, region, cycle, references)
     request = PickupRequest(
-        slot=slot or ReleaseKey("none", "none", 1),
+        release_key=release_key or ReleaseKey("none", "none", 1),
         grid="none",
         release=release,
         references=tuple(references),
@@ -116,7 +116,7 @@ def aggregate(
         stop=is_cancelled,
     )
     with cancellable():
-        if slot is not None:
+        if release_key is not None:
             requests, problems = _named_requests(place, request, grids), list[str]()
         elif release is not None:
             raise InvalidQuery("release needs product, region and cycle; give all of them.")
@@ -129,7 +129,7 @@ def aggregate(
     return _final_state(results, failures, problems)
 
 
-def _slot(
+def _release_key(
     product: Product | None,
     version: str,
     region: str | None,
@@ -141,19 +141,19 @@ def _slot(
         return ReleaseKey(f"{product}_{version}", region, cycle)
     if not references:
         return None
-    slot = references[0].slot
+    release_key = references[0].release_key
     given = {"product": product and f"{product}_{version}", "region": region, "cycle": cycle}
     wrong = [
         f"{name} {value}"
         for name, value in given.items()
-        if value is not None and value != getattr(slot, name)
+        if value is not None and value != getattr(release_key, name)
     ]
     if wrong:
         raise PickupRefused(
-            f"{references[0].source} is of {slot}, and {', '.join(wrong)} was asked for; leave one"
-            " of the two out."
+            f"{references[0].source} is of {release_key}, and {', '.join(wrong)} was asked"
+            " for; leave one of the two out."
         )
-    return slot
+    return release_key
 
 
 def _named_requests(
@@ -161,7 +161,7 @@ def _named_requests(
 ) -> list[PickupRequest]:
     """Return the requests for the grids of one release."""
     choice = resolve_release(
-        store, request.slot, release=request.release, references=request.references
+        store, request.release_key, release=request.release, references=request.references
     )
     record = choice.release.record
     by_artifact = [ref for ref in request.references if ref.source != "the event"]
@@ -172,17 +172,17 @@ def _named_requests(
         names = [grid.name for grid in record.grids if grid.manifest is not None]
     if not names:
         raise PickupRefused(
-            f"Release {short_digest(choice.release.digest)} of {request.slot} has no map; run"
-            " prepare-cycle again."
+            f"Release {short_digest(choice.release.digest)} of {request.release_key} has no"
+            " map; run prepare-cycle again."
         )
-    return [_with_artifact(store, request.for_grid(request.slot, name)) for name in names]
+    return [_with_artifact(store, request.for_grid(request.release_key, name)) for name in names]
 
 
 def _with_artifact(store: Store, request: PickupRequest) -> PickupRequest:
     """Add the reference in the artifact of the grid's map, if this Prefect server has one."""
     if any(ref.source.startswith("artifact ") for ref in request.references):
         return request
-    found = found_reference(store, request.slot, request.grid)
+    found = found_reference(store, request.release_key, request.grid)
     return replace(request, references=(*request.references, found)) if found else request
 
 
@@ -190,24 +190,24 @@ def _pending_requests(
     store: Store,
     request: PickupRequest,
     grids: Sequence[str] | None,
-    slots: Iterable[ReleaseKey],
+    release_keys: Iterable[ReleaseKey],
     registry: Registry,
 ) -> tuple[list[PickupRequest], list[str]]:
     """Return the requests for all pending releases, and the problems that need attention."""
     requests, problems = [], []
-    for slot in sorted(slots):
-        found = pending(store, slot, request, registry)
+    for release_key in sorted(release_keys):
+        found = pending(store, release_key, request, registry)
         left = [found.problem] if found.problem else found.needs_attention
-        problems += [f"{slot}: {problem}" for problem in left]
+        problems += [f"{release_key}: {problem}" for problem in left]
         for name in found.grids:
             if grids is None or name in grids:
-                requests.append(_with_artifact(store, request.for_grid(slot, name)))
+                requests.append(_with_artifact(store, request.for_grid(release_key, name)))
     for text in problems:
         get_run_logger().warning("Needs attention: %s", text)
     return requests, problems
 
 
-@task(task_run_name="aggregate {request.grid}, {request.slot}", persist_result=False)
+@task(task_run_name="aggregate {request.grid}, {request.release_key}", persist_result=False)
 def aggregate_grid(store: str, request: PickupRequest, registry: str | None) -> Any:
     """Pick up one grid; the task ends Failed if that was refused or failed."""
     registered = load_registry(registry, tolerate_broken_grids=True)
@@ -251,13 +251,13 @@ def _log(found: PickupResult) -> list[str]:
     """Log the result of a grid, and return its failure, if any."""
     logger, request = get_run_logger(), found.request
     for note in found.notes:
-        logger.info("%s, %s: %s", request.grid, request.slot, note)
+        logger.info("%s, %s: %s", request.grid, request.release_key, note)
     if found.error is not None:
         failure = _failure(request, found.error)
         logger.error("%s", failure, exc_info=_unexpected(found.error))
         return [failure]
     outcome = found.entry.outcome if found.entry else "under way elsewhere"
-    logger.info("%s, %s: %s, %s.", request.grid, request.slot, found.status, outcome)
+    logger.info("%s, %s: %s, %s.", request.grid, request.release_key, found.status, outcome)
     return []
 
 
@@ -271,7 +271,7 @@ def _unexpected(error: object) -> BaseException | None:
 def _failure(request: PickupRequest, error: object) -> str:
     text = str(error).strip() or type(error).__name__
     what = text if isinstance(error, ZaggCatalogError) else f"{type(error).__name__}: {text}"
-    return clean_text(f"{request.grid}, {request.slot}: {what}", limit=1500)
+    return clean_text(f"{request.grid}, {request.release_key}: {what}", limit=1500)
 
 
 def _final_state(
@@ -296,7 +296,7 @@ def _final_state(
 def _facts(one: PickupResult) -> dict[str, Any]:
     record = one.acknowledgement
     return {
-        "slot": str(one.request.slot),
+        "slot": str(one.request.release_key),
         "grid": one.request.grid,
         "release": one.release,
         "status": one.status,

@@ -14,7 +14,7 @@ from prefect.artifacts import (
 )
 from prefect.exceptions import ObjectNotFound
 
-from flows.jobs import slot_name
+from flows.jobs import release_key_name
 from zagg_catalog.aggregation.references import Reference, artifact_reference
 from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
@@ -36,7 +36,7 @@ class Progress:
     ----------
     kind : {"fetch", "build"}
         First part of the artifact's key.
-    slot : ReleaseKey
+    release_key : ReleaseKey
         The release that the work is for.
     total : int
         Number of steps.
@@ -44,9 +44,9 @@ class Progress:
         Description of the work.
     """
 
-    def __init__(self, kind: str, slot: ReleaseKey, total: int, what: str) -> None:
+    def __init__(self, kind: str, release_key: ReleaseKey, total: int, what: str) -> None:
         self._total, self._done = max(total, 1), 0
-        key = f"{kind}-{slot_name(slot)}"
+        key = f"{kind}-{release_key_name(release_key)}"
         self._id: Any = create_progress_artifact(progress=0.0, key=key, description=what)
 
     def step(self) -> None:
@@ -55,44 +55,46 @@ class Progress:
         update_progress_artifact(self._id, progress=min(100.0, 100.0 * self._done / self._total))
 
 
-def shardmap_key(slot: ReleaseKey, grid: str) -> str:
+def shardmap_key(release_key: ReleaseKey, grid: str) -> str:
     """Return the key of a map's artifact, ``shardmap-<product>-<region>-c<cycle>-<grid>``."""
-    return f"shardmap-{slot_name(slot)}-{grid}"
+    return f"shardmap-{release_key_name(release_key)}-{grid}"
 
 
-def record_release(store: Store, slot: ReleaseKey, published: Published) -> None:
+def record_release(store: Store, release_key: ReleaseKey, published: Published) -> None:
     """Create the artifacts of a release: its report, its table of grids, and one for each map.
 
     An artifact is created only if the newest one of its key describes another release or map.
     """
-    if not is_news(store, slot, published):
+    if not is_news(store, release_key, published):
         return
-    record, key = published.record, f"release-{slot_name(slot)}"
+    record, key = published.record, f"release-{release_key_name(release_key)}"
     for grid in record.grids:
         if grid.manifest is None:
             continue
         mark = _mark(store, grid.manifest.parquet.digest)
-        if not _newest_has(shardmap_key(slot, grid.name), mark):
+        if not _newest_has(shardmap_key(release_key, grid.name), mark):
             create_table_artifact(
-                [map_content(store, slot, published, grid)],
-                key=shardmap_key(slot, grid.name),
+                [map_content(store, release_key, published, grid)],
+                key=shardmap_key(release_key, grid.name),
                 description=f"{grid.shards:,} shards, {grid.pairs:,} pairs {mark}",
             )
     create_markdown_artifact(
-        report(store, slot, published),
+        report(store, release_key, published),
         key=key,
         description=f"{record.status}: {record.catalog.rows:,} granules, {len(record.grids)} grids",
     )
     create_table_artifact(
         [_grid_row(store, grid) for grid in record.grids],
         key=f"{key}-grids",
-        description=f"grids of {slot} {_mark(store, published.digest)}",
+        description=f"grids of {release_key} {_mark(store, published.digest)}",
     )
 
 
-def is_news(store: Store, slot: ReleaseKey, published: Published) -> bool:
+def is_news(store: Store, release_key: ReleaseKey, published: Published) -> bool:
     """Return whether the newest artifact of the product, region and cycle is of another release."""
-    return not _newest_has(f"release-{slot_name(slot)}-grids", _mark(store, published.digest))
+    return not _newest_has(
+        f"release-{release_key_name(release_key)}-grids", _mark(store, published.digest)
+    )
 
 
 def _mark(store: Store, name: str) -> str:
@@ -105,14 +107,16 @@ def _newest_has(key: str, mark: str) -> bool:
     return newest is not None and mark in (newest.description or "")
 
 
-def map_content(store: Store, slot: ReleaseKey, published: Published, grid: GridRecord) -> Values:
+def map_content(
+    store: Store, release_key: ReleaseKey, published: Published, grid: GridRecord
+) -> Values:
     """Return the row of a map's artifact: signature, manifest, digest, counts, provenance."""
     assert grid.manifest is not None
     record = published.record
     return {
-        "product": slot.product,
-        "region": slot.region,
-        "cycle": slot.cycle,
+        "product": release_key.product,
+        "region": release_key.region,
+        "cycle": release_key.cycle,
         "grid": grid.name,
         "status": grid.status,
         "signature": json.dumps(grid.signature, sort_keys=True),
@@ -150,11 +154,12 @@ def _grid_row(store: Store, grid: GridRecord) -> Values:
     }
 
 
-def report(store: Store, slot: ReleaseKey, published: Published) -> str:
+def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
     """Return a release's report in Markdown."""
     record = published.record
     lines = [
-        f"# {slot.product}, {slot.region}, cycle {slot.cycle}: {record.status}",
+        f"# {release_key.product}, {release_key.region}, cycle {release_key.cycle}:"
+        f" {record.status}",
         "",
         f"Release `{published.digest}`"
         + (
@@ -246,22 +251,22 @@ def named_reference(key: str) -> Reference:
     return artifact_reference(key, row)
 
 
-def found_reference(store: Store, slot: ReleaseKey, grid: str) -> Reference | None:
+def found_reference(store: Store, release_key: ReleaseKey, grid: str) -> Reference | None:
     """Return the reference in the artifact of a grid's map, if there is one for this store."""
-    key = shardmap_key(slot, grid)
+    key = shardmap_key(release_key, grid)
     row = _row(key)
     if row is None:
         return None
     found = artifact_reference(key, row, named=False)
-    return found if found.is_of(store) and found.slot == slot else None
+    return found if found.is_of(store) and found.release_key == release_key else None
 
 
 def record_pickup(store: Store, result: PickupResult) -> None:
     """Create the artifact of a pick-up, unless the newest one is of the same pick-up."""
     if result.entry is None:
         return
-    slot, grid = result.request.slot, result.request.grid
-    key, mark = f"pickup-{slot_name(slot)}-{grid}", _mark(store, result.entry.key)
+    release_key, grid = result.request.release_key, result.request.grid
+    key, mark = f"pickup-{release_key_name(release_key)}-{grid}", _mark(store, result.entry.key)
     if _newest_has(key, mark):
         return
     record = result.acknowledgement

@@ -140,9 +140,9 @@ def _prepare(
         return _prepare_region(job, wanted, registry, publish_partial)
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
         known = isinstance(error, (ZaggCatalogError, OSError))
-        get_run_logger().error("%s: %s", job.slot, error, exc_info=not known)
+        get_run_logger().error("%s: %s", job.release_key, error, exc_info=not known)
         what = str(error) if known else f"{type(error).__name__}: {error}"
-        why = clean_text(f"{job.slot}: {what}", limit=1000)
+        why = clean_text(f"{job.release_key}: {what}", limit=1000)
         return RegionOutcome(region=job.region.name, failures=[why])
 
 
@@ -151,7 +151,7 @@ def _prepare_region(
 ) -> RegionOutcome:
     store = job.open_store()
     grids = _with_released(job, wanted, registry)
-    session = Session(store, job.slot, force=job.force)
+    session = Session(store, job.release_key, force=job.force)
     catalog = fetch(job, session)
     outcomes = build(job, grids, catalog)
     publishing = with_retries(publish_release, flow_settings().publish_timeout)
@@ -160,9 +160,9 @@ def _prepare_region(
     )
     session.end()
     # A run that was killed after it moved the pointer has not emitted the event.
-    if published.latest and (published.moved or is_news(store, job.slot, published)):
+    if published.latest and (published.moved or is_news(store, job.release_key, published)):
         announce_release(job, published)
-    record_release(store, job.slot, published)
+    record_release(store, job.release_key, published)
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome)
     return outcome
@@ -173,11 +173,11 @@ def _with_released(
 ) -> list[RegisteredGrid]:
     """Add the registered grids that the latest release has, so that none drops out of it."""
     store = job.open_store()
-    latest = read_latest(store, job.slot).digest
+    latest = read_latest(store, job.release_key).digest
     if latest is None:
         return list(wanted)
     mine = registry.select(job.product, regions=[job.region.name])[job.region.name]
-    released = {grid.name for grid in load_release(store, job.slot, latest).record.grids}
+    released = {grid.name for grid in load_release(store, job.release_key, latest).record.grids}
     names = {grid.name for grid in wanted} | released
     return [grid for grid in mine if grid.name in names]
 
@@ -185,9 +185,9 @@ def _with_released(
 def _log(job: Job, outcome: RegionOutcome) -> None:
     short = short_digest(outcome.release or "")
     if outcome.unchanged:
-        get_run_logger().info("%s: nothing new, release %s stays.", job.slot, short)
+        get_run_logger().info("%s: nothing new, release %s stays.", job.release_key, short)
     else:
-        get_run_logger().info("%s: release %s, %s.", job.slot, short, outcome.status)
+        get_run_logger().info("%s: release %s, %s.", job.release_key, short, outcome.status)
 
 
 def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]]) -> RegionOutcome:
@@ -196,11 +196,11 @@ def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]])
     failures = [failure_of(job, failed)] if failed else []
     if partial:
         failures.append(
-            f"{job.slot}: the maps of {', '.join(partial)} lack granules whose footprints cannot"
-            " be used"
+            f"{job.release_key}: the maps of {', '.join(partial)} lack granules whose"
+            " footprints cannot be used"
         )
     if not published.record.catalog.complete:
-        failures.append(f"{job.slot}: the catalog is incomplete")
+        failures.append(f"{job.release_key}: the catalog is incomplete")
     return RegionOutcome(
         region=job.region.name,
         release=published.digest,

@@ -35,7 +35,7 @@ def announce_release(job: Job, published: Published) -> None:
         RELEASE_PUBLISHED,
         resource={
             "prefect.resource.id": f"{RELEASE}.{job.name}",
-            "prefect.resource.name": str(job.slot),
+            "prefect.resource.name": str(job.release_key),
         },
         payload=announce(job.open_store().url, published).model_dump(mode="json"),
     )

@@ -77,7 +77,7 @@ def fetch_catalog(
         slices=slices,
     )
     with cancellable():
-        session = Session(job.open_store(), job.slot)
+        session = Session(job.open_store(), job.release_key)
         catalog = fetch(job, session)
         session.end()
     return catalog
@@ -87,18 +87,18 @@ def fetch(job: Job, session: Session) -> Values:
     """Fetch a job's catalog in slices, and store it, in a flow; return its key and counts."""
     logger = get_run_logger()
     if session.continued:
-        logger.info("%s: continuing an interrupted fetch.", job.slot)
+        logger.info("%s: continuing an interrupted fetch.", job.release_key)
     parts = _fetch_slices(job, session, time_slices(job.query, job.slice_count))
     if any(part["state"] == "unusable" for part in parts) and len(parts) > 1:
         # The error of such a slice does not list its granules; a fetch of the whole does.
-        logger.info("%s: a slice has no usable granule; fetching without slices.", job.slot)
+        logger.info("%s: a slice has no usable granule; fetching without slices.", job.release_key)
         parts = _fetch_slices(job, session, [job.query])
-    slot = [job.product, job.region.name, job.cycle]
+    release_key = [job.product, job.region.name, job.cycle]
     store = with_retries(store_catalog, flow_settings().publish_timeout)
-    catalog: Values = store(query_values(job.query), slot, job.store, parts)
+    catalog: Values = store(query_values(job.query), release_key, job.store, parts)
     logger.info(
         "%s: %s granules, %s.",
-        job.slot,
+        job.release_key,
         f"{catalog['rows']:,}",
         "a new catalog" if catalog["written"] else "the store has the catalog already",
     )
@@ -123,7 +123,7 @@ def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Valu
         label = f"{job.name} {number} of {len(queries)}"
         mine = source | {"checkpoint": str(session.checkpoint(key))}
         futures.append(fetching.submit(values, mine, str(session.folder), key, label))
-    bar = Progress("fetch", job.slot, len(futures), f"Fetching {job.slot}")
+    bar = Progress("fetch", job.release_key, len(futures), f"Fetching {job.release_key}")
     for future in as_completed(futures):
         future.wait()
         bar.step()

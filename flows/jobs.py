@@ -19,9 +19,11 @@ SMALL_AREA = 100.0
 DEFAULT_SLICES = 4
 
 
-def slot_name(slot: ReleaseKey) -> str:
+def release_key_name(release_key: ReleaseKey) -> str:
     """Return a product, region and cycle as part of a name, ``atl06-007-antarctica-c22``."""
-    return f"{slot.product.lower().replace('_', '-')}-{slot.region}-c{slot.cycle}"
+    return (
+        f"{release_key.product.lower().replace('_', '-')}-{release_key.region}-c{release_key.cycle}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class Job:
     """Fetch and build everything again."""
 
     @property
-    def slot(self) -> ReleaseKey:
+    def release_key(self) -> ReleaseKey:
         """Product, region and cycle of the release."""
         return ReleaseKey(self.product, self.region.name, self.cycle)
 
@@ -56,8 +58,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Part of the names of artifacts and tasks, see `slot_name`."""
-        return slot_name(self.slot)
+        """Part of the names of artifacts and tasks, see `release_key_name`."""
+        return release_key_name(self.release_key)
 
     @property
     def query(self) -> Query:
@@ -107,6 +109,6 @@ def build_values(job: Job, grid: RegisteredGrid, catalog: dict[str, Any]) -> dic
         "config": grid.config.decode(),
         "region": job.region.definition.decode(),
         "options": grid.options,
-        "slot": [job.product, job.region.name, job.cycle],
+        "release_key": [job.product, job.region.name, job.cycle],
         "catalog": catalog["key"],
     }

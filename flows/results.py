@@ -64,7 +64,7 @@ class Session:
     ----------
     store : Store
         Store of the release.
-    slot : ReleaseKey
+    release_key : ReleaseKey
         Product, region and cycle of the release.
     force : bool
         Begin a new session in any case.
@@ -77,9 +77,11 @@ class Session:
         Whether an earlier run began it.
     """
 
-    def __init__(self, store: Store, slot: ReleaseKey, *, force: bool = False) -> None:
+    def __init__(self, store: Store, release_key: ReleaseKey, *, force: bool = False) -> None:
         self.folder = _local_folder(store)
-        name = canonical_digest([store.url, slot.product, slot.region, slot.cycle])[:32]
+        name = canonical_digest(
+            [store.url, release_key.product, release_key.region, release_key.cycle]
+        )[:32]
         self._path = self.folder / "sessions" / f"{name}.json"
         self._keys: set[str] = set()
         token = None if force else self._read()

@@ -48,22 +48,22 @@ def build_shardmaps(
     -------
         The result of each grid.
     """
-    slot = parse_key(catalog).slot
+    release_key = parse_key(catalog).release_key
     registered = load_registry(registry, tolerate_broken_grids=True)
-    chosen = registered.select(slot.product, regions=[slot.region], grids=grids)
+    chosen = registered.select(release_key.product, regions=[release_key.region], grids=grids)
     job = Job(
-        product=slot.product,
-        cycle=slot.cycle,
-        region=registered.regions[slot.region],
+        product=release_key.product,
+        cycle=release_key.cycle,
+        region=registered.regions[release_key.region],
         store=store or get_settings().store,
         force=force,
     )
     with cancellable():
-        outcomes = build(job, chosen[slot.region], {"key": catalog})
+        outcomes = build(job, chosen[release_key.region], {"key": catalog})
     failed = [entry for entry in outcomes if entry.get("error")]
     if failed:
         return Failed(message=failure_of(job, failed), data=RuntimeError(failure_of(job, failed)))
-    return Completed(message=f"{len(outcomes)} maps of {job.slot}.", data=outcomes)
+    return Completed(message=f"{len(outcomes)} maps of {job.release_key}.", data=outcomes)
 
 
 def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Values]:
@@ -78,7 +78,7 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
     """
     usable = [grid for grid in grids if grid.problem is None]
     found = {grid.name: _broken(grid) for grid in grids if grid.problem is not None}
-    bar = Progress("build", job.slot, len(usable), f"Building {job.slot}")
+    bar = Progress("build", job.release_key, len(usable), f"Building {job.release_key}")
     futures = {_submit(job, grid, catalog): grid for grid in usable}
     for future in as_completed(list(futures)):
         future.wait()
@@ -95,7 +95,7 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
 def failure_of(job: Job, failed: Sequence[Values]) -> str:
     """Return a sentence with the grids that failed, and why."""
     reasons = "; ".join(f"{entry['grid']}: {entry['error']}" for entry in failed)
-    return f"{job.slot}: {len(failed)} failed, {clean_text(reasons, limit=1500)}"
+    return f"{job.release_key}: {len(failed)} failed, {clean_text(reasons, limit=1500)}"
 
 
 def _submit(

@@ -49,8 +49,13 @@ def fetch_slice(query: Values, source: Values, folder: str, key: str, label: str
     return found
 
 
-@task(task_run_name="catalog {slot[0]} {slot[1]} cycle {slot[2]}", persist_result=False)
-def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Values]) -> Values:
+@task(
+    task_run_name="catalog {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    persist_result=False,
+)
+def store_catalog(
+    query: Values, release_key: list[Any], store: str, slices: list[Values]
+) -> Values:
     """Merge the slices of a query, and store the catalog with the cells of its footprints."""
     fetched = [part for part in slices if part["state"] == "fetched"]
     if len(slices) == 1 and not fetched:
@@ -59,7 +64,7 @@ def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Value
         path = Path(folder, "catalog.parquet")
         catalog = merge_slices(Query(**query), [_decoded(part, path) for part in fetched])
         catalog = write_indexed(catalog, path)
-        folder_of = ReleaseKey(*slot).folder("catalogs")
+        folder_of = ReleaseKey(*release_key).folder("catalogs")
         ref = open_store(store).put(folder_of, path, ".parquet")
     harvest = catalog.metadata["harvest"]
     counts = ("declared_after", "harvested", "shared", "kept", "outside_cycle")
@@ -85,7 +90,7 @@ def store_catalog(query: Values, slot: list[Any], store: str, slices: list[Value
 def build_grid(spec: Values, store: str, key: str) -> Values:
     """Build the shard map that `flows.jobs.build_values` describes, and store it."""
     place = open_store(store)
-    product, region, cycle = spec["slot"]
+    product, region, cycle = spec["release_key"]
     grid = from_config(_config(spec["config"], spec["grid"]))
     shard_map = ShardMap.build(
         _load_catalog(store, spec["catalog"]),
@@ -115,9 +120,12 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
     }
 
 
-@task(task_run_name="publish {slot[0]} {slot[1]} cycle {slot[2]}", persist_result=False)
+@task(
+    task_run_name="publish {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    persist_result=False,
+)
 def publish_release(
-    slot: list[Any],
+    release_key: list[Any],
     store: str,
     catalog: Values,
     grids: list[Values],
@@ -134,9 +142,9 @@ def publish_release(
             place,
             catalog=path,
             maps=[_grid_build(place, entry, Path(folder)) for entry in grids],
-            product=slot[0],
-            region=slot[1],
-            cycle=slot[2],
+            product=release_key[0],
+            region=release_key[1],
+            cycle=release_key[2],
             partial_latest=partial_latest,
             transfer=Transfer(**catalog["transfer"]) if catalog.get("transfer") else None,
         )

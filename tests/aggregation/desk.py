@@ -18,7 +18,7 @@ from zagg_catalog.releases import publish as publish_release
 from zagg_catalog.releases.pickups import PickupHistory, read_pickup_history
 from zagg_catalog.store import Store, open_store
 
-SLOT = ReleaseKey(*inputs.SLOT)
+RELEASE_KEY = ReleaseKey(*inputs.RELEASE_KEY)
 GRIDS = ("healpix", "plate")
 
 _HEAD = """data_source:
@@ -116,7 +116,7 @@ class Desk:
 
     def request(self, grid: str = "healpix", **changes) -> PickupRequest:
         given = {
-            "slot": SLOT,
+            "release_key": RELEASE_KEY,
             "grid": grid,
             "folder": self.folder / "work",
             "by": "someone@somewhere",
@@ -134,7 +134,7 @@ class Desk:
         return self.pick(grid, **({"dry_run": False, "output": str(self.folder / "out")} | changes))
 
     def history(self, grid: str = "healpix") -> PickupHistory:
-        return read_pickup_history(self.store, SLOT, grid)[0]
+        return read_pickup_history(self.store, RELEASE_KEY, grid)[0]
 
     def said(self, grid: str = "healpix") -> Acknowledgement:
         """The newest acknowledgement."""

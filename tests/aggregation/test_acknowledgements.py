@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aggregation.desk import GRIDS, SLOT, alter
+from tests.aggregation.desk import GRIDS, RELEASE_KEY, alter
 from tests.releases import inputs
 from zagg_catalog.aggregation.lease import Lease
 from zagg_catalog.cli import main
@@ -25,7 +25,14 @@ def command(desk, name, *arguments):
     return main(["release", name, *arguments, "--store", desk.store_url])
 
 
-SLOT_FLAGS = ["--product", SLOT.product, "--region", SLOT.region, "--cycle", str(SLOT.cycle)]
+KEY_FLAGS = [
+    "--product",
+    RELEASE_KEY.product,
+    "--region",
+    RELEASE_KEY.region,
+    "--cycle",
+    str(RELEASE_KEY.cycle),
+]
 
 
 def test_a_store_with_pickups_verifies_and_holds_no_garbage(desk):
@@ -33,7 +40,7 @@ def test_a_store_with_pickups_verifies_and_holds_no_garbage(desk):
     desk.pick()
     desk.aggregate("plate")
     assert verify(desk.store).clean
-    assert verify(desk.store, *inputs.SLOT).clean
+    assert verify(desk.store, *inputs.RELEASE_KEY).clean
     before = desk.files()
     assert sweep(desk).objects == []
     assert desk.files() == before
@@ -48,13 +55,13 @@ def test_an_altered_or_missing_acknowledgement_is_found(desk):
     second.unlink()
     found = {finding.key: finding.problem for finding in verify(desk.store).findings}
     assert first.name.split(".")[0] in found[desk.history().entries[0].key]
-    assert "which does not exist" in found[SLOT.pointer("pickups", "plate")]
+    assert "which does not exist" in found[RELEASE_KEY.pointer("pickups", "plate")]
 
 
 def test_a_history_that_cannot_be_read_is_found_and_stops_gc(desk):
     desk.publish("first")
     desk.pick()
-    Path(desk.store_url, SLOT.pointer("pickups", "healpix")).write_text("{}")
+    Path(desk.store_url, RELEASE_KEY.pointer("pickups", "healpix")).write_text("{}")
     assert "no schema_version" in verify(desk.store).findings[0].problem
     with pytest.raises(InvalidRelease, match="no schema_version"):
         sweep(desk)
@@ -65,7 +72,7 @@ def test_acknowledgements_that_no_pointer_names_are_garbage(desk):
     desk.publish("first")
     picked = desk.pick()
     loose = picked.acknowledgement.model_copy(update={"by": "someone else"})
-    ref = desk.store.put(SLOT.folder("pickups", "healpix"), loose.to_bytes(), ".json")
+    ref = desk.store.put(RELEASE_KEY.folder("pickups", "healpix"), loose.to_bytes(), ".json")
     assert verify(desk.store).clean
     assert [info.key for info in sweep(desk).objects] == [ref.key]
     assert desk.store.exists(picked.entry.key)
@@ -78,7 +85,7 @@ def test_gc_keeps_what_an_output_was_made_from_and_what_is_being_picked_up(desk)
     desk.aggregate(release=partial.digest, allow_partial=True)
     now = datetime.now(UTC)
     attempt = PickupAttempt(release=claimed.digest, dry_run=True, by="me", began_at=now)
-    Lease(desk.store, SLOT, "plate").acquire(attempt, wait=0)
+    Lease(desk.store, RELEASE_KEY, "plate").acquire(attempt, wait=0)
     garbage = sweep(desk, releases_after=timedelta(days=1))
     assert [info.key for info in garbage.releases] == [old.key]
     assert desk.store.exists(partial.key)
@@ -90,7 +97,7 @@ def test_a_rollback_leaves_pickups_as_they_are(desk):
     desk.pick()
     before = desk.history()
     desk.publish("more")
-    rollback(desk.store, *inputs.SLOT, first.digest)
+    rollback(desk.store, *inputs.RELEASE_KEY, first.digest)
     assert desk.history() == before
     assert verify(desk.store).clean
 
@@ -100,19 +107,19 @@ def test_show_tells_whether_a_release_was_picked_up(desk, capsys):
     desk.pick()
     desk.configure("plate", "resolution: 0.1", "resolution: 0.2")
     desk.pick("plate")
-    assert command(desk, "show", *SLOT_FLAGS) == 0
+    assert command(desk, "show", *KEY_FLAGS) == 0
     lines = capsys.readouterr().out.splitlines()
     healpix = next(line for line in lines if line.startswith("healpix"))
     assert "dry run 20" in healpix
     assert any("refused 20" in line for line in lines)
-    assert command(desk, "show", *SLOT_FLAGS, "--json") == 0
+    assert command(desk, "show", *KEY_FLAGS, "--json") == 0
     pickups = json.loads(capsys.readouterr().out)["pickups"]
     assert pickups["healpix"]["outcome"] == "checked"
     assert not pickups["healpix"]["picked_up"], "a dry run aggregates nothing"
     assert pickups["plate"]["outcome"] == "refused"
     assert "defines another grid" in pickups["plate"]["reason"]
     assert desk.aggregate().status == "done"
-    command(desk, "show", *SLOT_FLAGS, "--json")
+    command(desk, "show", *KEY_FLAGS, "--json")
     said = json.loads(capsys.readouterr().out)["pickups"]["healpix"]
     assert (said["picked_up"], said["outcome"]) == (True, "aggregated")
     assert (said["by"], said["under_way"]) == ("someone@somewhere", None)
@@ -123,8 +130,8 @@ def test_show_names_who_is_running(desk, capsys):
     published = desk.publish("first")
     now = datetime.now(UTC)
     attempt = PickupAttempt(release=published.digest, dry_run=False, by="me@here", began_at=now)
-    with Lease(desk.store, SLOT, "healpix").acquire(attempt, wait=0):
-        command(desk, "show", *SLOT_FLAGS)
+    with Lease(desk.store, RELEASE_KEY, "healpix").acquire(attempt, wait=0):
+        command(desk, "show", *KEY_FLAGS)
     assert "under way, by me@here" in capsys.readouterr().out
 
 

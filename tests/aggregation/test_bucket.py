@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.aggregation.desk import SLOT, Desk
+from tests.aggregation.desk import RELEASE_KEY, Desk
 from tests.harness import servers
 from zagg_catalog.aggregation import run as pick
 from zagg_catalog.releases import verify
@@ -35,6 +35,6 @@ def test_a_release_in_a_bucket_is_picked_up_once_however_many_ask(desk):
     (entry,) = desk.history().entries
     assert (entry.outcome, desk.history().claim) == ("aggregated", None)
     keys = {info.key for info in desk.store.list("pickups")}
-    assert keys == {entry.key, SLOT.pointer("pickups", "healpix")}
+    assert keys == {entry.key, RELEASE_KEY.pointer("pickups", "healpix")}
     assert servers.SECRET not in desk.store.get(entry.key).decode()
     assert verify(desk.store).clean

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aggregation.desk import SLOT, alter
+from tests.aggregation.desk import RELEASE_KEY, alter
 from tests.releases import inputs
 from zagg_catalog import ShardMap
 from zagg_catalog.aggregation.checks import resolve_release
@@ -38,15 +38,17 @@ def event(desk, published, **changes):
 def artifact(desk, published, *, named=True, **changes):
     grid = published.record.grid("healpix")
     row = {
-        "product": SLOT.product,
-        "region": SLOT.region,
-        "cycle": SLOT.cycle,
+        "product": RELEASE_KEY.product,
+        "region": RELEASE_KEY.region,
+        "cycle": RELEASE_KEY.cycle,
         "grid": "healpix",
         "manifest": desk.store.uri(grid.manifest.parquet.key),
         "digest": grid.manifest.parquet.digest,
         "signature_digest": grid.signature_digest,
         "release": published.digest,
-        "record": desk.store.uri(SLOT.key("releases", changes.get("release", published.digest))),
+        "record": desk.store.uri(
+            RELEASE_KEY.key("releases", changes.get("release", published.digest))
+        ),
     }
     return artifact_reference("shardmap-a", row | changes, named=named)
 
@@ -59,13 +61,13 @@ def two(desk):
 def test_all_three_ways_lead_to_the_latest(desk, two):
     latest = two[1]
     for references in ([], [event(desk, latest)], [artifact(desk, latest)]):
-        resolved = resolve_release(desk.store, SLOT, references=references)
+        resolved = resolve_release(desk.store, RELEASE_KEY, references=references)
         assert resolved.release.digest == latest.digest
         assert (resolved.latest, resolved.previous, resolved.notes) == (True, two[0].digest, ())
 
 
 def test_an_event_that_is_older_than_the_latest_is_superseded(desk, two):
-    resolved = resolve_release(desk.store, SLOT, references=[event(desk, two[0])])
+    resolved = resolve_release(desk.store, RELEASE_KEY, references=[event(desk, two[0])])
     assert resolved.release.digest == two[1].digest
     (note,) = resolved.notes
     assert note.startswith(f"The event names release {two[0].digest[:12]};")
@@ -73,8 +75,8 @@ def test_an_event_that_is_older_than_the_latest_is_superseded(desk, two):
 
 
 def test_an_event_that_a_rollback_overtook_is_superseded(desk, two):
-    rollback(desk.store, *inputs.SLOT, two[0].digest)
-    resolved = resolve_release(desk.store, SLOT, references=[event(desk, two[1])])
+    rollback(desk.store, *inputs.RELEASE_KEY, two[0].digest)
+    resolved = resolve_release(desk.store, RELEASE_KEY, references=[event(desk, two[1])])
     assert resolved.release.digest == two[0].digest
     assert resolved.notes
 
@@ -83,24 +85,28 @@ def test_an_event_of_a_release_that_never_was_the_latest_is_refused(desk):
     partial = desk.publish("first", failed=("plate",))
     desk.publish("more")
     with pytest.raises(PickupRefused, match="neither is nor ever was the latest"):
-        resolve_release(desk.store, SLOT, references=[event(desk, partial)])
+        resolve_release(desk.store, RELEASE_KEY, references=[event(desk, partial)])
 
 
 def test_an_event_of_another_store_or_slot_is_refused(desk, two):
     with pytest.raises(PickupRefused, match="names a release in s3://elsewhere"):
-        resolve_release(desk.store, SLOT, references=[event(desk, two[1], store="s3://elsewhere")])
-    other = type(SLOT)(SLOT.product, SLOT.region, 23)
+        resolve_release(
+            desk.store, RELEASE_KEY, references=[event(desk, two[1], store="s3://elsewhere")]
+        )
+    other = type(RELEASE_KEY)(RELEASE_KEY.product, RELEASE_KEY.region, 23)
     with pytest.raises(PickupRefused, match="leave one of the two out"):
         resolve_release(desk.store, other, references=[event(desk, two[1])])
 
 
 def test_an_event_and_another_release_by_its_digest_are_refused(desk, two):
     with pytest.raises(PickupRefused, match="leave one out"):
-        resolve_release(desk.store, SLOT, release=two[0].digest, references=[event(desk, two[1])])
+        resolve_release(
+            desk.store, RELEASE_KEY, release=two[0].digest, references=[event(desk, two[1])]
+        )
 
 
 def test_a_release_that_is_named_is_taken_and_a_newer_one_is_mentioned(desk, two):
-    resolved = resolve_release(desk.store, SLOT, release=two[0].digest[:10])
+    resolved = resolve_release(desk.store, RELEASE_KEY, release=two[0].digest[:10])
     assert resolved.release.digest == two[0].digest
     assert not resolved.latest
     assert f"{two[1].digest[:12]} is the latest" in resolved.notes[0]
@@ -109,31 +115,33 @@ def test_a_release_that_is_named_is_taken_and_a_newer_one_is_mentioned(desk, two
 def test_an_artifact_in_no_release_is_refused(desk, two):
     with pytest.raises(PickupRefused, match="neither is nor ever was"):
         resolve_release(
-            desk.store, SLOT, references=[artifact(desk, two[1], release="0" * 64, digest="1" * 64)]
+            desk.store,
+            RELEASE_KEY,
+            references=[artifact(desk, two[1], release="0" * 64, digest="1" * 64)],
         )
 
 
 def test_an_artifact_of_another_store_is_refused(desk, two):
     strange = artifact(desk, two[1], record="s3://elsewhere/record.json")
     with pytest.raises(PickupRefused, match="s3://elsewhere"):
-        resolve_release(desk.store, SLOT, references=[strange])
+        resolve_release(desk.store, RELEASE_KEY, references=[strange])
 
 
 def test_an_artifact_of_a_map_that_did_not_change_since_agrees(desk, two):
     """Artifacts are renewed only when the map is another."""
     same = artifact(desk, two[1], release=two[0].digest)
-    assert resolve_release(desk.store, SLOT, references=[same]).notes == ()
+    assert resolve_release(desk.store, RELEASE_KEY, references=[same]).notes == ()
 
 
 def test_an_artifact_of_a_partial_release_matters_only_if_it_was_named(desk):
     latest = desk.publish("first")
     partial = desk.publish("more", failed=("plate",))
     seen = artifact(desk, partial, named=False)
-    resolved = resolve_release(desk.store, SLOT, references=[seen])
+    resolved = resolve_release(desk.store, RELEASE_KEY, references=[seen])
     assert resolved.release.digest == latest.digest
     assert "never was the latest" in resolved.notes[0]
     with pytest.raises(PickupRefused, match="by its digest"):
-        resolve_release(desk.store, SLOT, references=[artifact(desk, partial)])
+        resolve_release(desk.store, RELEASE_KEY, references=[artifact(desk, partial)])
 
 
 def test_an_artifact_of_something_else_is_refused():
@@ -226,7 +234,7 @@ def test_a_manifest_of_another_grid_under_its_own_digest(desk):
     mine["manifest"]["parquet"] = file
     forged = canonical_json(document)
     digest = digest_of([forged])[0]
-    desk.store.put_object(SLOT.key("releases", digest), forged)
+    desk.store.put_object(RELEASE_KEY.key("releases", digest), forged)
     refused(desk, SignatureMismatch, "built for another grid", release=digest)
 
 
@@ -236,7 +244,7 @@ def test_a_map_whose_counts_are_not_those_of_the_release(desk):
     document["grids"][0]["pairs"] += 1
     forged = canonical_json(document)
     digest = digest_of([forged])[0]
-    desk.store.put_object(SLOT.key("releases", digest), forged)
+    desk.store.put_object(RELEASE_KEY.key("releases", digest), forged)
     refused(desk, InvalidRelease, "pairs and the release says", release=digest)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aggregation.desk import SLOT
+from tests.aggregation.desk import RELEASE_KEY
 from tests.harness.waiting import wait_for
 from zagg_catalog.aggregation.lease import HeldElsewhere, Lease, LeaseLost
 from zagg_catalog.aggregation.references import Reference
@@ -67,11 +67,11 @@ class Grid:
 
     def lease(self, release=A, *, sleep=lambda seconds: None, **changes):
         """Acquire the lease for another run."""
-        lease = Lease(self.store, SLOT, "healpix", **self.options)
+        lease = Lease(self.store, RELEASE_KEY, "healpix", **self.options)
         return lease.acquire(attempt(release, **changes), wait=0, sleep=sleep)
 
     def history(self):
-        return read_pickup_history(self.store, SLOT, "healpix")[0]
+        return read_pickup_history(self.store, RELEASE_KEY, "healpix")[0]
 
 
 def attempt(release=A, **changes):
@@ -216,7 +216,7 @@ def test_two_processes_lead_to_one_aggregation_of_the_real_zagg(real_desk, picku
     assert len(said) == 2
     (entry,) = real_desk.history().entries
     objects = [key for key in real_desk.files() if key.startswith("pickups/")]
-    assert sorted(objects) == sorted([entry.key, SLOT.pointer("pickups", "healpix")])
+    assert sorted(objects) == sorted([entry.key, RELEASE_KEY.pointer("pickups", "healpix")])
 
 
 @pytest.mark.slow
@@ -249,7 +249,9 @@ def test_a_refusal_gives_the_claim_back(desk):
     desk.configure("healpix", "parent_order: 5", "parent_order: 6")
     desk.pick()
     assert desk.history().claim is None
-    strange = Reference(source="the event", slot=SLOT, release=A, store="s3://elsewhere")
+    strange = Reference(
+        source="the event", release_key=RELEASE_KEY, release=A, store="s3://elsewhere"
+    )
     with pytest.raises(PickupRefused):
         desk.pick(references=(strange,))
     assert desk.history().claim is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aggregation.desk import GRIDS, SLOT, alter
+from tests.aggregation.desk import GRIDS, RELEASE_KEY, alter
 from zagg_catalog.aggregation import zagg as aggregator
 from zagg_catalog.aggregation.run import ATTEMPTS, latest_slots, pending
 from zagg_catalog.aggregation.zagg import ZaggOptions
@@ -81,7 +81,9 @@ def test_after_a_rollback_the_older_release_is_aggregated_again(desk):
     desk.aggregate()
     desk.publish("more")
     desk.aggregate()
-    rollback(desk.store, *(SLOT.product, SLOT.region, SLOT.cycle), first.digest)
+    rollback(
+        desk.store, *(RELEASE_KEY.product, RELEASE_KEY.region, RELEASE_KEY.cycle), first.digest
+    )
     assert "lacks granules" in str(desk.aggregate().error)
     picked = desk.aggregate(allow_contraction=True)
     assert (picked.release, picked.acknowledgement.outcome) == (first.digest, "aggregated")
@@ -150,7 +152,7 @@ def test_where_zagg_is_installed_later_it_goes_on(desk, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(aggregator, "find_spec", lambda name: None)
         desk.pick()
-    assert pending(desk.store, SLOT, desk.request(), desk.registry).grids == GRIDS
+    assert pending(desk.store, RELEASE_KEY, desk.request(), desk.registry).grids == GRIDS
     assert desk.pick().acknowledgement.outcome == "checked"
 
 
@@ -187,12 +189,12 @@ def test_without_an_output_an_aggregation_is_refused_and_the_config_may_name_one
 
 
 def waiting(desk, **changes):
-    return pending(desk.store, SLOT, desk.request(**changes), desk.registry)
+    return pending(desk.store, RELEASE_KEY, desk.request(**changes), desk.registry)
 
 
 def test_a_release_waits_until_every_grid_is_picked_up(desk):
     published = desk.publish("first")
-    assert list(latest_slots(desk.store)) == [SLOT]
+    assert list(latest_slots(desk.store)) == [RELEASE_KEY]
     assert waiting(desk).grids == GRIDS
     desk.pick("plate")
     assert waiting(desk).grids == ("healpix",)

@@ -15,7 +15,7 @@ from zagg_catalog.archive import (
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.shardmap import index_footprints
 
-SLOT = (inputs.PRODUCT, inputs.REGION)
+RELEASE_KEY = (inputs.PRODUCT, inputs.REGION)
 
 
 def states(report):
@@ -23,7 +23,7 @@ def states(report):
 
 
 def test_every_cycle_gets_the_map_that_a_build_of_its_catalog_gives(store, grids, tmp_path):
-    catalogs, missing = release_catalogs(store, *SLOT, range(1, 5))
+    catalogs, missing = release_catalogs(store, *RELEASE_KEY, range(1, 5))
     report = build_archive(catalogs, grids, output=tmp_path / "maps", region=REGION)
     assert list(missing) == ["c03"]
     assert "no latest release" in missing["c03"]
@@ -160,7 +160,7 @@ def test_an_incomplete_catalog_makes_partial_maps(grids, tmp_path):
 
 
 def test_a_catalog_that_cannot_be_read_fails_its_own_maps_only(store, grids, tmp_path):
-    catalogs, _ = release_catalogs(store, *SLOT, CYCLES)
+    catalogs, _ = release_catalogs(store, *RELEASE_KEY, CYCLES)
     damaged = next((tmp_path / "store" / "catalogs").rglob("cycle=2/*.parquet"))
     damaged.write_bytes(b"damaged")
     report = build_archive(catalogs, grids[:1], output=tmp_path / "maps", merge=True)

@@ -13,7 +13,7 @@ from zagg_catalog.errors import InvalidQuery
 
 BOX = "--bbox=-1,-1,13,2"
 files, store = archive.files, archive.store
-SLOT = ["--product", inputs.PRODUCT, "--region", inputs.REGION]
+RELEASE_KEY = ["--product", inputs.PRODUCT, "--region", inputs.REGION]
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def call(store, files, registry, tmp_path):
 
 def test_a_config_gets_its_maps_of_the_stored_cycles(call, files, tmp_path, capsys):
     """Cycle 3 is missing: it is named, and the exit code says so."""
-    call_it = ("--grid", files / "healpix.yaml", "--cycles", "1-4", *SLOT)
+    call_it = ("--grid", files / "healpix.yaml", "--cycles", "1-4", *RELEASE_KEY)
     assert call(*call_it) == 1
     shown = capsys.readouterr()
     assert "cycle 3" in shown.err
@@ -92,7 +92,7 @@ def test_incomplete_maps_end_with_1_unless_accepted(call, files, tmp_path, capsy
 
 
 def test_where_nothing_is_stored_nothing_is_written(call, files, tmp_path, capsys):
-    assert call("--grid", files / "healpix.yaml", "--cycles", "7-8", *SLOT) == 1
+    assert call("--grid", files / "healpix.yaml", "--cycles", "7-8", *RELEASE_KEY) == 1
     assert "cycle 8" in capsys.readouterr().err
     assert not (tmp_path / "maps").exists()
 

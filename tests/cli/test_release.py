@@ -12,7 +12,7 @@ from zagg_catalog import Catalog, ShardMap
 from zagg_catalog.cli import main
 
 files, one_session = releases.files, releases.one_session
-SLOT = ["--product", "ATL06_007", "--region", "antarctica", "--cycle", "22"]
+RELEASE_KEY = ["--product", "ATL06_007", "--region", "antarctica", "--cycle", "22"]
 
 
 @pytest.fixture
@@ -62,13 +62,13 @@ def test_publish_then_list_show_and_resolve(published, release, tmp_path):
     assert code == 0
     assert "healpix, plate" in out
     (digest,) = digests(release)
-    code, out, _ = release("show", *SLOT)
+    code, out, _ = release("show", *RELEASE_KEY)
     assert code == 0
     assert digest in out
-    shown = json.loads(release("show", *SLOT, "--digest", digest[:9], "--json")[1])
+    shown = json.loads(release("show", *RELEASE_KEY, "--digest", digest[:9], "--json")[1])
     assert shown["latest"] is True
     assert shown["record"]["grids"][1]["manifest"]["json"] is None
-    code, out, err = release("resolve", *SLOT, "--grid", "plate", "--folder", "here")
+    code, out, err = release("resolve", *RELEASE_KEY, "--grid", "plate", "--folder", "here")
     assert (code, err) == (0, "")
     assert len(ShardMap.from_json(tmp_path / out.strip())) == 72
 
@@ -82,7 +82,7 @@ def test_publishing_again_says_that_nothing_changed(published):
 
 def test_json_manifests_are_stored_if_asked_for(published, release):
     published("first", "--json", "--by", "the robot")
-    shown = json.loads(release("show", *SLOT, "--json")[1])
+    shown = json.loads(release("show", *RELEASE_KEY, "--json")[1])
     assert shown["record"]["grids"][0]["manifest"]["json"]["size"] > 0
     assert shown["publication"]["published_by"] == "the robot"
 
@@ -101,23 +101,23 @@ def test_a_partial_release_ends_with_1_unless_it_is_accepted(published, files, t
     code, out, err = release(*call)
     assert (code, "does not point to it" in out) == (1, True)
     assert "--partial-latest" in err
-    assert release("show", *SLOT)[0] == 1
+    assert release("show", *RELEASE_KEY)[0] == 1
     assert release(*call, "--partial-latest")[0] == 0
-    assert release("show", *SLOT)[0] == 0
+    assert release("show", *RELEASE_KEY)[0] == 0
 
 
 def test_diff_lists_what_to_redo(published, release):
     published("first")
     (old,) = digests(release)
     published("next")
-    code, out, _ = release("diff", *SLOT, old[:12])
+    code, out, _ = release("diff", *RELEASE_KEY, old[:12])
     assert code == 0
     assert inputs.granule(8) in out
-    facts = json.loads(release("diff", *SLOT, old[:12], "--json")[1])
+    facts = json.loads(release("diff", *RELEASE_KEY, old[:12], "--json")[1])
     assert facts["granules"]["removed"] == [inputs.granule(0)]
     assert len(facts["grids"][1]["redo"]) == 18
-    assert release("diff", *SLOT, old, "--exit-code")[0] == 1
-    assert release("diff", *SLOT, old, old, "--exit-code")[0] == 0
+    assert release("diff", *RELEASE_KEY, old, "--exit-code")[0] == 1
+    assert release("diff", *RELEASE_KEY, old, old, "--exit-code")[0] == 0
 
 
 def test_verify_ends_with_1_and_names_the_file(published, release, folder):
@@ -138,10 +138,10 @@ def test_rollback_goes_back(published, release):
     published("first")
     (old,) = digests(release)
     published("next")
-    code, out, _ = release("rollback", *SLOT, old[:12])
+    code, out, _ = release("rollback", *RELEASE_KEY, old[:12])
     assert (code, "rollback" in out) == (0, True)
-    assert json.loads(release("show", *SLOT, "--json")[1])["digest"] == old
-    code, _, err = release("rollback", *SLOT, "f" * 64)
+    assert json.loads(release("show", *RELEASE_KEY, "--json")[1])["digest"] == old
+    code, _, err = release("rollback", *RELEASE_KEY, "f" * 64)
     assert (code, len(err.splitlines())) == (1, 1)
 
 
@@ -185,10 +185,10 @@ def test_a_wrong_grid_is_one_sentence_and_writes_nothing(folder, files, release,
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["show", *SLOT], 1, "no latest release"),
-        (["show", *SLOT, "--store", "ftp://x/y"], 2, "ftp://"),
-        (["show", *SLOT[:4], "--cycle", "0"], 2, "Cycle 0"),
-        (["resolve", *SLOT, "--grid", "x"], 1, "no latest release"),
+        (["show", *RELEASE_KEY], 1, "no latest release"),
+        (["show", *RELEASE_KEY, "--store", "ftp://x/y"], 2, "ftp://"),
+        (["show", *RELEASE_KEY[:4], "--cycle", "0"], 2, "Cycle 0"),
+        (["resolve", *RELEASE_KEY, "--grid", "x"], 1, "no latest release"),
     ],
 )
 def test_what_is_not_there_is_one_sentence(folder, release, arguments, code, says):
@@ -202,7 +202,7 @@ def test_an_empty_store_lists_nothing_and_verifies(folder, release):
     assert release("verify")[0] == 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["show"], ["rollback", *SLOT]])
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["show"], ["rollback", *RELEASE_KEY]])
 def test_an_unknown_command_or_a_missing_flag_ends_with_2(folder, release, arguments):
     with pytest.raises(SystemExit) as caught:
         release(*arguments)

@@ -22,7 +22,7 @@ from zagg_catalog.releases.pickups import read_pickup_histories
 
 HEALPIX, POLAR = "atl06-greenland-healpix", "atl06-greenland-polar"
 GREENLAND = {"product": Product.ATL06, "region": "greenland", "cycle": 22}
-SLOT = ReleaseKey("ATL06_007", "greenland", 22)
+RELEASE_KEY = ReleaseKey("ATL06_007", "greenland", 22)
 
 
 class Aggregator(Desk):
@@ -38,8 +38,8 @@ class Aggregator(Desk):
         given = {"store": self.store_url, "registry": str(self.registry_file)}
         return aggregate(**(given | changes), return_state=True)
 
-    def outcomes(self, slot=SLOT):
-        found = read_pickup_histories(self.store, slot)
+    def outcomes(self, release_key=RELEASE_KEY):
+        found = read_pickup_histories(self.store, release_key)
         return {grid: standing.entries[0].outcome for grid, standing in found.items()}
 
     @property

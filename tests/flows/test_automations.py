@@ -21,7 +21,7 @@ from zagg_catalog.watch.events import OVERDUE, PREPARED
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 TRACKS = range(1, 1388, 40)
-SLOT = ReleaseKey("ATL06_007", "greenland", 22)
+RELEASE_KEY = ReleaseKey("ATL06_007", "greenland", 22)
 RESOURCE = "zagg-catalog.cycle.atl06-007-c{}"
 
 
@@ -133,14 +133,14 @@ def test_a_published_release_is_picked_up_and_a_second_event_is_harmless(prefect
     picked = ended(prefect, "aggregate", 2)
     assert all(run.state.is_completed() for run in picked), [run.state for run in picked]
     store = open_store(settings["ZAGG_CATALOG_STORE"])
-    before = read_pickup_histories(store, SLOT)
+    before = read_pickup_histories(store, RELEASE_KEY)
     for history in before.values():
         assert [entry.outcome for entry in history.entries] == ["checked"] * 2
     event = prefect.events(RELEASE_PUBLISHED)[-1]
     prefect.emit(RELEASE_PUBLISHED, event["resource"]["prefect.resource.id"], event["payload"])
     again = ended(prefect, "aggregate", 3)[-1]
     assert again.state.message == "Grids: 2 already."
-    assert read_pickup_histories(store, SLOT) == before
+    assert read_pickup_histories(store, RELEASE_KEY) == before
 
 
 def test_notify_starts_a_run_and_the_same_twice_does_no_work_twice(prefect):

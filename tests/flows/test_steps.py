@@ -50,7 +50,7 @@ def test_the_setting_lets_cmr_itself_be_asked(team, stac, monkeypatch):
 
 
 def test_a_slice_of_one_api_is_not_taken_for_that_of_the_other(tmp_path):
-    session = Session(open_store(str(tmp_path)), SLOT)
+    session = Session(open_store(str(tmp_path)), RELEASE_KEY)
     keys = {session.key({"query": {}, "root": "x", "api": api}) for api in ("stac", "cmr")}
     assert len(keys) == 2
 
@@ -92,13 +92,13 @@ def test_without_a_number_the_cycle_is_that_of_45_days_ago():
     assert cycle_or_current(None, start) == 21
 
 
-SLOT = ReleaseKey("ATL06_007", "greenland", 22)
+RELEASE_KEY = ReleaseKey("ATL06_007", "greenland", 22)
 
 
 def test_a_session_is_continued_until_it_ends(tmp_path):
     store = open_store(str(tmp_path))
-    first = Session(store, SLOT)
-    second = Session(store, SLOT)
+    first = Session(store, RELEASE_KEY)
+    second = Session(store, RELEASE_KEY)
     assert (first.continued, second.continued) == (False, True)
     assert first.key({"a": 1}) == second.key({"a": 1}) != first.key({"a": 2})
     key = second.key({"a": 1})
@@ -106,7 +106,7 @@ def test_a_session_is_continued_until_it_ends(tmp_path):
     second.checkpoint(key).mkdir(parents=True)
     second.end()
     assert not second.checkpoint(key).exists()
-    third = Session(store, SLOT)
+    third = Session(store, RELEASE_KEY)
     assert not third.continued
     assert third.key({"a": 1}) != first.key({"a": 1})
     assert not list((tmp_path / ".prefect").glob("slice-*"))
@@ -114,11 +114,11 @@ def test_a_session_is_continued_until_it_ends(tmp_path):
 
 def test_a_session_is_not_continued_when_it_is_old_torn_or_unwanted(tmp_path, monkeypatch):
     store = open_store(str(tmp_path))
-    Session(store, SLOT)
-    assert not Session(store, SLOT, force=True).continued
+    Session(store, RELEASE_KEY)
+    assert not Session(store, RELEASE_KEY, force=True).continued
     (path,) = (tmp_path / ".prefect/sessions").iterdir()
     path.write_text('{"token": "a')
-    assert not Session(store, SLOT).continued
+    assert not Session(store, RELEASE_KEY).continued
     left = tmp_path / ".prefect/slice-old"
     left.write_text("{}")
     part = tmp_path / ".prefect/checkpoints/slice-old"
@@ -126,7 +126,7 @@ def test_a_session_is_not_continued_when_it_is_old_torn_or_unwanted(tmp_path, mo
     for path in (left, part):
         os.utime(path, (0, time.time() - 7 * 3600))
     monkeypatch.setenv("ZAGG_CATALOG_FLOW_SESSION_HOURS", "0")
-    assert not Session(store, SLOT).continued
+    assert not Session(store, RELEASE_KEY).continued
     assert not left.exists()
     assert not part.exists()
 

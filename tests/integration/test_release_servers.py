@@ -56,11 +56,11 @@ def test_publish_resolve_verify_and_roll_back(opened, files, tmp_path):
     assert second.contraction.ids == (inputs.granule(0),)
     assert {one.digest for one in list_releases(store)} == {first.digest, second.digest}
     for grid in inputs.CONFIGS:
-        path = resolve(store, *inputs.SLOT, grid, folder=tmp_path / "m")
+        path = resolve(store, *inputs.RELEASE_KEY, grid, folder=tmp_path / "m")
         assert len(ShardMap.from_json(path)) == second.record.grid(grid).shards
-    old = find_release(store, *inputs.SLOT, digest=first.digest[:12])
-    assert len(diff(store, old, find_release(store, *inputs.SLOT)).grids[1].map.redo) == 18
-    assert rollback(store, *inputs.SLOT, first.digest).supersedes == second.digest
+    old = find_release(store, *inputs.RELEASE_KEY, digest=first.digest[:12])
+    assert len(diff(store, old, find_release(store, *inputs.RELEASE_KEY)).grids[1].map.redo) == 18
+    assert rollback(store, *inputs.RELEASE_KEY, first.digest).supersedes == second.digest
     assert collect_garbage(store, delete=True).objects == []
     found = verify(store)
     assert (found.findings, found.releases, found.files) == ([], 2, 10)
@@ -81,7 +81,7 @@ def test_a_release_survives_kill_9_of_the_server(opened, disk_server, files):
     done = inputs.publish(store, files, "first")
     disk_server.kill()
     disk_server.start()
-    assert find_release(store, *inputs.SLOT).digest == done.digest
+    assert find_release(store, *inputs.RELEASE_KEY).digest == done.digest
     assert verify(store).clean
 
 
@@ -93,7 +93,7 @@ def test_a_flipped_byte_is_refused_by_name(opened, disk_server, files, tmp_path)
     where = {"Bucket": store.bucket, "Key": store.prefix + key}
     client.put_object(**where, Body=content[:-5] + b"x" + content[-4:])
     with pytest.raises(CorruptObject, match=key):
-        resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+        resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
     assert [finding.key for finding in verify(store).findings] == [key]
     # What publish sees is not what it would write, so it puts that right.
     assert inputs.publish(store, files, "first").written == [key]

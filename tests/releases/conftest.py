@@ -10,7 +10,7 @@ from tests.releases import inputs
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
-    """A folder of inputs: three catalogs of one slot, each with its maps; see `inputs`."""
+    """A folder of inputs: three catalogs of one release key, each with its maps; see `inputs`."""
     folder = tmp_path_factory.mktemp("inputs")
     for name, numbers in inputs.CATALOGS.items():
         inputs.write(folder, name, numbers)

@@ -14,7 +14,7 @@ from zagg_catalog.releases import MapToPublish, Published
 from zagg_catalog.releases import publish as publish_release
 
 REGION, CYCLE, PRODUCT = "antarctica", 22, "ATL06_007"
-SLOT = (PRODUCT, REGION, CYCLE)
+RELEASE_KEY = (PRODUCT, REGION, CYCLE)
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 # For what does not depend on the store: the folder only, not S3 as well.

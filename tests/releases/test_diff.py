@@ -15,7 +15,7 @@ pytestmark = inputs.IN_A_FOLDER
 
 
 def release(store, done):
-    return find_release(store, *inputs.SLOT, digest=done.digest)
+    return find_release(store, *inputs.RELEASE_KEY, digest=done.digest)
 
 
 def shards(files, name, grid, granule):

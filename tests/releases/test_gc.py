@@ -50,7 +50,7 @@ def test_young_orphans_stay(store, publish):
 def test_releases_stay_unless_they_are_old_and_no_pointer_leads_to_them(store, publish):
     first, second = publish("first"), publish("next")
     failed = publish("small", maps=[], region="antarctica")
-    rollback(store, *inputs.SLOT, first.digest)
+    rollback(store, *inputs.RELEASE_KEY, first.digest)
     assert failed.moved
     garbage = collect_garbage(store, delete=True, grace=NOW, releases_after=NOW, clock=later(1))
     assert (garbage.releases, garbage.objects) == ([], [])
@@ -70,7 +70,7 @@ def test_an_old_partial_release_goes_with_its_files_if_told_so(store, publish, f
     )
     assert [info.key for info in garbage.releases] == [part.key]
     assert {info.key for info in garbage.objects} == {file.key for file in part.record.files}
-    assert keys(store) == {*whole.written, whole.record.slot.pointer()}
+    assert keys(store) == {*whole.written, whole.record.release_key.pointer()}
     assert verify(store).clean
 
 
@@ -98,7 +98,7 @@ def test_a_damaged_record_or_pointer_stops_it(place, publish):
     with pytest.raises(CorruptObject):
         collect_garbage(store, delete=True, grace=NOW, clock=later(1))
     place.overwrite(done.key, content)
-    pointer = done.record.slot.pointer()
+    pointer = done.record.release_key.pointer()
     store.swap_pointer(pointer, b"{", store.read_pointer(pointer).token)
     with pytest.raises(InvalidRelease):
         collect_garbage(store, delete=True, grace=NOW, releases_after=NOW, clock=later(1))

@@ -142,18 +142,18 @@ def publish_until(place, files, step):
 def kill_and_look(place, files, step, tmp_path):
     """Kill a publish of the next release at a step, look at the store, and publish again."""
     store = place.open()
-    old = find_release(store, *inputs.SLOT)
+    old = find_release(store, *inputs.RELEASE_KEY)
     code, _ = publish_until(place, files, step)
     assert code == -signal.SIGKILL
 
-    seen = find_release(store, *inputs.SLOT)
+    seen = find_release(store, *inputs.RELEASE_KEY)
     moved = seen.digest != old.digest
     if moved:
         assert step in {"pointer: renamed", "pointer: swap_pointer ends"} | {
             "pointer: PutObject is answered"
         }
     assert verify(store).findings == []
-    path = resolve(store, *inputs.SLOT, "healpix", folder=tmp_path / "m")
+    path = resolve(store, *inputs.RELEASE_KEY, "healpix", folder=tmp_path / "m")
     assert f'"id": "{inputs.granule(8 if moved else 0)}"' in path.read_text()
 
     before = {info.key: info.modified for info in store.list()}
@@ -162,8 +162,8 @@ def kill_and_look(place, files, step, tmp_path):
     assert not set(again.written) & set(before)
     after = {info.key: info.modified for info in store.list()}
     changed = {key for key, modified in before.items() if after[key] != modified}
-    assert changed <= {again.record.slot.pointer()}
-    assert find_release(store, *inputs.SLOT).digest == again.digest
+    assert changed <= {again.record.release_key.pointer()}
+    assert find_release(store, *inputs.RELEASE_KEY).digest == again.digest
     assert verify(store).findings == []
 
 

@@ -45,14 +45,14 @@ def test_folders_are_as_deep_as_their_parts_are_given():
 @given(release_keys, names, digests, st.sampled_from([".parquet", ".json"]))
 def test_shard_map_keys_are_read_back(release_key, grid, digest, suffix):
     read = parse_key(release_key.key("shardmaps", digest, suffix, grid))
-    assert (read.slot, read.grid) == (release_key, grid)
+    assert (read.release_key, read.grid) == (release_key, grid)
     assert (read.kind, read.digest, read.suffix) == ("shardmaps", digest, suffix)
 
 
 @given(release_keys)
 def test_pointer_keys_are_read_back(release_key):
     read = parse_key(release_key.pointer())
-    assert (read.kind, read.slot, read.digest) == ("releases", release_key, None)
+    assert (read.kind, read.release_key, read.digest) == ("releases", release_key, None)
 
 
 @given(st.text(max_size=200))
@@ -61,7 +61,7 @@ def test_any_text_is_a_key_of_the_layout_or_refused(text):
         read = parse_key(text)
     except InvalidName:
         return
-    assert f"product={read.slot.product}" in text
+    assert f"product={read.release_key.product}" in text
 
 
 BAD = [

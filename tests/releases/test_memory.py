@@ -83,7 +83,7 @@ def test_publishing_100_mb_takes_less_than_400_mb(place, catalogs):
     assert path.stat().st_size > 100_000_000
     said = publish(place, path)
     assert said["peak"] < LIMIT
-    assert find_release(place.open(), *inputs.SLOT).digest == said["digest"]
+    assert find_release(place.open(), *inputs.RELEASE_KEY).digest == said["digest"]
 
 
 @inputs.IN_A_FOLDER

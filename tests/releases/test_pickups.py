@@ -18,7 +18,7 @@ from zagg_catalog.releases.pickups import (
 )
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-SLOT = ReleaseKey("ATL06_007", "antarctica", 22)
+RELEASE_KEY = ReleaseKey("ATL06_007", "antarctica", 22)
 A, B, C = (letter * 64 for letter in "abc")
 WHERE = {"product": "ATL06_007", "region": "antarctica", "cycle": 22, "grid": "healpix"}
 
@@ -35,7 +35,7 @@ def entry(release, outcome="aggregated", *, dry_run=False, output="out", started
         began_at=NOON,
         ended_at=NOON + timedelta(minutes=at),
     )
-    key = SLOT.key("pickups", f"{at:064x}", grid="healpix")
+    key = RELEASE_KEY.key("pickups", f"{at:064x}", grid="healpix")
     return PickupSummary.of(said, key)
 
 
@@ -141,11 +141,11 @@ def test_shard_keys_of_the_south_are_kept_whole():
 
 
 def test_pickups_have_keys_of_their_own():
-    key = SLOT.key("pickups", A, grid="healpix")
-    assert key == f"{SLOT.folder('pickups', 'healpix')}/{A}.json"
+    key = RELEASE_KEY.key("pickups", A, grid="healpix")
+    assert key == f"{RELEASE_KEY.folder('pickups', 'healpix')}/{A}.json"
     assert parse_key(key).grid == "healpix"
-    pointer = parse_key(SLOT.pointer("pickups", "healpix"))
+    pointer = parse_key(RELEASE_KEY.pointer("pickups", "healpix"))
     assert (pointer.kind, pointer.grid, pointer.digest) == ("pickups", "healpix", None)
     for kind, grid in (("releases", "healpix"), ("pickups", None), ("catalogs", None)):
         with pytest.raises(InvalidName, match=r"no grid|no pointer"):
-            SLOT.pointer(kind, grid)
+            RELEASE_KEY.pointer(kind, grid)

@@ -32,15 +32,15 @@ def test_a_release_is_stored_and_latest_points_to_it(store, publish):
     done = publish("first")
     assert (done.moved, done.latest, done.unchanged) == (True, True, False)
     assert set(done.written) == {done.key, *(file.key for file in done.record.files)}
-    assert keys(store) == {*done.written, done.record.slot.pointer()}
-    assert find_release(store, *inputs.SLOT).record == done.record
+    assert keys(store) == {*done.written, done.record.release_key.pointer()}
+    assert find_release(store, *inputs.RELEASE_KEY).record == done.record
     assert verify(store).findings == []
 
 
 @inputs.IN_A_FOLDER
 def test_the_record_says_what_the_catalog_and_the_maps_say(publish):
     record = publish("first").record
-    assert (record.product, record.region, record.cycle) == inputs.SLOT
+    assert (record.product, record.region, record.cycle) == inputs.RELEASE_KEY
     assert record.cycle_convention == "mission"
     assert record.query.bbox == (-180, -90, 180, -60)
     assert (record.catalog.rows, record.catalog.complete) == (8, True)
@@ -122,10 +122,10 @@ def test_an_incomplete_catalog_is_partial_and_latest_stays(store, publish, files
     assert part.record.status == "partial"
     assert {grid.status for grid in part.record.grids} == {"partial"}
     assert (part.moved, part.latest, part.publication.digest) == (False, False, whole.digest)
-    assert find_release(store, *inputs.SLOT).digest == whole.digest
+    assert find_release(store, *inputs.RELEASE_KEY).digest == whole.digest
     asked = inputs.publish(store, tmp_path / "inputs", "part", partial_latest=True)
     assert (asked.moved, asked.written) == (True, [])
-    assert find_release(store, *inputs.SLOT).digest == part.digest
+    assert find_release(store, *inputs.RELEASE_KEY).digest == part.digest
     assert verify(store).clean
 
 
@@ -165,8 +165,8 @@ def test_a_damaged_latest_release_does_not_stop_the_next_one(store, publish):
 
 def test_an_unreadable_pointer_is_replaced(store, publish):
     first = publish("first")
-    token = store.read_pointer(first.record.slot.pointer()).token
-    store.swap_pointer(first.record.slot.pointer(), b"rubbish", token)
+    token = store.read_pointer(first.record.release_key.pointer()).token
+    store.swap_pointer(first.record.release_key.pointer(), b"rubbish", token)
     again = publish("first")
     assert (again.moved, again.written) == (True, [])
     assert "not JSON" in again.contraction.problem
@@ -227,8 +227,8 @@ def test_releases_are_listed_by_slot_and_time(store, publish):
     assert {one.digest: one.latest for one in listed} == dict(
         zip(digests, [False, True], strict=True)
     )
-    assert list_releases(store, *inputs.SLOT) == listed
-    assert {one.slot.region for one in list_releases(store, cycle=22)} == {
+    assert list_releases(store, *inputs.RELEASE_KEY) == listed
+    assert {one.release_key.region for one in list_releases(store, cycle=22)} == {
         "antarctica",
         "greenland",
     }

@@ -39,7 +39,7 @@ def test_one_of_twenty_wins_each_round(place, rounds, tmp_path):
 
     store = place.open()
     moved = [digest for round_ in met for digest in (*round_["won"], *round_["retried"])]
-    latest = show(store, *inputs.SLOT)
+    latest = show(store, *inputs.RELEASE_KEY)
     assert latest.release.digest == moved[-1]
     history = [entry.digest for entry in latest.publication.history]
     assert history == moved[-2::-1][:50]
@@ -100,7 +100,7 @@ def verify_latest(store, done):
     while not ended:
         ended = done.wait(0.05)
         try:
-            release = find_release(store, *inputs.SLOT)
+            release = find_release(store, *inputs.RELEASE_KEY)
         except ObjectMissing:
             continue  # none yet
         looks += 1

@@ -27,7 +27,7 @@ def test_a_grid_resolves_to_the_manifest_that_was_published(
     store, publish, files, tmp_path, grid, json_manifests
 ):
     record = publish("first", json_manifests=json_manifests).record
-    path = resolve(store, *inputs.SLOT, grid, folder=tmp_path / "m")
+    path = resolve(store, *inputs.RELEASE_KEY, grid, folder=tmp_path / "m")
     manifest = record.grid(grid).manifest
     assert (manifest.document is not None) == json_manifests
     assert path.name == f"{grid}-{(manifest.document or manifest.parquet).digest}.json"
@@ -40,9 +40,9 @@ def test_a_grid_resolves_to_the_manifest_that_was_published(
 def test_an_earlier_release_resolves_by_its_digest_or_the_beginning_of_it(store, publish, tmp_path):
     first = publish("first")
     publish("next")
-    latest = resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    latest = resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
     for digest in (first.digest, first.digest[:10]):
-        old = resolve(store, *inputs.SLOT, "plate", digest=digest, folder=tmp_path)
+        old = resolve(store, *inputs.RELEASE_KEY, "plate", digest=digest, folder=tmp_path)
         assert f'"id": "{inputs.granule(0)}"' in old.read_text()
     assert f'"id": "{inputs.granule(0)}"' not in latest.read_text()
 
@@ -52,15 +52,15 @@ def test_what_is_there_already_is_kept_and_what_was_altered_is_replaced(
     store, publish, tmp_path, json_manifests
 ):
     publish("first", json_manifests=json_manifests)
-    path = resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    path = resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
     content, when = path.read_bytes(), path.stat().st_mtime_ns
-    assert resolve(store, *inputs.SLOT, "plate", folder=tmp_path) == path
+    assert resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path) == path
     assert path.stat().st_mtime_ns == when
     path.write_bytes(content.replace(b"2201", b"2301", 1))
-    resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
     assert path.read_bytes() == content
     path.with_suffix(".sha256").unlink()
-    resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+    resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
     assert path.read_bytes() == content
     assert {each.suffix for each in tmp_path.glob("plate*")} == {".json", ".sha256"}
 
@@ -68,16 +68,16 @@ def test_what_is_there_already_is_kept_and_what_was_altered_is_replaced(
 @inputs.IN_A_FOLDER
 def test_what_is_not_there_is_said(store, publish, files, tmp_path):
     with pytest.raises(ObjectMissing, match="no latest release of ATL06_007, antarctica, cycle 22"):
-        resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+        resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
     healpix, plate = inputs.builds(files, "first")
     failed = [healpix, type(plate)("plate", plate.config, error="The disk was full.")]
     publish("first", maps=failed, partial_latest=True)
     with pytest.raises(ObjectMissing, match="'x'; it has healpix, plate"):
-        resolve(store, *inputs.SLOT, "x", folder=tmp_path)
+        resolve(store, *inputs.RELEASE_KEY, "x", folder=tmp_path)
     with pytest.raises(ObjectMissing, match=r"plate failed .* The disk was full\."):
-        resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+        resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
     with pytest.raises(ObjectMissing, match="no release 'ffff'"):
-        resolve(store, *inputs.SLOT, "plate", digest="ffff", folder=tmp_path)
+        resolve(store, *inputs.RELEASE_KEY, "plate", digest="ffff", folder=tmp_path)
     with pytest.raises(InvalidName, match="region"):
         resolve(store, "ATL06_007", "../x", 22, "plate", folder=tmp_path)
     assert list(tmp_path.glob("*.json")) == []
@@ -88,7 +88,7 @@ def test_a_beginning_that_two_digests_share_is_refused(store, publish):
     letters = Counter(publish(name).digest[:1] for name in inputs.CATALOGS)
     beginning = next((letter for letter, count in letters.items() if count > 1), "")
     with pytest.raises((InvalidName, ObjectMissing)):
-        show(store, *inputs.SLOT, digest=beginning)
+        show(store, *inputs.RELEASE_KEY, digest=beginning)
 
 
 def test_a_damaged_manifest_record_or_pointer_is_refused_by_name(place, publish, tmp_path):
@@ -99,13 +99,13 @@ def test_a_damaged_manifest_record_or_pointer_is_refused_by_name(place, publish,
         content = store.get(key)
         place.overwrite(key, content[:100] + bytes([content[100] ^ 1]) + content[101:])
         with pytest.raises(CorruptObject) as caught:
-            resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+            resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
         assert key in str(caught.value)
         place.overwrite(key, content)
-    pointer = done.record.slot.pointer()
+    pointer = done.record.release_key.pointer()
     store.swap_pointer(pointer, b"{", store.read_pointer(pointer).token)
     with pytest.raises(InvalidRelease, match=pointer):
-        resolve(store, *inputs.SLOT, "plate", folder=tmp_path)
+        resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
     assert list(tmp_path.glob("*.json")) == []
 
 
@@ -113,7 +113,7 @@ def forge(store, done, change):
     """Store a record that was changed and is consistent in itself, and return its digest."""
     document = json.loads(done.record.to_bytes())
     change(document)
-    ref = store.put(done.record.slot.folder("releases"), canonical_json(document), ".json")
+    ref = store.put(done.record.release_key.folder("releases"), canonical_json(document), ".json")
     return ref.digest
 
 
@@ -136,7 +136,7 @@ def test_a_manifest_that_is_not_what_the_release_says_is_refused(
 ):
     digest = forge(store, publish("first"), change)
     with pytest.raises(InvalidRelease, match=says):
-        resolve(store, *inputs.SLOT, "plate", digest=digest, folder=tmp_path)
+        resolve(store, *inputs.RELEASE_KEY, "plate", digest=digest, folder=tmp_path)
     assert list(tmp_path.glob("*.json")) == []
 
 
@@ -151,6 +151,6 @@ def test_zagg_loads_what_was_resolved(store, publish, tmp_path, json_manifests):
 
     record = publish("first", json_manifests=json_manifests).record
     for grid in record.grids:
-        loaded = _load_catalog(str(resolve(store, *inputs.SLOT, grid.name, folder=tmp_path)))
+        loaded = _load_catalog(str(resolve(store, *inputs.RELEASE_KEY, grid.name, folder=tmp_path)))
         assert loaded["grid_signature"] == grid.signature
         assert len(loaded["shard_keys"]) == grid.shards

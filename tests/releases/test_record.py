@@ -55,9 +55,9 @@ def stored(draw, folder, suffix):
 
 
 @st.composite
-def grids(draw, name, slot):
+def grids(draw, name, release_key):
     signature = draw(signatures)
-    folder = slot.folder("shardmaps", name)
+    folder = release_key.folder("shardmaps", name)
     status = draw(st.sampled_from(["complete", "partial", "failed"]))
     facts = {"error": draw(texts.filter(bool))}
     if status != "failed":
@@ -115,21 +115,21 @@ queries = st.builds(
 
 @st.composite
 def records(draw):
-    slot = ReleaseKey(draw(names), draw(names), draw(st.integers(1, 9999)))
+    release_key = ReleaseKey(draw(names), draw(names), draw(st.integers(1, 9999)))
     digest = draw(digests)
     catalog = CatalogRecord(
-        key=slot.key("catalogs", digest),
+        key=release_key.key("catalogs", digest),
         digest=digest,
         size=draw(counts),
         rows=draw(counts),
         complete=draw(st.booleans()),
     )
     named = sorted(draw(st.sets(names, max_size=3)))
-    made = tuple(draw(grids(name, slot)) for name in named)
+    made = tuple(draw(grids(name, release_key)) for name in named)
     return ReleaseRecord(
-        product=slot.product,
-        region=slot.region,
-        cycle=slot.cycle,
+        product=release_key.product,
+        region=release_key.region,
+        cycle=release_key.cycle,
         cycle_convention=draw(st.sampled_from([None, "mission", "nominal"])),
         query=draw(queries),
         harvest=draw(st.none() | harvests),

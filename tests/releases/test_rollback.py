@@ -11,9 +11,9 @@ from zagg_catalog.releases import find_release, rollback, show
 
 def test_the_pointer_goes_back_and_says_so(store, publish):
     first, second = publish("first"), publish("next")
-    said = rollback(store, *inputs.SLOT, first.digest[:12], clock=lambda: inputs.NOON)
-    assert find_release(store, *inputs.SLOT).digest == first.digest
-    assert show(store, *inputs.SLOT).publication == said
+    said = rollback(store, *inputs.RELEASE_KEY, first.digest[:12], clock=lambda: inputs.NOON)
+    assert find_release(store, *inputs.RELEASE_KEY).digest == first.digest
+    assert show(store, *inputs.RELEASE_KEY).publication == said
     assert (said.action, said.supersedes) == ("rollback", second.digest)
     assert said.published_at == inputs.NOON
     assert [entry.digest for entry in said.history] == [second.digest, first.digest]
@@ -22,15 +22,15 @@ def test_the_pointer_goes_back_and_says_so(store, publish):
 
 def test_going_back_to_where_it_is_writes_nothing(store, publish):
     done = publish("first")
-    before = store.read_pointer(done.record.slot.pointer()).value
-    assert rollback(store, *inputs.SLOT, done.digest) == done.publication
-    assert store.read_pointer(done.record.slot.pointer()).value == before
+    before = store.read_pointer(done.record.release_key.pointer()).value
+    assert rollback(store, *inputs.RELEASE_KEY, done.digest) == done.publication
+    assert store.read_pointer(done.record.release_key.pointer()).value == before
 
 
 def test_a_release_that_is_not_there_is_refused(store, publish):
     publish("first")
     with pytest.raises(ObjectMissing):
-        rollback(store, *inputs.SLOT, "0" * 64)
+        rollback(store, *inputs.RELEASE_KEY, "0" * 64)
 
 
 def test_a_release_that_does_not_verify_is_refused(place, store, publish):
@@ -38,14 +38,14 @@ def test_a_release_that_does_not_verify_is_refused(place, store, publish):
     key = first.record.grids[0].manifest.parquet.key
     place.overwrite(key, b"x" + store.get(key)[1:])
     with pytest.raises(InvalidRelease, match=key):
-        rollback(store, *inputs.SLOT, first.digest)
-    assert find_release(store, *inputs.SLOT).digest == second.digest
+        rollback(store, *inputs.RELEASE_KEY, first.digest)
+    assert find_release(store, *inputs.RELEASE_KEY).digest == second.digest
 
 
 def test_publishing_after_a_rollback_goes_on_from_there(store, publish):
     first = publish("first")
     publish("next")
-    rollback(store, *inputs.SLOT, first.digest)
+    rollback(store, *inputs.RELEASE_KEY, first.digest)
     again = publish("next")
     assert (again.moved, again.written) == (True, [])
     assert [entry.action for entry in again.publication.history] == [

@@ -36,13 +36,13 @@ def test_one_flipped_byte_anywhere_is_found_and_names_the_file(place, publish):
         found = verify(store)
         assert info.key in {finding.key for finding in found.findings}
         if info.key != done.key:
-            assert not verify_release(store, find_release(store, *inputs.SLOT)).clean
+            assert not verify_release(store, find_release(store, *inputs.RELEASE_KEY)).clean
         place.overwrite(info.key, content)
     assert verify(store).clean
 
 
 def test_a_damaged_pointer_is_found(store, publish):
-    pointer = publish("first").record.slot.pointer()
+    pointer = publish("first").record.release_key.pointer()
     store.swap_pointer(pointer, b"{}", store.read_pointer(pointer).token)
     assert [finding.key for finding in verify(store).findings] == [pointer]
 
@@ -54,7 +54,7 @@ def test_missing_files_are_found(store, publish):
     findings = {finding.key: finding.problem for finding in verify(store).findings}
     assert second.record.catalog.key in findings
     # The history still leads to the first release.
-    assert first.key in findings[first.record.slot.pointer()]
+    assert first.key in findings[first.record.release_key.pointer()]
 
 
 def test_what_no_release_refers_to_has_its_digest_checked_too(place):
@@ -137,7 +137,9 @@ def test_two_manifests_that_pair_differently_are_found(store, publish):
 def test_a_record_in_the_wrong_place_is_found(store, publish):
     done = publish("first")
     ref = store.put(
-        done.record.slot.folder("releases").replace("22", "23"), done.record.to_bytes(), ".json"
+        done.record.release_key.folder("releases").replace("22", "23"),
+        done.record.to_bytes(),
+        ".json",
     )
     (finding,) = verify(store).findings
     assert (finding.key, "lies elsewhere" in finding.problem) == (ref.key, True)
@@ -146,7 +148,7 @@ def test_a_record_in_the_wrong_place_is_found(store, publish):
 @inputs.IN_A_FOLDER
 def test_a_record_that_another_program_wrote_is_found(store, publish):
     done = publish("first")
-    store.put(done.record.slot.folder("releases"), done.record.to_bytes() + b"\n", ".json")
+    store.put(done.record.release_key.folder("releases"), done.record.to_bytes() + b"\n", ".json")
     (finding,) = verify(store).findings
     assert "not canonical" in finding.problem
 
@@ -165,5 +167,5 @@ def test_a_store_that_cannot_be_read_is_no_finding(store, publish, monkeypatch):
 def test_a_rolled_back_store_is_clean(store, publish):
     first = publish("first")
     publish("next")
-    rollback(store, *inputs.SLOT, first.digest)
+    rollback(store, *inputs.RELEASE_KEY, first.digest)
     assert verify(store).clean

@@ -130,7 +130,7 @@ def find_changes(
         return None, []
     pickup = predecessor.pickup
     try:
-        base = load_release(store, request.slot, predecessor.release)
+        base = load_release(store, request.release_key, predecessor.release)
         entry = base.record.grid(request.grid)
         config = pickup.config_digest if pickup else entry.config_digest if entry else None
         before = _map_of(store, base, request.grid)

@@ -48,7 +48,7 @@ class ResolvedRelease:
 
 def resolve_release(
     store: Store,
-    slot: ReleaseKey,
+    release_key: ReleaseKey,
     *,
     release: str | None = None,
     references: Sequence[Reference] = (),
@@ -56,13 +56,15 @@ def resolve_release(
     """Return the release to pick up: the one with a digest, or its beginning, else the latest.
 
     A reference to a former latest release is superseded: it is ignored, with a note. Raises
-    `PickupRefused` if a reference is to another store or slot, to a release that never was the
-    latest, or to another one than `release`.
+    `PickupRefused` if a reference is to another store or release key, to a release that was
+    never the latest, or to another one than `release`.
     """
     for reference in references:
-        _check_place(store, slot, reference)
-    publication = latest_of(store, slot).publication
-    found = find_release(store, slot.product, slot.region, slot.cycle, digest=release)
+        _check_place(store, release_key, reference)
+    publication = latest_of(store, release_key).publication
+    found = find_release(
+        store, release_key.product, release_key.region, release_key.cycle, digest=release
+    )
     notes = []
     if publication is not None and publication.digest != found.digest:
         latest = short_digest(publication.digest)
@@ -99,13 +101,13 @@ def mapped_grid(release: Release, grid: str) -> GridRecord:
     if entry is None:
         names = ", ".join(one.name for one in release.record.grids) or "none"
         raise ObjectMissing(
-            f"Release {short_digest(release.digest)} of {release.slot} has no grid {grid!r}; it has"
-            f" {names}."
+            f"Release {short_digest(release.digest)} of {release.release_key} has no grid"
+            f" {grid!r}; it has {names}."
         )
     if entry.manifest is None:
         raise ObjectMissing(
-            f"Release {short_digest(release.digest)} of {release.slot} has no map of grid {grid},"
-            f" which failed: {entry.error}"
+            f"Release {short_digest(release.digest)} of {release.release_key} has no map of"
+            f" grid {grid}, which failed: {entry.error}"
         )
     return entry
 
@@ -121,7 +123,7 @@ def check_release(store: Store, release: Release, *, allow_partial: bool) -> Non
         ]
         wrong += [] if record.catalog.complete else ["the catalog is incomplete"]
         raise PickupRefused(
-            f"Release {short_digest(release.digest)} of {release.slot} is partial:"
+            f"Release {short_digest(release.digest)} of {release.release_key} is partial:"
             f" {'; '.join(wrong)}. Run prepare-cycle again, or allow it with allow_partial."
         )
     if not store.exists(record.catalog.key):
@@ -138,17 +140,17 @@ def registered_grid(registry: Registry, release: Release, entry: GridRecord) -> 
     config is broken; `SignatureMismatch` if the config defines another grid than when the map
     was built.
     """
-    slot, grid = release.slot, registry.grids.get(entry.name)
+    release_key, grid = release.release_key, registry.grids.get(entry.name)
     if grid is None:
         names = ", ".join(sorted(registry.grids)) or "none"
         raise PickupRefused(
             f"{registry.source} has no grid {entry.name}; it has {names}. Register it again, or"
             " leave it out."
         )
-    if grid.region != slot.region or slot.product not in grid.products:
+    if grid.region != release_key.region or release_key.product not in grid.products:
         raise PickupRefused(
             f"{registry.source} registers grid {entry.name} for {', '.join(grid.products)} over"
-            f" {grid.region}, and the release is of {slot}; prepare that cycle again."
+            f" {grid.region}, and the release is of {release_key}; prepare that cycle again."
         )
     if grid.grid is None:
         raise PickupRefused(f"The config of grid {entry.name} is broken: {grid.problem}")
@@ -195,12 +197,12 @@ def _check_mask(name: str, shard_map: ShardMap, grid: RegisteredGrid) -> None:
         )
 
 
-def _check_place(store: Store, slot: ReleaseKey, reference: Reference) -> None:
-    """Refuse a reference to another slot or store."""
-    if reference.slot != slot:
+def _check_place(store: Store, release_key: ReleaseKey, reference: Reference) -> None:
+    """Refuse a reference to another release key or store."""
+    if reference.release_key != release_key:
         raise PickupRefused(
-            f"{_capital(reference.source)} is of {reference.slot}, and {slot} was asked for; leave"
-            " one of the two out."
+            f"{_capital(reference.source)} is of {reference.release_key}, and {release_key} was"
+            " asked for; leave one of the two out."
         )
     if not reference.is_of(store):
         raise PickupRefused(
@@ -229,10 +231,10 @@ def _superseded(
     if reference.release in (publication.digests if publication else ()):
         older = "was asked for" if pinned else "has superseded it"
         return f"{source} names release {theirs}; release {ours} {older}."
-    if not reference.named and store.exists(found.slot.key("releases", reference.release)):
+    if not reference.named and store.exists(found.release_key.key("releases", reference.release)):
         return f"{source} names release {theirs}, which never was the latest; {ours} is taken."
     raise PickupRefused(
-        f"{source} names release {theirs} of {found.slot}, which neither is nor ever was the"
+        f"{source} names release {theirs} of {found.release_key}, which neither is nor ever was the"
         " latest release there; run `zagg-catalog release list`, or name the release to aggregate"
         " by its digest."
     )

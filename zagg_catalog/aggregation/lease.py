@@ -47,7 +47,7 @@ class Lease:
     def __init__(
         self,
         store: Store,
-        slot: ReleaseKey,
+        release_key: ReleaseKey,
         grid: str,
         *,
         duration: timedelta = LEASE,
@@ -55,7 +55,7 @@ class Lease:
     ) -> None:
         self.lost = threading.Event()
         """Set when another run has taken the lease over: zagg must be stopped."""
-        self._store, self._slot, self._grid = store, slot, grid
+        self._store, self._release_key, self._grid = store, release_key, grid
         self._duration, self._clock = duration, clock
         self._history, self._token = PickupHistory(), ""
         self._held: PickupLease
@@ -92,7 +92,7 @@ class Lease:
         give_up = time.monotonic() + wait
         pause = min(2.0, self._duration.total_seconds() / 6)
         while True:
-            history, token = read_pickup_history(self._store, self._slot, self._grid)
+            history, token = read_pickup_history(self._store, self._release_key, self._grid)
             other = history.claim
             if other is None or not other.alive(self._clock()):
                 if self._take(attempt, history, token):
@@ -193,7 +193,9 @@ class Lease:
                 self._token = self._write(changed, self._token)
             except PointerConflict:
                 # Either our own write, whose answer was lost, or a take-over.
-                self._history, token = read_pickup_history(self._store, self._slot, self._grid)
+                self._history, token = read_pickup_history(
+                    self._store, self._release_key, self._grid
+                )
                 there = self._history.claim
                 if there is None or there.id != self._held.id or token is None:
                     self.lost.set()
@@ -203,17 +205,17 @@ class Lease:
                 self._history = changed
                 return
         raise LeaseLost(
-            f"Another run has taken over the pick-up of {self._grid}, {self._slot}:"
+            f"Another run has taken over the pick-up of {self._grid}, {self._release_key}:"
             " this run did not renew its lease in time."
         )
 
     def _write(self, history: PickupHistory, token: str | None) -> str:
-        key = self._slot.pointer("pickups", self._grid)
+        key = self._release_key.pointer("pickups", self._grid)
         return self._store.swap_pointer(key, history.to_bytes(), token)
 
     def _put(self, acknowledgement: Acknowledgement) -> PickupSummary:
         """Store a record, and return its summary for the history."""
-        folder = self._slot.folder("pickups", self._grid)
+        folder = self._release_key.folder("pickups", self._grid)
         ref = self._store.put(folder, acknowledgement.to_bytes(), ".json")
         summary = PickupSummary.of(acknowledgement, ref.key)
         reason = (summary.reason or "")[:REASON_LENGTH] or None
@@ -224,9 +226,9 @@ class Lease:
         when = "while zagg was running" if lease.started else "before it started zagg"
         return Acknowledgement(
             **_attempt_fields(lease),
-            product=self._slot.product,
-            region=self._slot.region,
-            cycle=self._slot.cycle,
+            product=self._release_key.product,
+            region=self._release_key.region,
+            cycle=self._release_key.cycle,
             grid=self._grid,
             outcome="failed",
             reason=f"The run of {lease.by} stopped without recording a result, {when}.",
@@ -237,7 +239,7 @@ class Lease:
         mode = "dry run" if lease.dry_run else "aggregation"
         return (
             f"The {mode} of release {short_digest(lease.release)} on grid {self._grid},"
-            f" {self._slot}, by {lease.by} is still running since"
+            f" {self._release_key}, by {lease.by} is still running since"
             f" {lease.began_at:%Y-%m-%d %H:%M} UTC; run this again later, or leave"
             " it to the next catch-up."
         )

@@ -59,7 +59,7 @@ class Reference:
 
     source: str
     """Name of the source in messages: ``the event``, ``artifact shardmap-…``."""
-    slot: ReleaseKey
+    release_key: ReleaseKey
     """Product, region and cycle of the release."""
     release: str
     """Digest of the release record."""
@@ -73,7 +73,7 @@ class Reference:
 
     def is_of(self, store: Store) -> bool:
         """Return whether the release is in this store."""
-        return self.store in (store.url, store.uri(self.slot.key("releases", self.release)))
+        return self.store in (store.url, store.uri(self.release_key.key("releases", self.release)))
 
     def maps_equal(self, record: ReleaseRecord) -> bool:
         """Return whether a release has every referenced map, unchanged."""
@@ -111,12 +111,12 @@ class Announcement(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.record != self.slot.key("releases", self.release):
+        if self.record != self.release_key.key("releases", self.release):
             raise ValueError(f"record {self.record} is not that of release {self.release}")
         return self
 
     @property
-    def slot(self) -> ReleaseKey:
+    def release_key(self) -> ReleaseKey:
         """Product, region and cycle of the release."""
         return ReleaseKey(self.product, self.region, self.cycle)
 
@@ -156,7 +156,7 @@ def event_reference(event: Announcement) -> Reference:
     """Return the reference in an event."""
     return Reference(
         source="the event",
-        slot=event.slot,
+        release_key=event.release_key,
         release=event.release,
         store=event.store,
         grids={grid.name: grid for grid in event.grids},
@@ -186,7 +186,7 @@ def artifact_reference(key: str, row: Mapping[str, Any], *, named: bool = True) 
         ) from None
     return Reference(
         source=f"artifact {key}",
-        slot=ReleaseKey(found.product, found.region, found.cycle),
+        release_key=ReleaseKey(found.product, found.region, found.cycle),
         release=found.release,
         store=found.record,
         named=named,

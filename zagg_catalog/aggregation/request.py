@@ -27,7 +27,7 @@ _FIELDS = {"product", "region", "cycle", "grid"}
 class PickupRequest:
     """A request to pick up one grid of a release."""
 
-    slot: ReleaseKey
+    release_key: ReleaseKey
     """Product, region and cycle of the release."""
     grid: str
     """Name of the grid."""
@@ -66,15 +66,15 @@ class PickupRequest:
     stop: Callable[[], str | None] = lambda: None
     """Returns the reason to stop zagg, or None while it may continue."""
 
-    def for_grid(self, slot: ReleaseKey, grid: str) -> PickupRequest:
+    def for_grid(self, release_key: ReleaseKey, grid: str) -> PickupRequest:
         """Return the same request for another grid."""
-        return replace(self, slot=slot, grid=grid)
+        return replace(self, release_key=release_key, grid=grid)
 
     @property
     def grid_folder(self) -> Path:
         """Folder for the files of this grid."""
-        slot = self.slot
-        name = f"{slot.product}-{slot.region}-c{slot.cycle}"
+        release_key = self.release_key
+        name = f"{release_key.product}-{release_key.region}-c{release_key.cycle}"
         return self.folder.expanduser().absolute() / name / self.grid
 
 
@@ -118,9 +118,12 @@ def _filled(template: str, request: PickupRequest) -> str:
             f"Output {template!r} is not usable: a template has {{grid}} and may have {{product}},"
             " {region} and {cycle}; a folder or s3://bucket/prefix needs none."
         )
-    slot = request.slot
+    release_key = request.release_key
     return template.format(
-        product=slot.product, region=slot.region, cycle=slot.cycle, grid=request.grid
+        product=release_key.product,
+        region=release_key.region,
+        cycle=release_key.cycle,
+        grid=request.grid,
     )
 
 

@@ -125,7 +125,9 @@ def pick_up(store: Store, request: PickupRequest, registry: Registry) -> PickupR
         run=request.run,
         began_at=request.clock(),
     )
-    lease = Lease(store, request.slot, request.grid, duration=request.lease, clock=request.clock)
+    lease = Lease(
+        store, request.release_key, request.grid, duration=request.lease, clock=request.clock
+    )
     try:
         lease.acquire(attempt, wait=request.wait)
     except HeldElsewhere as other:
@@ -145,7 +147,7 @@ def pick_up(store: Store, request: PickupRequest, registry: Registry) -> PickupR
 
 def _resolve(store: Store, request: PickupRequest) -> ResolvedRelease:
     return resolve_release(
-        store, request.slot, release=request.release, references=request.references
+        store, request.release_key, release=request.release, references=request.references
     )
 
 
@@ -156,7 +158,7 @@ def _done_before(
     if request.force:
         return None
     digest = resolved.release.digest
-    history, _ = read_pickup_history(store, request.slot, request.grid)
+    history, _ = read_pickup_history(store, request.release_key, request.grid)
     entry = history.is_done(digest, dry_run=request.dry_run, output=output)
     if entry is None:
         return None
@@ -308,12 +310,12 @@ class _Pickup:
 
     def _record(self, outcome: Outcome, error: Exception | None = None) -> PickupResult:
         """Record the result, unless the newest record is the same refusal."""
-        attempt, slot = self.lease.attempt, self.request.slot
+        attempt, release_key = self.lease.attempt, self.request.release_key
         record = Acknowledgement(
             **{name: getattr(attempt, name) for name in PickupAttempt.model_fields},
-            product=slot.product,
-            region=slot.region,
-            cycle=slot.cycle,
+            product=release_key.product,
+            region=release_key.region,
+            cycle=release_key.cycle,
             grid=self.request.grid,
             outcome=outcome,
             reason=_reason(error),
@@ -352,7 +354,7 @@ class _Pickup:
 class Pending:
     """Grids of a latest release that still have to be picked up."""
 
-    slot: ReleaseKey
+    release_key: ReleaseKey
     release: str | None = None
     """Digest of the release; None if it cannot be read."""
     grids: tuple[str, ...] = ()
@@ -372,37 +374,42 @@ def latest_slots(
     """Yield the product, region and cycle of every latest release; each may be given."""
     for _, parts in list_keys(store, "releases", product, region, cycle):
         if parts.digest is None:
-            yield parts.slot
+            yield parts.release_key
 
 
-def pending(store: Store, slot: ReleaseKey, request: PickupRequest, registry: Registry) -> Pending:
+def pending(
+    store: Store, release_key: ReleaseKey, request: PickupRequest, registry: Registry
+) -> Pending:
     """Return the registered grids of a latest release that still have to be picked up.
 
-    `request` has the options; its own slot and grid are ignored. A grid that was refused is
+    `request` has the options; its own release key and grid are ignored. A grid that was refused is
     pending again when its release or its config changes. One that failed three times in a row
     needs an operator.
     """
     try:
-        latest = read_latest(store, slot)
+        latest = read_latest(store, release_key)
         if latest.problem or latest.digest is None:
-            return Pending(slot=slot, problem=latest.problem)
-        record = load_release(store, slot, latest.digest).record
-        histories = read_pickup_histories(store, slot)
+            return Pending(release_key=release_key, problem=latest.problem)
+        record = load_release(store, release_key, latest.digest).record
+        histories = read_pickup_histories(store, release_key)
     except StoreUnavailable:
         raise
     except (StoreError, InvalidRelease) as error:
-        return Pending(slot=slot, problem=str(error))
+        return Pending(release_key=release_key, problem=str(error))
     grids, attention = [], []
     for name in (grid.name for grid in record.grids if grid.manifest is not None):
         if name not in registry.grids:
             continue
-        mine = request.for_grid(slot, name)
+        mine = request.for_grid(release_key, name)
         history = histories.get(name, PickupHistory())
         waits, why = _is_pending(history, latest.digest, mine, registry.grids[name])
         grids += [name] if waits else []
         attention += [f"{name}: {why}"] if why else []
     return Pending(
-        slot=slot, release=latest.digest, grids=tuple(grids), needs_attention=tuple(attention)
+        release_key=release_key,
+        release=latest.digest,
+        grids=tuple(grids),
+        needs_attention=tuple(attention),
     )
 
 

@@ -48,7 +48,7 @@ def print_published(published: Published) -> None:
         facts["contraction"] = f"not known: {shrunk.problem}"
     elif shrunk.count:
         facts["contraction"] = counted(shrunk.ids, shrunk.count)
-    print_summary(str(record.slot), facts)
+    print_summary(str(record.release_key), facts)
     _print_grids(record.grids)
 
 
@@ -59,9 +59,9 @@ def print_list(found: Sequence[ReleaseRow]) -> None:
         (*heads, "picked up", "stored"),
         [
             (
-                one.slot.product,
-                one.slot.region,
-                str(one.slot.cycle),
+                one.release_key.product,
+                one.release_key.region,
+                str(one.release_key.cycle),
                 short_digest(one.digest),
                 "latest" if one.latest else "",
                 one.record.status if one.record else "damaged",
@@ -78,7 +78,7 @@ def print_list(found: Sequence[ReleaseRow]) -> None:
 def listed_facts(one: ReleaseRow) -> dict[str, Any]:
     """Return a listed release as JSON-ready values."""
     return {
-        **asdict(one.slot),
+        **asdict(one.release_key),
         "digest": one.digest,
         "key": one.key,
         "stored": one.stored.isoformat(),
@@ -111,7 +111,7 @@ def print_shown(shown: ReleaseView) -> None:
             "superseded": len(harvest.superseded),
             "quarantined": len(harvest.quarantined),
         }
-    print_summary(str(record.slot), facts)
+    print_summary(str(record.release_key), facts)
     _print_grids(record.grids, shown)
     if shown.latest and shown.publication is not None:
         print_publication(shown.publication)
@@ -274,7 +274,7 @@ def pickup_facts(standings: Mapping[str, PickupHistory], grid: str, digest: str)
     Parameters
     ----------
     standings : mapping
-        Of the slot's grids.
+        Of the release key's grids.
     grid, digest : str
         Which grid of which release.
 

@@ -134,11 +134,11 @@ def _pointed(store: Store) -> set[str]:
     keys: set[str] = set()
     for _, parts in list_keys(store, "releases"):
         if parts.digest is None:
-            publication = latest_of(store, parts.slot).publication
+            publication = latest_of(store, parts.release_key).publication
             digests = publication.digests if publication else ()
-            keys.update(parts.slot.key("releases", digest) for digest in digests)
-    for slot, history in _histories(store):
-        keys.update(slot.key("releases", digest) for digest in _needed(history))
+            keys.update(parts.release_key.key("releases", digest) for digest in digests)
+    for release_key, history in _histories(store):
+        keys.update(release_key.key("releases", digest) for digest in _needed(history))
     return keys
 
 
@@ -151,8 +151,8 @@ def _needed(history: PickupHistory) -> set[str]:
 
 
 def _histories(store: Store) -> Iterable[tuple[ReleaseKey, PickupHistory]]:
-    for slot, grid in pickup_history_keys(store):
-        yield slot, read_pickup_history(store, slot, grid)[0]
+    for release_key, grid in pickup_history_keys(store):
+        yield release_key, read_pickup_history(store, release_key, grid)[0]
 
 
 def _references(store: Store, dropped: set[str]) -> set[str]:
@@ -164,7 +164,7 @@ def _references(store: Store, dropped: set[str]) -> set[str]:
 def _records(store: Store, dropped: set[str]) -> Iterable[ReleaseRecord]:
     for info, parts in list_keys(store, "releases"):
         if parts.digest and info.key not in dropped:
-            yield load_release(store, parts.slot, parts.digest).record
+            yield load_release(store, parts.release_key, parts.digest).record
 
 
 def _objects(store: Store) -> list[ObjectInfo]:

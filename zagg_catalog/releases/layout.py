@@ -122,7 +122,7 @@ class KeyParts:
     """The parts of a key of the layout."""
 
     kind: Kind
-    slot: ReleaseKey
+    release_key: ReleaseKey
     grid: str | None = None
     digest: str | None  # None for a pointer
     suffix: str
@@ -131,14 +131,14 @@ class KeyParts:
     def key(self) -> str:
         """The key."""
         if self.digest is None:
-            return self.slot.pointer(self.kind, self.grid)
-        return self.slot.key(self.kind, self.digest, self.suffix, self.grid)
+            return self.release_key.pointer(self.kind, self.grid)
+        return self.release_key.key(self.kind, self.digest, self.suffix, self.grid)
 
     def matches(self, product: str | None, region: str | None, cycle: int | None) -> bool:
         """Return whether it belongs to a product, region and cycle, each of which may be None."""
         wanted = (product, region, cycle)
         return all(
-            want in (None, has) for want, has in zip(wanted, astuple(self.slot), strict=True)
+            want in (None, has) for want, has in zip(wanted, astuple(self.release_key), strict=True)
         )
 
 
@@ -193,7 +193,7 @@ def parse_key(key: str) -> KeyParts:
         digest, suffix = split_name(name) or (None, ".json")
         parts = KeyParts(
             kind=cast(Kind, kind),
-            slot=ReleaseKey(fields["product"], fields["region"], int(fields["cycle"])),
+            release_key=ReleaseKey(fields["product"], fields["region"], int(fields["cycle"])),
             grid=fields.get("grid"),
             digest=digest,
             suffix=suffix,

@@ -126,7 +126,7 @@ class Acknowledgement(PickupAttempt, Document):
         return self.outcome in FINISHED
 
     @property
-    def slot(self) -> ReleaseKey:
+    def release_key(self) -> ReleaseKey:
         """Product, region and cycle of the release."""
         return ReleaseKey(self.product, self.region, self.cycle)
 
@@ -250,7 +250,7 @@ class PickupHistory(Document):
 
 
 def read_pickup_history(
-    store: Store, slot: ReleaseKey, grid: str
+    store: Store, release_key: ReleaseKey, grid: str
 ) -> tuple[PickupHistory, str | None]:
     """Return the pick-up history of a grid, and the token of that version; None if it is new.
 
@@ -259,14 +259,14 @@ def read_pickup_history(
     InvalidRelease
         If the stored history is not valid.
     """
-    key = slot.pointer("pickups", grid)
+    key = release_key.pointer("pickups", grid)
     pointer = store.read_pointer(key)
     if pointer is None:
         return PickupHistory(), None
     return PickupHistory.load(pointer.value, f"Pointer {key}"), pointer.token
 
 
-def read_pickup_histories(store: Store, slot: ReleaseKey) -> dict[str, PickupHistory]:
+def read_pickup_histories(store: Store, release_key: ReleaseKey) -> dict[str, PickupHistory]:
     """Return the pick-up history of each grid; grids that were never picked up are left out.
 
     Raises
@@ -274,8 +274,8 @@ def read_pickup_histories(store: Store, slot: ReleaseKey) -> dict[str, PickupHis
     InvalidRelease
         If a stored history is not valid.
     """
-    found = pickup_history_keys(store, slot.product, slot.region, slot.cycle)
-    return {grid: read_pickup_history(store, slot, grid)[0] for _, grid in sorted(found)}
+    found = pickup_history_keys(store, release_key.product, release_key.region, release_key.cycle)
+    return {grid: read_pickup_history(store, release_key, grid)[0] for _, grid in sorted(found)}
 
 
 def pickup_history_keys(
@@ -287,4 +287,4 @@ def pickup_history_keys(
     """Yield the release key and grid of each pick-up history; each part may be None."""
     for _, parts in list_keys(store, "pickups", product, region, cycle):
         if parts.digest is None and parts.grid is not None:
-            yield parts.slot, parts.grid
+            yield parts.release_key, parts.grid

@@ -142,15 +142,15 @@ class CurrentRelease:
         return self.publication.digest if self.publication else None
 
 
-def read_latest(store: Store, slot: ReleaseKey) -> CurrentRelease:
+def read_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:
     """Read the pointer to the latest release; one that is not valid is returned as a problem."""
-    key = slot.pointer()
+    key = release_key.pointer()
     pointer = store.read_pointer(key)
     if pointer is None:
         return CurrentRelease()
     try:
         publication = Publication.load(pointer.value, f"Pointer {key}")
-        if publication.key != slot.key("releases", publication.digest):
+        if publication.key != release_key.key("releases", publication.digest):
             raise InvalidRelease(
                 f"Pointer {key} points to {publication.key}, which belongs elsewhere."
             )
@@ -213,7 +213,7 @@ def move_latest(
     before, transfer = latest.publication, context.transfer
     publication = Publication(
         digest=record.digest,
-        key=record.slot.key("releases", record.digest),
+        key=record.release_key.key("releases", record.digest),
         published_at=context.clock(),
         published_by=context.published_by or user_at_host(),
         action=action,
@@ -223,5 +223,5 @@ def move_latest(
         transfer=transfer,
         history=before.next_history() if before else (),
     )
-    store.swap_pointer(record.slot.pointer(), publication.to_bytes(), latest.token)
+    store.swap_pointer(record.release_key.pointer(), publication.to_bytes(), latest.token)
     return publication

@@ -131,19 +131,21 @@ def publish(
         If the store cannot be written.
     """
     facts = read_catalog_file(Path(catalog))
-    slot = _slot(facts, product, region, cycle)
+    release_key = _release_key(facts, product, region, cycle)
     check_builds(maps, facts)
-    latest = read_latest(store, slot)
+    latest = read_latest(store, release_key)
     with scratch() as folder:
         upload = StagedUpload(store)
         try:
-            record = _record(upload, slot, facts, Path(catalog), maps, folder, json_manifests)
+            record = _record(
+                upload, release_key, facts, Path(catalog), maps, folder, json_manifests
+            )
         except ValidationError as error:
             raise InvalidRelease(
                 f"The catalog or a map has a value that no release can hold:"
                 f" {first_problem(error)}."
             ) from None
-        upload.store_all(slot.key("releases", record.digest), record.to_bytes())
+        upload.store_all(release_key.key("releases", record.digest), record.to_bytes())
     shrunk = contraction(store, latest, record, facts.ids)
     moved = latest.digest != record.digest and (record.status == "complete" or partial_latest)
     if moved:
@@ -151,7 +153,7 @@ def publish(
         moved, latest = _move(store, latest, record, shrunk, context)
     return Published(
         record=record,
-        key=slot.key("releases", record.digest),
+        key=release_key.key("releases", record.digest),
         digest=record.digest,
         moved=moved,
         latest=latest.digest == record.digest,
@@ -175,14 +177,16 @@ def _move(
         )
     except PointerConflict:
         # The other run may have published the same release.
-        current = read_latest(store, record.slot)
+        current = read_latest(store, record.release_key)
         if current.digest != record.digest:
             raise
         return False, current
     return True, CurrentRelease(publication=publication)
 
 
-def _slot(facts: CatalogFile, product: str | None, region: str, cycle: int | None) -> ReleaseKey:
+def _release_key(
+    facts: CatalogFile, product: str | None, region: str, cycle: int | None
+) -> ReleaseKey:
     product = product or facts.metadata.get("collection")
     cycle = cycle if cycle is not None else facts.metadata.get("cycle")
     if product is None or cycle is None:
@@ -192,9 +196,9 @@ def _slot(facts: CatalogFile, product: str | None, region: str, cycle: int | Non
 
 
 def _catalog(
-    upload: StagedUpload, slot: ReleaseKey, facts: CatalogFile, path: Path
+    upload: StagedUpload, release_key: ReleaseKey, facts: CatalogFile, path: Path
 ) -> CatalogRecord:
-    staged = upload.stage(slot.folder("catalogs"), path)
+    staged = upload.stage(release_key.folder("catalogs"), path)
     if staged.digest != facts.digest:
         raise InvalidCatalog(f"{path} changed while it was being published; publish it again.")
     return CatalogRecord(**dict(staged), rows=facts.rows, complete=facts.complete)
@@ -202,7 +206,7 @@ def _catalog(
 
 def _grid(
     upload: StagedUpload,
-    slot: ReleaseKey,
+    release_key: ReleaseKey,
     build: MapToPublish,
     scratch_folder: Path,
     json_manifests: bool,
@@ -210,7 +214,7 @@ def _grid(
     """Write the manifests of a map, stage them, and return the grid's part of the record."""
     if build.shard_map is None:
         return build.record(None)
-    folder = slot.folder("shardmaps", build.name)
+    folder = release_key.folder("shardmaps", build.name)
     parquet = scratch_folder / f"{build.name}.parquet"
     build.shard_map.to_parquet(parquet)
     files = ManifestFiles(parquet=upload.stage(folder, parquet))
@@ -223,7 +227,7 @@ def _grid(
 
 def _record(
     upload: StagedUpload,
-    slot: ReleaseKey,
+    release_key: ReleaseKey,
     facts: CatalogFile,
     path: Path,
     maps: Sequence[MapToPublish],
@@ -231,15 +235,15 @@ def _record(
     json_manifests: bool,
 ) -> ReleaseRecord:
     """Write the manifests, stage all files, and return the record of them."""
-    catalog = _catalog(upload, slot, facts, path)
+    catalog = _catalog(upload, release_key, facts, path)
     grids = tuple(
-        _grid(upload, slot, build, folder, json_manifests)
+        _grid(upload, release_key, build, folder, json_manifests)
         for build in sorted(maps, key=lambda build: build.name)
     )
     return ReleaseRecord(
-        product=slot.product,
-        region=slot.region,
-        cycle=slot.cycle,
+        product=release_key.product,
+        region=release_key.region,
+        cycle=release_key.cycle,
         cycle_convention=facts.metadata.get("cycle_convention"),
         query=facts.query,
         harvest=facts.harvest,

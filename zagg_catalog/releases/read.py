@@ -22,7 +22,7 @@ from zagg_catalog.store import ObjectInfo, Store
 class Release:
     """A release, read from its record."""
 
-    slot: ReleaseKey
+    release_key: ReleaseKey
     key: str
     """Key of the record in the store."""
     digest: str
@@ -34,7 +34,7 @@ class Release:
 class ReleaseRow:
     """A release in a list."""
 
-    slot: ReleaseKey
+    release_key: ReleaseKey
     key: str
     """Key of the record in the store."""
     digest: str
@@ -63,7 +63,7 @@ class ReleaseView:
     """Pick-up history by grid; grids that were never picked up are left out."""
 
 
-def load_release(store: Store, slot: ReleaseKey, digest: str) -> Release:
+def load_release(store: Store, release_key: ReleaseKey, digest: str) -> Release:
     """Read a release by its whole digest.
 
     Raises
@@ -75,11 +75,11 @@ def load_release(store: Store, slot: ReleaseKey, digest: str) -> Release:
     InvalidRelease
         If it is not a release record of that product, region and cycle.
     """
-    key = slot.key("releases", digest)
+    key = release_key.key("releases", digest)
     record = ReleaseRecord.load(store.get(key), f"Release record {key}")
-    if record.slot != slot:
-        raise InvalidRelease(f"Release record {key} is of {record.slot}; it lies elsewhere.")
-    return Release(slot=slot, key=key, digest=digest, record=record)
+    if record.release_key != release_key:
+        raise InvalidRelease(f"Release record {key} is of {record.release_key}; it lies elsewhere.")
+    return Release(release_key=release_key, key=key, digest=digest, record=record)
 
 
 def find_release(
@@ -109,19 +109,19 @@ def find_release(
     CorruptObject, InvalidRelease
         If the pointer or the record is damaged.
     """
-    slot = ReleaseKey(product, region, cycle)
+    release_key = ReleaseKey(product, region, cycle)
     if digest is None:
-        digest = latest_of(store, slot).digest
+        digest = latest_of(store, release_key).digest
         if digest is None:
             raise ObjectMissing(
-                f"Store {store.url} has no latest release of {slot}; publish one, or name a"
+                f"Store {store.url} has no latest release of {release_key}; publish one, or name a"
                 " partial one by its digest."
             )
-        return load_release(store, slot, digest)
-    return load_release(store, slot, _whole(store, slot, digest))
+        return load_release(store, release_key, digest)
+    return load_release(store, release_key, _whole(store, release_key, digest))
 
 
-def latest_of(store: Store, slot: ReleaseKey) -> CurrentRelease:
+def latest_of(store: Store, release_key: ReleaseKey) -> CurrentRelease:
     """Read the pointer to the latest release.
 
     Raises
@@ -129,7 +129,7 @@ def latest_of(store: Store, slot: ReleaseKey) -> CurrentRelease:
     InvalidRelease
         If the pointer exists and is not valid.
     """
-    latest = read_latest(store, slot)
+    latest = read_latest(store, release_key)
     if latest.problem:
         raise InvalidRelease(f"{latest.problem} Publish again, or roll back to a release.")
     return latest
@@ -146,12 +146,12 @@ def show(
         As for `find_release`.
     """
     release = find_release(store, product, region, cycle, digest=digest)
-    latest = read_latest(store, release.slot)
+    latest = read_latest(store, release.release_key)
     return ReleaseView(
         release=release,
         latest=latest.digest == release.digest,
         publication=latest.publication,
-        standings=_standings(store, release.slot),
+        standings=_standings(store, release.release_key),
     )
 
 
@@ -181,32 +181,35 @@ def list_releases(
     for info, parts in list_keys(store, "releases", product, region, cycle):
         if parts.digest is None:
             continue
-        slot = parts.slot
-        if slot not in latest:
-            latest[slot], standings[slot] = read_latest(store, slot), _standings(store, slot)
-        one = _listed(store, slot, parts.digest, info, latest[slot])
-        found.append(replace(one, standings=standings[slot]))
-    return sorted(found, key=lambda one: (one.slot, one.stored, one.digest))
+        release_key = parts.release_key
+        if release_key not in latest:
+            latest[release_key], standings[release_key] = (
+                read_latest(store, release_key),
+                _standings(store, release_key),
+            )
+        one = _listed(store, release_key, parts.digest, info, latest[release_key])
+        found.append(replace(one, standings=standings[release_key]))
+    return sorted(found, key=lambda one: (one.release_key, one.stored, one.digest))
 
 
-def _standings(store: Store, slot: ReleaseKey) -> dict[str, PickupHistory]:
+def _standings(store: Store, release_key: ReleaseKey) -> dict[str, PickupHistory]:
     """Return the pick-up histories; `verify` reports those that are not valid."""
     try:
-        return read_pickup_histories(store, slot)
+        return read_pickup_histories(store, release_key)
     except InvalidRelease:
         return {}
 
 
 def _listed(
-    store: Store, slot: ReleaseKey, digest: str, info: ObjectInfo, latest: CurrentRelease
+    store: Store, release_key: ReleaseKey, digest: str, info: ObjectInfo, latest: CurrentRelease
 ) -> ReleaseRow:
     record, problem = None, None
     try:
-        record = load_release(store, slot, digest).record
+        record = load_release(store, release_key, digest).record
     except (StoreError, InvalidRelease) as error:
         problem = str(error)
     return ReleaseRow(
-        slot=slot,
+        release_key=release_key,
         key=info.key,
         digest=digest,
         stored=info.modified,
@@ -216,20 +219,24 @@ def _listed(
     )
 
 
-def _whole(store: Store, slot: ReleaseKey, digest: str) -> str:
+def _whole(store: Store, release_key: ReleaseKey, digest: str) -> str:
     """Return the one digest of a release that begins so."""
     digest = digest.strip().lower()
     if len(digest) == 64:
         return digest
     found = [
         parts.digest
-        for _, parts in list_keys(store, "releases", slot.product, slot.region, slot.cycle)
+        for _, parts in list_keys(
+            store, "releases", release_key.product, release_key.region, release_key.cycle
+        )
         if parts.digest and digest and parts.digest.startswith(digest)
     ]
     if len(found) > 1:
-        raise InvalidName(f"Digest {digest} begins {len(found)} releases of {slot}; give more.")
+        raise InvalidName(
+            f"Digest {digest} begins {len(found)} releases of {release_key}; give more."
+        )
     if not found:
-        raise ObjectMissing(f"Store {store.url} has no release {digest!r} of {slot}.")
+        raise ObjectMissing(f"Store {store.url} has no release {digest!r} of {release_key}.")
     return found[0]
 
 
@@ -348,13 +355,13 @@ def _grid(release: Release, name: str) -> tuple[GridRecord, ManifestFiles]:
     if entry is None:
         names = ", ".join(grid.name for grid in release.record.grids) or "none"
         raise ObjectMissing(
-            f"Release {short_digest(release.digest)} of {release.slot} has no grid {name!r};"
+            f"Release {short_digest(release.digest)} of {release.release_key} has no grid {name!r};"
             f" it has {names}."
         )
     if entry.manifest is None:
         raise ObjectMissing(
-            f"Grid {name} failed in release {short_digest(release.digest)} of {release.slot}:"
-            f" {entry.error}"
+            f"Grid {name} failed in release {short_digest(release.digest)} of"
+            f" {release.release_key}: {entry.error}"
         )
     return entry, entry.manifest
 

@@ -155,17 +155,17 @@ class ReleaseRecord(Document):
             raise ValueError("grids must be sorted by name, each once")
         if self.status != status_of(self.catalog, self.grids):
             raise ValueError(f"status {self.status} is not that of the catalog and the grids")
-        if self.catalog.key != self.slot.key("catalogs", self.catalog.digest):
+        if self.catalog.key != self.release_key.key("catalogs", self.catalog.digest):
             raise ValueError(f"catalog {self.catalog.key} belongs to another release")
         for grid in self.grids:
-            folder = self.slot.folder("shardmaps", grid.name)
+            folder = self.release_key.folder("shardmaps", grid.name)
             for file in manifests_of(grid):
                 if file.key.rpartition("/")[0] != folder:
                     raise ValueError(f"manifest {file.key} belongs to another grid or release")
         return self
 
     @property
-    def slot(self) -> ReleaseKey:
+    def release_key(self) -> ReleaseKey:
         """Product, region and cycle."""
         return ReleaseKey(self.product, self.region, self.cycle)
 

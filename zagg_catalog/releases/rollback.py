@@ -61,7 +61,7 @@ def rollback(
         If another run moved the pointer in the meantime.
     """
     release = find_release(store, product, region, cycle, digest=digest)
-    latest = read_latest(store, release.slot)
+    latest = read_latest(store, release.release_key)
     _refuse_damaged(store, release)
     if latest.publication is not None and latest.digest == release.digest:
         return latest.publication
@@ -77,6 +77,7 @@ def _refuse_damaged(store: Store, release: Release) -> None:
     if findings:
         first = findings[0]
         raise InvalidRelease(
-            f"Release {short_digest(release.digest)} of {release.slot} does not verify, so the"
+            f"Release {short_digest(release.digest)} of {release.release_key} does not"
+            " verify, so the"
             f" pointer stays: {len(findings)} findings, the first in {first.key}: {first.problem}"
         )

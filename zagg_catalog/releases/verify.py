@@ -78,13 +78,13 @@ def verify(
         If the store cannot be read.
     """
     check = _Check(store)
-    slots: set[ReleaseKey] = set()
+    release_keys: set[ReleaseKey] = set()
     for _, parts in list_keys(store, "releases", product, region, cycle):
-        slots.add(parts.slot)
+        release_keys.add(parts.release_key)
         if parts.digest is not None:
-            check.release(parts.slot, parts.digest)
-    for slot in sorted(slots):
-        check.pointer(slot)
+            check.release(parts.release_key, parts.digest)
+    for release_key in sorted(release_keys):
+        check.pointer(release_key)
     check.rest(product, region, cycle)
     return check.result()
 
@@ -92,7 +92,7 @@ def verify(
 def verify_release(store: Store, release: Release) -> Verification:
     """Read all objects that a release refers to, and check them against each other."""
     check = _Check(store)
-    check.release(release.slot, release.digest)
+    check.release(release.release_key, release.digest)
     return check.result()
 
 
@@ -111,12 +111,12 @@ class _Check:
             releases=len(self.releases), files=len(self.files), findings=sorted(self.findings)
         )
 
-    def release(self, slot: ReleaseKey, digest: str) -> None:
+    def release(self, release_key: ReleaseKey, digest: str) -> None:
         """Check a record and the objects it refers to."""
-        key = slot.key("releases", digest)
+        key = release_key.key("releases", digest)
         self.releases.add(key)
         try:
-            record = load_release(self.store, slot, digest).record
+            record = load_release(self.store, release_key, digest).record
         except StoreUnavailable:
             raise
         except (StoreError, InvalidRelease) as error:
@@ -129,15 +129,17 @@ class _Check:
             for grid in record.grids:
                 self._grid(key, grid, catalog, folder)
 
-    def pointer(self, slot: ReleaseKey) -> None:
+    def pointer(self, release_key: ReleaseKey) -> None:
         """Check that a pointer, and its history, name releases that exist."""
-        latest = read_latest(self.store, slot)
+        latest = read_latest(self.store, release_key)
         if latest.problem:
-            self._found(slot.pointer(), latest.problem)
+            self._found(release_key.pointer(), latest.problem)
         for digest in latest.publication.digests if latest.publication else ():
-            key = slot.key("releases", digest)
+            key = release_key.key("releases", digest)
             if key not in self.releases and not self.store.exists(key):
-                self._found(slot.pointer(), f"It refers to release {key}, which does not exist.")
+                self._found(
+                    release_key.pointer(), f"It refers to release {key}, which does not exist."
+                )
 
     def rest(self, product: str | None, region: str | None, cycle: int | None) -> None:
         """Check the layout, and the digests of objects that no release refers to."""
@@ -152,23 +154,23 @@ class _Check:
                 if not parts.matches(product, region, cycle):
                     continue
                 if kind == "pickups":
-                    self._pickup(info.key, parts.slot, str(parts.grid), parts.digest)
+                    self._pickup(info.key, parts.release_key, str(parts.grid), parts.digest)
                 elif parts.digest is not None and kind != "releases":
                     self._loose(info.key)
 
-    def _pickup(self, key: str, slot: ReleaseKey, grid: str, digest: str | None) -> None:
+    def _pickup(self, key: str, release_key: ReleaseKey, grid: str, digest: str | None) -> None:
         """Check a pick-up record, or a pick-up history."""
         try:
             if digest is None:
-                history = read_pickup_history(self.store, slot, grid)[0]
+                history = read_pickup_history(self.store, release_key, grid)[0]
                 for entry in history.entries:
                     if not self.store.exists(entry.key):
                         self._found(key, f"It refers to {entry.key}, which does not exist.")
                 return
             self.files[key] = None
             found = Acknowledgement.load(self.store.get(key), f"Object {key}")
-            if (found.slot, found.grid) != (slot, grid):
-                self._found(key, f"It is the record of grid {found.grid} of {found.slot}.")
+            if (found.release_key, found.grid) != (release_key, grid):
+                self._found(key, f"It is the record of grid {found.grid} of {found.release_key}.")
         except StoreUnavailable:
             raise
         except (StoreError, InvalidRelease) as error:
