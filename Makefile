@@ -44,7 +44,7 @@ lint: $(STAMP)
 	$(BIN)/interrogate --quiet zagg_catalog
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile  # a file shares its servers
+	$(BIN)/python -m pytest -n 4 --dist loadfile  # a file shares its servers; most of its time it waits for them
 
 plain-install:
 	@tools/check-plain-install

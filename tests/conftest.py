@@ -9,6 +9,8 @@ import pytest
 
 pytest_plugins = ["tests.harness.stores"]
 
+S3_SERVERS = {"moto", "juicefs", "rclone", "disk_server"}
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
@@ -17,3 +19,11 @@ def real_data() -> Path:
     if not folder or not Path(folder, "atl03_007_neon.parquet").is_file():
         pytest.skip("no real granules: set ZAGG_CATALOG_TEST_DATA to the folder that holds them")
     return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that ask for an S3 server, by fixture or by parameter."""
+    for item in items:
+        place = getattr(item, "callspec", None) and item.callspec.params.get("place")
+        if place == "s3" or S3_SERVERS.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.integration)
