@@ -9,7 +9,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from zagg_catalog import __version__
@@ -91,9 +90,25 @@ def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, print_error=False, exit_on_error=False)
     except CycloptsError as error:
-        print_error(_sentence(error))
+        print_error(_sentence(_unknown_option(app, arguments, error) or error))
         raise SystemExit(WRONG_CALL) from None
     return DONE if code is None else int(code)
+
+
+def _unknown_option(app: App, arguments: list[str], error: CycloptsError) -> CycloptsError | None:
+    """Return the error of an unknown option in a call that also lacks a required one."""
+    from cyclopts import MissingArgumentError, Token, UnknownOptionError
+
+    if not isinstance(error, MissingArgumentError) or error.keyword:
+        return None
+    unused = (token.partition("=")[0] for token in error.unused_tokens or ())
+    for name in unused:
+        if name.startswith("-") and name != "-":
+            _, apps, _ = app.parse_commands(arguments)
+            known = apps[-1].assemble_argument_collection()
+            option = Token(keyword=name, source="cli")
+            return UnknownOptionError(token=option, argument_collection=known, verbose=False)
+    return None
 
 
 def _sentence(error: CycloptsError) -> str:
@@ -102,9 +117,6 @@ def _sentence(error: CycloptsError) -> str:
 
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         name = error.argument.name
-        flags = {token.partition("=")[0] for token in error.unused_tokens or ()} - {name}
-        for mistyped in get_close_matches(name, sorted(flags), n=1):
-            return f"Unknown option: {mistyped}. Did you mean {name}?"
         needs = f"{error.keyword} needs a value" if error.keyword else f"{name} is required"
         return f"{needs}; see zagg-catalog {' '.join(error.command_chain or ())} --help."
     if isinstance(error, UnusedCliTokensError):
