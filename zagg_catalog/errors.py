@@ -1,23 +1,18 @@
-"""The errors of zagg-catalog: one base, and one subclass for each thing that can be wrong.
+"""Exceptions of zagg-catalog.
 
-Errors of bad input are also ``ValueError``, errors of a missing file also ``FileNotFoundError``.
+Those for bad input are also ``ValueError``, those for a missing file also ``FileNotFoundError``.
 """
 
 
 class ZaggCatalogError(Exception):
-    """Base of every error that zagg-catalog raises on purpose.
-
-    Attributes
-    ----------
-    exit_code : int
-        What the command line ends with: 1 where the data is wrong, 2 where the call is.
-    """
+    """Base of every error that zagg-catalog raises on purpose."""
 
     exit_code = 1
+    """Exit status of the command line: 1 if the data is wrong, 2 if the call is wrong."""
 
 
 class InvalidQuery(ZaggCatalogError, ValueError):
-    """Raised when a query, cycle, date or region cannot be understood."""
+    """Raised when a query, cycle, date or region is not valid."""
 
     exit_code = 2
 
@@ -73,17 +68,17 @@ class ShardMapNotFound(InvalidShardMap, FileNotFoundError):
 
 
 class UnknownShard(ZaggCatalogError, LookupError):
-    """Raised when shards are asked for that a shard map does not have; names them."""
+    """Raised when requested shards are not in a shard map; the message lists them."""
 
     exit_code = 2
 
 
 class SignatureMismatch(ZaggCatalogError, ValueError):
-    """Raised when a shard map was built for another grid than the one it is used with."""
+    """Raised when a shard map is used with another grid than the one it was built for."""
 
 
 class MissingBackend(ZaggCatalogError, ImportError):
-    """Raised when a geometry backend was asked for that is not installed."""
+    """Raised when the requested geometry backend is not installed."""
 
     exit_code = 2
 
@@ -93,21 +88,16 @@ class FetchError(ZaggCatalogError):
 
 
 class RequestFailed(FetchError):
-    """Raised when one request is refused, or still fails after its retry budget is spent.
-
-    Attributes
-    ----------
-    final : bool
-        Whether the same request would be refused later, too.
-    """
+    """Raised when a server refuses a request, or the request still fails after all retries."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
         self.final = final
+        """Whether the server would refuse the same request again."""
 
 
 class BadResponse(FetchError):
-    """Raised when an API answers with something that is not the expected JSON."""
+    """Raised when the answer of an API is not the expected JSON."""
 
 
 class PagingError(FetchError):
@@ -115,21 +105,16 @@ class PagingError(FetchError):
 
 
 class IncompleteHarvest(FetchError):
-    """Raised when fewer or more granules were harvested than the server declares."""
+    """Raised when the number of granules received is not the number that the server declares."""
 
 
 class EmptyHarvest(FetchError, ValueError):
-    """Raised when a query matches no granule at all, or none that is left.
-
-    Attributes
-    ----------
-    matched : int
-        Granules that matched, all of which were set aside.
-    """
+    """Raised when no granule matches a query, or filtering removes all that match."""
 
     def __init__(self, message: str, *, matched: int = 0) -> None:
         super().__init__(message)
         self.matched = matched
+        """Number of granules that matched before filtering."""
 
 
 class StoreError(ZaggCatalogError):
@@ -137,13 +122,13 @@ class StoreError(ZaggCatalogError):
 
 
 class InvalidName(StoreError, ValueError):
-    """Raised when a store's URL, a key or a part of one is not a usable name."""
+    """Raised when the URL of a store, a key or a part of a key is not valid."""
 
     exit_code = 2
 
 
 class ObjectMissing(StoreError, LookupError, FileNotFoundError):
-    """Raised when the store has nothing under a key."""
+    """Raised when the store has no object with a key."""
 
 
 class ContentNotFound(StoreError, FileNotFoundError):
@@ -151,37 +136,32 @@ class ContentNotFound(StoreError, FileNotFoundError):
 
 
 class CorruptObject(StoreError):
-    """Raised when content does not have the digest that its name says."""
+    """Raised when content does not have the digest in its name."""
 
 
 class PointerConflict(StoreError):
-    """Raised when someone else moved a pointer first; reading it again and retrying is fine."""
+    """Raised when another writer replaced a pointer first; read it again and retry."""
 
 
 class UnsafePointerStore(StoreError):
-    """Raised when a server ignores conditional writes, so that pointers could be overwritten."""
+    """Raised when a server ignores conditional writes, so that a pointer could be overwritten."""
 
 
 class StoreUnavailable(StoreError):
-    """Raised when a store refuses, or still fails after the retries; the message says why.
-
-    Attributes
-    ----------
-    transient : bool
-        Whether the same call may succeed later.
-    """
+    """Raised when a store refuses a request, or still fails after all retries."""
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
+        """Whether the same call may succeed later."""
 
 
 class InvalidRelease(ZaggCatalogError, ValueError):
-    """Raised when a release or what is to become one does not fit together."""
+    """Raised when a release, or the parts of a new one, are not valid or do not match."""
 
 
 class InvalidRegistry(ZaggCatalogError, ValueError):
-    """Raised when the registry or a file that it names cannot be used; names every problem."""
+    """Raised when the registry or a file that it names is not valid; lists every problem."""
 
     exit_code = 2
 
@@ -191,11 +171,11 @@ class RegistryNotFound(InvalidRegistry, FileNotFoundError):
 
 
 class PickupRefused(ZaggCatalogError):
-    """Raised when a release must not be aggregated; the message says why and what to do."""
+    """Raised when a release must not be aggregated; the message has the reason and a remedy."""
 
 
 class PickupBusy(ZaggCatalogError):
-    """Raised when another run aggregates the same grid and did not end in time."""
+    """Raised when another run aggregates the same grid and does not end in time."""
 
 
 class MissingAggregator(ZaggCatalogError, ImportError):
@@ -203,12 +183,12 @@ class MissingAggregator(ZaggCatalogError, ImportError):
 
 
 class AggregationFailed(ZaggCatalogError):
-    """Raised when zagg was started and did not finish; the message says how it ended."""
+    """Raised when a zagg process fails; the message has its exit status or signal."""
 
 
 class InvalidCursor(ZaggCatalogError, ValueError):
-    """Raised when what the watch keeps in the store is not what it wrote; the message names it."""
+    """Raised when the state of the watch in the store is not valid; the message names its key."""
 
 
 class NotifyFailed(ZaggCatalogError):
-    """Raised when Prefect's API cannot be told of a cycle; the message says why."""
+    """Raised when Prefect's API does not accept the event of a cycle."""

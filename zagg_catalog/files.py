@@ -28,7 +28,7 @@ def scratch() -> Iterator[Path]:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, and move the file there if the block succeeds."""
+    """Yield a temporary path in the folder of `path`; rename it to `path` if the block succeeds."""
     target = Path(path)
     with temporary_beside(target) as temporary:
         yield temporary
@@ -36,7 +36,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a file that appears whole or not at all, and wait until the disk has it."""
+    """Write a file atomically, and wait until it is on disk."""
     with temporary_beside(path) as temporary:
         write_synced(temporary, blocks)
         rename_synced(temporary, path)
@@ -44,7 +44,7 @@ def write_atomic(path: Path, blocks: Iterable[bytes]) -> None:
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """Yield a new hidden name in the folder of `path`, and remove what is left there at the end.
+    """Yield a new hidden path in the folder of `path`; remove a file left there at the end.
 
     Missing folders are created.
     """
@@ -57,7 +57,7 @@ def temporary_beside(path: Path) -> Iterator[Path]:
 
 
 def write_synced(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a new file and wait until the disk has it."""
+    """Write a new file, and wait until it is on disk."""
     with path.open("xb") as file:
         for block in blocks:
             file.write(block)
@@ -66,7 +66,7 @@ def write_synced(path: Path, blocks: Iterable[bytes]) -> None:
 
 
 def rename_synced(temporary: Path, path: Path) -> None:
-    """Give a synced file its name, in place of what was there, and sync the folder."""
+    """Rename a synced file, replacing an existing one, and sync the folder."""
     temporary.replace(path)
     sync_folder(path.parent)
 
@@ -81,7 +81,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in a folder."""
+    """Wait until the entries of a folder are on disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -91,7 +91,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; the system releases it when the process dies."""
+    """Hold the lock of a folder; the operating system releases it when the process dies."""
     make_folder(folder)
     # The lock belongs to the open file, so threads of one process wait for each other too.
     handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -107,7 +107,7 @@ class Content:
     """Content to store: bytes, or the path of a file that is read block by block."""
 
     content: bytes | str | os.PathLike[str]
-    digest: str = field(init=False)  # SHA-256 of the whole in hex
+    digest: str = field(init=False)  # SHA-256 of the content in hex
     size: int = field(init=False)  # bytes
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ class Content:
                 yield block
 
     def checked_blocks(self, length: int = BLOCK) -> Iterator[bytes]:
-        """Yield the same blocks, and raise `StoreError` after them if the file has changed."""
+        """Yield the same blocks; then raise `StoreError` if the file has changed."""
         hasher = hashlib.sha256()
         for block in self.blocks(length):
             hasher.update(block)
@@ -165,5 +165,5 @@ def check_digest_of(key: str, expected: str, found: str) -> None:
 
 
 def reason(error: OSError) -> str:
-    """Return an operating system's reason without the paths around it."""
+    """Return the reason of an operating system error, without paths."""
     return error.strerror or type(error).__name__

@@ -1,4 +1,4 @@
-"""Canonical JSON, versioned documents, and the errors of pydantic as sentences."""
+"""Canonical JSON, versioned documents, and pydantic errors as sentences."""
 
 from __future__ import annotations
 
@@ -15,17 +15,9 @@ from zagg_catalog.files import digest_of
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return a JSON value as bytes that depend on the value only.
+    """Return a JSON value as UTF-8 with sorted keys, an indent of two and a final newline.
 
-    Parameters
-    ----------
-    value : dict, list, str, int, float, bool or None
-        No NaN and no infinity, for which JSON has no word.
-
-    Returns
-    -------
-    bytes
-        UTF-8; keys sorted, indented by two, a newline at the end.
+    NaN and infinity raise `ValueError`.
     """
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
@@ -37,18 +29,18 @@ def canonical_digest(value: Any) -> str:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as JSON gives it back: tuples as lists, numpy numbers as Python's."""
+    """Return a value after a round trip through JSON, without tuples and numpy numbers."""
     return json.loads(json.dumps(value, default=lambda number: number.item()))
 
 
 class StrictModel(BaseModel):
-    """Base of what is stored as JSON: frozen, strictly typed, and without unknown fields."""
+    """Base of models that are stored as JSON: frozen, strict, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Document(StrictModel):
-    """Base of a JSON file or pointer with the field ``schema_version``."""
+    """Base of a JSON document with the field ``schema_version``."""
 
     noun: ClassVar[str]
     """Name of the kind of document in errors, with an article."""
@@ -61,19 +53,10 @@ class Document(StrictModel):
 
     @classmethod
     def load(cls, content: bytes, source: str | None = None) -> Self:
-        """Read a document that this version of the program or an earlier one wrote.
+        """Read a document; `source` is its name in errors, such as ``Pointer releases/…``.
 
-        Parameters
-        ----------
-        content : bytes
-            The document, UTF-8.
-        source : str, optional
-            Its name in errors, such as ``Pointer releases/…``.
-
-        Raises
-        ------
-        InvalidRelease
-            If the content is not JSON, has no known version, or does not fit the model.
+        Raises `InvalidRelease` if the content is not JSON, has a newer schema version or none, or
+        does not fit the model.
         """
         try:
             version = _version(content)
@@ -105,7 +88,7 @@ def _version(content: bytes) -> int:
 def model_problems(
     error: ValidationError, *, place: str = "", known: Iterable[str] = (), advise: bool = False
 ) -> list[str]:
-    """Return the problems of a pydantic error, as ``key: problem``, each once.
+    """Return the distinct problems of a pydantic error, as ``key: problem``.
 
     Parameters
     ----------
@@ -116,14 +99,14 @@ def model_problems(
     known : iterable of str
         Keys of the model, to suggest one for a mistyped key.
     advise : bool
-        Whether to write whole sentences that show the value and tell what to do.
+        Whether to show the value and a remedy.
     """
     items = error.errors(include_url=False)
     places = [item["loc"] for item in items]
     found = []
     for item in items:
         loc = item["loc"]
-        # A list's own problem counts only where no item of it has one.
+        # A problem of a list counts only if none of its items has one.
         if any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
             continue
         where = ".".join(map(str, [place, *loc] if place else loc))
@@ -133,12 +116,12 @@ def model_problems(
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return the first problem of a pydantic error, with its key, without the value."""
+    """Return the first problem of a pydantic error, as ``key: problem``."""
     return model_problems(error)[0]
 
 
 def closest(key: str, known: Iterable[str]) -> str | None:
-    """Return the known key that a mistyped one probably means."""
+    """Return the known key that is closest to a mistyped one, if any is close."""
     return next(iter(difflib.get_close_matches(key, list(known), n=1, cutoff=0.85)), None)
 
 
@@ -150,7 +133,7 @@ def no_such_key(key: str, known: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value's repr, cut to 60 characters."""
+    """Return the repr of a value, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

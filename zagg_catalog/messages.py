@@ -1,4 +1,4 @@
-"""Text of messages: cleaned of secrets and shortened; the time and the user."""
+"""Text for messages, without secrets and shortened; the time and the user."""
 
 from __future__ import annotations
 
@@ -13,20 +13,12 @@ SHOWN = 5
 
 
 def short_digest(digest: str) -> str:
-    """Return the first 12 hex digits of a digest, which tell releases apart."""
+    """Return the first 12 hex digits of a digest, enough to identify a release."""
     return digest[:12]
 
 
 def first_few(names: Sequence[object], total: int | None = None) -> str:
-    """Return how many there are, and the first few of them.
-
-    Parameters
-    ----------
-    names : sequence
-        All of them, or the first ones.
-    total : int, optional
-        How many there are in all; by default the length of `names`.
-    """
+    """Return the number of names and the first five; `total` if `names` are not all of them."""
     count = len(names) if total is None else total
     shown = ", ".join(map(str, names[:SHOWN]))
     return f"{count:,} in all: {shown}" + (", …" if count > SHOWN else "")
@@ -49,19 +41,19 @@ def without_userinfo(url: str) -> str:
 
 
 def clean_text(text: str, *, limit: int = 200) -> str:
-    """Return text fit for a message: on one line, cut, no userinfo, tokens or signatures."""
+    """Return text on one line, cut to `limit`, without userinfo, tokens and signatures."""
     text = _CONTROL.sub(" ", text[: 4 * limit]).strip()
     text = _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("//", text))
     return text if len(text) <= limit else text[:limit] + "…"
 
 
 def utc_now() -> datetime:
-    """Return the time, UTC."""
+    """Return the current time, UTC."""
     return datetime.now(UTC)
 
 
 def user_at_host() -> str:
-    """Return who runs this, and where."""
+    """Return ``user@host`` of this process."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user without a name

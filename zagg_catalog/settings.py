@@ -12,47 +12,7 @@ CMR_STAC_ROOT = "https://cmr.earthdata.nasa.gov/stac"
 
 
 class Settings(BaseSettings):
-    """What can be set from outside, each as ``ZAGG_CATALOG_<NAME>``.
-
-    Attributes
-    ----------
-    stac_root : str
-        Root of the STAC API; the provider's sub-catalog is appended. Default: NASA's CMR-STAC.
-    api : {"stac", "cmr"}
-        What granules are fetched from: a STAC API, or CMR's own search.
-    cmr_root : str
-        Root of CMR's own search. Default: NASA's.
-    stac_method : {"GET", "POST"}
-        How searches are sent; a few servers page rightly by POST only.
-    connections : int
-        Connections that a large fetch uses at once.
-    timeout : float
-        Seconds allowed for one request.
-    retries : int
-        Further attempts after the first one failed.
-    retry_wait_max : float
-        Longest single wait between attempts, in seconds; also caps ``Retry-After``.
-    store : str
-        Where catalogs, shard maps and releases are kept: a folder or ``s3://bucket/prefix``.
-    registry : str
-        Registered regions and grids: a path or ``s3://bucket/key``.
-    accept_last_writer_wins : bool
-        Move pointers also on a server that cannot do so safely when two runs meet.
-    s3_endpoint : str or None
-        URL of an S3 server other than AWS; also read from ``AWS_ENDPOINT_URL_S3`` and
-        ``AWS_ENDPOINT_URL``.
-    s3_region : str or None
-        Also read from ``AWS_REGION`` and ``AWS_DEFAULT_REGION``.
-    s3_profile : str or None
-        A profile of the AWS config files; goes before ``AWS_PROFILE``, which boto3 reads.
-    s3_access_key_id, s3_secret_access_key, s3_session_token : SecretStr or None
-        Explicit credentials, which go before a profile. Default: boto3's own chain
-        (``AWS_ACCESS_KEY_ID``, profiles, web identity, instance roles).
-    s3_timeout : float
-        Seconds to wait for an S3 server to connect or to send something.
-    s3_attempts : int
-        How often one S3 request is sent before it counts as failed.
-    """
+    """Settings, each read from ``ZAGG_CATALOG_<NAME>``; some also from variables of AWS."""
 
     model_config = SettingsConfigDict(
         env_prefix="ZAGG_CATALOG_",
@@ -62,17 +22,29 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
+    # Root of the STAC API, without the sub-catalog of the provider.
     stac_root: str = CMR_STAC_ROOT
+    # API to fetch granules from: a STAC API, or CMR's own search.
     api: Literal["stac", "cmr"] = "stac"
+    # Root of CMR's own search.
     cmr_root: str = CMR_ROOT
+    # Method of STAC searches; the paging of a few servers works by POST only.
     stac_method: Literal["GET", "POST"] = "GET"
+    # Number of connections of a large fetch.
     connections: int = Field(default=8, ge=1, le=32)
+    # Seconds for one request.
     timeout: float = Field(default=60.0, gt=0)
+    # Number of attempts after the first one.
     retries: int = Field(default=6, ge=0, le=20)
+    # Longest wait between attempts, seconds; also limits ``Retry-After``.
     retry_wait_max: float = Field(default=60.0, gt=0)
+    # Store of catalogs, shard maps and releases: a folder or ``s3://bucket/prefix``.
     store: str = "./zagg-store"
+    # Registry of regions and grids: a path or ``s3://bucket/key``.
     registry: str = "deployments/registry.yaml"
+    # Whether to replace pointers on a server without conditional writes.
     accept_last_writer_wins: bool = False
+    # URL of an S3 server other than AWS.
     s3_endpoint: str | None = Field(
         default=None,
         validation_alias=AliasChoices(
@@ -83,14 +55,18 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("ZAGG_CATALOG_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
     )
+    # Profile of the AWS config files; overrides ``AWS_PROFILE``, which boto3 reads.
     s3_profile: str | None = None
+    # Explicit credentials; they override a profile. Default: boto3's own chain.
     s3_access_key_id: SecretStr | None = None
     s3_secret_access_key: SecretStr | None = None
     s3_session_token: SecretStr | None = None
+    # Seconds to wait for an S3 server to connect or to send data.
     s3_timeout: float = Field(default=30.0, gt=0)
+    # Number of attempts for one S3 request.
     s3_attempts: int = Field(default=6, ge=1, le=20)
 
 
 def get_settings() -> Settings:
-    """Read the settings afresh, so that a changed environment is seen."""
+    """Read the settings from the environment; nothing is cached."""
     return Settings()

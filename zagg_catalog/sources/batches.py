@@ -1,4 +1,4 @@
-"""Batches: rows of a fetch in Arrow files, and the rows of many of them in a given order."""
+"""Rows of a fetch in Arrow files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sources.items import align_assets
 
-# Rows that are gathered at once, which needs three times their memory.
+# Rows to gather at once; this needs three times their memory.
 GATHERED = 5_000
 
 
@@ -26,7 +26,7 @@ class Batch:
     """SHA-256 of the file in hex."""
 
     def read(self) -> pa.Table:
-        """Return the rows; the file is mapped, so that only the parts in use are read."""
+        """Return the rows from a memory-mapped file."""
         with pa.memory_map(str(self.path)) as source:
             return pa.ipc.open_file(source).read_all()
 
@@ -48,19 +48,9 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
 
 def gather(batches: Sequence[Batch], places: Ints) -> pa.Table:
-    """Return rows of several batches.
+    """Return rows of several batches, in one chunk, with the asset names of these batches.
 
-    Parameters
-    ----------
-    batches : sequence of Batch
-        Files with the rows.
-    places : ndarray of int64, shape (n,)
-        Rows to return, counted through all batches.
-
-    Returns
-    -------
-    pyarrow.Table
-        Rows in the order of `places`, in one chunk, with every asset name of these batches.
+    `places` are row numbers over all batches, shape (n,), in the order to return.
     """
     tables = [_gather(batches, places[i : i + GATHERED]) for i in range(0, len(places), GATHERED)]
     return tables[0] if len(tables) == 1 else align_assets(tables).combine_chunks()
@@ -74,7 +64,7 @@ def _gather(batches: Sequence[Batch], places: Ints) -> pa.Table:
     for number in np.unique(owner):
         rows = places[order[owner == number]] - starts[number]
         tables.append(batches[number].read().take(pa.array(rows)))
-    # `order` is where each gathered row belongs.
+    # `order` has the final place of each gathered row.
     back = np.empty(len(places), dtype=np.int64)
     back[order] = np.arange(len(places))
     return align_assets(tables).combine_chunks().take(pa.array(back)).combine_chunks()

@@ -1,9 +1,8 @@
-"""CMR's own search API: granules as UMM-JSON, pages of 2,000, hits and paging in headers.
+"""CMR's own search API: granules as UMM-JSON.
 
-UMM-JSON and not CMR's ``granules.stac``: it carries the concept id and the revision of every
-granule and is CMR's own model, from which STAC items are made with losses.
-
-Facts: CMR's API documentation, "Search After", "Parameter Options" and "Find granules by…".
+UMM-JSON and not ``granules.stac``, because it is CMR's own model and has the concept id and the
+revision of each granule. Source: CMR's API documentation, "Search After", "Parameter Options" and
+"Find granules by…".
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from zagg_catalog.sources.search import BoxSearch, Page
 PAGE_MAX = 2000
 CONCEPTS = "concepts"
 
-# Names of these products carry two cycles; the pattern below is of those that carry one.
+# Names of these products have two cycles; the pattern below is for names with one.
 _MULTI_CYCLE = frozenset({"ATL11", "ATL14", "ATL15"})
 _ROLES = {
     "GET DATA": "data",
@@ -34,27 +33,27 @@ _ROLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class CmrSearch(BoxSearch):
-    """The search of one box over CMR; it takes west > east."""
+    """The search of one box over CMR, which accepts west > east."""
 
     url: str
-    """Address of the search for granules."""
+    """URL of the granule search."""
     granules: dict[str, str]
-    """Parameters that choose the granules, but for box and time."""
+    """Search parameters other than box and time."""
 
     needs = "items"
     count_limit = 0
     # CMR's pages are large.
     few_pages = 2
-    # The last page, too, leads on, to an empty one.
+    # CMR sends a next page even after the last granule; that page is empty.
     stops_when_full = True
 
     def request(self, limit: int) -> ApiRequest:
-        """Return the request for a first page of at most so many granules."""
+        """Return the request for the first page, with at most `limit` granules."""
         parameters = {
             **self.granules,
             "bounding_box[]": ",".join(format(side, ".15g") for side in self.bbox),
             "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval),
-            # Paging needs an order that stands; CMR breaks ties itself.
+            # Paging needs a stable order; CMR breaks ties itself.
             "sort_key[]": "start_date",
             "page_size": str(limit),
         }
@@ -63,9 +62,9 @@ class CmrSearch(BoxSearch):
     def parse(
         self, document: dict[str, Any], headers: Mapping[str, str], request: ApiRequest
     ) -> Page:
-        """Return the page that an answer to a request holds, its granules as STAC items.
+        """Return the page in a response, with its granules as STAC items.
 
-        The next request is the same one with the ``CMR-Search-After`` that came.
+        The next request is the same with the ``CMR-Search-After`` of the response.
         """
         hits, after = headers.get("CMR-Hits", ""), headers.get(SEARCH_AFTER)
         following = None
@@ -81,7 +80,7 @@ class CmrSearch(BoxSearch):
 def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list[BoxSearch]:
     """Return the search of a query's box, with at most 2,000 granules on a page.
 
-    The provider is always named, because another one may list the same short name.
+    The search names the provider, because another one may list the same short name.
     """
     granules = {
         "short_name": query.short_name,
@@ -102,17 +101,17 @@ def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list
 
 
 def granules_url(root: str) -> str:
-    """Return the address of the search for granules."""
+    """Return the URL of the granule search."""
     return f"{root.rstrip('/')}/granules.umm_json"
 
 
 def encode(parameters: Mapping[str, str]) -> str:
-    """Return the parameters of a search as a URL has them; empty ones are left out."""
+    """Return search parameters as a query string, without empty ones."""
     return urlencode({k: v for k, v in parameters.items() if v}, quote_via=quote, safe=":*,")
 
 
 def by_name(pattern: str) -> dict[str, str]:
-    """Return the parameters that choose granules by a pattern of their names."""
+    """Return the search parameters for a pattern of granule names."""
     return {
         "readable_granule_name[]": pattern,
         "options[readable_granule_name][pattern]": "true",
@@ -120,16 +119,15 @@ def by_name(pattern: str) -> dict[str, str]:
 
 
 def cycle_pattern(short_name: str, cycle: int) -> str:
-    """Return a pattern of the names that carry a cycle.
+    """Return a pattern of the names with a cycle; ``*`` is any text, ``?`` one character.
 
-    ``*`` stands for any text and ``?`` for one character. Sea-ice products carry the
-    hemisphere behind the short name, ``ATL07-01``.
+    Sea-ice products have the hemisphere after the short name, ``ATL07-01``.
     """
     return f"{short_name}*_{'?' * 14}_????{cycle:02d}??_*"
 
 
 def name_pattern(query: Query) -> str | None:
-    """Return a pattern of the names that carry a query's cycle; None where names do not decide."""
+    """Return a pattern of the names with a query's cycle; None if names are not used to select."""
     cycle = query.name_cycle
     if cycle is None or query.short_name in _MULTI_CYCLE:
         return None
@@ -137,7 +135,7 @@ def name_pattern(query: Query) -> str | None:
 
 
 def _feature(item: Any, request: ApiRequest) -> Any:
-    """Return a UMM-G record as the STAC item that CMR-STAC makes of it."""
+    """Return a UMM-G record as a STAC item, as CMR-STAC does."""
     umm = item.get("umm") if isinstance(item, dict) else None
     if not isinstance(umm, dict):
         return "no UMM-G record"
@@ -166,7 +164,7 @@ def _collection(umm: Mapping[str, Any]) -> str | None:
 
 
 def _rings(umm: Mapping[str, Any]) -> list[list[Any]] | None:
-    """Return polygons as lists of rings of (lon, lat), the outer one first; None without any."""
+    """Return polygons as lists of rings of (lon, lat), the outer ring first; None if none exist."""
     try:
         domain = umm["SpatialExtent"]["HorizontalSpatialDomain"]["Geometry"]
         return [
@@ -195,7 +193,7 @@ def _geometry(polygons: list[list[Any]] | None) -> dict[str, Any] | None:
 
 
 def _box(polygons: list[list[Any]] | None) -> list[float] | None:
-    """Return the plain extremes of the outer rings, as CMR-STAC does."""
+    """Return minimum and maximum of the outer rings' coordinates, as CMR-STAC does."""
     try:
         points = [point for polygon in polygons or () for point in polygon[0]]
         lons, lats = [lon for lon, _ in points], [lat for _, lat in points]

@@ -1,4 +1,4 @@
-"""Harvest: all granules of a query, proven complete against the counts that the server declares."""
+"""Harvest: all granules of a query, proven complete by the counts that the server declares."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from zagg_catalog.sources.revisions import in_cycle, newest_revisions
 from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
 from zagg_catalog.sources.spool import Decoder, Spool
 
-# A larger table is not made in memory but in a file that is mapped.
+# Larger tables are written to a memory-mapped file.
 MOST_IN_MEMORY = 50_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Harvest:
-    """The rows of a fetch, as long as its spool is open, and the report about them."""
+    """The rows of a fetch, readable while its spool is open, and its report."""
 
     batches: list[Batch]
     places: Ints
-    """Rows to keep, counted through the batches, in order of id; int64, shape (granules,)."""
+    """Row numbers over all batches to keep, in order of id; int64, shape (granules,)."""
     report: HarvestReport
 
     @property
     def asset_names(self) -> list[str]:
-        """Names of all assets that the rows have, in order."""
+        """Names of all assets of the rows, in order."""
         ends = np.cumsum([batch.rows for batch in self.batches])
         used = np.unique(np.searchsorted(ends, self.places, side="right"))
         return ordered_assets(name for i in used for name in self.batches[i].asset_names())
 
     def tables(self, rows: int) -> Iterator[pa.Table]:
-        """Yield the rows, sorted by id, so many at once; one empty table if there are none."""
+        """Yield tables of at most `rows` rows, sorted by id; one empty table without rows."""
         names = self.asset_names
         if not len(self.places):
             yield catalog_schema(names).empty_table()
@@ -57,7 +57,7 @@ class Harvest:
             yield with_assets(gather(self.batches, self.places[start : start + rows]), names)
 
     def table(self) -> pa.Table:
-        """Return the rows, sorted by id; of many granules as a table in a file that is mapped."""
+        """Return the rows, sorted by id; a large table is memory-mapped."""
         if not len(self.places):
             return next(self.tables(1))
         if sum(batch.rows for batch in self.batches) <= MOST_IN_MEMORY:
@@ -86,7 +86,7 @@ def harvest(
     connections: int | None = None,
     progress: Progress | None = None,
 ) -> Harvest:
-    """Read every page of every search, and prove that nothing is missing.
+    """Read every page of every search, and prove that no granule is missing.
 
     Parameters
     ----------
@@ -97,9 +97,9 @@ def harvest(
     spool : Spool
         Decodes and stores the rows.
     cycle : int, optional
-        Mission cycle that names must carry.
+        Mission cycle to select by granule names.
     partial : bool
-        Return what came if it cannot be proven complete.
+        Return the granules received even if they cannot be proven complete.
     connections : int, optional
         Threads that read slices of a large search; by default no search is sliced.
     progress : Progress, optional
@@ -108,10 +108,10 @@ def harvest(
     Raises
     ------
     IncompleteHarvest
-        If the count harvested is not the one declared, before and after, or none is declared;
-        not where partial results are wanted.
+        If the number of granules received is not the count declared before and after, or the
+        server declares no count; unless `partial`.
     EmptyHarvest
-        If nothing matches.
+        If no granule matches.
     RequestFailed, BadResponse, PagingError
         If a page cannot be read.
     """
@@ -149,22 +149,11 @@ def read_search(
     partial: bool,
     connections: int | None,
 ) -> SearchResult:
-    """Read one search whole.
+    """Read one search until it is proven complete, at most twice.
 
-    If the counts do not agree it is read once more, because granules arrive meanwhile; in one
-    piece, if the server stood still and slices that were all new still did not add up.
-
-    Returns
-    -------
-    SearchResult
-        Proven complete, unless partial results are wanted; then the fuller of two.
-
-    Raises
-    ------
-    IncompleteHarvest
-        If it is not complete and partial results are not wanted.
-    RequestFailed, BadResponse, PagingError
-        If a page cannot be read.
+    Granules may arrive during the first attempt. If the server's count did not change, no slice
+    came from a checkpoint, and the slices still do not add up, the second attempt is not sliced.
+    With `partial`, the larger of two incomplete results is returned.
     """
     results: list[SearchResult] = []
     for _ in range(ATTEMPTS):
@@ -189,7 +178,7 @@ def _read_once(
     progress: Progress,
     connections: int | None,
 ) -> SearchResult:
-    """Read a search page after page, or in slices of time if it has many pages."""
+    """Read a search page by page, or in slices of time if it has many pages."""
     found = SearchResult(search)
     pages = read_pages(transport, found)
     first = next(pages)
@@ -208,13 +197,13 @@ def _read_once(
 
 
 def is_large(search: BoxSearch, first: Page) -> bool:
-    """Return whether a search is worth cutting, by its first page."""
+    """Return whether to read a search in slices, by its first page."""
     size, declared = len(first.features), first.declared
     return declared is not None and size > 0 and declared > size * search.few_pages
 
 
 def merge(results: Sequence[SearchResult], cycle: int | None, transfer: Transfer) -> Harvest:
-    """Join the searches, keep the cycle and the newest revisions, and sort."""
+    """Join the searches, select the cycle and the newest revisions, and sort."""
     quarantined = {entry.id: entry for found in results for entry in found.quarantined.values()}
     batches = [batch for found in results for batch in found.batches]
     ids, places = _unique_ids(batches)
@@ -241,7 +230,7 @@ def merge(results: Sequence[SearchResult], cycle: int | None, transfer: Transfer
 
 
 def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
-    """Return the different ids, sorted, and the first row of each, counted through the batches."""
+    """Return the unique ids, sorted, and the row number over all batches of each."""
     empty = pa.array([], pa.string())
     ids = pa.chunked_array([empty, *(batch.ids() for batch in batches)]).combine_chunks()
     rows = pa.table({"id": ids, "place": np.arange(len(ids))})
@@ -257,7 +246,7 @@ def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
 def _of_cycle(
     ids: pa.Array, names: pa.Table, quarantined: dict[str, Quarantined], cycle: int
 ) -> tuple[pa.Array, dict[str, Quarantined], int]:
-    """Return which ids carry a cycle, and the quarantined items but those of another one."""
+    """Return which ids have the cycle, the quarantined items, and the count in other cycles."""
     carries, readable = in_cycle(ids, cycle, names)
     reason = f"its name does not say whether it belongs to cycle {cycle}"
     unreadable = ids.filter(pc.invert(readable)).to_pylist()

@@ -1,4 +1,4 @@
-"""Slices: one large search read as slices of time, by several connections side by side."""
+"""Slices: one large search, read as slices of time by several connections in parallel."""
 
 from __future__ import annotations
 
@@ -20,47 +20,35 @@ from zagg_catalog.sources.progress import Progress
 from zagg_catalog.sources.search import BoxSearch, Interval, Page, SearchResult
 from zagg_catalog.sources.spool import Decoder, Spool
 
-# A search whose counts do not agree is read so many times.
+# Attempts to read a search whose counts do not agree.
 ATTEMPTS = 2
 
-# A slice takes this share of what is left for one connection: large ones first, so that few
-# pages are not full; small ones last, so that all connections end together.
+# Share of a connection's part of the remaining pages in its next slice: large slices first, so
+# that few pages are partly filled; small ones last, so that all connections end together.
 SHARE = 0.9
-# The first slice of each connection has at most so many pages, to learn how dense granules are.
+# Most pages of each connection's first slice, which measures the density of granules.
 FIRST_PAGES = 3
-# A range is taken to be as dense as the slices read so far, but for at most so many times its
-# own density.
+# A range is assumed to be as dense as the slices read so far, but at most this many times its
+# own mean density.
 MAX_DENSITY_RATIO = 2.0
-# Granules that a slice may hold more than expected without needing a page more, in pages.
+# Granules by which a slice may exceed its expected number without another page, in pages.
 MARGIN = 0.04
-# Relative spread of the density: assumed before the first slices are read, and at most.
+# Relative spread of the density: the initial value, and the largest.
 SPREAD, MAX_SPREAD = 0.01, 0.05
-# A slice is cut again if it holds so many times the pages that were planned, and two more.
+# A slice is cut again if it has more than this many times the planned pages, plus two.
 TOO_MUCH = 2.0
-# Slices of short granules hold all of them and those at the borders. If they hold so much more,
-# granules are long, as those of several cycles are, and slices would hold them again and again.
+# Granules at borders count in two slices. If the slices together have this many times the whole,
+# granules are long, as those of several cycles are, and would be read again in many slices.
 OVERLAP = 1.25
-# Slices are not cut below so long a time: a few granules start in it.
+# Shortest slice; a few granules start in it.
 SHORTEST = timedelta(hours=1)
 
 
 class SlicedFetch:
     """Reads one search in slices of time.
 
-    Parameters
-    ----------
-    transport : Transport
-        Shared by all connections.
-    spool : Spool
-        Stores the rows, and may hold slices of an earlier fetch.
-    progress : Progress
-        Counts the granules of each page.
-    search : BoxSearch
-        The search.
-    first : Page
-        Its first page, with a count; the rows come again in the first slice.
-    connections : int
-        Number of threads.
+    `first` is the first page of the search, with a count; its rows are read again in the first
+    slice. The spool may have slices of an earlier fetch.
     """
 
     def __init__(
@@ -95,10 +83,7 @@ class SlicedFetch:
     def read(self) -> SearchResult | None:
         """Read all slices; return None if the granules are too long for slices.
 
-        Raises
-        ------
-        RequestFailed, BadResponse, PagingError, IncompleteHarvest
-            The first error of a slice; the other connections end soon after it.
+        The first error of a slice is raised; the other connections then stop.
         """
         with ThreadPoolExecutor(self._connections, thread_name_prefix="harvest") as threads:
             workers = [threads.submit(self._work) for _ in range(self._connections)]
@@ -113,14 +98,14 @@ class SlicedFetch:
             return None
         whole = combine(self._search, slices, self._declared)
         after = self._scheduler.count
-        # A count from while the last slices were read is good if all of them stood still.
+        # A count taken during the last slices is valid if no slice's count changed.
         if after is None or not all(found.steady for found in slices):
             after = self._search.read_count(self._transport)
         whole.declared_after = after
         return whole
 
     def _work(self) -> None:
-        """Read slices until none is left: the work of one thread."""
+        """Read slices until none is left, in one thread."""
         while (piece := self._scheduler.take()) is not None:
             if piece is ASK_COUNT:
                 self._scheduler.counted(self._search.read_count(self._transport))
@@ -131,7 +116,7 @@ class SlicedFetch:
                 self._scheduler.done()
 
     def _read_slice(self, piece: TimeSlice) -> None:
-        """Read a slice, twice if its counts do not agree, or give it back to be cut."""
+        """Read a slice, twice if its counts do not agree, or return it to be cut."""
         search = self._search.between((piece.start, piece.end))
         for attempt in range(ATTEMPTS):
             found, decoder = SearchResult(search), Decoder(self._spool)
@@ -146,14 +131,14 @@ class SlicedFetch:
             if found.harvested == found.declared_before:
                 break
             self._scheduler.forget_count()
-        # Its rows are decoded and stored meanwhile.
+        # The spool's thread decodes and stores the rows.
         self._slices.append(decoder.finish(found, record=True))
 
 
 def combine(
     search: BoxSearch, slices: Sequence[SearchResult], declared: int | None
 ) -> SearchResult:
-    """Return the slices of a search as one result; a granule of two slices counts once."""
+    """Return the slices of a search as one result; a granule in two slices counts once."""
     whole = SearchResult(search, declared_before=declared)
     for found in slices:
         whole.batches += found.batches
@@ -166,7 +151,7 @@ def combine(
 
 
 def unique_granules(slices: Sequence[SearchResult]) -> int:
-    """Return the number of different granules, each item without an id counted as one."""
+    """Return the number of unique granules; each item without an id counts as one."""
     batches = [batch for found in slices for batch in found.batches]
     aside = [entry for found in slices for entry in found.quarantined.values()]
     named = pa.array([entry.id for entry in aside if entry.named], pa.string())
@@ -175,7 +160,7 @@ def unique_granules(slices: Sequence[SearchResult]) -> int:
 
 
 def evenly_spread(gaps: list[Interval], granules: float) -> list[TimeSlice]:
-    """Return time ranges with the granules that they hold if these come evenly."""
+    """Return time ranges with their expected granules, if granules are evenly distributed."""
     lengths = [(end - start).total_seconds() + 1.0 for start, end in gaps]
     total = sum(lengths)
     return [
@@ -185,7 +170,7 @@ def evenly_spread(gaps: list[Interval], granules: float) -> list[TimeSlice]:
 
 
 def gaps_between(whole: Interval, done: list[Interval]) -> list[Interval]:
-    """Return what is left of a time range; each gap shares its borders with what is done."""
+    """Return the unread parts of a time range; they share their borders with the read parts."""
     start, end = whole
     gaps = []
     for first, last in sorted(done):
@@ -201,10 +186,9 @@ class TimeSlice(NamedTuple):
     start: datetime
     end: datetime
     expected: float
-    """Granules that it holds, about."""
+    """Estimated number of granules."""
     known: int = 0
-    """Not 0 if the server declared them for a range that this is a part of; parts of one range
-    have one number."""
+    """Number of the range that this is a part of, if the server declared its count; or 0."""
 
 
 class _AskCount(Enum):
@@ -215,23 +199,9 @@ ASK_COUNT = _AskCount.ASK_COUNT
 
 
 class SliceScheduler:
-    """Hands out slices of time until all is read; safe to share between threads.
+    """Hands out slices of time until everything is read; threads may share it.
 
-    Parameters
-    ----------
-    spans : sequence of TimeSlice
-        What is to be read, in order of time.
-    page : int
-        Granules on a page.
-    connections : int
-        How many take slices.
-
-    Attributes
-    ----------
-    aborted : bool
-        Whether the harvest is to end early.
-    overlapping : bool
-        Whether it ends because granules are too long to be read in slices.
+    `spans` are the time ranges to read, in order; `page` is the number of granules on a page.
     """
 
     def __init__(self, spans: Sequence[TimeSlice], page: int, connections: int) -> None:
@@ -248,16 +218,15 @@ class SliceScheduler:
         self._count: int | None = None
         self._changed = threading.Condition()
         self.aborted = False
+        """Whether the harvest ends early."""
         self.overlapping = False
+        """Whether it ends because granules are too long for slices."""
 
     def take(self) -> TimeSlice | Literal[_AskCount.ASK_COUNT] | None:
-        """Return the next slice; waits where a slice in work may be cut.
+        """Return the next slice, or None at the end; wait while a slice in progress may be cut.
 
-        Returns
-        -------
-        TimeSlice, ASK_COUNT or None
-            `ASK_COUNT` once, where there is nothing to begin but others still read: the count of
-            the whole is to be asked for and given to `counted`. None at the end.
+        `ASK_COUNT` is returned once, when no slice is left to start but others are still being
+        read: the caller then requests the count of the whole and passes it to `counted`.
         """
         with self._changed:
             while not self.aborted:
@@ -274,46 +243,36 @@ class SliceScheduler:
             return None
 
     def done(self) -> None:
-        """Count a slice as read, or as given back."""
+        """Record that a slice is read or returned."""
         with self._changed:
             self._active -= 1
             self._changed.notify_all()
 
     def abort(self) -> None:
-        """End: nothing more is handed out."""
+        """Stop handing out slices."""
         with self._changed:
             self.aborted = True
             self._changed.notify_all()
 
     def counted(self, count: int | None) -> None:
-        """Note the count of the whole that was asked for."""
+        """Record the requested count of the whole."""
         with self._changed:
             if self._asked:
                 self._count = count
 
     def forget_count(self) -> None:
-        """Drop the count of the whole: something is read again or anew."""
+        """Drop the count of the whole, because another slice is read."""
         self._asked, self._count = False, None
 
     @property
     def count(self) -> int | None:
-        """Count of the whole, asked for after the last slice was begun; None if not."""
+        """Count of the whole, requested after the last slice was started; None if unknown."""
         return self._count
 
     def learn(self, span: TimeSlice, declared: int) -> bool:
-        """Compare a slice with what it was expected to hold.
+        """Compare the declared count of a slice with the expected one, and correct estimates.
 
-        Parameters
-        ----------
-        span : TimeSlice
-            As `take` gave it.
-        declared : int
-            Granules that the server declares for it.
-
-        Returns
-        -------
-        bool
-            Whether it holds so much more that it was given back, to be cut.
+        Returns whether the slice has so many granules that it was returned to be cut.
         """
         with self._changed:
             self._correct(span.known, declared - span.expected)
@@ -333,7 +292,7 @@ class SliceScheduler:
             return cut
 
     def _correct(self, known: int, excess: float) -> None:
-        """Expect of the rest of a range what one slice of it did not hold."""
+        """Subtract the excess of a slice from the expectation for the rest of its range."""
         rest = sum(span.expected for span in self._pending if span.known == known)
         if rest <= 0:
             return
@@ -344,7 +303,7 @@ class SliceScheduler:
         ]
 
     def _cut(self) -> TimeSlice:
-        """Take a slice of about a whole number of pages from the pending span that holds most."""
+        """Take a slice of about a whole number of pages from the largest pending range."""
         place = max(range(len(self._pending)), key=lambda i: self._pending[i].expected)
         span = self._pending[place]
         self._taken += 1
@@ -353,7 +312,7 @@ class SliceScheduler:
         pages = max(1, int(rest * SHARE / self._connections))
         if self._taken <= self._connections:
             pages = min(pages, FIRST_PAGES)
-        # What is uneven evens out over more pages.
+        # Over more pages, uneven density averages out.
         spread = min(spread * min(1.0, (FIRST_PAGES / pages) ** 0.5), MAX_SPREAD)
         wanted = self._page * (pages * (1.0 - spread) - MARGIN)
         seconds = max(SHORTEST.total_seconds(), int(wanted / density))
@@ -366,10 +325,10 @@ class SliceScheduler:
         return TimeSlice(span.start, middle, share, span.known)
 
     def _density(self, span: TimeSlice) -> tuple[float, float]:
-        """Return granules per second, and how much that differs, as a part of it.
+        """Return granules per second and the relative spread of that density.
 
-        A span may have less than the slices read so far because a part of it is empty; but
-        not much of that is taken for granted.
+        A range with a lower density than the slices read so far may have an empty part, so that
+        its other parts are denser; `MAX_DENSITY_RATIO` limits that.
         """
         even = max(span.expected, 1.0) / _seconds(span)
         if len(self._densities) < 2:

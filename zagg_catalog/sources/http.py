@@ -1,4 +1,4 @@
-"""HTTP: requests to an API, retried until they are answered or their budget is spent."""
+"""HTTP requests to an API, with retries."""
 
 from __future__ import annotations
 
@@ -31,24 +31,16 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """One call of a STAC API.
-
-    Parameters
-    ----------
-    url : str
-        Absolute address with its query.
-    method : {"GET", "POST"}
-        A POST sends ``body`` as JSON.
-    body : dict, optional
-        Search parameters of a POST.
-    headers : dict, optional
-        Further headers, as a next link may ask for.
-    """
+    """One request to an API."""
 
     url: str
+    """Absolute URL with its query."""
     method: str = "GET"
+    """GET or POST."""
     body: dict[str, Any] | None = None
+    """Search parameters of a POST, sent as JSON."""
     headers: dict[str, str] = field(default_factory=dict)
+    """Further headers, such as those of a next link."""
 
     def __str__(self) -> str:
         body = f" {json.dumps(self.body)}" if self.body else ""
@@ -56,35 +48,23 @@ class ApiRequest:
 
     @property
     def key(self) -> str:
-        """Text that is equal for equal calls; of headers only CMR's place in a search counts."""
+        """Text that is equal for equal requests; of the headers only CMR-Search-After counts."""
         after = self.headers.get(SEARCH_AFTER, "")
         return f"{self.method} {self.url} {json.dumps(self.body, sort_keys=True)}{after}"
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port, as browsers compare them.
-
-    Raises
-    ------
-    ValueError
-        If the port is not a number.
-    """
+    """Return scheme, host and port; raise `ValueError` if the port is not a number."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     return scheme, (parts.hostname or "").lower(), parts.port or DEFAULT_PORTS.get(scheme)
 
 
 class RetryableError(Exception):
-    """One attempt failed in a way that another one may not.
+    """Raised when an attempt fails but another one may succeed.
 
-    Parameters
-    ----------
-    problem : str
-        What went wrong, as a sentence.
-    wait : float, optional
-        Seconds that the server asks to wait.
-    error : type
-        Error to raise when there are no attempts left.
+    `problem` is a sentence, `wait` the seconds that the server asks to wait, `error` the class to
+    raise after the last attempt.
     """
 
     def __init__(
@@ -96,19 +76,9 @@ class RetryableError(Exception):
 
 
 def parse_body(body: bytes, needs: str | None) -> dict[str, Any]:
-    """Return the JSON object that a body holds.
+    """Return the JSON object in a body.
 
-    Parameters
-    ----------
-    body : bytes
-        Decoded from any content encoding.
-    needs : str or None
-        Name of a list that it must hold.
-
-    Raises
-    ------
-    TryAgain
-        If it holds something else.
+    Raises `RetryableError` if the body is not a JSON object, or has no list named `needs`.
     """
     try:
         document = read_json(body)
@@ -126,22 +96,16 @@ def parse_body(body: bytes, needs: str | None) -> dict[str, Any]:
 
 
 def read_json(body: bytes) -> Any:
-    """Return what a JSON text holds.
-
-    Raises
-    ------
-    ValueError, RecursionError
-        If it is not JSON.
-    """
+    """Return the value of a JSON text; raise `ValueError` or `RecursionError` if it has none."""
     try:
         return orjson.loads(body)
     except ValueError:
-        # NaN and halves of surrogate pairs, which only the standard library takes.
+        # Only the standard library accepts NaN and halves of surrogate pairs.
         return json.loads(body)
 
 
 def server_message(body: bytes) -> str:
-    """Return the server's own words, from a JSON error object where there is one."""
+    """Return the server's error message, from a JSON error object if the body is one."""
     text = body[:4000].decode("utf-8", "replace")
     try:
         document = json.loads(body) if len(body) <= 4000 else None
@@ -157,7 +121,7 @@ def server_message(body: bytes) -> str:
 
 
 def retry_after(value: str) -> float | None:
-    """Read Retry-After, seconds or an HTTP date, as seconds from now; None for neither."""
+    """Return Retry-After (seconds or an HTTP date) as seconds from now; None if it is neither."""
     try:
         return max(0.0, float(int(value)))
     except ValueError:
@@ -187,20 +151,14 @@ logger = logging.getLogger(__name__)
 RETRY_STATUS = frozenset({429, 500, 502, 503, 504})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5
-# Both spellings are CMR's own.
+# CMR uses both spellings.
 PARTIAL = ("CMR-Time-Out", "CMR-Timed-Out")
 FIRST_WAIT = 1.0
 _CHUNK = 1 << 20
 
 
 class Gate:
-    """A moment before which no connection sends a request; shared by threads.
-
-    Parameters
-    ----------
-    now : callable
-        Clock, seconds.
-    """
+    """A time before which no thread sends a request."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -208,7 +166,7 @@ class Gate:
         self._lock = threading.Lock()
 
     def hold(self, seconds: float) -> None:
-        """Keep the gate closed for so many seconds from now, unless it is closed for longer."""
+        """Keep the gate closed for at least this many seconds from now."""
         with self._lock:
             self._opens = max(self._opens, self._now() + seconds)
 
@@ -218,10 +176,10 @@ class Gate:
 
 
 class Transport:
-    """Sends requests to an API, and repeats those that fail or bring a spoilt body.
+    """Sends requests to an API, and repeats those that fail or return a damaged body.
 
-    Threads may share it: each takes a connection of the session's pool, and a wait that the
-    server asks one of them for holds all.
+    Threads may share it: each takes a connection of the session's pool, and a ``Retry-After`` for
+    one of them delays all.
 
     Parameters
     ----------
@@ -230,19 +188,19 @@ class Transport:
     retries : int, optional
         Further attempts after the first. Default: the setting.
     wait_max : float, optional
-        Longest wait between attempts, seconds; a longer ``Retry-After`` is cut to it, so that
-        one request takes at most ``(retries + 1) * timeout + retries * wait_max``.
+        Longest wait between attempts, seconds; also limits ``Retry-After``, so that one request
+        takes at most ``(retries + 1) * timeout + retries * wait_max``.
     connections : int
-        Connections that stay open, one for each thread.
+        Size of the connection pool, one for each thread.
     sleep, now : callable
-        Wait for so many seconds; return the time in seconds.
+        Wait for a number of seconds; return the time in seconds.
     rng : random.Random, optional
         Source of the jitter.
 
     Attributes
     ----------
     requests, retries_used : int
-        Attempts made so far, and how many of them were repetitions.
+        Number of attempts, and of those that were repetitions.
     """
 
     def __init__(
@@ -279,34 +237,27 @@ class Transport:
         self.session.close()
 
     def get_json(self, request: ApiRequest, *, needs: str | None = "features") -> dict[str, Any]:
-        """Send a request and return the JSON object of the answer; see `get_answer`."""
+        """Send a request and return the JSON object of the response; see `get_answer`."""
         return self.get_answer(request, needs=needs)[0]
 
     def get_answer(
         self, request: ApiRequest, *, needs: str | None = "features"
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """Send a request until it is answered or the retry budget is spent.
+        """Send a request, with retries, and return the JSON object and headers of the response.
 
         Parameters
         ----------
         request : ApiRequest
-            The call.
+            The request.
         needs : str, optional
-            Name of a list that the answer must hold; None takes any JSON object.
-
-        Returns
-        -------
-        document : dict
-            JSON object of the answer.
-        headers : mapping
-            Headers of the answer; their names compare without case.
+            Name of a list that the JSON object must have; None accepts any JSON object.
 
         Raises
         ------
         RequestFailed
-            If the API refuses the request, or the budget is spent.
+            If the API refuses the request, or the last attempt fails.
         BadResponse
-            If the budget is spent and the last answer was not the expected JSON.
+            If the last response is not the expected JSON.
         """
         attempt = 0
         while True:
@@ -327,12 +278,8 @@ class Transport:
     def pause(self, attempt: int, asked: float | None = None) -> None:
         """Wait before a repetition, and count it.
 
-        Parameters
-        ----------
-        attempt : int
-            Repetitions before this one; the wait doubles with each, with full jitter.
-        asked : float, optional
-            Seconds that the server asked for. All threads wait for them, and a little longer.
+        The wait doubles with each attempt, with full jitter. If the server asked for a number of
+        seconds, all threads wait for them, up to a tenth longer.
         """
         with self._lock:
             self.retries_used += 1
@@ -347,7 +294,7 @@ class Transport:
             self._sleep(held)
 
     def _attempt(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
-        """Send a request once; return body and headers, or raise what went wrong."""
+        """Send a request once; return body and headers."""
         with self._lock:
             self.requests += 1
         try:
@@ -355,7 +302,7 @@ class Transport:
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise RetryableError(f"no whole answer within {self.seconds:g} s.") from error
         except ValueError as error:
-            # Bad addresses and headers, also those of a redirect: a repetition does not help.
+            # Invalid URLs and headers, also of a redirect: a repetition does not help.
             problem = clean_text(str(error)).rstrip(".")
             message = f"{request} cannot be sent or followed: {problem}."
             raise RequestFailed(message, final=True) from error
@@ -391,9 +338,9 @@ class Transport:
 
 
 def _session(connections: int) -> requests.Session:
-    """Return pystac-client's session, with a pool of so many connections.
+    """Return pystac-client's session with a connection pool.
 
-    Its own retries are off: urllib3 cannot see a spoilt body.
+    Its own retries are off, because urllib3 does not detect a damaged body.
     """
     client = f"zagg-catalog/{PACKAGE_VERSION}"
     accept = "application/geo+json, application/json"
@@ -405,7 +352,7 @@ def _session(connections: int) -> requests.Session:
 
 
 def _read(response: requests.Response, deadline: float) -> bytes:
-    """Read a body piece by piece, so that a slow one cannot outlast the time-out."""
+    """Read a body in pieces, so that a slow one cannot exceed the time-out."""
     pieces = []
     while piece := response.raw.read1(_CHUNK, decode_content=True):
         pieces.append(piece)
@@ -446,7 +393,7 @@ def _redirected(request: ApiRequest, response: requests.Response) -> ApiRequest:
 
 
 def _root(error: BaseException) -> str:
-    """Return the innermost cause in a few words; requests nests its errors deeply."""
+    """Return the type and text of the innermost cause; requests nests its errors."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     text = clean_text(str(error), limit=120)

@@ -1,4 +1,4 @@
-"""A page of regular STAC items as Arrow, without a Python object per granule."""
+"""Regular STAC items as Arrow columns, without a Python object per granule."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TIMES = ("datetime", "start_datetime", "end_datetime")
 
 
 class _Irregular(Exception):
-    """A page has an item that is not regular, so that each is read by itself."""
+    """Raised when an item is not regular; the caller then reads each item separately."""
 
 
-# Errors that an unexpected item can cause.
+# Errors that an irregular item can cause.
 _IRREGULAR = (
     _Irregular,
     KeyError,
@@ -38,24 +38,11 @@ _IRREGULAR = (
 
 
 def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | None:
-    """Turn items into rows if all of them are regular.
+    """Return items as rows, or None if one of them is not regular.
 
-    A regular item has an id, the collection that was asked for, strings where strings belong, one
-    closed ring of usable positions, a box, times in UTC with milliseconds, and a data file.
-
-    Parameters
-    ----------
-    features : sequence
-        As parsed from JSON.
-    collection : str
-        Collection that was asked for.
-
-    Returns
-    -------
-    pyarrow.Table or None
-        Rows as `zagg_catalog.sources.items.read_items` gives them, their footprints not yet
-        screened; or None if an item is not regular, which does not mean that it cannot be
-        used.
+    A regular item has an id, the requested collection, strings where the schema has strings, one
+    closed ring of finite positions, a box, times in UTC with milliseconds, and a data file. The
+    rows are those of `zagg_catalog.sources.items.read_items`, but footprints are not screened.
     """
     if not features:
         return None
@@ -127,7 +114,7 @@ def _links(features: Sequence[Any]) -> pa.Array:
 
 
 def _assets(features: Sequence[Any]) -> pa.Array:
-    """Return the first data file over HTTPS, on S3, and the metadata, HTTPS before S3."""
+    """Return the first data file over HTTPS, the first on S3, and the first metadata file."""
     found: list[list[Any]] = [[None] * len(features) for _ in DATA_ASSETS]
     for place, feature in enumerate(features):
         for asset in feature["assets"].values():
@@ -151,11 +138,11 @@ def _assets(features: Sequence[Any]) -> pa.Array:
 
 def _asset(assets: list[Any]) -> pa.Array:
     missing = pa.array([asset is None for asset in assets])
-    there = [asset or _NOTHING for asset in assets]
-    roles = [asset["roles"] for asset in there]
+    filled = [asset or _NOTHING for asset in assets]
+    roles = [asset["roles"] for asset in filled]
     _require(all(type(r) is list and all(type(role) is str for role in r) for r in roles))
     members = [
-        _texts([asset.get(name) for asset in there], may_lack=True)
+        _texts([asset.get(name) for asset in filled], nullable=True)
         for name in ("href", "type", "title")
     ]
     members.append(pa.array(roles, ASSET.field("roles").type))
@@ -165,8 +152,8 @@ def _asset(assets: list[Any]) -> pa.Array:
 _NOTHING: dict[str, Any] = {"roles": []}
 
 
-def _texts(values: list[Any], *, may_lack: bool = False) -> pa.Array:
-    allowed = {str, type(None)} if may_lack else {str}
+def _texts(values: list[Any], *, nullable: bool = False) -> pa.Array:
+    allowed = {str, type(None)} if nullable else {str}
     _require(set(map(type, values)) <= allowed)
     return pa.array(values, pa.string())
 

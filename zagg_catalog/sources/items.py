@@ -1,4 +1,4 @@
-"""STAC items as Arrow rows, and the reasons for which the others cannot be used."""
+"""STAC items as Arrow rows, and the reasons why items are quarantined."""
 
 from __future__ import annotations
 
@@ -26,18 +26,9 @@ _RFC3339 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{
 
 
 def parse_times(values: Sequence[Any]) -> pa.Array:
-    """Read times.
+    """Return RFC 3339 texts as timestamps[us, UTC]; other values become null.
 
-    Parameters
-    ----------
-    values : sequence
-        RFC 3339 texts with or without a fraction, with ``Z`` or an offset; without either
-        they are UTC. Anything else becomes null.
-
-    Returns
-    -------
-    pyarrow.Array of timestamp[us, UTC]
-        Fractions are cut to microseconds.
+    Texts without ``Z`` or an offset are UTC. Fractions are cut to microseconds.
     """
     text = pa.array(
         [v if isinstance(v, str) and v.isascii() else None for v in values], pa.string()
@@ -51,7 +42,7 @@ def parse_times(values: Sequence[Any]) -> pa.Array:
     try:
         return pc.cast(text, TIME)
     except pa.ArrowInvalid:
-        # A day such as 02-30 passes the pattern; then each one for itself.
+        # A day such as 02-30 matches the pattern; parse each text separately.
         return pa.array([_one(value) for value in text.to_pylist()], TIME)
 
 
@@ -69,22 +60,11 @@ _WEB = frozenset({"http", "https"})
 
 
 def canonical_assets(item: dict[str, Any], *, thumbnails: bool = False) -> Assets:
-    """Return an item's assets under the names that catalogs use.
+    """Return an item's assets by the names that catalogs use, chosen by role and href.
 
-    Parameters
-    ----------
-    item : dict
-        A STAC item; its asset keys do not matter, the roles and hrefs do.
-    thumbnails : bool
-        Keep the images, too.
-
-    Returns
-    -------
-    dict of str to dict
-        ``data`` is the first data file over HTTPS (role ``data``, ``.h5``), ``data_s3`` the
-        first one on S3, ``metadata`` the first metadata file, HTTPS before S3. Images become
-        ``thumbnail_1, thumbnail_2…`` and ``browse, browse_2…``. Each has the fields href,
-        type, title and roles; what an asset lacks is None.
+    ``data`` is the first data file over HTTPS (role ``data``, ``.h5``), ``data_s3`` the first one
+    on S3, ``metadata`` the first metadata file, HTTPS before S3. With `thumbnails`, images become
+    ``thumbnail_1, thumbnail_2…`` and ``browse, browse_2…``. Missing fields are None.
     """
     assets = item.get("assets")
     found: Assets = {}
@@ -108,15 +88,15 @@ def canonical_assets(item: dict[str, Any], *, thumbnails: bool = False) -> Asset
 
 
 def text_or_none(value: Any) -> str | None:
-    """Return text that UTF-8 can hold; None for anything that is not text."""
+    """Return a string as valid UTF-8; None if the value is not a string."""
     if not isinstance(value, str):
         return None
-    # JSON can escape half a surrogate pair, which Arrow refuses.
+    # JSON can escape half a surrogate pair, which Arrow rejects.
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def _scheme(href: str) -> str:
-    """Return the scheme of an href in lower case, empty if it has none."""
+    """Return the scheme of an href in lower case, or an empty string."""
     return href.partition(":")[0].lower() if ":" in href else ""
 
 
@@ -156,19 +136,9 @@ def _image_name(kind: str, number: int) -> str:
 def footprint_wkb(
     geometries: Sequence[Any],
 ) -> tuple[NDArray[np.object_], dict[int, str]]:
-    """Turn GeoJSON footprints into WKB, all at once.
+    """Return GeoJSON footprints as WKB, and the problems of those that cannot be used, by index.
 
-    Parameters
-    ----------
-    geometries : sequence
-        GeoJSON geometry objects; Polygon and MultiPolygon are usable.
-
-    Returns
-    -------
-    wkb : ndarray of object, shape (geometries,)
-        Bytes, longitude before latitude, rings closed; None where there is a problem.
-    problems : dict of int to str
-        Places that have no usable footprint, and why.
+    WKB has longitude before latitude and closed rings; None where there is a problem.
     """
     problems: dict[int, str] = {}
     rings: list[Floats] = []
@@ -198,7 +168,7 @@ def footprint_wkb(
 
 
 class _UnusableGeometry(Exception):
-    """Says why a GeoJSON object is not a footprint."""
+    """Raised when a GeoJSON object is not a footprint; its text is the reason."""
 
 
 def _kind(geometry: Any) -> str | None:
@@ -260,18 +230,12 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class ItemRows:
-    """The usable items of one page.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        Columns of `catalog_schema`; ``assets`` has the fields that this page needs.
-    quarantined : list of Quarantined
-        The others.
-    """
+    """The items of a page as rows."""
 
     table: pa.Table
+    """Columns of `catalog_schema`; ``assets`` has the fields of this page."""
     quarantined: list[Quarantined]
+    """The items that cannot be used."""
 
 
 def read_items(
@@ -281,23 +245,18 @@ def read_items(
     place: str = "page 1",
     preserve_thumbnails: bool = False,
 ) -> ItemRows:
-    """Turn one page's items into rows.
+    """Return the items of one page as rows, in the order of the page.
 
     Parameters
     ----------
     features : sequence
-        What the page's ``features`` list holds, checked here.
+        The ``features`` of the page, not validated.
     collection : str
-        Collection that was asked for; an item that says another one is quarantined.
+        Requested collection; items of another one are quarantined.
     place : str
-        Where the page comes, for naming items without an id.
+        Name of the page, to identify items without an id.
     preserve_thumbnails : bool
         Keep thumbnails and browse images as ``thumbnail_1…`` and ``browse, browse_2…``.
-
-    Returns
-    -------
-    ItemRows
-        Rows in the page's order. One unusable item costs no other one its place.
     """
     if not preserve_thumbnails and (rows := decode_regular_page(features, collection)) is not None:
         return screened(rows)
@@ -326,7 +285,7 @@ def read_items(
 
 
 def screened(table: pa.Table) -> ItemRows:
-    """Set aside the rows whose footprint cannot be used; each geometry is a polygon's WKB."""
+    """Quarantine the rows whose footprint cannot be used; each geometry is a polygon as WKB."""
     problems = read_footprints(column_values(table, "geometry")).problems
     if not problems:
         return ItemRows(table, [])
@@ -339,19 +298,19 @@ def screened(table: pa.Table) -> ItemRows:
 
 
 def align_assets(tables: Iterable[pa.Table]) -> pa.Table:
-    """Return the rows of one or more tables, with the asset names of all; others are null."""
+    """Return the rows of one or more tables, with the asset names of all."""
     tables = list(tables)
     names = ordered_assets(f.name for table in tables for f in table.schema.field("assets").type)
     return pa.concat_tables([with_assets(table, names) for table in tables])
 
 
 def ordered_assets(names: Iterable[str]) -> list[str]:
-    """Return asset names in the order of the struct's fields: the data, then images."""
+    """Return asset names in the order of the struct's fields: data, then images."""
     return [*DATA_ASSETS, *sorted(set(names) - set(DATA_ASSETS), key=_natural)]
 
 
 def with_assets(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    """Return a table whose ``assets`` have these fields, null where there was none."""
+    """Return a table whose ``assets`` have these fields; missing ones are null."""
     schema = catalog_schema(names)
     if table.schema.equals(schema, check_metadata=True):
         return table
@@ -367,7 +326,7 @@ def with_assets(table: pa.Table, names: Sequence[str]) -> pa.Table:
 
 
 def unique_rows(table: pa.Table) -> pa.Table:
-    """Return a table with the first row of each id, in the order that they came."""
+    """Return a table with the first row of each id, in their order."""
     ids = np.asarray(table["id"].to_pylist(), dtype=object)
     if not len(ids):
         return table
@@ -376,7 +335,7 @@ def unique_rows(table: pa.Table) -> pa.Table:
 
 
 def item_name(feature: Any) -> str | None:
-    """Return an item's id; None where it has none that can be used."""
+    """Return the id of an item; None if it has no valid one."""
     name = feature.get("id") if isinstance(feature, dict) else None
     return text_or_none(name) if isinstance(name, str) and name.strip() else None
 
@@ -427,7 +386,7 @@ def _table(
 
 
 def _bbox(item: Item, wkb: bytes) -> dict[str, float]:
-    """Return the item's own box, or one of its footprint where that is no box."""
+    """Return the box of an item, or that of its footprint if the item has no valid box."""
     box = item.get("bbox")
     sides = ("xmin", "ymin", "xmax", "ymax")
     if isinstance(box, list) and len(box) in (4, 6):
@@ -453,6 +412,6 @@ def _links(links: Any) -> list[dict[str, str | None]]:
 
 
 def _natural(name: str) -> tuple[str, int]:
-    """Order browse, browse_2, browse_10 as people do."""
+    """Return a sort key that orders numbers by value: browse, browse_2, browse_10."""
     stem, _, number = name.rpartition("_")
     return (stem, int(number)) if number.isdigit() else (name, 0)

@@ -1,4 +1,4 @@
-"""Paging: the pages of a search, one after the other until it is complete."""
+"""Paging: the pages of a search."""
 
 from __future__ import annotations
 
@@ -8,34 +8,22 @@ from zagg_catalog.errors import PagingError
 from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.search import Page, SearchResult
 
-# Pages in a row without a new granule; a server that repeats itself never ends.
+# Most pages in a row without a new granule.
 MAX_BARREN_PAGES = 100
-# A page that ends a search short of its count is asked for so many times again.
+# Further requests for a page that ends a search short of its count.
 MAX_REPEATS = 3
 
 
 def read_pages(transport: Transport, found: SearchResult) -> Iterator[Page]:
-    """Yield the pages of a search, counting each in the result of the search.
-
-    Parameters
-    ----------
-    transport : Transport
-        Sends the requests.
-    found : SearchResult
-        A new result; a page is counted in it before it is yielded.
-
-    Yields
-    ------
-    Page
-        Its features may be empty.
+    """Yield the pages of a search, each after it is counted in the result of the search.
 
     Raises
     ------
     PagingError
-        If a next link has no href, leaves the API's origin, leads back to a page that was
-        read already, or pages without end bring nothing new.
+        If a next link has no href, leads to another origin or to an earlier request, or 100 pages
+        in a row have no new granule.
     IncompleteHarvest
-        If far more granules come than were declared.
+        If the server sends far more granules than it declared.
     RequestFailed, BadResponse
         If a page cannot be read.
     """
@@ -61,7 +49,7 @@ def read_pages(transport: Transport, found: SearchResult) -> Iterator[Page]:
 
 
 def _read_page(transport: Transport, request: ApiRequest, found: SearchResult) -> Page:
-    """Read a page; ask again while it ends the search short of the declared count."""
+    """Read a page; repeat while it ends the search short of the declared count."""
     page = found.search.read(transport, request)
     for attempt in range(min(transport.retries, MAX_REPEATS)):
         if not found.ends_short(page):

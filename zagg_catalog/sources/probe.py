@@ -1,4 +1,4 @@
-"""Probes: cheap questions to a source, how many granules there are and how many were revised."""
+"""Probes: how many granules a source has, and how many were revised, at one request each."""
 
 from __future__ import annotations
 
@@ -16,51 +16,36 @@ from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.source import ApiName, CMRSource
 from zagg_catalog.sources.stac import declared_count, search_url
 
-# So few granules are counted by their names, since a neighbour's may reach over the border.
+# Up to this many granules are counted by name, as those of neighbouring cycles may match.
 FEW = 10
 
 
 class Probe(Protocol):
-    """Cheap questions about one product.
-
-    What it raises is a `FetchError`.
-    """
+    """Counts granules of one product; its methods raise `FetchError`."""
 
     @property
     def requests(self) -> int:
         """Requests sent so far, repetitions included."""
 
     def total(self) -> int:
-        """Return how many granules the product has; one request."""
+        """Return the number of granules of the product; one request."""
 
     def count(self, cycle: int) -> int:
-        """Return how many granules a mission cycle has; one request."""
+        """Return the number of granules of a mission cycle; one request."""
 
     def revised(self, since: datetime, cycle: int | None = None) -> int | None:
-        """Return how many granules were added or replaced since then; one request.
+        """Return the number of granules added or replaced since a time; one request.
 
-        Returns
-        -------
-        int or None
-            None, without a request, where the source cannot tell.
+        None, without a request, if the source does not know.
         """
 
 
 class StacProbe:
-    """Asks a STAC API, by searches for a page that is hardly read.
+    """Counts granules of a collection by searches of a STAC API.
 
-    A cycle is counted by its time. So the one granule that may reach over each border counts
-    for both neighbours; ten granules and fewer are counted by their names. A STAC item does
-    not say when it was ingested or changed, so revisions are not known.
-
-    Parameters
-    ----------
-    transport : Transport
-        Sends the requests.
-    url : str
-        ``https://…/stac/NSIDC_CPRD/search``.
-    collection : str
-        ``ATL06_007``.
+    A cycle is counted by its time, so that a granule across its border counts for both cycles;
+    up to ten granules are counted by name. STAC items have no time of ingest or change, so
+    revisions are not known. `url` is that of the search, ``https://…/stac/NSIDC_CPRD/search``.
     """
 
     def __init__(self, transport: Transport, url: str, collection: str) -> None:
@@ -87,12 +72,12 @@ class StacProbe:
         return sum(_carries(item.get("id"), cycle) for item in items if isinstance(item, dict))
 
     def revised(self, since: datetime, cycle: int | None = None) -> int | None:
-        """Return None: a STAC API cannot tell."""
+        """Return None: a STAC API does not know."""
         return None
 
     def _ask(self, parameters: dict[str, Any]) -> tuple[int, list[Any]]:
-        given = {"collections": self._collection} | parameters
-        request = ApiRequest(f"{self._url}?{urlencode(given, safe=',:/')}")
+        query = {"collections": self._collection} | parameters
+        request = ApiRequest(f"{self._url}?{urlencode(query, safe=',:/')}")
         page = self._transport.get_json(request)
         count = declared_count(page)
         if count is None:
@@ -104,19 +89,7 @@ class StacProbe:
 
 
 class CmrProbe:
-    """Asks CMR itself, which counts exactly and knows what was revised.
-
-    Parameters
-    ----------
-    transport : Transport
-        Sends the requests.
-    root : str
-        ``https://cmr.earthdata.nasa.gov/search``.
-    short_name, version : str
-        ``ATL06``, ``007``.
-    provider : str
-        ``NSIDC_CPRD``.
-    """
+    """Counts granules by CMR's own search, which counts exactly and knows revisions."""
 
     def __init__(
         self, transport: Transport, root: str, short_name: str, version: str, provider: str
@@ -124,7 +97,7 @@ class CmrProbe:
         self._transport = transport
         self._url = granules_url(root)
         self._short_name = short_name
-        self._given = {"short_name": short_name, "version": version, "provider": provider}
+        self._granules = {"short_name": short_name, "version": version, "provider": provider}
 
     @property
     def requests(self) -> int:
@@ -136,7 +109,7 @@ class CmrProbe:
         return self._ask({})
 
     def count(self, cycle: int) -> int:
-        """See `Probe`; by the cycle in the names, so exactly."""
+        """See `Probe`; exact, by the cycle in the names."""
         return self._ask(self._of_cycle(cycle))
 
     def revised(self, since: datetime, cycle: int | None = None) -> int | None:
@@ -148,7 +121,7 @@ class CmrProbe:
         return by_name(cycle_pattern(self._short_name, cycle))
 
     def _ask(self, parameters: dict[str, str]) -> int:
-        query = encode({**self._given, **parameters, "page_size": "0"})
+        query = encode({**self._granules, **parameters, "page_size": "0"})
         request = ApiRequest(f"{self._url}?{query}")
         hits = self._transport.get_json(request, needs="items").get("hits")
         if not isinstance(hits, int) or isinstance(hits, bool) or hits < 0:
@@ -164,23 +137,10 @@ def open_probe(
     *,
     api: ApiName | None = None,
 ) -> Iterator[StacProbe | CmrProbe]:
-    """Open the probe of a product, with connections of its own.
+    """Open the probe of a product such as ``ATL06_007``, with its own connections.
 
-    Parameters
-    ----------
-    product : str
-        ``ATL06_007``.
-    root : str, optional
-        Root of the API; by default that of the settings.
-    provider : str
-        Its sub-catalog, empty for an API without.
-    api : {"stac", "cmr"}, optional
-        A STAC API, or CMR's own search; by default the setting ``ZAGG_CATALOG_API``.
-
-    Raises
-    ------
-    InvalidQuery
-        If the root is not an address.
+    `root` and `api` default to the settings; `provider` is empty for an API without
+    sub-catalogs. Raises `InvalidQuery` if the root is not a URL.
     """
     short_name, _, version = product.rpartition("_")
     source = CMRSource(root_url=root, api=api)
@@ -192,6 +152,6 @@ def open_probe(
 
 
 def _carries(name: Any, cycle: int) -> bool:
-    """Return whether a granule is of the cycle; one whose name cannot be read counts."""
+    """Return whether a granule is of the cycle; True if its name cannot be parsed."""
     parts = parse_granule_name(name) if isinstance(name, str) else None
     return parts is None or parts.cycle <= cycle <= parts.last_cycle

@@ -1,4 +1,4 @@
-"""Progress: granules of a fetch as they come, on a bar or for a callable."""
+"""Progress of a fetch, on a bar or for a callable."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-# Called with the granules so far and the declared count, or None if none is known.
+# Called with the granules received so far and the declared count, or None if it is unknown.
 OnPage = Callable[[int, int | None], None]
 
 
 class Progress:
     """Adds up the granules of all searches and slices of a fetch; threads may share it.
 
-    Parameters
-    ----------
-    on_page : callable, optional
-        Called after each page with sums that never fall; by one thread at a time.
+    `on_page` is called after each page, by one thread at a time; its numbers never decrease.
     """
 
     def __init__(self, on_page: OnPage | None = None) -> None:
@@ -38,7 +35,7 @@ class Progress:
             self._declared, self._parts = declared, {}
 
     def update(self, part: str, harvested: int) -> None:
-        """Report the granules that a part of the search brought so far."""
+        """Report the granules received so far in a part of the search."""
         if self._on_page is None:
             return
         with self._lock:
@@ -46,26 +43,20 @@ class Progress:
             done, total = sum(self._parts.values()), None
             if self._declared is not None:
                 done, total = min(done, self._declared), self._before + self._declared
-            # A bar does not turn back where something is read again.
+            # The bar does not go back when a slice is read again.
             self._shown = max(self._shown, self._before + done)
             self._on_page(self._shown, total)
 
     def end(self, harvested: int) -> None:
-        """Count the granules of a search that is read."""
+        """Add the granules of a finished search."""
         self._before += harvested
 
 
 @contextmanager
 def show_progress(title: str, show: bool | OnPage | None = None) -> Iterator[Progress]:
-    """Show how far a fetch is, on standard error.
+    """Show the progress of a fetch on standard error.
 
-    Parameters
-    ----------
-    title : str
-        Name of what is fetched.
-    show : bool or callable, optional
-        None shows a bar where standard error is a terminal. A callable takes the place of the
-        bar.
+    With `show=None` a bar is shown if standard error is a terminal; a callable replaces the bar.
     """
     if callable(show):
         yield Progress(show)

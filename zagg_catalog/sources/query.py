@@ -1,4 +1,4 @@
-"""Query: what, when and where to fetch."""
+"""Query: product, time range and region of a fetch."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ PROVIDER = "NSIDC_CPRD"
 
 @dataclass(frozen=True)
 class Query:
-    """A spatiotemporal metadata query: what, when, where.
+    """A spatiotemporal metadata query: product, time range and region.
 
     Parameters
     ----------
     short_name : str
-        Product short name, ``"ATL06"``; small letters are accepted.
+        Product short name, ``"ATL06"``; lower case is accepted.
     version : str
         Product version, ``"007"``; ``"7"`` and ``7`` mean the same.
     start_date, end_date : str or date
         Inclusive days, ``YYYY-MM-DD``, UTC.
     region : tuple of float, str or Path
-        A ``(lon_min, lat_min, lon_max, lat_max)`` box in degrees, lon_min > lon_max where it
-        crosses the antimeridian; or the path of a GeoJSON file, whose box is searched.
+        A ``(lon_min, lat_min, lon_max, lat_max)`` box in degrees, lon_min > lon_max if it crosses
+        the antimeridian; or the path of a GeoJSON file, whose box is searched.
     provider : str
         CMR provider, which is the STAC sub-catalog. Empty for an API without sub-catalogs.
     cycle : int, optional
-        Mission cycle whose granules are kept, by the cycle in their names.
+        Mission cycle to select by granule names.
     convention : {"mission", "nominal"}
-        ``nominal`` keeps whatever lies between the dates, whatever cycle the names carry.
+        ``nominal`` selects by the dates only, whatever cycle the names have.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Query:
     Raises
     ------
     InvalidQuery
-        If a part cannot be understood; `InvalidRegion` where it is the region.
+        If a value is not valid; `InvalidRegion` if it is the region.
     """
 
     short_name: str
@@ -95,7 +95,7 @@ class Query:
         provider: str = PROVIDER,
         convention: Convention = "mission",
     ) -> Query:
-        """Ask for one repeat cycle.
+        """Return the query for one repeat cycle.
 
         Parameters
         ----------
@@ -104,8 +104,8 @@ class Query:
         cycle : int
             ICESat-2 cycle number, 1 to 99.
         convention : {"mission", "nominal"}
-            ``mission`` takes the days from the orbit arithmetic and keeps exactly the granules
-            whose name carries the cycle; ``nominal`` takes zagg's 91 days and all in them.
+            ``mission`` computes the days from the orbit and selects exactly the granules whose
+            name has the cycle; ``nominal`` uses zagg's 91 days and selects all granules in them.
 
         Returns
         -------
@@ -114,7 +114,7 @@ class Query:
         Raises
         ------
         InvalidQuery
-            If a part cannot be understood.
+            If a value is not valid.
         """
         start, end = cycle_to_days(cycle, convention=convention)
         return cls(
@@ -139,7 +139,7 @@ class Query:
 
     @property
     def name_cycle(self) -> int | None:
-        """The cycle that names must carry, or None where names do not decide."""
+        """The cycle to select by granule names, or None if names are not used to select."""
         return self.cycle if self.convention == "mission" else None
 
 
@@ -162,7 +162,7 @@ def _version(value: str | int) -> str:
 
 
 def _word(value: str, name: str, *, example: str, empty: bool = False) -> str:
-    """Return a name that is safe in a URL's path and in a list of collections."""
+    """Return a name that is safe in the path of a URL and in a list of collections."""
     if isinstance(value, str) and (value.strip() or empty):
         value = value.strip()
         if re.fullmatch(r"[A-Za-z0-9_.-]*", value) and value.strip(".") == value:

@@ -25,25 +25,10 @@ _UNNAMED = re.compile(r"(box \d+ )?page \d+ item \d+")
 
 
 def time_slices(query: Query, count: int) -> list[Query]:
-    """Cut a query into slices of time that share a day with their neighbours.
+    """Cut a query into at most `count` slices of time of a week or more, in order of time.
 
-    Parameters
-    ----------
-    query : Query
-        What to fetch.
-    count : int
-        How many slices; fewer where they would be shorter than a week.
-
-    Returns
-    -------
-    list of Query
-        In order of time. Each ends on the day that the next one begins, so that nothing falls
-        between two of them; `merge_slices` takes what came twice once.
-
-    Raises
-    ------
-    InvalidQuery
-        If the count is not a positive whole number.
+    Each slice ends on the day that the next one begins, so that no granule is lost between them;
+    `merge_slices` removes duplicates. Raises `InvalidQuery` if the count is not positive.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise InvalidQuery(f"The number of time slices is a whole number from 1, not {count!r}.")
@@ -56,27 +41,12 @@ def time_slices(query: Query, count: int) -> list[Query]:
 
 
 def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
-    """Join the catalogs of a query's time slices.
+    """Return the catalogs of a query's time slices as one, with the rows of a single fetch.
 
-    Parameters
-    ----------
-    query : Query
-        The whole query.
-    catalogs : sequence of Catalog
-        Of the slices that matched anything, each with its harvest report.
-
-    Returns
-    -------
-    Catalog
-        The rows that one fetch of the whole query gives. In ``metadata["harvest"]`` the counts
-        of every slice are kept, ``shared`` counts what came in two of them, and ``complete`` is
-        true if every slice is proven complete. A granule of another cycle on a shared day is
-        counted in both slices.
-
-    Raises
-    ------
-    EmptyHarvest
-        If there is no catalog.
+    In ``metadata["harvest"]``, ``slices`` has the counts of every slice, ``shared`` the number of
+    granules in two of them, and ``complete`` is true if every slice is proven complete. A granule
+    of another cycle on a shared day is counted in both slices. Raises `EmptyHarvest` if there is
+    no catalog.
     """
     if not catalogs:
         raise EmptyHarvest(
@@ -86,7 +56,7 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
     rows = unique_rows(align_assets(catalog.table for catalog in catalogs))
     keep, superseded = newest_revisions(rows["id"])
     table = rows.take(keep).sort_by("id").combine_chunks()
-    # By way of JSON, whose arrays strict models take as tuples.
+    # Strict models accept JSON arrays as tuples, but not lists.
     reports = [
         HarvestReport.model_validate_json(json.dumps(catalog.metadata["harvest"]))
         for catalog in catalogs
@@ -103,9 +73,9 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
 
 
 def _joined(
-    reports: list[HarvestReport], tables: list[pa.Table], gone: list[Superseded], kept: int
+    reports: list[HarvestReport], tables: list[pa.Table], between: list[Superseded], kept: int
 ) -> HarvestReport:
-    """Return one report of several; `gone` are granules superseded in another slice."""
+    """Return one report of several; `between` are granules superseded in another slice."""
     aside = [_with_slice(report.quarantined, n) for n, report in enumerate(reports, 1)]
     known = [
         {
@@ -125,14 +95,14 @@ def _joined(
         shared=sum(report.shared for report in reports) + twice,
         kept=kept,
         outside_cycle=sum(report.outside_cycle for report in reports),
-        superseded=_by_id([*superseded, *gone]),
+        superseded=_by_id([*superseded, *between]),
         quarantined=_by_id([entry for entries in aside for entry in entries]),
         slices=tuple(part for report in reports for part in report.slices),
     )
 
 
 def _with_slice(entries: Sequence[Quarantined], number: int) -> list[Quarantined]:
-    """Return entries where items without an id, named by their page, also name their slice."""
+    """Return entries in which the place of an item without an id includes its slice."""
     return [
         Quarantined(id=f"slice {number} {entry.id}", reason=entry.reason)
         if _UNNAMED.fullmatch(entry.id)
@@ -142,6 +112,6 @@ def _with_slice(entries: Sequence[Quarantined], number: int) -> list[Quarantined
 
 
 def _by_id[Entry: Superseded | Quarantined](entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Return entries in order of their ids, the last one of each."""
+    """Return the last entry of each id, in order of the ids."""
     last = {entry.id: entry for entry in entries}
     return tuple(last[name] for name in sorted(last))

@@ -1,7 +1,6 @@
-"""The harvest report: what a server declared, what came, and what was set aside.
+"""The harvest report: counts declared and received, superseded and quarantined granules.
 
-The models are also parts of a release's record and publication, so that their fields are those
-of the stored files.
+Releases store these models, so that their fields are those of the stored files.
 """
 
 from __future__ import annotations
@@ -28,34 +27,34 @@ class SliceCount(StrictModel):
 
     @property
     def complete(self) -> bool:
-        """Whether the server declared a count, twice the same, and that many came."""
+        """Whether both declared counts equal the number of granules received."""
         counts = {self.declared_before, self.declared_after}
         return counts == {self.harvested}
 
 
 class Superseded(StrictModel):
-    """A granule that gave way to a newer revision of itself."""
+    """A granule that a newer revision replaces."""
 
     id: str
     by: str
-    """Id of the granule that was kept."""
+    """Id of the newer revision."""
 
 
 class Quarantined(StrictModel):
     """An item that cannot be used, and why."""
 
     id: str
-    """Its id; if it has none, its place, ``page 3 item 17``."""
+    """Id of the item; without one its place, ``page 3 item 17``."""
     reason: str
-    """What is wrong with it, as a part of a sentence."""
+    """Reason, as a part of a sentence."""
     named: bool = Field(default=True, exclude=True)
-    """Whether `id` is the item's own; not stored."""
+    """Whether `id` is the id of the item, not its place; not stored."""
 
 
 class Transfer(StrictModel):
-    """How a harvest went; differs from run to run."""
+    """Requests and time of a harvest; these differ between runs."""
 
-    # A stored one has all fields.
+    # Stored documents have all fields.
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     requests: NonNegativeInt = 0
@@ -64,13 +63,13 @@ class Transfer(StrictModel):
     """Requests that were repetitions."""
     pages: NonNegativeInt = 0
     duplicates: NonNegativeInt = 0
-    """Items that came again within a box."""
+    """Items received again within a box."""
     seconds: float = Field(default=0.0, ge=0)
     """Wall time."""
 
 
 class HarvestReport(StrictModel):
-    """What a server declared, what came, and what was set aside."""
+    """Counts declared and received, and the granules left out of the catalog."""
 
     complete: bool
     """Whether every slice is proven complete."""
@@ -81,11 +80,11 @@ class HarvestReport(StrictModel):
     harvested: NonNegativeInt
     """Unique granules over all slices, quarantined ones included."""
     shared: NonNegativeInt
-    """Granules that came in two slices."""
+    """Granules received in two slices."""
     kept: NonNegativeInt
     """Rows of the catalog."""
     outside_cycle: NonNegativeInt
-    """Granules left out because their names carry another cycle."""
+    """Granules left out because their names have another cycle."""
     superseded: tuple[Superseded, ...]
     """Granules left out for a newer revision, by id."""
     quarantined: tuple[Quarantined, ...]
@@ -93,11 +92,11 @@ class HarvestReport(StrictModel):
     slices: tuple[SliceCount, ...]
     """One per box of the query; two if the region crosses the antimeridian."""
     transfer: Transfer = Field(default=Transfer(), exclude=True)
-    """How the harvest went; not stored with the report."""
+    """Requests and time of the harvest; not stored with the report."""
 
     @classmethod
     def of_slices(cls, slices: Sequence[SliceCount], **facts: Any) -> Self:
-        """Return the report of some slices, complete if all of them are; `facts` are the rest."""
+        """Return the report of some slices; `facts` are the remaining fields."""
         return cls(
             complete=all(part.complete for part in slices),
             declared_before=total([part.declared_before for part in slices]),
@@ -112,13 +111,13 @@ class HarvestReport(StrictModel):
         Returns
         -------
         dict
-            All but ``transfer``: equal for equal content of the server, whatever the page
-            size, the order of the pages and the weather.
+            All fields but ``transfer``. Depends on the content of the server only, not on the page
+            size or the order of the pages.
         """
         return self.model_dump(mode="json")
 
 
 def total(counts: Sequence[int | None]) -> int | None:
-    """Return the sum of some counts; None if one is not known."""
+    """Return the sum of some counts; None if one is unknown."""
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None

@@ -1,4 +1,4 @@
-"""Revisions: of one granule the newest, and which names carry a cycle."""
+"""The newest revision of each granule, and the cycle in granule names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from zagg_catalog.cycles import granule_name_columns
 from zagg_catalog.sources.report import Superseded
 
-# Sea-ice products come per hemisphere and orbit: both are a part of what a granule is.
+# Granules of sea-ice products are also distinguished by hemisphere and start.
 _SEA_ICE = r"^(?P<part>ATL\d{2}-\d{2}_\d{14})_"
 _BASE_NAME = r"^(?P<base>.*?\.h5)"
 
@@ -17,23 +17,10 @@ _BASE_NAME = r"^(?P<base>.*?\.h5)"
 def in_cycle(
     ids: pa.ChunkedArray | pa.Array, cycle: int, names: pa.Table | None = None
 ) -> tuple[pa.Array, pa.Array]:
-    """Return which names carry a cycle.
+    """Return which ids have a cycle in their names, and which are granule names at all.
 
-    Parameters
-    ----------
-    ids : pyarrow.Array of string
-        Granule ids.
-    cycle : int
-        Mission cycle.
-    names : pyarrow.Table, optional
-        What `granule_name_columns` makes of the ids, where it is known.
-
-    Returns
-    -------
-    carries : pyarrow.Array of bool
-        True where the cycle is the name's, or between the two of a multi-cycle name (ATL11).
-    readable : pyarrow.Array of bool
-        False where the id is not a granule name.
+    The name of a multi-cycle product (ATL11) has all cycles from its first to its last. `names` is
+    the result of `granule_name_columns` for the ids, if the caller has it.
     """
     names = granule_name_columns(ids) if names is None else names.combine_chunks()
     carries = pc.and_(
@@ -48,21 +35,21 @@ def newest_revisions(
 ) -> tuple[np.ndarray, list[Superseded]]:
     """Find the newest revision of every granule.
 
-    A granule is what (product, RGT, cycle, region, release) name; for sea-ice products also
-    the hemisphere and the start. Two files of one revision are both kept, unless they have
-    one name with different suffixes behind ``.h5``.
+    A granule is identified by (product, RGT, cycle, region, release), for sea-ice products also
+    by hemisphere and start. Two files of one revision both stay, unless their names differ only
+    in the suffix after ``.h5``.
 
     Parameters
     ----------
     ids : pyarrow.Array of string
-        Granule ids, unique. Ids that are not granule names are kept.
+        Granule ids, unique. Ids that are not granule names stay.
     names : pyarrow.Table, optional
-        What `granule_name_columns` makes of the ids, where it is known.
+        Result of `granule_name_columns` for the ids.
 
     Returns
     -------
     keep : ndarray of int64
-        Places to keep, ascending.
+        Indices of the ids to keep, ascending.
     superseded : list of Superseded
         The others, by id.
     """
@@ -84,7 +71,7 @@ def newest_revisions(
 
 
 def _granule_keys(ids: pa.Array, names: pa.Table) -> pa.Array:
-    """Return a text per granule that its revisions share; null where a name does not parse."""
+    """Return a text that all revisions of a granule share; null if a name cannot be parsed."""
     part = pc.struct_field(pc.extract_regex(ids, _SEA_ICE), "part")
     fields = ("product", "rgt", "cycle", "last_cycle", "region", "release")
     texts = [pc.cast(names[field].combine_chunks(), pa.string()) for field in fields]
@@ -92,7 +79,7 @@ def _granule_keys(ids: pa.Array, names: pa.Table) -> pa.Array:
 
 
 def _pick(rows: pa.Table) -> tuple[np.ndarray, list[Superseded]]:
-    """Split rows sorted by key, newest first, into those kept and those superseded."""
+    """Split rows, sorted by key and newest first, into those to keep and those superseded."""
     if not rows.num_rows:
         return np.zeros(0, dtype=np.int64), []
     code = rows["key"].combine_chunks().dictionary_encode().indices.to_numpy()
@@ -101,21 +88,21 @@ def _pick(rows: pa.Table) -> tuple[np.ndarray, list[Superseded]]:
     starts = np.concatenate([[True], code[1:] != code[:-1]])
     first = np.maximum.accumulate(np.where(starts, np.arange(len(code)), 0))
     newest = revision == revision[first]
-    # Equal ids but for a suffix are neighbours only if nothing sorts between; np.unique finds all.
+    # Ids that differ in the suffix only need not be neighbours; np.unique finds all.
     unique = np.zeros(len(code), dtype=bool)
     unique[np.unique(base, return_index=True)[1]] = True
-    kept = newest & unique
+    keep = newest & unique
     places = rows["place"].to_numpy()
     ids = rows["id"]
-    winners = _first_kept(code, kept)
-    gone = np.flatnonzero(~kept)
+    replacements = _first_kept(code, keep)
+    dropped = np.flatnonzero(~keep)
     superseded = [
         Superseded(id=old, by=new)
         for old, new in zip(
-            ids.take(gone).to_pylist(), ids.take(winners[gone]).to_pylist(), strict=True
+            ids.take(dropped).to_pylist(), ids.take(replacements[dropped]).to_pylist(), strict=True
         )
     ]
-    return np.sort(places[kept]), sorted(superseded, key=lambda entry: entry.id)
+    return np.sort(places[keep]), sorted(superseded, key=lambda entry: entry.id)
 
 
 def _first_kept(code: np.ndarray, kept: np.ndarray) -> np.ndarray:

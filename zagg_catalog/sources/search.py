@@ -1,4 +1,4 @@
-"""Searches: one box of a query, a page of its answer, and what the whole search brought."""
+"""Searches: one box of a query, a page of its results, and the result of the whole search."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Interval = tuple[datetime, datetime]
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One page of an answer, as STAC items."""
+    """One page of a search, as STAC items."""
 
     features: list[Any]
     declared: int | None
     """Number of items that the server declares to match the whole search."""
     following: ApiRequest | None = None
-    """Request for the next page; None on the last one."""
+    """Request for the next page; None for the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,32 +34,32 @@ class BoxSearch(ABC):
     """The search of one box of a query between two times; one subclass per API."""
 
     bbox: Bbox
-    """``(west, south, east, north)``, degrees; west > east only where the API takes that."""
+    """``(west, south, east, north)``, degrees; west > east only if the API accepts it."""
     interval: Interval
     """First and last second, UTC and naive."""
     limit: int
-    """Granules to ask for on a page."""
+    """Page size to request."""
     label: str = ""
-    """Put before the places of items without an id, where there are several searches."""
+    """Prefix of the places of items without an id, if there are several searches."""
 
     needs: ClassVar[str]
-    """Name of the list that an answer must hold."""
+    """Name of the list that a response must have."""
     count_limit: ClassVar[int]
-    """Page size of the request for the count alone."""
+    """Page size of a request for the count."""
     few_pages: ClassVar[int]
-    """A search of more pages is worth cutting into slices of time."""
+    """A search of more pages is read in slices of time."""
     stops_when_full: ClassVar[bool] = False
-    """Whether the last page, too, has a next one, so that the count tells the end."""
+    """Whether to stop at the declared count, because the last page also has a next link."""
 
     @abstractmethod
     def request(self, limit: int) -> ApiRequest:
-        """Return the request for a first page of at most so many granules."""
+        """Return the request for the first page, with at most `limit` granules."""
 
     @abstractmethod
     def parse(
         self, document: dict[str, Any], headers: Mapping[str, str], request: ApiRequest
     ) -> Page:
-        """Return the page that an answer to a request holds."""
+        """Return the page in the response to a request."""
 
     @property
     def first(self) -> ApiRequest:
@@ -67,7 +67,7 @@ class BoxSearch(ABC):
         return self.request(self.limit)
 
     def between(self, interval: Interval) -> Self:
-        """Return the same search between two other times."""
+        """Return the same search for another time range."""
         label = f"{self.label}slice {interval[0]:%Y-%m-%dT%H:%M:%SZ} "
         return replace(self, interval=interval, label=label)
 
@@ -77,17 +77,17 @@ class BoxSearch(ABC):
         return self.parse(document, headers, request)
 
     def read_count(self, transport: Transport) -> int | None:
-        """Ask the server how many granules match now; None if it declares no count."""
+        """Request the number of granules that match now; None if the server declares no count."""
         return self.read(transport, self.request(self.count_limit)).declared
 
 
 @dataclass
 class SearchResult:
-    """What one reading of a search, or of a slice of it, brought."""
+    """The result of a search, or of a slice of it."""
 
     search: BoxSearch
     ids: set[str] = field(default_factory=set)
-    """Ids of all items that have one, while the search is read."""
+    """Ids of the items, while the search is being read."""
     unnamed: int = 0
     """Number of items without an id."""
     declared_before: int | None = None
@@ -95,25 +95,25 @@ class SearchResult:
     declared_last: int | None = None
     """Count that the last page declared."""
     declared_after: int | None = None
-    """Count that the server declared when it was asked again."""
+    """Count that the server declared after the last page."""
     pages: int = 0
     received: int = 0
-    """Items on all pages, those that came twice included."""
+    """Items on all pages, duplicates included."""
     batches: list[Batch] = field(default_factory=list)
-    """Rows, once the search is read; an item that came twice has two rows."""
+    """Rows, once the search is read; an item received twice has two rows."""
     quarantined: dict[str, Quarantined] = field(default_factory=dict)
     """Items that cannot be used, by id or place, once the search is read."""
     total: int | None = None
-    """Unique granules, the quarantined ones included, once the search is read."""
+    """Unique granules, quarantined ones included, once the search is read."""
 
     @property
     def harvested(self) -> int:
-        """Unique granules received, the quarantined ones included."""
+        """Unique granules received, quarantined ones included."""
         return len(self.ids) + self.unnamed if self.total is None else self.total
 
     @property
     def steady(self) -> bool:
-        """Whether first and last page declare as many granules as came."""
+        """Whether first and last page declare the number of granules received."""
         return self.declared_before == self.declared_last == self.harvested
 
     @property
@@ -147,7 +147,7 @@ class SearchResult:
         return self.harvested + len(new) + names.count(None) < declared
 
     def check_endless(self) -> None:
-        """Raise `IncompleteHarvest` if far more came than was declared."""
+        """Raise `IncompleteHarvest` if far more granules were received than declared."""
         declared = self.declared_before
         if declared is not None and self.harvested > 2 * declared + 1000:
             raise IncompleteHarvest(
@@ -156,12 +156,12 @@ class SearchResult:
             )
 
     def close(self) -> None:
-        """Keep the number of granules and forget their ids."""
+        """Record the number of granules and drop their ids."""
         self.total = self.harvested
         self.ids = set()
 
     def explain(self) -> str:
-        """Return a sentence about counts that do not agree."""
+        """Return an error message about counts that do not agree."""
         before, after, came = self.declared_before, self.declared_after, self.harvested
         request, advice = self.search.first, "or take what came with partial=True"
         if before is None and after is None:

@@ -1,4 +1,4 @@
-"""CMRSource: from a Query to a Catalog, over CMR-STAC, another STAC API, or CMR itself."""
+"""CMRSource: a Query to a Catalog, from CMR-STAC, another STAC API, or CMR itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from zagg_catalog.sources.stac import stac_searches
 Method = Literal["GET", "POST"]
 ApiName = Literal["stac", "cmr"]
 
-# CMR makes a page of 2,000 granules in seconds; more connections gain little and load it.
+# CMR needs seconds for a page of 2,000 granules; more connections gain little and load it.
 CMR_CONNECTIONS = 4
 
 
@@ -55,16 +55,16 @@ class CMRSource:
         ``ZAGG_CATALOG_STAC_ROOT``, NASA's CMR-STAC. With ``api="cmr"`` searches go to
         ``{root_url}/granules.umm_json``; default: ``ZAGG_CATALOG_CMR_ROOT``, NASA's CMR.
     method : {"GET", "POST"}, optional
-        How to search; some servers page rightly by one of them only. Default: the setting
+        Method of searches; some servers support paging by only one. Default: the setting
         ``ZAGG_CATALOG_STAC_METHOD``, GET.
     connections : int, optional
-        Connections that a large fetch uses at once. Default: the setting
+        Number of connections of a large fetch. Default: the setting
         ``ZAGG_CATALOG_CONNECTIONS``, 8.
     api : {"stac", "cmr"}, optional
-        Which of the two is asked. Default: the setting ``ZAGG_CATALOG_API``, stac.
+        API to use. Default: the setting ``ZAGG_CATALOG_API``, stac.
     transport : Transport, optional
-        Used instead of a new one per fetch, and not closed; then one page is read after the
-        other.
+        Used instead of a new one per fetch, and not closed; pages are then read one after
+        another.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class CMRSource:
     Raises
     ------
     InvalidQuery
-        If the root is not an HTTP address, or the method or API unknown.
+        If the root is not an HTTP URL, or the method or API is unknown.
     """
 
     def __init__(
@@ -122,35 +122,34 @@ class CMRSource:
         Parameters
         ----------
         query : Query
-            What, when, where.
+            Product, time range and region.
         preserve_thumbnails : bool
             Keep thumbnails and browse images.
         limit : int
-            Page size hint; servers clamp it, and so is what they refuse (CMR-STAC over 5000,
-            CMR over 2000).
+            Page size hint, at most 5000 for a STAC API and 2000 for CMR; servers may reduce it.
         partial : bool
-            Return the granules received also if their count is not the one declared;
-            ``Catalog.complete`` is False then. A request that fails still raises.
+            Return the granules received even if they cannot be proven complete;
+            ``Catalog.complete`` is then False. A request that fails still raises.
         progress : bool or callable, optional
-            Bar on standard error; by default on a terminal only. A callable is called with the
-            granules so far and the count declared, or None.
+            Show a bar on standard error; by default only on a terminal. A callable is called with
+            the granules received so far and the declared count, or None.
         checkpoint : str or Path, optional
-            Folder for finished slices of a large fetch, until it succeeds. A fetch that was killed
-            continues from it within six hours, and returns the same catalog.
+            Folder for finished slices of a large fetch, deleted when it succeeds. A fetch that was
+            killed continues from it within six hours, and returns the same catalog.
 
         Returns
         -------
         Catalog
-            Rows sorted by id. ``metadata`` holds the query, whether it is ``complete``, and
-            the ``harvest`` report; equal for equal content of the server. More than 50,000
-            rows are not in memory but in a file without a name that is mapped.
+            Rows sorted by id. ``metadata`` has the query, ``complete``, and the ``harvest``
+            report; it depends on the content of the server only. A table of more than 50,000
+            rows is memory-mapped from a deleted file.
 
         Raises
         ------
         IncompleteHarvest
-            If it cannot be proven that everything declared came.
+            If the granules received cannot be proven complete.
         EmptyHarvest
-            If nothing matches.
+            If no granule matches.
         RequestFailed, BadResponse, PagingError
             If the API cannot be read.
         InvalidQuery
@@ -169,16 +168,16 @@ class CMRSource:
     def fetch_to(
         self, query: Query, path: str | Path, **options: Unpack[FetchOptions]
     ) -> HarvestReport:
-        """Run a query into a stac-geoparquet file, whatever its size.
+        """Run a query and write its catalog to a stac-geoparquet file.
 
-        The file is the one that `fetch` and `Catalog.to_geoparquet` give, byte for byte, but
-        20,000 rows are written at once, so that memory does not grow with the number of
+        The file is the same as with `fetch` and `Catalog.to_geoparquet`, byte for byte, but
+        20,000 rows are written at a time, so that memory does not grow with the number of
         granules. An interrupted fetch leaves no partial file.
 
         Parameters
         ----------
         query : Query
-            What, when, where.
+            Product, time range and region.
         path : str or Path
             File to write.
         **options
@@ -200,7 +199,7 @@ class CMRSource:
         return found.report
 
     def connect(self) -> AbstractContextManager[Transport]:
-        """Return a context of the transport that was given, which stays open, or of a new one."""
+        """Return a context manager for the source's transport, which stays open, or a new one."""
         transport = self._transport or Transport(self.timeout, connections=self.connections)
         if self._login is not None:
             transport.session.auth = self._login
@@ -217,7 +216,7 @@ class CMRSource:
         progress: bool | OnPage | None = None,
         checkpoint: str | Path | None = None,
     ) -> Iterator[tuple[Harvest, dict[str, Any]]]:
-        """Yield a query's rows and the metadata of its catalog, while the rows can be read."""
+        """Yield the rows of a query, readable within the context, and the catalog's metadata."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise InvalidQuery(f"limit is a whole number from 1, not {limit!r}.")
         searches = self._searches(query, limit)
@@ -246,7 +245,7 @@ class CMRSource:
                 )
             self.last_report = found.report
             yield found, self._metadata(query, preserve_thumbnails, found.report)
-            # The rows are taken, so that no later fetch needs the checkpoint.
+            # The caller has read the rows, so that no later fetch needs the checkpoint.
             spool.clear()
 
     def _searches(self, query: Query, limit: int) -> list[BoxSearch]:

@@ -1,7 +1,7 @@
-"""Spool: pages of a fetch, decoded beside the connections into Arrow files and small records.
+"""Spool: pages of a fetch, decoded in a thread into Arrow files.
 
-A spool in a folder of its own ends with the fetch. In a given folder it is a checkpoint: what a
-killed fetch finished is there for the next one.
+A spool in a temporary folder is deleted with the fetch. In a checkpoint folder, finished slices of
+a killed fetch stay for the next one.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from zagg_catalog.sources.report import Quarantined
 from zagg_catalog.sources.search import BoxSearch, SearchResult
 
 FORMAT = 1
-# Older slices are asked for again.
+# Older slices are fetched again.
 MOST_HOURS = 6.0
-# Items that are decoded at once: many for speed, few because they are Python objects until then.
+# Items to decode at once: many for speed, few because they are Python objects until then.
 DECODED_ITEMS = 300
-# Rows of one file.
+# Rows in one file.
 BATCH_ROWS = 4_000
-# Batches that the decoding thread may have before it; then reading waits for it. Few, because
-# Python's garbage collector looks through all parsed items that wait.
+# Batches in the queue of the decoding thread; when it is full, reading waits. Few, because Python's
+# garbage collector scans all parsed items in the queue.
 WAITING = 2
 
 Pages = list[tuple[str, Sequence[Any]]]
@@ -49,19 +49,14 @@ class Spool:
     Parameters
     ----------
     collection : str
-        Collection that was asked for.
+        Requested collection.
     preserve_thumbnails : bool
         Keep images.
     folder : Path, optional
-        Folder for a checkpoint, made with the first file. Different fetches may share it; of
-        one fetch only one may run at a time. By default a temporary folder.
+        Folder of a checkpoint, created with the first file. Different fetches may share it, but
+        the same fetch must not run twice at a time. By default a temporary folder.
     facts : mapping, optional
-        All that the answer depends on but the box and the time, as JSON values.
-
-    Attributes
-    ----------
-    resumed : bool
-        Whether slices of an earlier fetch were taken for the search that was asked for last.
+        Everything except box and time that the result depends on, as JSON values.
 
     Raises
     ------
@@ -70,10 +65,10 @@ class Spool:
 
     Notes
     -----
-    A finished slice is a record ``slice-<fetch>-<slice>.json``, named by digests of what it
-    depends on, and Arrow files that are named by digests of their content. The record is written
-    last, under another name first. It counts only if it and its files are whole and younger
-    than six hours; others are fetched again. Files that no record names are deleted at the end.
+    A finished slice is a record ``slice-<fetch>-<slice>.json``, named by digests of everything it
+    depends on, and Arrow files named by digests of their content. The record is written last,
+    atomically. It is valid only if its files are intact and it is younger than six hours; other
+    slices are fetched again. Files without a record are deleted at the end.
     """
 
     def __init__(
@@ -86,38 +81,39 @@ class Spool:
     ) -> None:
         if folder is not None and folder.exists() and not folder.is_dir():
             raise InvalidQuery(f"The checkpoint {folder} is not a folder.")
-        self._given = folder
+        self._checkpoint = folder
         self.collection = collection
         self.preserve_thumbnails = preserve_thumbnails
         self.resumed = False
+        """Whether the last search has slices of an earlier fetch."""
         self._fetch = _digest({"format": FORMAT, "version": PACKAGE_VERSION, **(facts or {})})
 
     def __enter__(self) -> Self:
-        # A folder that was given stays; this one goes with the fetch.
+        # A checkpoint folder stays; this one is deleted with the fetch.
         self._temporary = tempfile.TemporaryDirectory(prefix="zagg-catalog-")
-        self._folder = self._given or Path(self._temporary.name)
+        self._folder = self._checkpoint or Path(self._temporary.name)
         self._room = BoundedSemaphore(WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A slice that is read is stored also where another one failed.
+        # Finished slices are stored even if another one failed.
         self._thread.shutdown(wait=True)
-        if self._given is not None:
+        if self._checkpoint is not None:
             self._sweep()
         self._temporary.cleanup()
 
     def submit[**P, Result](
         self, work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
     ) -> Future[Result]:
-        """Run work in the decoding thread, after all that was submitted before."""
+        """Run work in the decoding thread, in the order of submission."""
         self._room.acquire()
         future = self._thread.submit(work, *args, **kwargs)
         future.add_done_callback(lambda _: self._room.release())
         return future
 
     def store(self, table: pa.Table) -> Batch:
-        """Write rows into a file that is named by its content."""
+        """Write rows into a file named by the digest of its content."""
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._temporary_path()
         try:
@@ -167,7 +163,7 @@ class Spool:
                 path.unlink()
 
     def clear(self) -> None:
-        """Delete all slices of this fetch; it succeeded."""
+        """Delete all slices of this fetch, after it succeeded."""
         for path in self._records():
             path.unlink()
 
@@ -184,7 +180,7 @@ class Spool:
         )
 
     def _read(self, path: Path) -> dict[str, Any] | None:
-        """Return a record whose files are as it says; None for another."""
+        """Return a record; None if it or its files are damaged or too old."""
         try:
             record: dict[str, Any] = json.loads(path.read_bytes())
             age = time.time() - record["when"]
@@ -192,7 +188,7 @@ class Spool:
                 digest_file(self._folder / file["name"])[0] == file["digest"]
                 for file in record["files"]
             )
-            # Named by what it depends on: a record under another name is not valid.
+            # The name has a digest of box and interval; under another name a record is not valid.
             key = {"bbox": record["bbox"], "interval": record["interval"]}
             good = good and path.name == self._record_name(key)
         except (OSError, ValueError, KeyError, TypeError):
@@ -200,7 +196,7 @@ class Spool:
         return record if good else None
 
     def _sweep(self) -> None:
-        """Delete files of this fetch that no record names, and the folder if it is empty then."""
+        """Delete files of this fetch without a record, and then the folder if it is empty."""
         records = [record for path in self._records() if (record := self._read(path))]
         named = {file["name"] for record in records for file in record["files"]}
         for pattern in (f"part-{self._fetch}-*.arrow", f".{self._fetch}-*"):
@@ -221,34 +217,28 @@ class Spool:
 
 
 class Decoder:
-    """Turns the pages of one search into batches, in the thread of a spool.
-
-    Parameters
-    ----------
-    spool : Spool
-        Shared by all searches of a fetch.
-    """
+    """Decodes the pages of one search into batches, in the thread of a spool."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._pages: Pages = []
         self._items = 0
         self._futures: list[Future[None]] = []
-        # Of the decoding thread alone:
+        # Used by the decoding thread only:
         self._tables: list[pa.Table] = []
         self._rows = 0
         self._batches: list[Batch] = []
         self._quarantined: dict[str, Quarantined] = {}
 
     def add(self, place: str, features: Sequence[Any]) -> None:
-        """Take a page; `place` names its items without an id."""
+        """Add a page; `place` identifies its items without an id."""
         self._pages.append((place, features))
         self._items += len(features)
         if self._items >= DECODED_ITEMS:
             self._submit()
 
     def finish(self, found: SearchResult, *, record: bool = False) -> Future[SearchResult]:
-        """Store the rest, and a record if it is wanted; the result is `found` with its rows."""
+        """Store the remaining rows, and optionally a record; return `found` with its rows."""
         found.close()
         self._submit()
         return self._spool.submit(self._finish, found, record)
@@ -279,7 +269,7 @@ class Decoder:
 
     def _store(self) -> None:
         if self._rows:
-            # Many at once: the screen is made for whole columns.
+            # Screening is faster for many rows at once.
             rows = screened(align_assets(self._tables).combine_chunks())
             self._set_aside(rows.quarantined)
             if rows.table.num_rows:
@@ -292,7 +282,7 @@ class Decoder:
 
 
 def decode_pages(pages: Pages, collection: str, *, preserve_thumbnails: bool) -> ItemRows:
-    """Turn pages, each with its place, into rows; all at once where every item is regular."""
+    """Return pages, each with its place, as rows; all at once if every item is regular."""
     if not preserve_thumbnails:
         together = [item for _, features in pages for item in features]
         table = decode_regular_page(together, collection)
@@ -306,7 +296,7 @@ def decode_pages(pages: Pages, collection: str, *, preserve_thumbnails: bool) ->
     return ItemRows(align_assets(rows.table for rows in each), aside)
 
 
-# What a record holds of a result.
+# Counts of a result in a record.
 _COUNTS = ("unnamed", "declared_before", "declared_last", "pages", "received", "total")
 
 

@@ -1,4 +1,4 @@
-"""STAC: the searches of a query over CMR-STAC or any STAC API."""
+"""STAC: searches of CMR-STAC or any other STAC API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zagg_catalog.sources.http import ApiRequest, origin_of
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.search import BoxSearch, Page
 
-# CMR-STAC answers larger limits with an error, and clamps smaller ones anyway.
+# CMR-STAC refuses larger limits, and reduces smaller ones.
 LIMIT_MAX = 5000
 
 
@@ -23,17 +23,17 @@ class StacSearch(BoxSearch):
     """The search of one box over a STAC API."""
 
     url: str
-    """Address of the API's search."""
+    """URL of the search."""
     collection: str
     method: str = "GET"
-    """How searches are sent, GET or POST."""
+    """Method of searches, GET or POST."""
 
     needs = "features"
     count_limit = 1
     few_pages = 12
 
     def request(self, limit: int) -> ApiRequest:
-        """Return the request for a first page of at most so many granules."""
+        """Return the request for the first page, with at most `limit` granules."""
         between = "/".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval)
         if self.method == "POST":
             body = {
@@ -54,7 +54,7 @@ class StacSearch(BoxSearch):
     def parse(
         self, document: dict[str, Any], headers: Mapping[str, str], request: ApiRequest
     ) -> Page:
-        """Return the page that an answer to a request holds."""
+        """Return the page in the response to a request."""
         following = next_request(document, request)
         return Page(
             features=document["features"], declared=declared_count(document), following=following
@@ -66,7 +66,7 @@ def stac_searches(
 ) -> list[BoxSearch]:
     """Return the search of a query's box, or of both its halves over the antimeridian.
 
-    The page size `limit` is a hint; at most 5,000 is sent.
+    `limit` is the page size to request, at most 5,000.
     """
     boxes = split_bbox(query.bbox)
     return [
@@ -84,15 +84,15 @@ def stac_searches(
 
 
 def search_url(root: str, provider: str) -> str:
-    """Return the address of a search; the provider is empty for an API without sub-catalogs."""
+    """Return the URL of the search; `provider` is empty for an API without sub-catalogs."""
     return "/".join(part for part in (root, provider, "search") if part)
 
 
 def declared_count(document: Mapping[str, Any]) -> int | None:
-    """Return the number of items that an answer declares to match; None if it declares none.
+    """Return the number of matching items that a response declares, or None.
 
-    Of ``numberMatched`` and ``context.matched`` the larger one counts: a count that is too large
-    fails a harvest, one that is too small would let it pass short.
+    The larger of ``numberMatched`` and ``context.matched``: a count that is too large makes a
+    harvest fail, one that is too small would accept an incomplete harvest.
     """
     context = document.get("context")
     found = [
@@ -104,10 +104,10 @@ def declared_count(document: Mapping[str, Any]) -> int | None:
 
 
 def next_request(page: dict[str, Any], request: ApiRequest) -> ApiRequest | None:
-    """Return the request that a page's next link asks for; None on the last page.
+    """Return the request of a page's next link; None on the last page.
 
-    Relative links start from the page's own request, and ``merge`` adds to it. Raises
-    `PagingError` if the link is malformed or leaves the API's origin.
+    Relative links and ``merge`` refer to the page's request. Raises `PagingError` if the link is
+    malformed or leads to another origin.
     """
     link = _next_link(page, request)
     if link is None:
@@ -117,9 +117,7 @@ def next_request(page: dict[str, Any], request: ApiRequest) -> ApiRequest | None
     body, headers = link.get("body"), link.get("headers")
     method = str(link.get("method") or "GET").upper()
     if method not in {"GET", "POST"} or not isinstance(body, dict | None):
-        raise PagingError(
-            f"The next link of {request} has a method or body that is not understood."
-        )
+        raise PagingError(f"The next link of {request} has an unknown method or body.")
     known = {k: v for k, v in (headers or {}).items() if isinstance(v, str)}
     if method == "GET":
         return ApiRequest(url, "GET", headers=known)
@@ -132,7 +130,7 @@ def next_request(page: dict[str, Any], request: ApiRequest) -> ApiRequest | None
 
 
 def _parameters(request: ApiRequest) -> dict[str, Any]:
-    """Return what a request asked for as the body of a POST."""
+    """Return the parameters of a request as the body of a POST."""
     if request.method == "POST":
         return request.body or {}
     found: dict[str, Any] = dict(parse_qsl(urlsplit(request.url).query))

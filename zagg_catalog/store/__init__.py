@@ -1,8 +1,4 @@
-"""The store: immutable objects and pointers, in a local folder or an S3 bucket.
-
-Objects are named by the SHA-256 of their content. Only the content of pointers changes, by
-compare-and-swap.
-"""
+"""The store: immutable objects and pointers, in a local folder or an S3 bucket."""
 
 from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, UnsafeStoreWarning
 from zagg_catalog.store.keys import check_key, check_name

@@ -22,7 +22,7 @@ ContentLike = bytes | str | os.PathLike[str]
 
 
 class UnsafeStoreWarning(UserWarning):
-    """Warns that a server ignores conditional writes, so that pointers are not safe there."""
+    """Warns that a server ignores conditional writes, so that its pointers are not safe."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ObjectRef:
     size: int
     """Bytes."""
     written: bool = True
-    """False if the object was stored already, so that nothing was written."""
+    """False if the object existed already."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,13 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class Pointer:
-    """A version of a pointer."""
+    """One version of a pointer."""
 
     key: str
     """Relative to the root of the store."""
     value: bytes
-    """The content."""
     token: str
-    """Names this version for `Store.swap_pointer`; equal contents may have equal tokens."""
+    """Identifies this version for `Store.swap_pointer`; equal contents may have equal tokens."""
 
     def json(self) -> Any:
         """Return the content as JSON.
@@ -82,7 +81,7 @@ class Pointer:
 
 
 class Store(ABC):
-    """A folder or bucket. Safe to share between threads; open it anew in another process."""
+    """A folder or bucket. Threads may share a store; each process opens its own."""
 
     url: str
     """Path or ``s3://bucket/prefix``, without credentials."""
@@ -102,12 +101,12 @@ class Store(ABC):
         Returns
         -------
         ObjectRef
-            `written` is False if the object was stored already.
+            `written` is False if the object existed already.
 
         Raises
         ------
         InvalidName
-            If the folder or suffix is not usable.
+            If the folder or suffix is not valid.
         StoreUnavailable
             If the store cannot be written.
         """
@@ -128,7 +127,7 @@ class Store(ABC):
         StoreUnavailable
             If the store cannot be written.
         """
-        expected, content = self._digest(key), Content(source)
+        expected, content = self._digest_in_key(key), Content(source)
         if content.digest != expected:
             raise CorruptObject(
                 f"Nothing was stored under {key}: the key has SHA-256 {expected} and the content"
@@ -148,18 +147,18 @@ class Store(ABC):
         StoreUnavailable
             If the store cannot be read.
         """
-        name, expected = self._named(key)
+        name, expected = self._key_and_digest(key)
         return self._get(name, expected)
 
     def download(self, key: ObjectRef | str, path: str | os.PathLike[str]) -> Path:
-        """Copy an object to a file, verified; the file appears whole or not at all.
+        """Copy an object to a file, verified and atomically.
 
         Parameters
         ----------
         key : ObjectRef or str
-            Which object.
+            The object.
         path : path
-            The file to write or replace; a file that has the content already is left alone.
+            The file to write or replace; nothing is written if it has the content already.
 
         Returns
         -------
@@ -171,7 +170,7 @@ class Store(ABC):
         ObjectMissing, CorruptObject, StoreUnavailable
             As for `get`.
         """
-        name, expected = self._named(key)
+        name, expected = self._key_and_digest(key)
         target = Path(path)
         if not (target.is_file() and digest_file(target)[0] == expected):
             self._download(name, expected, target)
@@ -192,7 +191,7 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Delete an object or pointer; it is not an error if it does not exist."""
+        """Delete an object or pointer, if it exists."""
 
     @abstractmethod
     def list(self, folder: str = "") -> Iterator[ObjectInfo]:
@@ -210,12 +209,12 @@ class Store(ABC):
 
     @abstractmethod
     def swap_pointer(self, key: str, value: bytes, expected: str | None) -> str:
-        """Replace a pointer, if the version that was read is still the current one.
+        """Replace a pointer if the version that was read is still the current one.
 
         Parameters
         ----------
         key : str
-            Which pointer.
+            The pointer.
         value : bytes
             The new content.
         expected : str or None
@@ -224,14 +223,14 @@ class Store(ABC):
         Returns
         -------
         str
-            Token of the new version. A pointer that holds `value` already counts as replaced.
+            Token of the new version. If the pointer has this value already, the call succeeds.
 
         Raises
         ------
         PointerConflict
-            If another version is the current one; it stays.
+            If another version is the current one; it is not replaced.
         UnsafePointerStore
-            If the server ignores conditional writes, and the settings do not accept that.
+            If the server ignores conditional writes and the settings do not accept that.
         StoreUnavailable
             If the store cannot be written.
         """
@@ -242,20 +241,20 @@ class Store(ABC):
 
     @abstractmethod
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
-        """Return a pyarrow filesystem rooted at the store, to query it; digests are not checked."""
+        """Return a pyarrow filesystem rooted at the store; it does not check digests."""
 
     @abstractmethod
     def sweep(self, older_than: timedelta = timedelta(days=1)) -> Sequence[str]:
-        """Remove what killed writers left behind, and return the names.
+        """Remove temporary files and unfinished uploads of killed writers; return their names.
 
         Parameters
         ----------
         older_than : timedelta
-            Younger files and uploads stay; they may belong to a running writer.
+            Minimum age; younger ones may belong to a running writer.
         """
 
-    def _digest(self, key: str) -> str:
-        """Return the digest in an object's key."""
+    def _digest_in_key(self, key: str) -> str:
+        """Return the digest in the key of an object, or raise `InvalidName`."""
         digest = digest_in(check_key(key))
         if digest is None:
             raise InvalidName(
@@ -264,11 +263,11 @@ class Store(ABC):
             )
         return digest
 
-    def _named(self, key: ObjectRef | str) -> tuple[str, str]:
-        """Return the key and the digest that its content must have."""
+    def _key_and_digest(self, key: ObjectRef | str) -> tuple[str, str]:
+        """Return the key of an object and the digest that its content must have."""
         if isinstance(key, ObjectRef):
             return check_key(key.key), check_digest(key.digest)
-        return key, self._digest(key)
+        return key, self._digest_in_key(key)
 
 
 def token_of(value: bytes) -> str:
@@ -277,7 +276,7 @@ def token_of(value: bytes) -> str:
 
 
 def conflict(key: str, expected: str | None, current: Pointer | None) -> PointerConflict:
-    """Return the error of a lost swap, with the current content."""
+    """Return the error for a swap that failed, with the current content."""
     wanted = "no version" if expected is None else f"version {expected}"
     found = f"{current.preview()} (version {current.token})" if current else "no version"
     return PointerConflict(

@@ -1,7 +1,7 @@
-"""Keys: the validated names of objects.
+"""Keys of objects and pointers, validated.
 
-A key is segments joined by ``/``; a segment is a name, or ``field=name``. The last segment of an
-object's key is the digest of its content and a suffix.
+A key has segments joined by ``/``, each a name or ``field=name``. The last segment of an object's
+key is the digest of its content and a suffix.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from zagg_catalog.errors import InvalidName
 
 NAME_LENGTH = 128
-KEY_LENGTH = 900  # S3 allows 1,024 bytes, the store's own prefix included
+KEY_LENGTH = 900  # S3 allows 1,024 bytes, including the prefix of the store
 
 _NAME = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9._-]+")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -27,7 +27,7 @@ def check_name(name: str, what: str = "name") -> str:
     name : str
         1 to 128 of the ASCII letters, digits and ``-_.``; no leading dot, no ``..``.
     what : str
-        What the name is for, as the error calls it.
+        Noun for the name in the error.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def check_name(name: str, what: str = "name") -> str:
     Raises
     ------
     InvalidName
-        If it is anything else.
+        If the name is not valid.
     """
     if len(name) <= NAME_LENGTH and _NAME.fullmatch(name):
         return name
@@ -65,12 +65,12 @@ def check_suffix(suffix: str) -> str:
 
 
 def check_key(key: str) -> str:
-    """Return a key whose every segment is a name or ``field=name``.
+    """Return a key of at most 900 characters whose segments are names or ``field=name``.
 
     Raises
     ------
     InvalidName
-        If a segment is not, or the key has more than 900 characters.
+        If the key is not valid.
     """
     if len(key) > KEY_LENGTH:
         raise InvalidName(f"Key {shown(key)} has {len(key)} characters; at most {KEY_LENGTH} fit.")
@@ -83,18 +83,18 @@ def check_key(key: str) -> str:
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """Return digest and suffix of the last segment of an object's key, or None for another name."""
+    """Return the digest and suffix of an object's name, or None for another name."""
     found = _OBJECT.fullmatch(name)
     return (found[1], found[2]) if found else None
 
 
 def digest_in(key: str) -> str | None:
-    """Return the digest that an object's key ends with, or None if it ends with another name."""
+    """Return the digest in an object's key, or None for another key."""
     parts = split_name(key.rpartition("/")[2])
     return parts[0] if parts else None
 
 
 def shown(value: object) -> str:
-    """Return a value for an error: escaped, and not longer than a line."""
+    """Return a value for an error, escaped and shortened."""
     text = ascii(value)
     return text if len(text) <= 80 else f"{text[:60]}…{text[-12:]}"

@@ -1,4 +1,4 @@
-"""The store in a local folder."""
+"""A store in a local folder."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 class LocalStore(Store):
-    """A store in a folder, which the first write creates.
+    """A store in a folder; the first write creates the folder.
 
     Parameters
     ----------
     root : path
-        The folder. Its file system must rename atomically and know ``flock``.
+        The folder. Its file system must support atomic renames and ``flock``.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -52,7 +52,7 @@ class LocalStore(Store):
             with temporary_beside(path) as temporary:
                 write_synced(temporary, content.checked_blocks())
                 with locked(path.parent):
-                    # Of writers that meet, the first one to hold the lock wrote the object.
+                    # Another writer may have stored the object before this one got the lock.
                     written = not self._complete(path, content)
                     if written:
                         rename_synced(temporary, path)
@@ -78,12 +78,12 @@ class LocalStore(Store):
             return (self.root / check_key(key)).is_file()
 
     def delete(self, key: str) -> None:
-        """Delete an object or pointer; it is not an error if it does not exist."""
+        """Delete an object or pointer, if it exists."""
         with self._explained(key, "delete"):
             (self.root / check_key(key)).unlink(missing_ok=True)
 
     def list(self, folder: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects and pointers below a folder, without files that vanish meanwhile."""
+        """Yield the objects and pointers below a folder; files deleted meanwhile are left out."""
         top = self.root / check_key(folder) if folder else self.root
         with self._explained(folder or "the store", "list"):
             for path in self._files(top):
@@ -105,7 +105,7 @@ class LocalStore(Store):
         return Pointer(key, value, token_of(value))
 
     def swap_pointer(self, key: str, value: bytes, expected: str | None) -> str:
-        """Replace a pointer, if the version that was read is still the current one."""
+        """Replace a pointer if the version that was read is still the current one."""
         path = self.root / check_key(key)
         with self._explained(key, "write"), temporary_beside(path) as temporary:
             write_synced(temporary, [value])
@@ -122,7 +122,7 @@ class LocalStore(Store):
         return str(self.root / check_key(key))
 
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
-        """Return a pyarrow filesystem rooted at the store, to query it."""
+        """Return a pyarrow filesystem rooted at the store."""
         from pyarrow import fs
 
         return fs.SubTreeFileSystem(str(self.root), fs.LocalFileSystem())
@@ -144,7 +144,7 @@ class LocalStore(Store):
 
     @staticmethod
     def _complete(path: Path, content: Content) -> bool:
-        """Return whether the file exists with the right content, read again."""
+        """Return whether the file exists with this content; reads it."""
         facts = _facts(path)
         if facts is None or facts.st_size != content.size:
             return False
@@ -158,7 +158,7 @@ class LocalStore(Store):
 
     @contextmanager
     def _explained(self, key: str, verb: str) -> Iterator[None]:
-        """Turn the operating system's errors into the store's."""
+        """Turn errors of the operating system into errors of the store."""
         try:
             yield
         except ObjectMissing:
@@ -173,7 +173,7 @@ class LocalStore(Store):
 
 
 def _unless_missing(error: OSError) -> None:
-    """Treat a folder that does not exist, or no longer, as empty."""
+    """Ignore the error of a folder that does not exist."""
     if not isinstance(error, FileNotFoundError):
         raise error
 

@@ -1,4 +1,4 @@
-"""Open the store that a URL names."""
+"""Open a store by its URL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
 def open_store(url: str | None = None, *, settings: Settings | None = None) -> Store:
-    """Open the store that a URL names; nothing is read or written yet.
+    """Open a store by its URL; nothing is read or written yet.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def open_store(url: str | None = None, *, settings: Settings | None = None) -> S
     Raises
     ------
     InvalidName
-        If the URL is of another kind, or names no usable folder or bucket.
+        If the URL is of another kind, or has no valid folder or bucket.
     StoreUnavailable
         If the AWS profile of the settings does not exist.
     """
@@ -56,19 +56,21 @@ def open_store(url: str | None = None, *, settings: Settings | None = None) -> S
 
 def _path(text: str) -> str:
     if not text or "\0" in text:
-        raise InvalidName("The store is named by an empty path; expected a folder.")
+        raise InvalidName("The path of the store is empty; expected a folder.")
     return text
 
 
 def _file_path(url: str) -> str:
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
-        raise InvalidName("A file:// store names another host; expected file:///absolute/path.")
+        raise InvalidName(
+            "The file:// URL of the store has another host; expected file:///absolute/path."
+        )
     return unquote(parts.path)
 
 
 def _bucket(url: str) -> tuple[str, str]:
-    """Return bucket and prefix; errors do not repeat parts that may be secrets."""
+    """Return bucket and prefix; errors do not show parts that may be secrets."""
     bucket, _, prefix = url[len("s3://") :].partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise InvalidName(

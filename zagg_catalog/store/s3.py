@@ -1,4 +1,4 @@
-"""The store in an S3 bucket."""
+"""A store in an S3 bucket."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from zagg_catalog.store.keys import check_key
 from zagg_catalog.store.s3_errors import (
     code_of,
     explained,
+    is_failed_condition,
     is_missing,
     is_safe,
-    knows_no_condition,
-    lost_condition,
+    is_unsupported_condition,
     status_of,
 )
 
@@ -58,15 +58,7 @@ _RACES = 5
 
 
 class S3Store(Store):
-    """A store in a bucket, or below a prefix in it.
-
-    Parameters
-    ----------
-    bucket, prefix : str
-        The prefix without slashes at its ends, or empty.
-    settings : Settings
-        Endpoint, credentials, time-outs and number of attempts.
-    """
+    """A store in a bucket, below a prefix without outer slashes, which may be empty."""
 
     def __init__(self, bucket: str, prefix: str = "", *, settings: Settings) -> None:
         self.bucket = bucket
@@ -85,16 +77,16 @@ class S3Store(Store):
         return ObjectRef(key, content.digest, content.size, written=written)
 
     def _create(self, key: str, content: Content) -> bool:
-        """Upload an object unless another writer does so first; return whether this one did."""
+        """Upload an object unless another writer does so first; return whether it was uploaded."""
         for race in range(_RACES):
             try:
                 upload(self._client, **self._at(key), content=content, condition=self._if_new())
                 return True
             except ClientError as error:
-                if knows_no_condition(error) and self._conditional:
+                if is_unsupported_condition(error) and self._conditional:
                     self._conditional = False
                     continue
-                if not lost_condition(error) and code_of(error) != "NoSuchUpload":
+                if not is_failed_condition(error) and code_of(error) != "NoSuchUpload":
                     raise
                 if self._complete(key, content):
                     return False
@@ -117,7 +109,7 @@ class S3Store(Store):
         recorded = {name.lower(): value for name, value in facts["Metadata"].items()}
         if DIGEST_FIELD in recorded:
             return bool(recorded[DIGEST_FIELD] == content.digest)
-        # Another program copied it, or the server stores no metadata: read the content.
+        # Another program copied the object, or the server stores no metadata: read the content.
         found, _ = self._reading(key, lambda answer: digest_of(answer["Body"].iter_chunks(BLOCK)))
         return found == content.digest
 
@@ -151,7 +143,7 @@ class S3Store(Store):
             return self._head(key) is not None
 
     def delete(self, key: str) -> None:
-        """Delete an object or pointer; it is not an error if it does not exist."""
+        """Delete an object or pointer, if it exists."""
         check_key(key)
         with self._explained(f"delete {key}"):
             try:
@@ -186,7 +178,7 @@ class S3Store(Store):
             return None
 
     def swap_pointer(self, key: str, value: bytes, expected: str | None) -> str:
-        """Replace a pointer, if the version that was read is still the current one."""
+        """Replace a pointer if the version that was read is still the current one."""
         check_key(key)
         if not is_safe(self._client, self.bucket, self.prefix, self._endpoint):
             return self._overwrite(key, value, expected)
@@ -196,11 +188,11 @@ class S3Store(Store):
                 try:
                     return self._write(key, value, condition)
                 except ClientError as error:
-                    if not lost_condition(error):
+                    if not is_failed_condition(error):
                         raise
                     busy = status_of(error) == 409
                 current = self.read_pointer(key)
-                # The winner may be our own first attempt, whose answer was lost.
+                # The other writer may be an earlier attempt of this call, whose answer was lost.
                 if current is not None and current.value == value:
                     return current.token
                 if not busy or (current and current.token) != expected:
@@ -209,7 +201,7 @@ class S3Store(Store):
         raise conflict(key, expected, current)
 
     def _overwrite(self, key: str, value: bytes, expected: str | None) -> str:
-        """Replace a pointer without a condition, if the user accepts that."""
+        """Replace a pointer without a condition, if the settings accept that."""
         if not self._settings.accept_last_writer_wins:
             raise UnsafePointerStore(
                 f"Pointer {key} was not changed: the S3 server at {self._endpoint} ignores"
@@ -282,13 +274,13 @@ class S3Store(Store):
         return facts
 
     def _see_bucket(self) -> None:
-        """Raise if the bucket does not exist; checked once, since a HEAD answers 404 to both."""
+        """Raise if the bucket does not exist; checked once, as HEAD answers 404 for both."""
         if not self._bucket_seen:
             pages = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
             self._bucket_seen = "ResponseMetadata" in pages
 
     def _reading[T](self, key: str, read: Callable[[dict[str, Any]], T]) -> T:
-        """Pass the response for an object to `read`, again if the connection breaks."""
+        """Pass the response for an object to `read`; repeat if the connection breaks."""
         with self._explained(f"read {key}"):
             for attempt in range(self._settings.s3_attempts - 1):
                 answer = self._client.get_object(**self._where(key))
@@ -320,12 +312,9 @@ def _pause(attempt: int) -> None:
 
 
 def make_session(settings: Settings) -> Any:
-    """Return a boto3 session: explicit keys, a named profile, or boto3's own chain.
+    """Return a boto3 session with explicit keys, a named profile, or boto3's own chain.
 
-    Raises
-    ------
-    StoreUnavailable
-        If the profile does not exist, or the AWS config files cannot be read.
+    Raises `StoreUnavailable` if the profile does not exist or the AWS config files cannot be read.
     """
     import boto3  # loads slowly
 
@@ -341,30 +330,24 @@ def make_session(settings: Settings) -> Any:
     except BotoCoreError as error:
         raise StoreUnavailable(
             f"The AWS settings cannot be used ({type(error).__name__}): check the profile name,"
-            " the AWS config files, and that key id and secret are both given."
+            " the AWS config files, and that key id and secret are both set."
         ) from None
 
 
 def make_client(session: Any, settings: Settings) -> Any:
-    """Return an S3 client with time-outs and retries.
-
-    Raises
-    ------
-    StoreUnavailable
-        If the endpoint is not a URL.
-    """
+    """Return an S3 client; raise `StoreUnavailable` if the endpoint is not a URL."""
     from botocore.config import Config
 
     config = Config(
         connect_timeout=settings.s3_timeout,
         read_timeout=settings.s3_timeout,
         retries={"mode": "standard", "total_max_attempts": settings.s3_attempts},
-        # The signature covers the body, so that every server that checks it checks the content.
+        # The signature covers the body, so that servers that verify it verify the content.
         s3={
             "payload_signing_enabled": True,
             "addressing_style": "path" if settings.s3_endpoint else "auto",
         },
-        # Servers other than AWS reject checksums that they did not ask for.
+        # Some servers other than AWS reject checksums that they did not require.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         max_pool_connections=32,
@@ -395,14 +378,9 @@ def _credentials(settings: Settings) -> tuple[str | None, str | None, str | None
 
 
 def read_url(url: str, settings: Settings) -> bytes:
-    """Return the content of an object, given as ``s3://bucket/key``.
+    """Return the content of an object by its URL ``s3://bucket/key``.
 
-    Raises
-    ------
-    ObjectMissing
-        If the object does not exist.
-    StoreUnavailable
-        If the server does not answer, or refuses the request.
+    Raises `ObjectMissing`, or `StoreUnavailable` if the server does not answer or refuses.
     """
     bucket, _, key = url.removeprefix("s3://").partition("/")
     client = make_client(make_session(settings), settings)
@@ -420,21 +398,9 @@ DIGEST_FIELD = "sha256"
 def upload(client: Any, bucket: str, key: str, content: Content, condition: dict[str, str]) -> None:
     """Store content under a key, with its digest as metadata.
 
-    Parameters
-    ----------
-    client : boto3 S3 client
-    bucket, key : str
-    content : Content
-        Read again block by block; up to 8 MiB (more above 80 GB) are in memory at a time.
-    condition : dict
-        ``{"IfNoneMatch": "*"}`` to create only, or empty.
-
-    Raises
-    ------
-    botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
-        If it fails after boto3's retries; an upload in parts is aborted.
-    StoreError
-        If the file changed meanwhile.
+    Parts of 8 MiB (more above 80 GB) are in memory one at a time. `condition` is
+    ``{"IfNoneMatch": "*"}`` to create only, or empty. Errors of boto3 are not translated; a
+    multipart upload that fails is aborted. Raises `StoreError` if the file changes meanwhile.
     """
     if content.size > PART_SIZE:
         _upload_parts(client, bucket, key, content, condition)
@@ -453,7 +419,7 @@ def upload(client: Any, bucket: str, key: str, content: Content, condition: dict
 def _upload_parts(
     client: Any, bucket: str, key: str, content: Content, condition: dict[str, str]
 ) -> None:
-    """Send the parts one after another, then make them one object."""
+    """Upload the parts one after another, and complete the upload."""
     where = {"Bucket": bucket, "Key": key}
     metadata = {DIGEST_FIELD: content.digest}
     started = client.create_multipart_upload(**where, ChecksumAlgorithm="SHA256", Metadata=metadata)
@@ -467,7 +433,7 @@ def _upload_parts(
 
 
 def _send_parts(client: Any, where: dict[str, str], content: Content) -> list[dict[str, Any]]:
-    """Send the parts, and return their numbers, ETags and checksums."""
+    """Upload the parts, and return their numbers, ETags and checksums."""
     length = max(PART_SIZE, -(-content.size // MAX_PARTS))
     parts = []
     for number, body in enumerate(content.checked_blocks(length), start=1):
@@ -478,8 +444,8 @@ def _send_parts(client: Any, where: dict[str, str], content: Content) -> list[di
 
 
 def _abort(client: Any, where: dict[str, str]) -> None:
-    """Drop the parts; parts that cannot be dropped now stay invisible until `Store.sweep`."""
-    # The upload's own error is the one to report.
+    """Abort an upload; parts that cannot be deleted now stay hidden until `Store.sweep`."""
+    # The error of the upload itself is reported.
     with contextlib.suppress(BotoCoreError, ClientError):
         client.abort_multipart_upload(**where)
 

@@ -1,4 +1,4 @@
-"""Errors of boto3 and S3 servers as errors of the store; the probe of conditional writes."""
+"""Errors of boto3 and S3 servers as errors of the store; a probe of conditional writes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NO_CREDENTIALS = (
 
 
 def code_of(error: ClientError) -> str:
-    """Return the error code, ``NoSuchKey``; answers without a body have the HTTP status."""
+    """Return the error code, such as ``NoSuchKey``; without a body the HTTP status."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -49,45 +49,37 @@ def status_of(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def lost_condition(error: ClientError) -> bool:
-    """Return whether a conditional write was refused because of its condition."""
+def is_failed_condition(error: ClientError) -> bool:
+    """Return whether a server refused a conditional write because its condition failed."""
     return status_of(error) in (409, 412) or code_of(error) == "NoSuchKey"
 
 
-def knows_no_condition(error: ClientError) -> bool:
-    """Return whether a server refused a conditional write because it has none."""
+def is_unsupported_condition(error: ClientError) -> bool:
+    """Return whether a server refused a conditional write because it does not support them."""
     return status_of(error) == 501 or code_of(error) == "NotImplemented"
 
 
 def is_missing(error: ClientError) -> bool:
-    """Return whether a key does not exist; a missing bucket is told apart if the server does so."""
+    """Return whether a key does not exist; False for a missing bucket, if the server names it."""
     return status_of(error) == 404 and code_of(error) != "NoSuchBucket"
 
 
 @contextmanager
 def explained(action: str, bucket: str, endpoint: str) -> Iterator[None]:
-    """Turn boto3's errors into the store's.
-
-    Parameters
-    ----------
-    action : str
-        The operation, for the message: ``"read catalogs/…"``.
-    bucket, endpoint : str
-        The endpoint without credentials.
-    """
+    """Turn errors of boto3 into errors of the store; `action` is ``"read catalogs/…"``."""
     try:
         yield
     except (ClientError, BotoCoreError) as error:
         where = f"bucket {bucket} at {endpoint}"
-        # Not chained: boto3's own text may hold signed URLs.
-        raise _refusal(error, action, where) from None
+        # Not chained: the text of boto3 may contain signed URLs.
+        raise _translated(error, action, where) from None
 
 
-def _refusal(error: ClientError | BotoCoreError, action: str, where: str) -> StoreError:
-    """Return the error to raise for boto3's error."""
+def _translated(error: ClientError | BotoCoreError, action: str, where: str) -> StoreError:
+    """Return the store's error for an error of boto3."""
     start = f"Cannot {action} in {where}:"
     if isinstance(error, ClientError):
-        return _answered(error, start)
+        return _error_of_response(error, start)
     if isinstance(error, _NO_CREDENTIALS):
         return StoreUnavailable(
             f"{start} no usable credentials were found; set AWS_PROFILE or AWS_ACCESS_KEY_ID and"
@@ -105,8 +97,8 @@ def _refusal(error: ClientError | BotoCoreError, action: str, where: str) -> Sto
     )
 
 
-def _answered(error: ClientError, start: str) -> StoreError:
-    """Return the error for a server's answer, without the server's own text."""
+def _error_of_response(error: ClientError, start: str) -> StoreError:
+    """Return the store's error for an error response, without the server's text."""
     code, status = code_of(error), status_of(error)
     if code == "NoSuchBucket":
         return StoreUnavailable(
@@ -121,7 +113,7 @@ def _answered(error: ClientError, start: str) -> StoreError:
     if code in _CREDENTIALS or status in (401, 403):
         return StoreUnavailable(
             f"{start} the server refused the credentials or their rights ({code}); check the"
-            " access key, the profile, and that they may read, list and write there."
+            " access key, the profile, and the permissions to read, list and write."
         )
     if status >= 500 or code == "SlowDown":
         return StoreUnavailable(
@@ -135,31 +127,16 @@ def _answered(error: ClientError, start: str) -> StoreError:
 FOLDER = ".probe"
 _STALE = '"00000000000000000000000000000000"'
 
-# Not stored in the bucket: the server behind an endpoint may change any day.
+# Not stored in the bucket: the server behind an endpoint may change.
 _known: dict[tuple[str, str], bool] = {}
 _lock = threading.Lock()
 
 
 def is_safe(client: Any, bucket: str, prefix: str, endpoint: str) -> bool:
-    """Return whether conditional writes are honoured; probed once per endpoint, bucket, process.
+    """Return whether a server honours conditional writes; if not, warn once.
 
-    Parameters
-    ----------
-    client : boto3 S3 client
-    bucket, prefix : str
-        Place of the probe's object, which is removed afterwards.
-    endpoint : str
-        Name of the server, without credentials.
-
-    Warns
-    -----
-    UnsafeStoreWarning
-        Once, if they are not.
-
-    Raises
-    ------
-    StoreUnavailable
-        If the server cannot be asked.
+    Each process probes an endpoint and bucket once, with an object below the prefix that it
+    removes afterwards. Raises `StoreUnavailable` if the server does not answer.
     """
     with _lock:
         where = (endpoint, bucket)
@@ -177,32 +154,32 @@ def is_safe(client: Any, bucket: str, prefix: str, endpoint: str) -> bool:
 
 
 def forget() -> None:
-    """Forget the results, so that servers are probed again."""
+    """Clear the results, so that servers are probed again."""
     with _lock:
         _known.clear()
 
 
 def _probe(client: Any, bucket: str, key: str) -> bool:
-    """Write a key as a first, second, stale and rightful writer; return whether all was as due."""
+    """Write a key with conditions that must hold and must fail; return whether all did."""
     try:
         return (
             _writes(client, bucket, key, b"first", IfNoneMatch="*")
             and not _writes(client, bucket, key, b"second", IfNoneMatch="*")
             and not _writes(client, bucket, key, b"stale", IfMatch=_STALE)
-            and _is(client, bucket, key, b"first")
+            and _has_content(client, bucket, key, b"first")
             and _writes(client, bucket, key, b"next", IfMatch=_etag(client, bucket, key))
-            and _is(client, bucket, key, b"next")
+            and _has_content(client, bucket, key, b"next")
         )
     finally:
         client.delete_object(Bucket=bucket, Key=key)
 
 
 def _writes(client: Any, bucket: str, key: str, body: bytes, **condition: str) -> bool:
-    """Return whether a conditional write is let through."""
+    """Return whether the server accepts a conditional write."""
     try:
         client.put_object(Bucket=bucket, Key=key, Body=body, **condition)
     except ClientError as error:
-        if lost_condition(error) or knows_no_condition(error):
+        if is_failed_condition(error) or is_unsupported_condition(error):
             return False
         raise
     return True
@@ -212,6 +189,6 @@ def _etag(client: Any, bucket: str, key: str) -> str:
     return str(client.head_object(Bucket=bucket, Key=key)["ETag"])
 
 
-def _is(client: Any, bucket: str, key: str, body: bytes) -> bool:
+def _has_content(client: Any, bucket: str, key: str, body: bytes) -> bool:
     with client.get_object(Bucket=bucket, Key=key)["Body"] as stream:
         return bool(stream.read() == body)
