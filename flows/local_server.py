@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -61,6 +62,26 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
+
+
+@contextlib.contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Deliver SIGINT and SIGTERM after the block, so that a child just started is not lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: caught.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        signal.raise_signal(caught[0])
 
 
 class Process:
@@ -154,12 +175,13 @@ class LocalServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [program("prefect"), "server", "start", "--host", "127.0.0.1"]
         command += ["--port", str(self.port)]
-        self._process = Process(command, self.log, self.environment(self._settings))
+        with interrupts_deferred():
+            self._process = Process(command, self.log, self.environment(self._settings))
 
     def start(self) -> Self:
         """Start the server, or start it again, and wait until it is healthy."""
-        self.launch()
         try:
+            self.launch()
             wait_for(self.healthy, "Prefect's server starts", START_SECONDS)
         except BaseException:
             self.stop()
@@ -200,11 +222,14 @@ class LocalServer:
         self, command: Sequence[str], name: str, env: Mapping[str, str] | None = None
     ) -> Iterator[Process]:
         """Run a command until the block ends; its log is ``NAME.log``."""
-        child = Process(command, self.folder / f"{name}.log", self.environment(env))
+        child = None
         try:
+            with interrupts_deferred():
+                child = Process(command, self.folder / f"{name}.log", self.environment(env))
             yield child
         finally:
-            child.end(signal.SIGINT)
+            if child is not None:
+                child.end(signal.SIGINT)
 
     @contextlib.contextmanager
     def serve(self, env: Mapping[str, str] | None = None) -> Iterator[Process]:

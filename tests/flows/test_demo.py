@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from flows.demo import main
-from flows.local_server import ROOT
+from flows.local_server import ROOT, interrupts_deferred
 from tests.harness.processes import processes_with
 from tests.harness.waiting import wait_for
 from zagg_catalog.releases import verify
@@ -45,3 +45,12 @@ def test_an_interrupt_ends_everything_that_the_demo_started(tmp_path):
     assert demo.returncode == 130
     assert "Interrupted." in said
     assert processes_with(str(tmp_path)) == []
+
+
+def test_an_interrupt_while_a_child_starts_comes_after_it_is_known():
+    started = None
+    with pytest.raises(KeyboardInterrupt), interrupts_deferred():
+        signal.raise_signal(signal.SIGINT)
+        started = "a child"
+    assert started == "a child"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
