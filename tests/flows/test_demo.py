@@ -48,9 +48,14 @@ def test_an_interrupt_ends_everything_that_the_demo_started(tmp_path):
 
 
 def test_an_interrupt_while_a_child_starts_comes_after_it_is_known():
-    started = None
-    with pytest.raises(KeyboardInterrupt), interrupts_deferred():
-        signal.raise_signal(signal.SIGINT)
-        started = "a child"
-    assert started == "a child"
+    children = []
+
+    def start() -> None:
+        with interrupts_deferred():
+            signal.raise_signal(signal.SIGINT)
+            children.append("a child")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert children == ["a child"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -19,7 +19,7 @@ from zagg_catalog.messages import short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import Publication
-from zagg_catalog.releases.read import Release, find_release, latest_of, map_problems
+from zagg_catalog.releases.read import Release, find_release, latest_of, map_problems, mapped_grid
 from zagg_catalog.releases.record import GridRecord
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
@@ -80,7 +80,7 @@ def check_references(
     store: Store, resolved: ResolvedRelease, grid: str, references: Sequence[Reference]
 ) -> None:
     """Refuse references whose digest, signature or key of a grid's map differ from the record."""
-    entry = mapped_grid(resolved.release, grid)
+    entry, _ = mapped_grid(resolved.release, grid)
     assert entry.manifest is not None
     uri = store.uri(entry.manifest.parquet.key)
     for reference in references:
@@ -93,23 +93,6 @@ def check_references(
                 f"Grid {grid} differs in {reference.source}: {'; '.join(wrong)}. One of the two was"
                 " altered: run `zagg-catalog release verify`, and publish again."
             )
-
-
-def mapped_grid(release: Release, grid: str) -> GridRecord:
-    """Return a grid of a release; raise `ObjectMissing` if the release has no map of it."""
-    entry = release.record.grid(grid)
-    if entry is None:
-        names = ", ".join(one.name for one in release.record.grids) or "none"
-        raise ObjectMissing(
-            f"Release {short_digest(release.digest)} of {release.release_key} has no grid"
-            f" {grid!r}; it has {names}."
-        )
-    if entry.manifest is None:
-        raise ObjectMissing(
-            f"Release {short_digest(release.digest)} of {release.release_key} has no map of"
-            f" grid {grid}, which failed: {entry.error}"
-        )
-    return entry
 
 
 def check_release(store: Store, release: Release, *, allow_partial: bool) -> None:

@@ -19,7 +19,6 @@ from zagg_catalog.aggregation.checks import (
     ResolvedRelease,
     check_references,
     check_release,
-    mapped_grid,
     read_map,
     registered_grid,
     resolve_release,
@@ -51,7 +50,7 @@ from zagg_catalog.releases.pickups import (
     read_pickup_history,
 )
 from zagg_catalog.releases.publication import read_latest
-from zagg_catalog.releases.read import load_release
+from zagg_catalog.releases.read import load_release, mapped_grid
 from zagg_catalog.releases.record import GridRecord
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
@@ -201,7 +200,7 @@ class _Pickup:
         own = self.registry.grids.get(request.grid)
         self.facts["config_digest"] = own.config_digest if own else None
         check_references(self.store, self.resolved, request.grid, request.references)
-        entry = mapped_grid(release, request.grid)
+        entry, _ = mapped_grid(release, request.grid)
         assert entry.manifest is not None
         self.facts |= {"manifest": entry.manifest.parquet, "backend": request.zagg.backend}
         check_release(self.store, release, allow_partial=request.allow_partial)

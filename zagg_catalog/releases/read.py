@@ -280,7 +280,7 @@ def resolve(
 
 def resolve_grid(store: Store, release: Release, grid: str, folder: str | Path) -> Path:
     """Return a local JSON manifest of a grid in a release; see `resolve`."""
-    entry, files = _grid(release, grid)
+    entry, files = mapped_grid(release, grid)
     stored = files.document or files.parquet
     target = Path(folder) / f"{grid}-{stored.digest}.json"
     # The store has no digest of a JSON file that is written here; a second file stores it.
@@ -338,7 +338,8 @@ def map_problems(shard_map: ShardMap, grid: GridRecord) -> list[str]:
     ]
 
 
-def _grid(release: Release, name: str) -> tuple[GridRecord, ManifestFiles]:
+def mapped_grid(release: Release, name: str) -> tuple[GridRecord, ManifestFiles]:
+    """Return a grid of a release and its files; raise `ObjectMissing` if it has no map."""
     entry = release.record.grid(name)
     if entry is None:
         names = ", ".join(grid.name for grid in release.record.grids) or "none"
@@ -348,8 +349,8 @@ def _grid(release: Release, name: str) -> tuple[GridRecord, ManifestFiles]:
         )
     if entry.manifest is None:
         raise ObjectMissing(
-            f"Grid {name} failed in release {short_digest(release.digest)} of"
-            f" {release.release_key}: {entry.error}"
+            f"Release {short_digest(release.digest)} of {release.release_key} has no map of"
+            f" grid {name}, which failed: {entry.error}"
         )
     return entry, entry.manifest
 
