@@ -49,7 +49,7 @@ def environment(prefect_server):
 
 @pytest.fixture(scope="module")
 def deployed(environment):
-    """The deployments by name, made as docs/operations.md says."""
+    """The deployments by name, made as in docs/operations.md."""
     automations.ensure_pool()
     file = "deployments/prefect.yaml"
     with prefect("deploy", "--all", "--prefect-file", file, cwd=ROOT, env=environment) as made:
