@@ -1,7 +1,7 @@
-"""zagg 0.61.0 and ours in turn, on the same simulated data, in one run: `make bench`.
+"""Benchmarks of zagg 0.61.0 and zagg-catalog on the same simulated data: `make bench`.
 
-Each figure is measured in a process of its own, the two sides alternating, and the medians are
-kept. Results go to ``benchmarks/results.json``, the tables of them into ``docs/benchmarks.md``.
+The two sides alternate, each measurement in a separate process. Medians go to
+``benchmarks/results.json``, and their tables to ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """Sizes of the inputs."""
 
-    every: int = 1  # one of so many tracks
+    every: int = 1  # every n-th track is simulated
     orders: tuple[int, ...] = (6, 7, 8, 9)
-    one: int = 8  # order of a grid alone
+    one: int = 8  # order of a single grid
     sets: tuple[int, ...] = (1, 2, 4, 8)
     cycles: tuple[int, ...] = (1, 3, 10, 30)
     zagg_cycles: tuple[int, ...] = (1,)
@@ -65,7 +65,7 @@ QUICK = Sizes(
 
 @dataclass
 class Bench:
-    """One run of the benchmarks: where its data are, how often, how much."""
+    """One run of the benchmarks."""
 
     data: Path
     runs: int
@@ -74,7 +74,7 @@ class Bench:
     rows: list[Result] = field(default_factory=list)
 
     def measure(self, work: str, *arguments: str) -> Result:
-        """Measure in a process of its own."""
+        """Run one measurement in a separate process."""
         command = [sys.executable, "-W", "ignore", str(HERE / "measure.py"), work, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -92,9 +92,9 @@ class Bench:
         figures: Sequence[str],
         targets: dict[str, float] | None = None,
     ) -> Result:
-        """Run both sides in turn, and keep the medians of both and of the ratios.
+        """Run both sides in turn; record the medians of both and of the ratios.
 
-        A target is a least ratio of the other side to ours.
+        A target is the smallest accepted ratio of the other side to ours.
         """
         rounds = []
         for _ in range(self.runs):
@@ -115,7 +115,7 @@ class Bench:
         return row
 
     def catalog(self, cycle: int = CYCLE, *, south: bool = False) -> Path:
-        """Return the file of a simulated cycle, made where it is not there."""
+        """Return the file of a simulated cycle; write it if it does not exist."""
         kind = "south" if south else "globe"
         path = self.data / f"{kind}-every{self.sizes.every}-c{cycle:02d}.parquet"
         write_cycle(path, cycle, every=self.sizes.every, south=south)
@@ -185,7 +185,7 @@ def files(bench: Bench) -> None:
 
 
 def cover(bench: Bench) -> None:
-    """One grid alone against mortie's own batch cover of the same footprints."""
+    """One grid, compared with mortie's batch cover of the same footprints."""
     on = ["--catalogs", str(bench.catalog(south=True)), "--orders", str(bench.sizes.one)]
     bench.compare(
         "cover",
@@ -198,7 +198,7 @@ def cover(bench: Bench) -> None:
 
 
 def scaling(bench: Bench) -> None:
-    """1, 3, 10 and 30 cycles of the globe, four grids south of 60°S, one map of all each."""
+    """1, 3, 10 and 30 cycles of the globe on four grids south of 60°S, one merged map per grid."""
     orders = ",".join(map(str, bench.sizes.orders))
     for count in bench.sizes.cycles:
         files = bench.catalogs(count)
@@ -221,7 +221,7 @@ def scaling(bench: Bench) -> None:
 
 def archive(bench: Bench) -> None:
     """A new grid over stored cycles: from their footprint cells, and from rings."""
-    # A store has the catalogs of its regions.
+    # A store holds catalogs of regions, not of the globe.
     count = bench.sizes.cycles[-1]
     plain = bench.catalogs(count, south=True)
     stored = [str(_with_cells(Path(one))) for one in plain]
@@ -237,7 +237,7 @@ def archive(bench: Bench) -> None:
 
 
 def _with_cells(path: Path) -> Path:
-    """Return the file of the same catalog with its footprint cells, made where it is not there."""
+    """Return the file of the catalog with its footprint cells; write it if it does not exist."""
     target = path.with_name(f"cells-{path.name}")
     if not target.exists():
         index_footprints(Catalog.from_geoparquet(path)).to_geoparquet(target)
@@ -245,7 +245,7 @@ def _with_cells(path: Path) -> Path:
 
 
 def fetch(bench: Bench) -> None:
-    """A cycle of the globe from a server that takes its time for every page."""
+    """A cycle of the globe from a server that delays every page."""
     path, sizes = bench.catalog(), bench.sizes
     pages = -(-granules_in(path) // sizes.page)
     command = [sys.executable, "-m", "zagg_catalog.sandbox", "--items", str(path)]
@@ -309,7 +309,7 @@ def _line(row: Result) -> str:
 
 
 def machine(bench: Bench, command: Sequence[str]) -> Result:
-    """Return where and how it was measured."""
+    """Return the machine, the versions and the command of a run."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "cores": os.cpu_count(),
@@ -326,20 +326,20 @@ def machine(bench: Bench, command: Sequence[str]) -> Result:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--runs", type=int, help="of each figure (default: 3, quick: 1)")
-    add("--quick", action="store_true", help="a few granules, to see that it works")
+    add("--runs", type=int, help="runs per figure (default: 3, quick: 1)")
+    add("--quick", action="store_true", help="a few granules, as a check")
     add("--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION")
-    add("--zagg-all", action="store_true", help="let zagg scale as far too: 4 minutes, 9 GB")
-    add("--profile", action="store_true", help="also say where the time of ours goes")
+    add("--zagg-all", action="store_true", help="also run zagg with all cycles: 4 minutes, 9 GB")
+    add("--profile", action="store_true", help="also profile zagg-catalog")
     add("--data", type=Path, default=HERE / "data", help="folder of simulated catalogs")
     add("--out", type=Path, default=HERE / "results.json")
-    add("--page", type=Path, help="page to write the tables into (default: docs, unless quick)")
+    add("--page", type=Path, help="page of the tables (default: docs, unless quick)")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    given = list(sys.argv[1:] if argv is None else argv)
-    options = _parser().parse_args(given)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = _parser().parse_args(arguments)
     sizes = QUICK if options.quick else Sizes()
     if options.zagg_all:
         sizes = Sizes(**(asdict(sizes) | {"zagg_cycles": sizes.cycles}))
@@ -351,13 +351,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for section in options.only:
         works[section](bench)
-    results = {"machine": machine(bench, given), "rows": bench.rows}
+    results = {"machine": machine(bench, arguments), "rows": bench.rows}
     options.out.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"Kept in {options.out}.")
+    print(f"Results written to {options.out}.")
     page = options.page or (None if options.quick else HERE.parent / "docs" / "benchmarks.md")
     if page is not None:
         write_page(page, results)
-        print(f"Tables written into {page}.")
+        print(f"Tables written to {page}.")
 
 
 if __name__ == "__main__":

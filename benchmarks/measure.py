@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: seconds and peak memory, as JSON on standard output."""
+"""One measurement: prints seconds and peak memory as JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fetch_ours(clock: Clock, options: argparse.Namespace) -> Found:
 
 
 def build_zagg(clock: Clock, options: argparse.Namespace) -> Found:
-    """A catalog on grids, one after the other; the first map may be written."""
+    """Build the maps of a catalog grid by grid; write the first one with ``--write``."""
     from zagg.catalog.shardmap import ShardMap
     from zagg.catalog.sources import Catalog
     from zagg.grids import HealpixGrid
@@ -90,7 +90,7 @@ def load_ours(clock: Clock, options: argparse.Namespace) -> Found:
 
 
 def cover_mortie(clock: Clock, options: argparse.Namespace) -> Found:
-    """mortie's own batch cover of the catalog's WKB, as a yardstick."""
+    """Run mortie's batch cover of the catalog's WKB, for comparison."""
     import mortie.arrow
     import pyarrow.parquet as pq
 
@@ -101,7 +101,7 @@ def cover_mortie(clock: Clock, options: argparse.Namespace) -> Found:
 
 
 def archive_ours(clock: Clock, options: argparse.Namespace) -> Found:
-    """Stored catalogs on grids, a map per catalog and grid, and one of all where asked for."""
+    """Build a map per stored catalog and grid, and with ``--merge`` one map of all per grid."""
     from zagg_catalog import HealpixGrid
     from zagg_catalog.archive import ArchiveGrid, build_archive, catalog_files
     from zagg_catalog.regions import bbox_region
@@ -128,9 +128,9 @@ def _size(path: str | None) -> Found:
 
 
 def peak_memory() -> int:
-    """Return the most memory that this program has had, bytes.
+    """Return the peak memory of this program, bytes.
 
-    What getrusage says includes the process that this one was forked from.
+    getrusage would include the process that this one was forked from.
     """
     status = Path("/proc/self/status")
     if not status.exists():
@@ -140,7 +140,7 @@ def peak_memory() -> int:
 
 
 def profiled(call: Callable[[], Found], count: int = 25) -> tuple[Found, list[Found]]:
-    """Run a call, and return what takes the time in it: cumulative seconds by function."""
+    """Run a call; return its result and the functions that take most of the time."""
     import cProfile
     import pstats
 
@@ -151,8 +151,8 @@ def profiled(call: Callable[[], Found], count: int = 25) -> tuple[Found, list[Fo
         if "zagg_catalog" in file or (file == "~" and own > 0.01):
             parts = Path(file).parts
             where = "/".join(parts[parts.index("zagg_catalog") + 1 :]) if len(parts) > 1 else ""
-            what = f"{where}:{name}" if where else name.strip("<>")
-            rows.append({"what": what, "calls": calls, "own": own, "cumulative": cumulative})
+            function = f"{where}:{name}" if where else name.strip("<>")
+            rows.append({"what": function, "calls": calls, "own": own, "cumulative": cumulative})
     rows.sort(key=lambda row: -row["cumulative"])
     return result, rows[:count]
 
@@ -195,8 +195,8 @@ def main() -> None:
         return found
 
     found, rows = profiled(work) if options.profile else (work(), None)
-    said = {"seconds": seconds, "peak": peak_memory(), **found}
-    print(json.dumps(said | ({} if rows is None else {"profile": rows})))
+    result = {"seconds": seconds, "peak": peak_memory(), **found}
+    print(json.dumps(result | ({} if rows is None else {"profile": rows})))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What orchestration costs: prepare-cycle against the library calls that it makes.
+"""The overhead of orchestration: prepare-cycle compared with the library calls that it makes.
 
 ``python benchmarks/orchestration.py``: for 1, 4 and 16 grids of Antarctica and a tenth of a cycle,
 served by the sandbox, on one Prefect server; the sides alternate, and each figure is the median.
@@ -38,7 +38,7 @@ DEPLOYMENTS = Path(__file__).parents[1] / "deployments"
 
 
 def registry_of(count: int, folder: Path) -> Path:
-    """Write a registry of so many grids, polar stereographic, each of another resolution."""
+    """Write a registry of ``count`` polar stereographic grids of different resolutions."""
     config = yaml.safe_load((DEPLOYMENTS / "grids/atl06-antarctica-polar.yaml").read_text())
     grids = {}
     for number in range(count):
@@ -57,7 +57,7 @@ def registry_of(count: int, folder: Path) -> Path:
 
 
 def library(registry: Path, store: str, root: str) -> None:
-    """Make the calls of prepare-cycle in as many threads, without Prefect."""
+    """Make the calls of prepare-cycle without Prefect, in the same number of threads."""
     registered = load_registry(registry)
     region = registered.regions["antarctica"]
     job = Job(product="ATL06_007", cycle=22, region=region, store=store, stac_root=root)
@@ -90,7 +90,7 @@ def pipeline(registry: Path, store: str, root: str) -> None:
 
 
 def first_line(runs: int) -> dict[str, float]:
-    """Return seconds until the command prints its first line, on the clock and of the processor."""
+    """Return wall and CPU seconds until the command prints its first line."""
     command = [
         sys.executable,
         "-m",

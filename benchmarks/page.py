@@ -1,6 +1,6 @@
-"""The tables of the docs' benchmark page, written from the results; no figure is typed by hand.
+"""Writes the tables of the docs' benchmark page from the results.
 
-``python benchmarks/page.py`` writes them anew from ``benchmarks/results.json``.
+``python benchmarks/page.py`` writes them from ``benchmarks/results.json``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TITLES = {
 
 
 def write_page(path: Path, results: Result) -> None:
-    """Put the tables between their markers in a page."""
+    """Write the tables between their markers in a page."""
     text = path.read_text(encoding="utf-8")
     for name, content in (("tables", tables(results)), ("profiles", profiles(results))):
         text = _between(text, name, content)
@@ -35,7 +35,7 @@ def write_page(path: Path, results: Result) -> None:
 
 
 def tables(results: Result) -> str:
-    """Return one table per section, and what they were measured on."""
+    """Return one table per section, after a line about the machine."""
     parts = [_machine(results["machine"])]
     for section, (title, against) in TITLES.items():
         rows = [row for row in results["rows"] if row["section"] == section]
@@ -49,7 +49,7 @@ def tables(results: Result) -> str:
 
 
 def profiles(results: Result) -> str:
-    """Return where the time of our side goes, row by row; nothing without ``--profile``."""
+    """Return a table of the profile of each row; ``--profile`` records profiles."""
     parts = []
     for row in results["rows"]:
         if row.get("profile"):
@@ -74,8 +74,8 @@ def _machine(machine: Result) -> str:
 
 def _lines(row: Result) -> list[str]:
     lines = []
-    for place, (figure, found) in enumerate(row["figures"].items()):
-        name = row["name"] if not place else ""
+    for position, (figure, found) in enumerate(row["figures"].items()):
+        name = row["name"] if not position else ""
         against = "" if found["against"] is None else _shown(figure, found["against"])
         ratio = "" if found["ratio"] is None else _ratio(found["ratio"])
         least = found.get("least")
@@ -87,7 +87,7 @@ def _lines(row: Result) -> list[str]:
 
 
 def _scaling(rows: list[Result]) -> str:
-    """Say whether memory stays below its limit, and time linear."""
+    """Return a sentence: whether memory is below its limit, and time linear."""
     last = rows[-1]
     each = [row["per_granule"] for row in rows]
     worst = each[-1] / each[0]
@@ -120,7 +120,7 @@ def _between(text: str, name: str, content: str) -> str:
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"The page has no part between {begin} and {end}; put the two lines in.")
+        raise SystemExit(f"The page has no part between {begin} and {end}; add the two lines.")
     return f"{before}{begin}\n\n{content}\n\n{end}{after}"
 
 

@@ -20,16 +20,16 @@ GLOBE = (-180.0, -90.0, 180.0, 90.0)
 
 
 def write_cycle(path: Path, cycle: int, *, every: int, south: bool) -> None:
-    """Write the catalog of a cycle, as a fetch of the globe or of the south gives it.
+    """Write the catalog of a cycle, as a fetch of the globe or of the south returns it.
 
-    ``every`` keeps one of so many tracks; a cycle of all tracks has 19,418 granules.
+    ``every`` selects every n-th track; a cycle of all tracks has 19,418 granules.
     """
     if path.exists():
         return
     granules = simulate("ATL06", cycle=cycle, tracks=range(1, 1388, every), gaps=False)
     table = catalog_table(granules)
     if south:
-        # The box goes right round, so that a footprint is in it that goes below its side.
+        # The box has all longitudes: a footprint is in it if it reaches below the north side.
         table = table.filter(pc.less_equal(pc.struct_field(table["bbox"], "ymin"), SOUTH[3]))
     metadata = {
         "collection": "ATL06_007",
@@ -88,9 +88,9 @@ def catalog_table(granules: Granules) -> pa.Table:
 
 def _asset(href: pa.ChunkedArray, roles: pa.Array) -> pa.StructArray:
     href = href.combine_chunks()
-    nothing = pa.nulls(len(href), pa.string())
+    empty = pa.nulls(len(href), pa.string())
     return pa.StructArray.from_arrays(
-        [href, nothing, nothing, roles], ["href", "type", "title", "roles"]
+        [href, empty, empty, roles], ["href", "type", "title", "roles"]
     )
 
 

@@ -1,7 +1,7 @@
-"""How long programs take to start: CPU time, and the ratio to `python -c "import argparse"`.
+"""Start-up time of programs: CPU time, and its ratio to `python -c "import argparse"`.
 
 `python benchmarks/startup.py [--runs N]` prints a table; `python -X importtime -m zagg_catalog …`
-says which import takes the time.
+shows which import takes the time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLI = [sys.executable, "-c", "import sys; from zagg_catalog.cli import main; sys
 
 
 def programs(folder: Path) -> dict[str, tuple[list[str], float | None]]:
-    """Return what is started, and the largest ratio that is accepted."""
+    """Return the commands to start, and the largest accepted ratio of each."""
     catalog = folder / "catalog.parquet"
     write_cycle(catalog, 22, every=10, south=True)
     python = sys.executable
@@ -56,7 +56,7 @@ def main() -> int:
         started = programs(Path(folder))
         cpu: dict[str, list[float]] = {name: [] for name in started}
         wall: dict[str, list[float]] = {name: [] for name in started}
-        for _ in range(options.runs):  # in turn, so that a busy machine hits all alike
+        for _ in range(options.runs):  # in turn, so that load on the machine affects all programs
             for name, (command, _limit) in started.items():
                 spent, passed = seconds(command)
                 cpu[name].append(spent)

@@ -2,5 +2,5 @@
 
 import os
 
-# Without it a server that has no internet logs a telemetry error when it starts.
+# Otherwise a server without internet logs a telemetry error when it starts.
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

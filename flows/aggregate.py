@@ -15,14 +15,14 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.artifacts import found_reference, named_reference, record_pickup
+from flows.artifacts import artifact_reference_by_key, artifact_reference_of_grid, record_pickup
 from flows.command import run_command
 from flows.runtime import RunCancelled, cancellable, check_cancelled, task_runner, with_retries
 from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
 from zagg_catalog.aggregation.checks import resolve_release
 from zagg_catalog.aggregation.references import Announcement, Reference, event_reference
 from zagg_catalog.aggregation.request import PickupRequest
-from zagg_catalog.aggregation.run import PickupResult, latest_slots, pending, pick_up
+from zagg_catalog.aggregation.run import PickupResult, latest_release_keys, pending, pick_up
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import InvalidQuery, PickupRefused, ZaggCatalogError
 from zagg_catalog.messages import clean_text, short_digest, user_at_host
@@ -31,9 +31,9 @@ from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.settings import get_settings
 from zagg_catalog.store import Store, open_store
 
-# Characters of a state's message; the log and the store have all of it.
+# Most characters of a state's message; the log and the store have all of them.
 MESSAGE = 3000
-# Seconds for all that a task does besides waiting for other runs and for zagg.
+# Seconds for the work of a task without the waits for other runs and for zagg.
 OVERHEAD = 1800
 
 DigestStart = Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]
@@ -92,7 +92,7 @@ def aggregate(
     """
     settings = flow_settings()
     references = [event_reference(event)] if event is not None else []
-    references += [named_reference(artifact)] if artifact is not None else []
+    references += [artifact_reference_by_key(artifact)] if artifact is not None else []
     place = open_store(store or (event.store if event is not None else get_settings().store))
     release_key = _release_key(product, version, region, cycle, references)
     request = PickupRequest(
@@ -122,7 +122,7 @@ def aggregate(
             raise InvalidQuery("release needs product, region and cycle; give all of them.")
         else:
             name = f"{product}_{version}" if product else None
-            wanted = latest_slots(place, name, region, cycle)
+            wanted = latest_release_keys(place, name, region, cycle)
             registered = load_registry(registry, tolerate_broken_grids=True)
             requests, problems = _pending_requests(place, request, grids, wanted, registered)
         results, failures = _run(place, registry, requests)
@@ -136,22 +136,22 @@ def _release_key(
     cycle: int | None,
     references: Sequence[Reference],
 ) -> ReleaseKey | None:
-    """Return the product, region and cycle that are named; None for all that are pending."""
+    """Return the requested product, region and cycle; None for all that are pending."""
     if product is not None and region is not None and cycle is not None:
         return ReleaseKey(f"{product}_{version}", region, cycle)
     if not references:
         return None
     release_key = references[0].release_key
-    given = {"product": product and f"{product}_{version}", "region": region, "cycle": cycle}
+    parameters = {"product": product and f"{product}_{version}", "region": region, "cycle": cycle}
     wrong = [
         f"{name} {value}"
-        for name, value in given.items()
+        for name, value in parameters.items()
         if value is not None and value != getattr(release_key, name)
     ]
     if wrong:
         raise PickupRefused(
-            f"{references[0].source} is of {release_key}, and {', '.join(wrong)} was asked"
-            " for; leave one of the two out."
+            f"{references[0].source} is of {release_key}, and the request is for"
+            f" {', '.join(wrong)}; leave one of the two out."
         )
     return release_key
 
@@ -182,7 +182,7 @@ def _with_artifact(store: Store, request: PickupRequest) -> PickupRequest:
     """Add the reference in the artifact of the grid's map, if this Prefect server has one."""
     if any(ref.source.startswith("artifact ") for ref in request.references):
         return request
-    found = found_reference(store, request.release_key, request.grid)
+    found = artifact_reference_of_grid(store, request.release_key, request.grid)
     return replace(request, references=(*request.references, found)) if found else request
 
 
@@ -209,7 +209,7 @@ def _pending_requests(
 
 @task(task_run_name="aggregate {request.grid}, {request.release_key}", persist_result=False)
 def aggregate_grid(store: str, request: PickupRequest, registry: str | None) -> Any:
-    """Pick up one grid; the task ends Failed if that was refused or failed."""
+    """Pick up one grid; the task ends Failed if the pick-up is refused or fails."""
     registered = load_registry(registry, tolerate_broken_grids=True)
     picked = pick_up(open_store(store), request, registered)
     if picked.failed:
@@ -256,13 +256,13 @@ def _log(found: PickupResult) -> list[str]:
         failure = _failure(request, found.error)
         logger.error("%s", failure, exc_info=_unexpected(found.error))
         return [failure]
-    outcome = found.entry.outcome if found.entry else "under way elsewhere"
+    outcome = found.entry.outcome if found.entry else "running elsewhere"
     logger.info("%s, %s: %s, %s.", request.grid, request.release_key, found.status, outcome)
     return []
 
 
 def _unexpected(error: object) -> BaseException | None:
-    """Return an error whose traceback is worth reading: one that is not of this package."""
+    """Return the error if its traceback is needed, since it is not an error of this package."""
     if isinstance(error, BaseException) and not isinstance(error, ZaggCatalogError):
         return error
     return None

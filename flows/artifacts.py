@@ -1,4 +1,4 @@
-"""Artifacts of releases and of pick-ups; small, and without secrets."""
+"""Artifacts of releases and of pick-ups in Prefect; small, and without secrets."""
 
 from __future__ import annotations
 
@@ -30,24 +30,12 @@ Values = dict[str, Any]
 
 
 class Progress:
-    """A progress bar of a region's fetch or build in Prefect's UI.
+    """A progress bar of a fetch or build in Prefect's UI; its key begins with `kind`."""
 
-    Parameters
-    ----------
-    kind : {"fetch", "build"}
-        First part of the artifact's key.
-    release_key : ReleaseKey
-        The release that the work is for.
-    total : int
-        Number of steps.
-    what : str
-        Description of the work.
-    """
-
-    def __init__(self, kind: str, release_key: ReleaseKey, total: int, what: str) -> None:
+    def __init__(self, kind: str, release_key: ReleaseKey, total: int, description: str) -> None:
         self._total, self._done = max(total, 1), 0
         key = f"{kind}-{release_key_name(release_key)}"
-        self._id: Any = create_progress_artifact(progress=0.0, key=key, description=what)
+        self._id: Any = create_progress_artifact(progress=0.0, key=key, description=description)
 
     def step(self) -> None:
         """Advance by one step."""
@@ -98,7 +86,7 @@ def is_news(store: Store, release_key: ReleaseKey, published: Published) -> bool
 
 
 def _mark(store: Store, name: str) -> str:
-    """Return the end of an artifact's description, by which `_newest_has` recognizes it."""
+    """Return the end of an artifact's description, which `_newest_has` looks for."""
     return f"({name} in {store.url})"
 
 
@@ -234,24 +222,20 @@ def _removed(published: Published) -> str:
     return "not known" if count is None else f"{count:,}"
 
 
-def named_reference(key: str) -> Reference:
-    """Return the reference in the artifact of a map.
-
-    Raises
-    ------
-    PickupRefused
-        If the artifact does not exist, or is not an artifact of a map.
-    """
+def artifact_reference_by_key(key: str) -> Reference:
+    """Return the reference in an artifact; raise `PickupRefused` if it is not that of a map."""
     row = _row(key)
     if row is None:
         raise PickupRefused(
-            f"Prefect has no artifact {key!r} of a shard map; its key is"
+            f"Prefect has no artifact {key!r} of a shard map; give a key such as"
             " shardmap-<product>-<region>-c<cycle>-<grid>."
         )
     return artifact_reference(key, row)
 
 
-def found_reference(store: Store, release_key: ReleaseKey, grid: str) -> Reference | None:
+def artifact_reference_of_grid(
+    store: Store, release_key: ReleaseKey, grid: str
+) -> Reference | None:
     """Return the reference in the artifact of a grid's map, if there is one for this store."""
     key = shardmap_key(release_key, grid)
     row = _row(key)
@@ -311,14 +295,14 @@ def pickup_content(store: Store, record: Acknowledgement, key: str) -> Values:
 
 
 def _shards(record: Acknowledgement) -> str:
-    """Return the number of shards that zagg got, short enough for a card in the UI."""
+    """Return the number of shards passed to zagg, short enough for a card in the UI."""
     if record.shards is None:
         return "nothing was run"
     return f"{record.shards:,} {'changed ' if record.restricted else ''}shards"
 
 
 def _named(shards: ShardList) -> str:
-    # As text: a browser reads keys past 2**53 wrongly as numbers.
+    # As text, since browsers round numbers above 2**53.
     names = ", ".join(map(str, shards.keys[:NAMED]))
     return f"{shards.count:,}" + (f": {names}" if names else "")
 

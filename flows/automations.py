@@ -1,6 +1,6 @@
 """``python -m flows.automations``: the work pool, and the automations that connect the flows.
 
-An automation that starts a deployment needs it: run this again after deploying.
+Run it again after deploying: an automation that starts a deployment needs that deployment.
 """
 
 from __future__ import annotations
@@ -42,11 +42,7 @@ Template = dict[str, object]
 def heartbeat_automation(within: timedelta = timedelta(seconds=90)) -> AutomationCore:
     """Return the automation that marks a run Crashed when its heartbeat stops.
 
-    Parameters
-    ----------
-    within : timedelta
-        Time without a heartbeat; three times ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, which must be
-        set where flows run.
+    `within` is three times ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``; set that where flows run.
     """
     ends = ("heartbeat", "Completed", "Failed", "Cancelled", "Crashed")
     return AutomationCore(
@@ -73,7 +69,7 @@ def cycle_automation(deployment_id: UUID) -> AutomationCore:
     """Return the automation that starts ``prepare-cycle/on-cycle`` for an available cycle."""
     names = ("product", "version", "cycle")
     parameters: dict[str, object] = {name: _json(f"event.payload.{name}") for name in names}
-    # An event without a notice, such as a webhook's, is known by its own id.
+    # Without a notice, as from a webhook, the id of the event is the notice.
     parameters["notice"] = _json("event.payload.notice or (event.id | string)")
     for name in ("store", "stac_root", "registry"):
         parameters[name] = _json(f"event.payload.{name} | default(none)")
@@ -98,14 +94,9 @@ def pickup_automation(deployment_id: UUID) -> AutomationCore:
 
 
 def late_automation(action: ActionTypes, within: timedelta = timedelta(hours=1)) -> AutomationCore:
-    """Return the automation that alerts when a cycle is not prepared after it was overdue.
+    """Return the automation that alerts when an overdue cycle is not prepared in time.
 
-    Parameters
-    ----------
-    action : Action
-        The alert, see `alert`.
-    within : timedelta
-        Time from the event that the cycle is overdue; 10 s or more.
+    `within` begins with the event that the cycle is overdue; 10 s or more.
     """
     return AutomationCore(
         name=LATE,
@@ -118,14 +109,9 @@ def late_automation(action: ActionTypes, within: timedelta = timedelta(hours=1))
 def silent_automation(
     action: ActionTypes, within: timedelta = timedelta(hours=3)
 ) -> AutomationCore:
-    """Return the automation that alerts when a product is not polled any more.
+    """Return the automation that alerts when a product is no longer polled.
 
-    Parameters
-    ----------
-    action : Action
-        The alert, see `alert`.
-    within : timedelta
-        Three times the time between two polls.
+    `within` is three times the interval of polls.
     """
     return AutomationCore(
         name=SILENT,
@@ -136,7 +122,7 @@ def silent_automation(
 
 
 def _each(event: str, resource: str) -> EventTrigger:
-    """Return the trigger that fires for each such event of a resource whose id begins so."""
+    """Return the trigger that fires for each such event of resources with this prefix."""
     return EventTrigger(
         posture=Posture.Reactive,
         expect={event},
@@ -160,15 +146,7 @@ def _absence(event: str, after: str, resource: str, within: timedelta) -> EventT
 
 
 def alert(deployment_id: UUID | None = None, block_id: UUID | None = None) -> ActionTypes:
-    """Return an alert by a notification block, or by a run of a deployment that ends Failed.
-
-    Parameters
-    ----------
-    deployment_id : UUID or None
-        The deployment ``report-overdue/on-event``.
-    block_id : UUID or None
-        A notification block; it overrides the deployment.
-    """
+    """Return an alert: a notification block, or a run of ``report-overdue/on-event``."""
     resource = "{{ labels.prefect.resource.id }}"
     message = "event.payload.message | default(none)"
     if block_id is not None:
@@ -211,20 +189,11 @@ def ensure_automation(automation: AutomationCore) -> bool:
     return not found
 
 
-def ensure_automations(block: str | None = None, say: Callable[[str], object] = print) -> None:
-    """Create or update every automation whose deployment exists.
+def ensure_automations(block: str | None = None, report: Callable[[str], object] = print) -> None:
+    """Create or update every automation whose deployment exists; report a line for each.
 
-    Parameters
-    ----------
-    block : str, optional
-        Notification block ``type/name`` for alerts; by default ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``.
-    say : callable
-        Called with a line for each automation.
-
-    Raises
-    ------
-    InvalidOption
-        If the block does not exist.
+    `block` is a notification block ``type/name`` for alerts, by default
+    ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``. Raises `InvalidOption` if it does not exist.
     """
     settings = flow_settings()
     known = deployment_ids([ON_CYCLE, ON_RELEASE, ON_OVERDUE])
@@ -240,10 +209,10 @@ def ensure_automations(block: str | None = None, say: Callable[[str], object] = 
     made[f"{ON_OVERDUE}, for the watch"] = silent_automation(action, silent) if action else None
     for what, automation in made.items():
         if automation is None:
-            say(f"No automation for {what}: deploy it, and run this again.")
+            report(f"No automation for {what}: deploy it first, then run this again.")
             continue
         state = "created" if ensure_automation(automation) else "renewed"
-        say(f"Automation {automation.name!r}: {state}.")
+        report(f"Automation {automation.name!r}: {state}.")
 
 
 def deployment_ids(names: Sequence[str]) -> dict[str, UUID]:
@@ -265,13 +234,13 @@ def _block_id(block: str) -> UUID:
             return client.read_block_document_by_name(name, kind).id
         except ObjectNotFound:
             raise InvalidOption(
-                f"There is no notification block {block!r}; name one as type/name, such as"
+                f"Notification block {block!r} does not exist; give type/name, such as"
                 " slack-webhook/team."
             ) from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Create pool and automations on the Prefect server that is set."""
+    """Create pool and automations on the Prefect server of the settings."""
     parser = argparse.ArgumentParser(prog="python -m flows.automations", description=__doc__)
     parser.add_argument(
         "--alert-block",

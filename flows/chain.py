@@ -1,4 +1,4 @@
-"""One cycle followed from outside: from a poll of the source to zagg's acknowledged answers."""
+"""Follow one cycle through all flows, from a poll of the source to zagg's acknowledged results."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ WATCH = "watch-cycles/hourly"
 CATCH_UP = "aggregate/catch-up"
 FLOWS = ("watch-cycles", "prepare-cycle", "aggregate")
 LOOK_SECONDS = 1.0
-# A run that an event starts is there after a second or two, unless the event was lost.
+# An event starts a run within two seconds; after this time it was lost.
 IDLE_SECONDS = 15.0
 MOST_RESTARTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What has happened to a cycle since a moment."""
+    """Progress of a cycle since a point in time."""
 
     since: datetime
     runs: Mapping[str, Sequence[FlowRun]]
-    """Runs by flow, the oldest first, without those that are only scheduled."""
+    """Runs by flow, the oldest first, without scheduled runs that are not due."""
     events: Sequence[Mapping[str, Any]]
     """Announcements of the cycle, the oldest first."""
     releases: Mapping[str, ReleaseView]
@@ -66,7 +66,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """One cycle, followed from a moment on; `begin` sets the moment."""
+    """One cycle, followed since a point in time, which `begin` sets."""
 
     server: LocalServer
     store: Store
@@ -76,15 +76,15 @@ class Chain:
     regions: Sequence[str]
     since: datetime = field(default_factory=utc_now)
     digests: Mapping[str, str] = field(default_factory=dict)
-    """The latest releases at that moment, by region."""
+    """Digests of the latest releases at that time, by region."""
 
     def begin(self) -> Self:
-        """Return the chain, followed from now on."""
+        """Return the chain that begins now."""
         digests = {region: one.release.digest for region, one in self._latest().items()}
         return replace(self, since=utc_now(), digests=digests)
 
     def look(self) -> Progress:
-        """Return what has happened until now."""
+        """Return the progress until now."""
         runs = {
             flow: [run for run in found if utc(run.created) >= self.since]
             for flow, found in self.server.runs_of(FLOWS).items()
@@ -112,24 +112,11 @@ class Chain:
         idle: float = IDLE_SECONDS,
         on_restart: Callable[[], object] = lambda: None,
     ) -> Progress:
-        """Wait until zagg has answered for every grid of every region's new release.
+        """Wait until every grid of every region's new release is picked up.
 
-        When no run has been active for some seconds, an event was lost: then the runs that are
-        scheduled every hour, the watch and the catch-up, are started at once.
-
-        Parameters
-        ----------
-        report : callable
-            Called with the progress, once a second.
-        seconds, idle : float
-            Limits: in all, and without an active run until the hourly runs are started.
-        on_restart : callable
-            Called when they are started.
-
-        Raises
-        ------
-        LocalFailure
-            If the limit is reached; the message has the ends of the last runs.
+        Calls `report` with the progress once a second. If no run is active for `idle` seconds, an
+        event was lost: then the hourly runs, the watch and the catch-up, are started at once, and
+        `on_restart` is called. Raises `LocalFailure` with the last states after `seconds`.
         """
         began = active = time.monotonic()
         restarts = 0
@@ -175,13 +162,7 @@ class Chain:
 
 
 def timings(found: Progress) -> list[tuple[str, float, float]]:
-    """Return the steps of the chain.
-
-    Returns
-    -------
-    list of (str, float, float)
-        The step, seconds since the announcement, and seconds since the step before.
-    """
+    """Return the steps of the chain, with seconds since the announcement and the last step."""
     announced = datetime.fromisoformat(found.events[0]["occurred"])
     steps = [("the event: the cycle is available", announced), *_steps(found)]
     return [

@@ -1,4 +1,4 @@
-"""Plain commands: a flow's parameters as flags, on a temporary server if no server is set."""
+"""Plain commands that run a flow, with its parameters as flags."""
 
 from __future__ import annotations
 
@@ -20,28 +20,15 @@ def run_command(
     argv: Sequence[str] | None = None,
     last_line: Callable[[Any], str] = lambda state: str(state.message),
 ) -> int:
-    """Run a flow from a plain command.
+    """Run a flow from a plain command; return 0 if the run completed, else 1.
 
-    Parameters
-    ----------
-    flow : Flow
-        The flow; a parameter that is not given keeps its default.
-    module : str
-        Its module, for the usage line.
-    argv : sequence of str, optional
-        By default the process's.
-    last_line : callable
-        Returns what is printed for the state that a successful run ended in.
-
-    Returns
-    -------
-    int
-        0 if the run completed, else 1.
+    `module` is shown in the usage line. `last_line` returns the line to print for the final state
+    of a completed run. If the settings name no server, a temporary one is started.
     """
-    call: Callable[..., Any] = flow  # Flow's own overloads want to know the result's type
-    given = vars(flow_parser(flow, module).parse_args(argv))
+    call: Callable[..., Any] = flow  # the overloads of Flow need the type of the result
+    arguments = vars(flow_parser(flow, module).parse_args(argv))
     with temporary_server():
-        state = call(**given, return_state=True)
+        state = call(**arguments, return_state=True)
     print(last_line(state) if state.is_completed() else state.message)
     return 0 if state.is_completed() else 1
 

@@ -51,7 +51,7 @@ class RegionOutcome:
     status: str = "failed"
     """Status of the release, complete, partial or failed."""
     unchanged: bool = False
-    """Whether nothing was written, because the store had all of it."""
+    """Whether nothing was written, because everything was stored already."""
     latest: bool = False
     """Whether the pointer points to the release."""
     failures: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ class RegionOutcome:
 
 
 class CycleFailed(Exception):
-    """Raised by a run that could not prepare everything; the message names what is missing."""
+    """Raised by a run that could not prepare everything; the message lists the failures."""
 
 
 @flow(name="prepare-cycle", task_runner=task_runner(), log_prints=False)
@@ -83,7 +83,7 @@ def prepare_cycle(
     Args:
         product: Short name of the product.
         version: Release of the product, three digits.
-        cycle: Mission cycle; empty for the one that was under way 45 days ago.
+        cycle: Mission cycle; empty for the one of 45 days ago.
         regions: Registered regions; empty for all that have grids of the product.
         grids: Registered grids; empty for all. The other grids of the latest release stay in it.
         force: Fetch and build again what was fetched and built before.
@@ -107,7 +107,9 @@ def prepare_cycle(
     with cancellable(), one_run_of(name, number):
         target = open_store(store or settings.store)
         if not force and is_processed(target, name, number, notice):
-            return Completed(message=f"{name}, cycle {number}: answered by a run before this one.")
+            return Completed(
+                message=f"{name}, cycle {number}: an earlier run has processed this event."
+            )
         claim = claim_of(target, name, number, notice)
         for region, wanted in chosen.items():
             if region not in registered.regions:
@@ -126,7 +128,7 @@ def prepare_cycle(
             )
             outcomes.append(_prepare(job, wanted, registered, publish_partial))
         state = _final_state(f"{name}, cycle {number}", outcomes)
-        # A run of some regions or grids does not process the event that announced the cycle.
+        # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
             mark_processed(claim)
     return state
@@ -171,7 +173,7 @@ def _prepare_region(
 def _with_released(
     job: Job, wanted: Sequence[RegisteredGrid], registry: Registry
 ) -> list[RegisteredGrid]:
-    """Add the registered grids that the latest release has, so that none drops out of it."""
+    """Add the registered grids of the latest release, so that the next one has them, too."""
     store = job.open_store()
     latest = read_latest(store, job.release_key).digest
     if latest is None:
@@ -212,7 +214,7 @@ def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]])
 
 
 def _final_state(what: str, outcomes: Sequence[RegionOutcome]) -> Any:
-    """Return the final state of the run: Failed, with what is missing, or Completed."""
+    """Return the final state of the run: Failed, with all failures, or Completed."""
     failures = [text for outcome in outcomes for text in outcome.failures]
     results = [asdict(outcome) for outcome in outcomes]
     if failures:

@@ -33,7 +33,7 @@ DEPLOYMENTS = Path(__file__).parents[1] / "deployments"
 PRODUCT = "ATL06_007"
 REGIONS = ("antarctica", "greenland")
 NORTH = "atl06-greenland-polar"
-# NSIDC's north polar stereographic grid, cut to Greenland: metres, left, bottom, right, top.
+# Part of NSIDC's north polar stereographic grid: left, bottom, right, top in metres.
 NORTH_BOUNDS = [-768000, -3584000, 1024000, -512000]
 TRACKS = 1387
 LATE = 3
@@ -45,21 +45,18 @@ RULES: dict[str, object] = {"changed_hours": 0, "patience_hours": 0.004, "overdu
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised when a signal ends the process."""
+    """Raised when a signal interrupts the process."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Let a cycle appear in a simulated source, and follow it to zagg's acknowledged dry run.
 
-    Returns
-    -------
-    int
-        0 if zagg answered for every grid of each release; 1 if something failed; 130 if it was
-        interrupted. All processes that were started have ended.
+    Returns 0 if every grid of each release is picked up, 1 if something failed, and 130 if it was
+    interrupted. It ends all processes that it started.
     """
     parser = argparse.ArgumentParser(prog="python -m flows.demo", description=__doc__)
     parser.add_argument("--cycle", type=int, default=22)
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where the files go")
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="folder of the files")
     parser.add_argument("--every", type=int, default=1, help="only every n-th track (default: 1)")
     parser.add_argument("--once", action="store_true", help="without the late granules")
     options = parser.parse_args(argv)
@@ -100,12 +97,12 @@ class Screen:
         self.console.print(Text(f"\n{text}", "bold cyan"))
 
     def say(self, text: str, style: str = "") -> None:
-        """Print what happened now."""
+        """Print a line with the time."""
         line = Text.assemble((f"{self.seconds:5.1f} s  ", "dim"), (text, style))
         self.console.print(line, soft_wrap=True)
 
     def note(self, text: str, style: str = "dim") -> None:
-        """Print more about the last line."""
+        """Print details of the last line."""
         self.console.print(Text(" " * 9 + text, style), soft_wrap=True)
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> None:
@@ -121,18 +118,8 @@ class Screen:
 class Demo:
     """One run of the demo.
 
-    Parameters
-    ----------
-    screen : Screen
-        Where it prints.
-    folder : Path
-        Folder of this run: store, registry, and Prefect's home with the logs.
-    cycle : int
-        The cycle that appears.
-    every : int
-        Only every n-th track is simulated.
-    once : bool
-        Whether it ends before the late granules.
+    `folder` is for the store, the registry, and Prefect's home with the logs. `cycle` is the cycle
+    that appears. Every n-th track is simulated. With `once` there are no late granules.
     """
 
     def __init__(self, screen: Screen, folder: Path, cycle: int, every: int, once: bool) -> None:
@@ -186,7 +173,7 @@ class Demo:
     def _follow(
         self, chain: Chain, source: SandboxServer, tracks: Sequence[int], what: str
     ) -> Progress:
-        """Let granules arrive at the source, and print what becomes of them."""
+        """Let granules arrive at the source, and print the progress."""
         granules = simulate("ATL06", cycle=self.cycle, tracks=tracks)
         start = chain.begin()
         source.add(granules)
@@ -219,7 +206,7 @@ class Demo:
         }
 
     def _summarize(self, parts: dict[str, Progress]) -> None:
-        """Print the releases, how long each step took, and how to look at all of it."""
+        """Print the releases, the duration of each step, and the commands to inspect them."""
         screen = self.screen
         screen.head("Releases, and who picked them up")
         heads = ("release", "grid", "picked up by run", "how", "shards", "to redo")
@@ -228,7 +215,7 @@ class Demo:
             screen.head(f"Times, {what}")
             rows = [(step, f"{at:.1f}", f"{took:.1f}") for step, at, took in timings(found)]
             screen.table(("step", "s since the event", "s"), rows, 1)
-        screen.head(f"Done in {screen.seconds:.0f} s. To look at it")
+        screen.head(f"Done in {screen.seconds:.0f} s. To inspect the results")
         screen.note("the releases, and who picked them up:")
         command = os.path.relpath(program("zagg-catalog"))
         screen.note(f"  {command} release list --store {os.path.relpath(self.store)}", "bold")
@@ -282,7 +269,7 @@ class Reporter:
 
 
 def announced(found: Progress, payload: dict[str, Any], occurred: str) -> str:
-    """Return a sentence about an announcement, and how long after the change it came."""
+    """Return a sentence about an announcement, and its delay after the change."""
     counts = payload.get("granules") or {}
     seconds = (datetime.fromisoformat(occurred) - found.since).total_seconds()
     shown = f" ({payload['why']}: {counts['now']:,} granules)" if "now" in counts else ""
@@ -290,7 +277,7 @@ def announced(found: Progress, payload: dict[str, Any], occurred: str) -> str:
 
 
 def active_flow(found: Progress) -> str:
-    """Return which flow of the chain is active."""
+    """Return the status of the active flow."""
     for flow in ("aggregate", "prepare-cycle", "watch-cycles"):
         states = [run.state for run in found.runs.get(flow, ()) if run.state is not None]
         if any(state.is_running() for state in states):
@@ -301,7 +288,7 @@ def active_flow(found: Progress) -> str:
 
 
 def shards_of(one: Acknowledgement) -> str:
-    """Return how many shards zagg took, and how many of them changed since the last pick-up."""
+    """Return the number of shards passed to zagg, and how many changed since the last pick-up."""
     version = f"zagg {one.zagg_version}" if one.zagg_version else "zagg did not run"
     parts = [f"{one.shards:,} shards"] if one.shards is not None else []
     if one.changes is not None:
@@ -333,19 +320,9 @@ def release_rows(found: Progress) -> list[tuple[str, ...]]:
 
 
 def write_registry(folder: Path, **rules: object) -> Path:
-    """Write a registry of four grids of ATL06: HEALPix and polar, Antarctica and Greenland.
+    """Write ``registry.yaml`` with four grids of ATL06: HEALPix and polar, both ice sheets.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder of the file.
-    rules : object
-        Rules of the watch, as in the section ``watch``.
-
-    Returns
-    -------
-    Path
-        The file, ``registry.yaml``.
+    `rules` are those of the section ``watch``.
     """
     source = yaml.safe_load((DEPLOYMENTS / "registry.yaml").read_text(encoding="utf-8"))
     grids = {
@@ -370,7 +347,7 @@ def write_registry(folder: Path, **rules: object) -> Path:
 
 
 def _new_folder(parent: Path) -> Path:
-    """Create a folder for this run, so that runs do not find each other's files."""
+    """Create a new folder for the files of this run."""
     number = 1
     while (folder := parent / f"chain-{number}").exists():
         number += 1
@@ -380,12 +357,12 @@ def _new_folder(parent: Path) -> Path:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does, with all processes that it started."""
+    """Let SIGTERM end the demo like Ctrl-C, with all processes that it started."""
 
     def end(number: int, frame: object) -> None:
         raise Interrupted
 
-    # Shells start background jobs with the interrupt ignored.
+    # Background jobs of shells ignore the interrupt by default.
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

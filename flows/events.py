@@ -1,4 +1,4 @@
-"""Events that flows emit, and which runs have processed the watch's events."""
+"""Events that flows emit, and the processing of the watch's events by runs."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def is_processed(store: Store, product: str, cycle: int, notice: str | None) -> 
 
 
 def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> EventClaim:
-    """Return the events that a run processes which is about to fetch.
+    """Return the events that a run processes; called before the run fetches.
 
-    These are its own, those of runs that wait for the same cycle, and all that the watch has
-    emitted until now: the run sees the granules that they are about.
+    These are its own event, those of runs that wait for the same cycle, and all that the watch has
+    emitted until now: the fetch gets the granules that they announce.
     """
     notices = [*([notice] if notice else []), *waiting_notices(product, cycle)]
     try:
@@ -64,7 +64,7 @@ def claim_of(store: Store, product: str, cycle: int, notice: str | None) -> Even
 
 
 def mark_processed(claim: EventClaim) -> None:
-    """Record that a run has processed the events of a claim, and emit an event of its own."""
+    """Record that a run has processed the events of a claim, and emit ``cycle.prepared``."""
     claim.mark_processed(str(flow_run.name or flow_run.id or "a run"))
     name, version = split_product(claim.product)
     emit_event(

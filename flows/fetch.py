@@ -52,7 +52,7 @@ def fetch_catalog(
         product: Short name of the product.
         version: Release of the product, three digits.
         region: Registered region.
-        cycle: Mission cycle; empty for the one that was under way 45 days ago.
+        cycle: Mission cycle; empty for the one of 45 days ago.
         slices: Time slices fetched at the same time; empty for 4, or 1 for a small region.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
@@ -84,13 +84,13 @@ def fetch_catalog(
 
 
 def fetch(job: Job, session: Session) -> Values:
-    """Fetch a job's catalog in slices, and store it, in a flow; return its key and counts."""
+    """Fetch a job's catalog in slices, and store it; return its key and counts."""
     logger = get_run_logger()
     if session.continued:
         logger.info("%s: continuing an interrupted fetch.", job.release_key)
     parts = _fetch_slices(job, session, time_slices(job.query, job.slice_count))
     if any(part["state"] == "unusable" for part in parts) and len(parts) > 1:
-        # The error of such a slice does not list its granules; a fetch of the whole does.
+        # The error of such a slice does not list its granules; that of a whole fetch does.
         logger.info("%s: a slice has no usable granule; fetching without slices.", job.release_key)
         parts = _fetch_slices(job, session, [job.query])
     release_key = [job.product, job.region.name, job.cycle]
@@ -106,15 +106,15 @@ def fetch(job: Job, session: Session) -> Values:
 
 
 def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Values]:
-    """Fetch slices at the same time; each is retried separately."""
+    """Fetch slices in parallel; each is retried separately."""
     settings = flow_settings()
     fetching = with_retries(fetch_slice, settings.fetch_timeout)
-    # All slices together use as many connections as one fetch may.
-    side_by_side = max(1, min(len(queries), settings.workers))
+    # All slices together use at most as many connections as one fetch.
+    parallel = max(1, min(len(queries), settings.workers))
     source: Values = {
         "root": job.root,
         "api": job.api,
-        "connections": max(1, get_settings().connections // side_by_side),
+        "connections": max(1, get_settings().connections // parallel),
     }
     futures: list[PrefectFuture[Values]] = []
     for number, query in enumerate(queries, 1):

@@ -1,4 +1,4 @@
-"""Jobs: the work of a run for one region, and the JSON values that tasks get."""
+"""Jobs, the work of a run for one region, and the JSON values that describe it to tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.source import ApiName
 from zagg_catalog.store import Store, open_store
 
-# Square degrees; a smaller query is one slice, since it has a few granules.
+# Square degrees; a smaller region has few granules and is fetched in one slice.
 SMALL_AREA = 100.0
 DEFAULT_SLICES = 4
 
@@ -103,7 +103,7 @@ def query_values(query: Query) -> dict[str, Any]:
 
 
 def build_values(job: Job, grid: RegisteredGrid, catalog: dict[str, Any]) -> dict[str, Any]:
-    """Return all that a map depends on as JSON values."""
+    """Return the inputs of a map as JSON values."""
     return {
         "grid": grid.name,
         "config": grid.config.decode(),

@@ -1,4 +1,4 @@
-"""A Prefect server on this machine, with processes beside it; all end together."""
+"""A local Prefect server, and child processes that end with it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 ROOT = Path(__file__).parents[1]
-# Ten seconds on an idle machine.
+# An idle machine needs ten seconds.
 START_SECONDS = 300.0
 TAIL = 1500
-# A person waits at a laptop.
+# Shorter intervals than the defaults, for a user who waits.
 QUICK = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_RUNNER_POLL_FREQUENCY": "2",
@@ -44,17 +44,14 @@ class LocalFailure(Exception):
 def wait_for[T](
     condition: Callable[[], T], what: str, seconds: float = 60, every: float = 0.2
 ) -> T:
-    """Return the first true value of a condition, which is called again and again.
+    """Return the first true value of a condition, which is called periodically.
 
-    Raises
-    ------
-    LocalFailure
-        If the condition stays false; the message begins with `what`.
+    Raises `LocalFailure` if it stays false; the message begins with `what`.
     """
     give_up = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > give_up:
-            raise LocalFailure(f"{what}: not within {seconds:g} s.")
+            raise LocalFailure(f"{what}: not done within {seconds:g} s.")
         time.sleep(every)
     return value
 
@@ -67,7 +64,7 @@ def free_port() -> int:
 
 
 class Process:
-    """A child process in a process group of its own; its output is appended to a log file."""
+    """A child process in a new process group; its output is appended to a log file."""
 
     def __init__(
         self, command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path = ROOT
@@ -85,13 +82,13 @@ class Process:
             )
 
     @property
-    def said(self) -> str:
-        """The log until now."""
+    def output(self) -> str:
+        """Content of the log file."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self._child.poll() is None
 
     def check(self) -> None:
@@ -99,7 +96,8 @@ class Process:
         if not self.running:
             code = self._child.returncode
             raise LocalFailure(
-                f"A process ended with code {code}; its log, {self.log}, ends: {self.said[-TAIL:]}"
+                f"A process ended with code {code}; its log, {self.log}, ends:"
+                f" {self.output[-TAIL:]}"
             )
 
     def end(self, sign: int = signal.SIGTERM, seconds: float = 15) -> None:
@@ -108,7 +106,7 @@ class Process:
             self._child.send_signal(sign)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(seconds)
-        # macOS refuses to signal a group of which only the dead are left.
+        # macOS refuses to signal a group that has only zombies.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
@@ -122,12 +120,8 @@ class LocalServer:
         prefect.start_run("watch-cycles/hourly")
     ```
 
-    Parameters
-    ----------
-    folder : Path
-        Home of the server; the database stays, so that it can be started again.
-    settings : mapping
-        Further environment variables of the server.
+    `folder` is the home of the server. It has the database, which stays, so that the server can be
+    started again. `settings` are further environment variables of the server.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -136,19 +130,19 @@ class LocalServer:
         self.api_url = f"http://127.0.0.1:{self.port}/api"
         own = {
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-            # Its web pages would ask the default port.
+            # By default its web pages use the default port.
             "PREFECT_SERVER_UI_API_URL": self.api_url,
         }
         self._settings = own | dict(settings or {})
         self._process: Process | None = None
-        # A proxy of the environment is for the world, not for this machine.
+        # A proxy of the environment is not for this machine.
         self._http = httpx.Client(trust_env=False, timeout=30)
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return the environment of a process that talks to this server."""
+        """Return the environment of a process that uses this server."""
         own = {"PREFECT_HOME": str(self.folder), "PREFECT_API_URL": self.api_url, **QUICK}
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-        return kept | own | dict(more or {})
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        return inherited | own | dict(more or {})
 
     @property
     def log(self) -> Path:
@@ -191,7 +185,7 @@ class LocalServer:
         self.close()
 
     def close(self) -> None:
-        """End the server; it is not started again."""
+        """End the server for good."""
         self.stop()
         self._http.close()
 
@@ -216,8 +210,8 @@ class LocalServer:
     def serve(self, env: Mapping[str, str] | None = None) -> Iterator[Process]:
         """Run ``python -m flows.serve``: all deployments and automations, polled every 2 s."""
         with self.process([sys.executable, "-m", "flows.serve"], "serve", env) as child:
-            before = child.said.count("being served")
-            wait_for(lambda: _said(child, "being served", before), "flows.serve", START_SECONDS)
+            before = child.output.count("being served")
+            wait_for(lambda: _printed(child, "being served", before), "flows.serve", START_SECONDS)
             yield child
 
     def start_run(self, deployment: str, parameters: Mapping[str, Any] | None = None) -> UUID:
@@ -234,7 +228,7 @@ class LocalServer:
     def runs_of(self, flows: Sequence[str]) -> dict[str, list[FlowRun]]:
         """Return the newest 200 runs of some flows by flow, the oldest first.
 
-        Runs that wait for the time that a schedule gave them are left out.
+        Scheduled runs that are not due are left out.
         """
         wanted = FlowFilter(name=FlowFilterName(any_=list(flows)))
         with self.client() as client:
@@ -248,7 +242,7 @@ class LocalServer:
         return found
 
     def events(self, prefix: str) -> list[dict[str, Any]]:
-        """Return the newest 50 recorded events whose name begins so, the oldest first."""
+        """Return the newest 50 events whose name has this prefix, the oldest first."""
         wanted = {"filter": {"event": {"prefix": [prefix]}}, "limit": 50}
         answer = self._http.post(f"{self.api_url}/events/filter", json=wanted).raise_for_status()
         events: list[dict[str, Any]] = answer.json()["events"]
@@ -259,8 +253,8 @@ class LocalServer:
 def temporary_server() -> Iterator[None]:
     """Run a Prefect server for the block, unless the settings name one.
 
-    It is the server that Prefect itself would start, on the same database. Prefect would import
-    the server into this process first, which takes seconds.
+    It is the server that Prefect itself starts, on the same database. But Prefect first imports
+    the server into this process, which takes seconds.
     """
     if PREFECT_API_URL.value():
         yield
@@ -294,7 +288,7 @@ def temporary_server() -> Iterator[None]:
 
 
 def send_pending() -> None:
-    """Send the events and log lines that Prefect's threads still hold."""
+    """Send the events and log lines that are queued in Prefect's threads."""
     EventsWorker.drain_all(timeout=10)
     APILogWorker.drain_all(timeout=10)
 
@@ -312,7 +306,7 @@ def program(name: str) -> str:
 
 
 def utc(value: Any) -> datetime:
-    """Return a time of Prefect's as Python's own."""
+    """Return a time of Prefect as a `datetime`."""
     return datetime.fromtimestamp(value.timestamp(), UTC)
 
 
@@ -322,6 +316,6 @@ def _ahead(run: FlowRun) -> bool:
     return waits and expected is not None and utc(expected) > datetime.now(UTC)
 
 
-def _said(child: Process, words: str, before: int) -> bool:
+def _printed(child: Process, words: str, before: int) -> bool:
     child.check()
-    return child.said.count(words) > before
+    return child.output.count(words) > before

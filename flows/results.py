@@ -26,27 +26,19 @@ CHECKPOINTS = "checkpoints"
 
 
 def content_key(kind: str, facts: Mapping[str, Any]) -> str:
-    """Return the name of a result: a digest of everything it depends on, software included.
-
-    Parameters
-    ----------
-    kind : str
-        Beginning of the name.
-    facts : mapping
-        JSON values.
-    """
+    """Return the name of a result: `kind`, and a digest of its inputs and of the software."""
     everything = {"kind": kind, "facts": dict(facts), "packages": package_versions()}
     return f"{kind}-{canonical_digest(everything)}"
 
 
-def given_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """Return the argument ``key`` of a task, as Prefect's ``cache_key_fn``."""
+def key_argument(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    """Return the argument ``key`` of a task; for Prefect's ``cache_key_fn``."""
     key: str = parameters["key"]
     return key
 
 
 def result_storage(store: Store) -> Path | str | None:
-    """Return where results are stored, as Prefect's ``result_storage``; None for its default."""
+    """Return the storage of results, for Prefect's ``result_storage``; None for its default."""
     chosen = flow_settings().results
     if chosen is not None:
         block = chosen.count("/") == 1 and not chosen.startswith((".", "/", "~"))
@@ -57,28 +49,13 @@ def result_storage(store: Store) -> Path | str | None:
 class Session:
     """A fetch that can be continued: in a session each slice is fetched once.
 
-    A session begins with the first fetch of a release and ends when that release is published.
-    The next run then asks the server again.
-
-    Parameters
-    ----------
-    store : Store
-        Store of the release.
-    release_key : ReleaseKey
-        Product, region and cycle of the release.
-    force : bool
-        Begin a new session in any case.
-
-    Attributes
-    ----------
-    folder : Path
-        Folder of the slices that are fetched, see `read_slice`.
-    continued : bool
-        Whether an earlier run began it.
+    A session begins with the first fetch of a release, and ends when that release is published; the
+    next run queries the source again. `force` begins a new session.
     """
 
     def __init__(self, store: Store, release_key: ReleaseKey, *, force: bool = False) -> None:
         self.folder = _local_folder(store)
+        """Folder of the fetched slices, see `read_slice`."""
         name = canonical_digest(
             [store.url, release_key.product, release_key.region, release_key.cycle]
         )[:32]
@@ -86,6 +63,7 @@ class Session:
         self._keys: set[str] = set()
         token = None if force else self._read()
         self.continued = token is not None
+        """Whether an earlier run began the session."""
         self._token = token or self._begin()
 
     def key(self, facts: Mapping[str, Any]) -> str:
@@ -99,7 +77,7 @@ class Session:
         return self.folder / CHECKPOINTS / key
 
     def end(self) -> None:
-        """End the session: its release is published, and the catalog has its slices."""
+        """End the session after its release is published, and remove its slices."""
         self._path.unlink(missing_ok=True)
         for key in self._keys:
             for path in (*_slice_files(self.folder, key), self.checkpoint(key)):
@@ -120,12 +98,12 @@ class Session:
             age = time.time() - float(content["started"])
             token = str(content["token"])
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # a new session costs a fetch only
+            return None  # begin a new session
         return token if 0 <= age < flow_settings().session_hours * 3600 else None
 
 
 def read_slice(folder: Path, key: str) -> dict[str, Any] | None:
-    """Return what `write_slice` stored; None if it did not finish or a file is damaged."""
+    """Return a slice that `write_slice` stored; None if a file is missing or damaged."""
     record, parquet = _slice_files(folder, key)
     try:
         found: dict[str, Any] = json.loads(record.read_text())
@@ -168,7 +146,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _local_folder(store: Store) -> Path:
-    """Return the folder of results, or Prefect's own if they are not in a folder."""
+    """Return the folder of results, or Prefect's folder if they are not in one."""
     storage = result_storage(store)
     if isinstance(storage, Path):
         return storage

@@ -27,13 +27,13 @@ from zagg_catalog.errors import (
     StoreUnavailable,
 )
 
-# A killed worker of Dask; named, because Dask need not be installed.
+# Errors after a Dask worker was killed, by name, since Dask is optional.
 _KILLED = {"KilledWorker", "CommClosedError", "WorkerStartTimeoutError"}
 _NETWORK = (ConnectionError, TimeoutError)
 
 
 def _not_about_threads(record: logging.LogRecord) -> bool:
-    """Drop Prefect's warning before each task with a time limit; docs/pipeline.md has it."""
+    """Drop Prefect's warning about each task with a time limit; see docs/pipeline.md."""
     return "Timeouts in worker threads cannot interrupt" not in record.getMessage()
 
 
@@ -43,7 +43,7 @@ logging.getLogger("prefect.task_runs").addFilter(_not_about_threads)
 def is_transient(error: BaseException) -> bool:
     """Return whether the same task may succeed later.
 
-    This is true for the network, throttling, a killed worker, granules that are still arriving,
+    True for errors of the network, throttling, a killed worker, granules that are still arriving,
     and a pointer that another run moved; false for bad configs, bad data, missing rights and bugs.
     """
     if isinstance(error, (BadResponse, IncompleteHarvest, PointerConflict, *_NETWORK)):
@@ -65,17 +65,7 @@ async def _may_retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> b
 
 
 def with_retries[**P, R](task: Task[P, R], timeout: float, **options: Any) -> Task[P, R]:
-    """Return a task that is retried after transient errors; each attempt has a time limit.
-
-    Parameters
-    ----------
-    task : Task
-        A task that may run more than once.
-    timeout : float
-        Limit of an attempt, seconds.
-    options
-        Further options of the task.
-    """
+    """Return the task with retries after transient errors, and a limit of seconds per attempt."""
     settings = flow_settings()
     return task.with_options(
         retries=settings.retries,
@@ -88,12 +78,9 @@ def with_retries[**P, R](task: Task[P, R], timeout: float, **options: Any) -> Ta
 
 
 def task_runner() -> TaskRunner[Any]:
-    """Return the task runner of the settings: threads, or Dask workers here or at an address.
+    """Return the task runner of the settings: threads, or Dask workers, local or at an address.
 
-    Raises
-    ------
-    InvalidOption
-        If the settings name Dask and it is not installed.
+    Raises `InvalidOption` if the settings name Dask and it is not installed.
     """
     settings = flow_settings()
     if settings.task_runner == "threads":
@@ -109,14 +96,14 @@ def task_runner() -> TaskRunner[Any]:
         ) from None
     options: dict[str, Any] = {"address": settings.dask_address}
     if settings.dask_address is None:
-        # With one thread each, a killed worker loses one task.
+        # With one thread for each worker, a killed worker loses one task.
         cluster = {"n_workers": settings.workers, "threads_per_worker": 1}
         options = {"cluster_kwargs": cluster}
     runner: TaskRunner[Any] = DaskTaskRunner(**options)
     return runner
 
 
-# Time to release leases and to report, before the process ends without waiting for threads.
+# Time to release leases and to report, before the process exits without waiting for threads.
 GRACE_SECONDS = 3.0
 TERMINATED = 143
 
@@ -128,7 +115,7 @@ class RunCancelled(Exception):
 
 
 def check_cancelled() -> None:
-    """Raise `RunCancelled` if the run was cancelled; called between two pages."""
+    """Raise `RunCancelled` if the run was cancelled."""
     if _stop.is_set():
         raise RunCancelled("The run was cancelled.")
 
@@ -137,8 +124,8 @@ def check_cancelled() -> None:
 def cancellable() -> Iterator[None]:
     """Make `check_cancelled` raise in the threads of a flow that is interrupted or terminated.
 
-    A terminated process ends after `GRACE_SECONDS` at the latest, since a thread cannot be
-    interrupted and would keep it alive. Files are complete or absent at any moment.
+    A thread cannot be interrupted and keeps the process alive, so a terminated process exits after
+    `GRACE_SECONDS`. Files are complete or absent at any time.
     """
     _stop.clear()
     try:
@@ -160,14 +147,14 @@ def limit_name(product: str, cycle: int) -> str:
 
 @contextmanager
 def one_run_of(product: str, cycle: int) -> Iterator[None]:
-    """Wait until no other run on this Prefect server prepares the cycle, and keep others waiting.
+    """Allow one run of a cycle at a time on this Prefect server; other runs wait.
 
-    A killed run keeps others waiting until its lease ends (``ZAGG_CATALOG_FLOW_LEASE``).
+    The others also wait until the lease of a killed run ends (``ZAGG_CATALOG_FLOW_LEASE``).
     """
     name = limit_name(product, cycle)
     if _taken(name):
         get_run_logger().info(
-            "Waiting: another run prepares %s, cycle %d, or its lease has not ended.",
+            "Waiting: another run is preparing %s, cycle %d, or its lease has not ended.",
             product,
             cycle,
         )
@@ -181,7 +168,7 @@ def _taken(name: str) -> bool:
         try:
             client.upsert_global_concurrency_limit_by_name(name, 1)
         except (ObjectAlreadyExists, PrefectHTTPStatusError) as error:
-            # Two runs may find no limit at the same time; one of them creates it.
+            # Two runs may create the limit at the same time; one of them gets this error.
             if isinstance(error, PrefectHTTPStatusError) and error.response.status_code != 409:
                 raise
         return client.read_global_concurrency_limit_by_name(name).active_slots > 0

@@ -1,4 +1,4 @@
-"""``python -m flows.serve``: the deployments of ``prefect.yaml`` from one process, for a laptop."""
+"""``python -m flows.serve``: serve the deployments of ``prefect.yaml`` from one process."""
 
 from __future__ import annotations
 
@@ -20,18 +20,12 @@ from prefect.settings import get_current_settings
 from flows.automations import ensure_automations
 
 PREFECT_FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
-# A laptop serves one person, who waits.
+# Shorter than Prefect's default, for a user who waits.
 POLL_SECONDS = 2.0
 
 
 def deployments(path: Path = PREFECT_FILE) -> list[RunnerDeployment]:
-    """Return the deployments that a Prefect file lists, to be served.
-
-    Parameters
-    ----------
-    path : Path
-        The file; what it says of pools and pulling is for workers only.
-    """
+    """Return the deployments in a Prefect file, to be served; pools and ``pull`` are ignored."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
     return [_deployment(entry) for entry in entries]
 
@@ -58,7 +52,7 @@ def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
 
 
 def _apply(deployment: RunnerDeployment) -> None:
-    """Create or renew it, with the flow here; one of ``prefect deploy`` says only how to pull."""
+    """Create or update a deployment; its flow is in this folder, which is not pulled."""
     deployment_id = deployment.apply()
     assert isinstance(deployment_id, UUID)  # not a coroutine: there is no event loop here
     with get_client(sync_client=True) as client:
@@ -66,7 +60,7 @@ def _apply(deployment: RunnerDeployment) -> None:
 
 
 def main() -> int:
-    """Serve until interrupted; the automations that start deployments are made before."""
+    """Create deployments and automations, and serve until interrupted."""
     served = deployments()
     for deployment in served:
         _apply(deployment)

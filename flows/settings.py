@@ -1,4 +1,4 @@
-"""Settings of the flows, each as ``ZAGG_CATALOG_FLOW_<NAME>``, and types of their parameters."""
+"""Settings of the flows, ``ZAGG_CATALOG_FLOW_<NAME>``, and types of their parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zagg_catalog.settings import get_settings
 
 
 class FlowSettings(BaseSettings):
-    """How flows run; their parameters define what they do."""
+    """How flows run; the parameters of a flow define its work."""
 
     model_config = SettingsConfigDict(
         env_prefix="ZAGG_CATALOG_FLOW_",
@@ -34,9 +34,9 @@ class FlowSettings(BaseSettings):
     retries: int = Field(default=4, ge=0, le=20)
     """Further attempts of a task after a transient error."""
     retry_delay: float = Field(default=10.0, ge=0)
-    """Seconds before the first of them; doubled each time, and up to doubled at random."""
+    """Seconds before the first of them; doubled each time, with a random extra of up to 100 %."""
     fetch_timeout: float = Field(default=3600, gt=0)
-    """Seconds for an attempt of a task; also of the next two."""
+    """Seconds for an attempt of a task, as are the next two."""
     build_timeout: float = Field(default=3600, gt=0)
     publish_timeout: float = Field(default=1800, gt=0)
     results: str | None = None
@@ -55,7 +55,7 @@ class FlowSettings(BaseSettings):
     silent_after: float = Field(default=3 * 3600, ge=10)
     """Seconds without a poll of a product until an alert."""
     aggregate_dry_run: bool = True
-    """Whether zagg only reports its work, unless a run's parameter overrides it."""
+    """Whether zagg only reports its plan; the parameter of a run overrides it."""
     aggregate_output: str | None = None
     """Output of zagg: a folder, ``s3://bucket/prefix``, or a template with ``{grid}``.
 
@@ -98,7 +98,7 @@ def _names(section: str) -> list[str]:
         content = yaml.safe_load(Path(location).read_text(encoding="utf-8"))
         return [str(name) for name in content[section]]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        return []  # a run reports the problem; the form does without the names
+        return []  # a run reports the problem; the form has no names to choose from
 
 
 def _choices(section: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``build-shardmaps``: one task per grid; a grid that fails never stops the others."""
+"""``build-shardmaps``: one task per grid; a grid that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def build_shardmaps(
     Args:
         catalog: Key of the catalog in the store, catalogs/product=…/….parquet.
         grids: Registered grids; empty for all of the catalog's product and region.
-        force: Build again what was built before.
+        force: Build maps again that were built before.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
 
@@ -67,7 +67,7 @@ def build_shardmaps(
 
 
 def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Values]:
-    """Build the maps of a catalog at the same time, in a flow.
+    """Build the maps of a catalog in parallel, in a flow.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
 
 
 def failure_of(job: Job, failed: Sequence[Values]) -> str:
-    """Return a sentence with the grids that failed, and why."""
+    """Return a sentence with the grids that failed, and their errors."""
     reasons = "; ".join(f"{entry['grid']}: {entry['error']}" for entry in failed)
     return f"{job.release_key}: {len(failed)} failed, {clean_text(reasons, limit=1500)}"
 
@@ -135,7 +135,7 @@ def _broken(grid: RegisteredGrid) -> Values:
 
 
 def _sentence(error: Any) -> str:
-    text = str(error).strip() or "it failed without a message."
+    text = str(error).strip() or "the error has no message."
     if isinstance(error, ZaggCatalogError):
         return clean_text(text, limit=500)
     return clean_text(f"{type(error).__name__}: {text}", limit=500)

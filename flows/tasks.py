@@ -1,4 +1,4 @@
-"""Tasks; each may run more than once, and takes and returns JSON values and bytes."""
+"""Tasks of the flows; each may run more than once, and takes and returns JSON values and bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, cast
 import yaml
 from prefect import task
 
-from flows.results import given_key, read_slice, write_slice
+from flows.results import key_argument, read_slice, write_slice
 from flows.runtime import check_cancelled
 from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.table import Catalog
@@ -38,9 +38,9 @@ def fetch_slice(query: Values, source: Values, folder: str, key: str, label: str
     Returns
     -------
     dict
-        ``state`` is ``fetched``, ``empty``, or ``unusable`` if every granule that matches was set
-        aside. A fetched slice has ``granules``, ``transfer`` and ``catalog``, the bytes of its
-        parquet file: a worker on another machine returns them, too.
+        ``state`` is ``fetched``, ``empty``, or ``unusable`` if every granule was quarantined. A
+        fetched slice has ``granules``, ``transfer`` and ``catalog``, the bytes of its parquet file,
+        since a worker may be on another machine.
     """
     found = read_slice(Path(folder), key)
     if found is None:
@@ -83,7 +83,7 @@ def store_catalog(
 
 @task(
     task_run_name="build {spec[grid]}",
-    cache_key_fn=given_key,
+    cache_key_fn=key_argument,
     persist_result=True,
     result_serializer="json",
 )
@@ -204,7 +204,7 @@ def _decoded(part: Values, path: Path) -> Catalog:
 
 
 def _load_catalog(store: str, key: str) -> Catalog:
-    """Return a stored catalog; the grids that a process builds at a time share it."""
+    """Return a stored catalog; grids that are built in the same process share it."""
     with _loading:
         return _cached_catalog(store, key)
 

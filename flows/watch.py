@@ -45,7 +45,7 @@ class CycleOverdue(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Parameters of a poll that the run it starts gets, too; None leaves them to the settings."""
+    """Parameters of a poll, which the event passes to the next run; None for the settings."""
 
     store: str | None
     stac_root: str | None
@@ -57,8 +57,8 @@ class Target:
         return open_store(self.store or get_settings().store)
 
     @property
-    def given(self) -> dict[str, str | None]:
-        """The parameters as part of an event's payload."""
+    def payload(self) -> dict[str, str | None]:
+        """The parameters, as part of an event's payload."""
         return {
             "store": self.store,
             "stac_root": self.stac_root,
@@ -97,8 +97,8 @@ def watch_cycles(
         try:
             found[product] = _poll(product, registered, target, dry_run)
         except PointerConflict:
-            found[product] = "another poll was faster"
-            get_run_logger().info("%s: another poll was faster.", product)
+            found[product] = "another poll was running"
+            get_run_logger().info("%s: another poll has changed the cursor.", product)
         except (ZaggCatalogError, OSError) as error:
             failures.append(clean_text(f"{product}: {error}", limit=800))
             get_run_logger().error("%s: %s", product, error)
@@ -138,7 +138,7 @@ def _emit(product: str, found: Poll, target: Target) -> None:
         emit_event(
             AVAILABLE,
             resource=cycle_resource(product, notice.cycle),
-            payload=notice.payload | target.given,
+            payload=notice.payload | target.payload,
         )
     for late in found.overdue:
         emit_event(OVERDUE, resource=cycle_resource(product, late.cycle), payload=late.payload)
@@ -147,7 +147,7 @@ def _emit(product: str, found: Poll, target: Target) -> None:
 
 
 def summary(found: Poll) -> str:
-    """Return the result of a poll in a few words."""
+    """Return a short summary of a poll."""
     parts = [f"cycle {notice.cycle} {notice.why}" for notice in found.notices]
     parts += [f"cycle {late.cycle} overdue" for late in found.overdue]
     return ", ".join(parts) or "nothing new"
@@ -169,8 +169,8 @@ def report_overdue(resource: str, message: str | None = None) -> Any:
     what = f"{found[0]}, cycle {found[1]}, is overdue." if found else f"{resource} is overdue."
     if resource.startswith(watch_resource("")["prefect.resource.id"]):
         what = (
-            f"{resource}: the product was not polled for too long. Is watch-cycles/hourly"
-            " scheduled, is there a worker, and how did its last runs end?"
+            f"{resource}: the product was not polled for too long. Check the schedule of"
+            " watch-cycles/hourly, its last runs, and that a worker is running."
         )
     text = clean_text(message or what, limit=1000)
     key = f"overdue-{resource.rpartition('.')[2].lower()}"

@@ -80,7 +80,7 @@ def test_tables_go_between_their_marks_and_nothing_else_changes(page, tmp_path):
     page.write_page(path, found)
     assert path.read_text(encoding="utf-8") == once
     path.write_text("no marks")
-    with pytest.raises(SystemExit, match="put the two lines in"):
+    with pytest.raises(SystemExit, match="add the two lines"):
         page.write_page(path, found)
 
 

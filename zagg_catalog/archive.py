@@ -1,4 +1,4 @@
-"""The archive: a shard map of every stored catalog for every grid, of the whole mission."""
+"""Archive: the shard maps of every stored catalog for every grid."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ __all__ = [
 
 Suffix = Literal[".parquet", ".json"]
 
-# Packages that decide about pairs; another version may find others.
+# Packages that determine the pairs; another version may find other pairs.
 _SOFTWARE = ("zagg-catalog", "mortie", "shapely", "spherely", "pyproj")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredCatalog:
-    """A catalog that is read when a build needs it."""
+    """A stored catalog; a build reads it when it needs it."""
 
     label: str
-    """Its name among the others, ``c22``; part of the names of its maps."""
+    """Short name, ``c22``; part of the names of its maps."""
     series: str
     """Common name of the catalogs, ``ATL06_007_antarctica``; may be empty."""
     digest: str
     """SHA-256 of its file."""
     load: Callable[[], Catalog]
-    """Reads it, and verifies it if it comes from a store."""
+    """Reads the catalog, and verifies it if it is in a store."""
 
     @property
     def name(self) -> str:
@@ -90,7 +90,7 @@ class ArchiveMap:
     grid: str
     """Name of the grid."""
     state: Literal["built", "kept", "failed"]
-    """``kept`` if the file existed, made from the same inputs."""
+    """``kept`` if a file made from the same inputs exists already."""
     path: Path
     """The map's file."""
     granules: int = 0
@@ -114,7 +114,7 @@ class ArchiveReport:
     maps: list[ArchiveMap]
     """By catalog, then by grid."""
     merged: list[ArchiveMap]
-    """The maps of all catalogs, one a grid, if they were asked for."""
+    """One map of all catalogs per grid, with ``merge``."""
     seconds: float
     """Time of the whole run."""
 
@@ -148,7 +148,7 @@ def release_catalogs(
     catalogs : list of StoredCatalog
         In the order of the cycles.
     missing : dict of str to str
-        Label of each cycle without a usable release, ``c07`` → why.
+        Label of each cycle without a usable release, ``c07``, and the reason.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def catalog_files(patterns: Iterable[str]) -> list[StoredCatalog]:
             other = found.setdefault(path.stem, path)
             if other.resolve() != path.resolve():
                 raise InvalidQuery(
-                    f"{other} and {path} have one name, and their maps would too; rename one."
+                    f"{other} and {path} have the same name, as their maps would; rename one."
                 )
     return [
         StoredCatalog(
@@ -245,7 +245,7 @@ def build_archive(
         Also write one map of all catalogs per grid, ``<grid>_<series>_<first>-<last><suffix>``;
         the maps of single catalogs are parquet then.
     on_map : callable
-        Called with every map as soon as it is made or found.
+        Called with each map as soon as it is built or found.
 
     Returns
     -------
@@ -282,12 +282,12 @@ def build_archive(
     return ArchiveReport(maps=maps, merged=merged, seconds=time.perf_counter() - started)
 
 
-def _check_names(names: Sequence[str], what: str) -> None:
+def _check_names(names: Sequence[str], kind: str) -> None:
     if not names:
-        raise InvalidQuery(f"An archive needs at least one {what}; none was given.")
+        raise InvalidQuery(f"An archive needs at least one {kind}; got none.")
     for name in names:
         if names.count(name) > 1:
-            raise InvalidQuery(f"The {what} {name} is given more than once; give each one once.")
+            raise InvalidQuery(f"The {kind} {name} is given more than once; give each one once.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,14 +309,14 @@ class _Run:
     def maps_of(
         self, catalog: StoredCatalog, loaded: Catalog | Exception | None
     ) -> Iterator[ArchiveMap]:
-        """Yield the maps of one catalog: those that exist, then those that are built."""
-        kept = {grid.name: self.existing(catalog, grid) for grid in self.grids}
-        yield from (one for one in kept.values() if one is not None)
-        needed = [grid for grid in self.grids if kept[grid.name] is None]
+        """Yield the maps of one catalog: first the existing ones, then the new ones."""
+        existing = {grid.name: self.existing(catalog, grid) for grid in self.grids}
+        yield from (one for one in existing.values() if one is not None)
+        needed = [grid for grid in self.grids if existing[grid.name] is None]
         if not isinstance(loaded, Catalog):
             for grid in needed:
                 path = self.path(grid, catalog.name)
-                yield _failed(catalog.label, grid, path, str(loaded or "It was not read."))
+                yield _failed(catalog.label, grid, path, str(loaded or "The catalog was not read."))
             return
         for grid, made, seconds in _shard_maps(loaded, needed, self.region):
             started = time.perf_counter()
@@ -327,7 +327,7 @@ class _Run:
             yield _made("built", catalog.label, grid, path, made.metadata, seconds)
 
     def existing(self, catalog: StoredCatalog, grid: ArchiveGrid) -> ArchiveMap | None:
-        """Return the map that exists already, if it was made from the same inputs."""
+        """Return the existing map if it was made from the same inputs."""
         path = self.path(grid, catalog.name)
         metadata = _read_metadata(path)
         if metadata is None or metadata.get("inputs") != self.inputs(catalog, grid):
@@ -377,7 +377,7 @@ class _Run:
 
 
 def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Exception]:
-    """Yield each catalog, or why it cannot be read, while the next one is read."""
+    """Yield each catalog, or the error of its reading, while the next one is read."""
     with ThreadPoolExecutor(1, thread_name_prefix="read-catalog") as pool:
         reading = [pool.submit(one.load) for one in catalogs[:1]]
         for number in range(len(catalogs)):
@@ -393,7 +393,7 @@ def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Excepti
 def _shard_maps(
     catalog: Catalog, grids: Sequence[ArchiveGrid], region: Region | None
 ) -> Iterator[tuple[ArchiveGrid, ShardMap, float]]:
-    """Yield the map of each grid and its share of the time; grids of equal options go together."""
+    """Yield each grid's map and its share of the time; grids with equal options share a build."""
     together: dict[str, list[ArchiveGrid]] = {}
     for grid in grids:
         together.setdefault(repr(sorted(grid.options.items())), []).append(grid)
@@ -410,7 +410,7 @@ def _region_digest(region: Region | None) -> str | None:
     if region is None:
         return None
     rings: list[list[list[float]]] = []
-    shells: list[int] = []  # for each ring the place of its exterior
+    shells: list[int] = []  # for each ring the position of its exterior
     for polygon in region.polygons():
         shells += [len(rings)] * len(polygon)
         rings += [[lats.tolist(), lons.tolist()] for lats, lons in polygon]
@@ -423,7 +423,7 @@ def _write(shard_map: ShardMap, path: Path) -> None:
 
 
 def _read_metadata(path: Path) -> dict[str, Any] | None:
-    """Return the metadata of a map; None if it does not exist or is another file."""
+    """Return the metadata of a map; None if the file does not exist or is not a map."""
     read = read_parquet_metadata if path.suffix == ".parquet" else read_json_metadata
     try:
         return read(path) if path.is_file() else None

@@ -1,4 +1,4 @@
-"""From a query or a catalog to a shard map in one call."""
+"""Shard maps from a query or a catalog in one call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_shardmap(
     Parameters
     ----------
     query : Query
-        What, when and where.
+        Product, dates and region.
     grid : OutputGrid
         The grid, usually ``from_config(config)``.
     region : Region or list of (lats, lons), optional
@@ -41,7 +41,7 @@ def make_shardmap(
     footprint : {"swath", "beams"}
         Footprints to pair; see `ShardMap.build`.
     source : CMRSource, optional
-        Where to fetch from; by default CMR-STAC as the settings say.
+        The API to fetch from; by default the one of the settings, CMR-STAC.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def make_shardmap(
     Raises
     ------
     IncompleteHarvest
-        If it cannot be proven that everything declared was received.
+        If the number of received granules does not prove that all were received.
     EmptyHarvest
         If nothing matches the query.
     RequestFailed, BadResponse, PagingError
@@ -79,30 +79,9 @@ def map_catalog(
     catalog_out: str | Path | None = None,
     **options: Any,
 ) -> ShardMap:
-    """Build the shard map of a catalog, which may be written before.
+    """Build the shard map of a catalog, by default over its own box; see `ShardMap.build`.
 
-    Parameters
-    ----------
-    catalog : Catalog
-        Granule metadata.
-    grid : OutputGrid
-        The grid, usually ``from_config(config)``.
-    region : Region or list of (lats, lons), optional
-        Coverage mask, degrees, WGS84. By default the catalog's box.
-    catalog_out : str or Path, optional
-        Where to write the catalog; see `write_indexed`.
-    **options
-        See `ShardMap.build`.
-
-    Returns
-    -------
-    ShardMap
-        The map.
-
-    Raises
-    ------
-    InvalidOption, InvalidRegion, MissingBackend
-        See `ShardMap.build`.
+    With ``catalog_out`` the catalog is written first; see `write_indexed`.
     """
     if catalog_out is not None:
         catalog = write_indexed(catalog, catalog_out)
@@ -110,10 +89,7 @@ def map_catalog(
 
 
 def write_indexed(catalog: Catalog, path: str | Path) -> Catalog:
-    """Write a catalog with the cells of its footprints, and return it.
-
-    Maps of all grids, now or later, are built from these cells; see `index_footprints`.
-    """
+    """Write a catalog with the cells of its footprints, and return it; see `index_footprints`."""
     indexed = index_footprints(catalog)
     indexed.to_geoparquet(path)
     return indexed

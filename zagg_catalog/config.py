@@ -1,4 +1,4 @@
-"""A zagg pipeline config, validated where it defines the output grid."""
+"""zagg's pipeline configs: reading them and validating their output grids."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GRID_TYPES = ("healpix", "rectilinear")
 
 
 def _no_bool(value: Any) -> Any:
-    """Refuse true and false where a number is wanted; YAML's ``yes`` would become 1."""
+    """Refuse booleans for a number; YAML's ``yes`` would become 1."""
     if isinstance(value, bool):
         raise ValueError("a boolean is not a number")
     return value
@@ -42,7 +42,7 @@ def _no_text(value: Any) -> Any:
 Order = Annotated[int, Field(ge=0, le=MAX_ORDER), BeforeValidator(_no_bool)]
 Cells = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]
 Finite = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_no_bool)]
-# Each field's description is the sentence's "must be …": the values that are allowed.
+# Descriptions of fields end the error sentence "KEY must be …": the allowed values.
 _NESTED = Field(default=None, description="'nested'")
 _FULLSPHERE = Field(default=None, description="'fullsphere'")
 _RETIRED = Field(
@@ -187,34 +187,19 @@ class _OutputSection(BaseModel):
 
 
 class PipelineConfig(BaseModel):
-    """A pipeline config: the grid validated, everything else as it came.
-
-    Attributes
-    ----------
-    data_source, aggregation, output : dict
-        The sections of the file, untouched.
-    grid : HealpixSection or RectilinearSection
-        The validated section ``output.grid``.
-    aoi_mask : bool
-        Whether shard maps carry the region as a mask of cells.
-    store_layout : {'hive', 'flat'}
-        Where zagg puts the shards; by default hive for HEALPix, flat for rectilinear.
-    raw : dict
-        The whole file.
-    source : str
-        The file's name, for messages.
-    """
+    """A pipeline config; only the output grid and its options are validated."""
 
     model_config = ConfigDict(frozen=True)
 
+    # The sections of the file, unchanged.
     data_source: dict[str, Any]
     aggregation: dict[str, Any]
     output: dict[str, Any]
-    grid: HealpixSection | RectilinearSection
-    aoi_mask: bool = False
-    store_layout: Literal["hive", "flat"]
-    raw: dict[str, Any] = Field(repr=False)
-    source: str = "config"
+    grid: HealpixSection | RectilinearSection  # the section output.grid, validated
+    aoi_mask: bool = False  # whether shard maps carry the region as a mask of cells
+    store_layout: Literal["hive", "flat"]  # of zagg's shards; hive is the default for HEALPix
+    raw: dict[str, Any] = Field(repr=False)  # the whole file
+    source: str = "config"  # name of the file, for messages
 
 
 def load_config(path: str | Path) -> PipelineConfig:
@@ -233,7 +218,7 @@ def load_config(path: str | Path) -> PipelineConfig:
     ------
     InvalidConfig
         If the file cannot be read, is not YAML, or does not define a spatial grid; the message
-        names the file, the key, what came and what is allowed.
+        names the file, the key, its value and the allowed values.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -253,24 +238,7 @@ def load_config(path: str | Path) -> PipelineConfig:
 
 
 def load_config_from_dict(raw: Any, *, source: str = "config") -> PipelineConfig:
-    """Validate a pipeline config that is already a mapping.
-
-    Parameters
-    ----------
-    raw : mapping
-        What the YAML file holds.
-    source : str
-        Name to use in messages.
-
-    Returns
-    -------
-    PipelineConfig
-
-    Raises
-    ------
-    InvalidConfig
-        As `load_config`.
-    """
+    """Validate a pipeline config that is already a mapping; ``source`` is its name in messages."""
     if not isinstance(raw, Mapping):
         raise InvalidConfig(
             f"{source}: must be a mapping with data_source, aggregation and output; "
@@ -280,18 +248,18 @@ def load_config_from_dict(raw: Any, *, source: str = "config") -> PipelineConfig
     output = _section(raw, "output", source)
     grid = _grid(raw, output, source)
     data_source = _section(raw, "data_source", source)
-    # A raster reader has bands in the place of an aggregation.
+    # A raster reader has bands instead of an aggregation.
     optional = data_source.get("reader") == "raster" and not raw.get("aggregation")
     aggregation = {} if optional else _section(raw, "aggregation", source)
     _check_variables(aggregation, source)
-    beside = _validated(_OutputSection, output, "output", source)
+    options = _validated(_OutputSection, output, "output", source)
     return PipelineConfig(
         data_source=data_source,
         aggregation=aggregation,
         output=output,
         grid=grid,
-        aoi_mask=bool(beside.aoi_mask),
-        store_layout=_store_layout(beside, grid, source),
+        aoi_mask=bool(options.aoi_mask),
+        store_layout=_store_layout(options, grid, source),
         raw=raw,
         source=source,
     )
@@ -301,7 +269,7 @@ def _section(raw: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
     value = raw.get(name)
     if not isinstance(value, Mapping) or not value:
         raise InvalidConfig(
-            f"{source}: {name} must be a mapping that is not empty; {_came(raw, name)}."
+            f"{source}: {name} must be a mapping that is not empty; {_found(raw, name)}."
         )
     return dict(value)
 
@@ -324,22 +292,22 @@ def _check_variables(aggregation: Mapping[str, Any], source: str) -> None:
 def _grid(
     raw: Mapping[str, Any], output: Mapping[str, Any], source: str
 ) -> HealpixSection | RectilinearSection:
-    """Validate output.grid, telling apart what is no spatial grid at all."""
+    """Validate output.grid; a pipeline without a spatial grid gets its own message."""
     allowed = " or ".join(GRID_TYPES)
     section = output.get("grid")
     if not isinstance(section, Mapping):
         pipeline = raw.get("pipeline")
         kind = pipeline.get("type") if isinstance(pipeline, Mapping) else None
-        came = _came(output, "grid")
         why = f", as a {kind} pipeline writes no spatial grid" if kind else ""
         raise InvalidConfig(
-            f"{source}: output.grid must be a mapping whose type is {allowed}; {came}{why}."
+            f"{source}: output.grid must be a mapping whose type is {allowed};"
+            f" {_found(output, 'grid')}{why}."
         )
     if section.get("type") == "healpix":
         return _validated(HealpixSection, section, "output.grid", source)
     if section.get("type") == "rectilinear":
         return _validated(RectilinearSection, section, "output.grid", source)
-    raise InvalidConfig(f"{source}: output.grid.type must be {allowed}; {_came(section, 'type')}.")
+    raise InvalidConfig(f"{source}: output.grid.type must be {allowed}; {_found(section, 'type')}.")
 
 
 def _store_layout(
@@ -378,21 +346,21 @@ def wrong_keys(
     prefix: str = "",
     ignore: Container[str] = (),
 ) -> list[str]:
-    """Return a sentence for each key that is wrong: what it must be, and what it is."""
+    """Return a sentence for each wrong key: its allowed values and its value."""
     # A union reports its key once for each member.
     keys = dict.fromkeys(str(item["loc"][0]) for item in error.errors(include_url=False))
     sentences = []
     for key in (key for key in keys if key not in ignore):
         field = model.model_fields[key]
         optional = key not in section and not field.is_required()
-        came = "it is left out" if optional else _came(section, key)
+        value = "it is left out" if optional else _found(section, key)
         where = f"{prefix}.{key}" if prefix else key
-        sentences.append(f"{where} must be {field.description}; {came}.")
+        sentences.append(f"{where} must be {field.description}; {value}.")
     return sentences
 
 
-def _came(section: Mapping[str, Any], key: str) -> str:
-    """Return what came for a key, with the misspelt key if there is one."""
+def _found(section: Mapping[str, Any], key: str) -> str:
+    """Return the value of a key as the end of a sentence, with a misspelt key if there is one."""
     if key in section:
         return f"it is {_shown(section[key])}"
     if misspelt := closest(key, map(str, section)):
@@ -401,7 +369,7 @@ def _came(section: Mapping[str, Any], key: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return the value as a reader of the file would recognise it, cut short."""
+    """Return a value as YAML spells it, cut short."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None or (isinstance(value, float) and math.isnan(value)):

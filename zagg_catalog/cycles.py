@@ -51,48 +51,22 @@ _MULTI_CYCLE_NAME = (
 
 @dataclass(frozen=True, kw_only=True)
 class GranuleName:
-    """The parts of an ICESat-2 granule name.
+    """The parts of an ICESat-2 granule name."""
 
-    Parameters
-    ----------
-    product : str
-        Short name, ``ATL06``.
-    start : datetime or None
-        Start time, UTC and naive; None for products without one in the name (ATL11).
-    rgt : int
-        Reference ground track, 1 to 1387.
-    cycle, last_cycle : int
-        First and last cycle in the file; equal except for multi-cycle products (ATL11).
-    region : int
-        Along-track region, 1 to 14.
-    release : str
-        Data release, ``007``.
-    revision : int
-        Revision of this granule within its release.
-    """
-
-    product: str
-    start: datetime | None
-    rgt: int
+    product: str  # short name, ``ATL06``
+    start: datetime | None  # UTC and naive; None for products without one in the name (ATL11)
+    rgt: int  # reference ground track, 1 to 1387
     cycle: int
-    last_cycle: int
-    region: int
-    release: str
-    revision: int
+    last_cycle: int  # differs from cycle in multi-cycle products (ATL11)
+    region: int  # along-track region, 1 to 14
+    release: str  # data release, ``007``
+    revision: int  # of this granule within its release
 
 
 def parse_granule_name(name: str) -> GranuleName | None:
-    """Read one granule name.
+    """Read one granule name; return None if it is not an along-track ICESat-2 name.
 
-    Parameters
-    ----------
-    name : str
-        File or item name; a folder in front and a suffix behind ``.h5`` do not matter.
-
-    Returns
-    -------
-    GranuleName or None
-        None where the name is not an along-track ICESat-2 name.
+    The name may have folders before it and a suffix after ``.h5``.
     """
     name = name.rsplit("/", 1)[-1]
     if not (match := re.match(_TRACK_NAME, name) or re.match(_MULTI_CYCLE_NAME, name)):
@@ -156,13 +130,7 @@ def granule_name_columns(names: pa.Array | pa.ChunkedArray) -> pa.Table:
 
 
 def check_cycle(cycle: int) -> int:
-    """Return ``cycle`` if it can be a mission cycle.
-
-    Raises
-    ------
-    InvalidQuery
-        If it is not a whole number from 1 to 99, as two digits in a name can carry.
-    """
+    """Return a mission cycle; raise `InvalidQuery` unless it is an integer from 1 to 99."""
     if isinstance(cycle, bool) or not isinstance(cycle, int) or not 1 <= cycle <= 99:
         raise InvalidQuery(f"A cycle is a whole number from 1 to 99, not {cycle!r}.")
     return cycle
@@ -203,15 +171,10 @@ def cycle_to_dates(cycle: int, *, convention: Convention = "mission") -> tuple[d
 
 
 def cycle_to_days(cycle: int, *, convention: Convention = "mission") -> tuple[str, str]:
-    """Return the first and last day to ask an API for, both inclusive.
+    """Return the first and last day of a cycle to ask an API for, inclusive, ``YYYY-MM-DD``.
 
-    Mission cycles start in the middle of a day, so that both border days belong to two
-    cycles; the names decide there. A nominal cycle is 91 whole days, none counted twice.
-
-    Returns
-    -------
-    tuple of (str, str)
-        ``YYYY-MM-DD`` each.
+    A mission cycle starts in the middle of a day, so a border day belongs to two cycles and the
+    granules' names decide. A nominal cycle is 91 whole days, and no day belongs to two.
     """
     start, end = cycle_to_dates(cycle, convention=convention)
     slack = timedelta(minutes=10) if convention == "mission" else timedelta(0)
@@ -220,18 +183,7 @@ def cycle_to_days(cycle: int, *, convention: Convention = "mission") -> tuple[st
 
 
 def cycle_of(when: datetime) -> int:
-    """Return the mission cycle that a time falls in.
-
-    Parameters
-    ----------
-    when : datetime
-        Naive times are UTC.
-
-    Raises
-    ------
-    InvalidQuery
-        If the time is before the first cycle.
-    """
+    """Return the mission cycle of a time; naive times are UTC."""
     if when.tzinfo is not None:
         when = when.astimezone(UTC).replace(tzinfo=None)
     if when < MISSION_START:

@@ -69,17 +69,9 @@ class MapDiff:
 
 
 def diff_ids(old: pa.ChunkedArray, new: pa.ChunkedArray) -> CatalogDiff:
-    """Compare two columns of granule ids.
+    """Compare two columns of granule ids, strings.
 
-    Parameters
-    ----------
-    old, new : pyarrow.ChunkedArray of string
-        Ids.
-
-    Returns
-    -------
-    CatalogDiff
-        A granule that both have, in different revisions, counts as revised.
+    A granule that both have, in different revisions, counts as revised.
     """
     added = pc.filter(new, pc.invert(pc.is_in(new, value_set=old))).unique()
     removed = pc.filter(old, pc.invert(pc.is_in(old, value_set=new))).unique()
@@ -120,7 +112,7 @@ def diff_maps(old: ShardMap, new: ShardMap) -> MapDiff:
     ----------
     old, new : ShardMap
         The maps. Shard keys are compared as numbers, also if the maps are of different grids;
-        see `diff_replaced` for maps whose keys name different places.
+        see `diff_replaced` for maps whose keys mean different shards.
 
     Returns
     -------
@@ -145,17 +137,9 @@ def diff_maps(old: ShardMap, new: ShardMap) -> MapDiff:
 
 
 def diff_replaced(old: ShardMap | None, new: ShardMap | None) -> MapDiff:
-    """Return the difference of a map that replaces another one as a whole.
+    """Return the difference of a map that replaces a map of another grid.
 
-    Parameters
-    ----------
-    old, new : ShardMap or None
-        Maps of different grids, or None where there is no map.
-
-    Returns
-    -------
-    MapDiff
-        All shards and pairs of ``old`` are removed, and all of ``new`` are added.
+    All shards and pairs of ``old`` are removed, and all of ``new`` are added; None is no map.
     """
     none = pa.chunked_array([], pa.string())
     return MapDiff(
@@ -175,7 +159,7 @@ def _signature_keys(old: ShardMap, new: ShardMap) -> list[str]:
 
 
 def _identities(ids: pa.Array) -> list[Any]:
-    """Return what identifies a granule in all its revisions; its id if the name is irregular."""
+    """Return the part of a name that all revisions share; the id if the name is irregular."""
     parts = granule_name_columns(ids).drop_columns("revision").to_pylist()
     return [
         tuple(part.values()) if part["product"] else name

@@ -1,7 +1,7 @@
 """Regions of the Earth: boxes and GeoJSON polygons, with holes, poles and the antimeridian.
 
 Edges are great circles, as in every geometry backend, with one exception: an edge of a box or
-of a GeoJSON polygon along a parallel follows that parallel, because that is what was drawn.
+of a GeoJSON polygon along a parallel follows that parallel, as it is drawn on a map.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WEDGE = 90.0
 
 
 class Region(list[Ring]):
-    """Polygons of the Earth: a list of their exteriors, with the holes beside them.
+    """Polygons on the Earth: a list of their exteriors, with their holes in ``holes``.
 
     Items are ``(lats, lons)``, one pair of float64 arrays per polygon, degrees, WGS84, closed:
     the last vertex is the first. Polygons unite, also where they overlap.
@@ -75,7 +75,7 @@ def as_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:
     Returns
     -------
     Region
-        Repeated vertices removed, edges that go right round a parallel drawn out.
+        Repeated vertices are removed; an edge all around a parallel becomes many.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def as_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:
     else:
         tidy = Region(_tidy_ring(lats, lons, next(number)) for lats, lons in parts)
     if not tidy:
-        raise InvalidRegion("A region needs at least one ring of (lats, lons); this one has none.")
+        raise InvalidRegion("A region needs at least one ring of (lats, lons); got none.")
     return tidy
 
 
@@ -131,7 +131,7 @@ def check_bbox(bbox: Sequence[float | str]) -> Bbox:
             f"A box has longitudes in [-180, 180] and latitudes in [-90, 90]; got {list(bbox)}."
         )
     if not -180 <= east <= 180:
-        raise InvalidRegion(f"The east side of a box is in [-180, 180], not {east}.")
+        raise InvalidRegion(f"The east side of a box must be in [-180, 180]; got {east}.")
     if south >= north or west == east:
         raise InvalidRegion(
             f"The box {list(bbox)} has no area: the south side must be below the north side "
@@ -150,7 +150,7 @@ def split_bbox(bbox: Sequence[float]) -> list[Bbox]:
 
 
 def bbox_region(bbox: Sequence[float]) -> Region:
-    """Return the area of a box as wedges that any spherical kernel reads rightly.
+    """Return the area of a box as wedges that every spherical kernel interprets correctly.
 
     Parameters
     ----------
@@ -161,8 +161,8 @@ def bbox_region(bbox: Sequence[float]) -> Region:
     -------
     Region
         Wedges of at most 90° of longitude. Parallels are drawn with chords of 0.25°, moved
-        outwards where they would cut into the box, so that it is covered whole and exceeded by
-        8 m at most.
+        outwards where they would cut into the box, so that the wedges cover all of it and exceed
+        it by 8 m at most.
     """
     west, south, east, north = check_bbox(bbox)
     width = east - west if west < east else east - west + 360.0
@@ -185,7 +185,7 @@ def load_polygon(geojson_path: str | Path) -> Region:
     -------
     Region
         A list of closed ``(lats, lons)``, one pair of float64 arrays per polygon, its exterior,
-        WGS84 degrees; ``holes`` beside them. A box wider than 180° is several polygons.
+        WGS84 degrees, with their holes in ``holes``. A box wider than 180° is several polygons.
 
     Raises
     ------
@@ -210,23 +210,7 @@ def load_polygon(geojson_path: str | Path) -> Region:
 
 
 def region_from_geojson(document: Any) -> Region:
-    """Read the polygons of a GeoJSON object.
-
-    Parameters
-    ----------
-    document : dict
-        The parsed GeoJSON.
-
-    Returns
-    -------
-    Region
-        See `load_polygon`.
-
-    Raises
-    ------
-    InvalidRegion
-        If it holds no polygon, or a ring is not usable.
-    """
+    """Read the polygons of a parsed GeoJSON object; see `load_polygon`."""
     polygons = _polygons(document)
     boxes = [_as_box(polygon) for polygon in polygons]
     if len(boxes) == 1 and boxes[0] is not None:
@@ -240,7 +224,7 @@ def region_from_geojson(document: Any) -> Region:
         drawn = [_follow_parallels(xy[:, 1], xy[:, 0]) for xy in polygon]
         found.append([_tidy_ring(*ring, next(number)) for ring in drawn])
     if not found:
-        raise InvalidRegion("there is no Polygon or MultiPolygon; draw the area as one.")
+        raise InvalidRegion("it has no Polygon or MultiPolygon; draw the area as one.")
     return _of_polygons(found)
 
 
@@ -257,7 +241,7 @@ def polygon_to_bbox(parts: Iterable[tuple[ArrayLike, ArrayLike]]) -> Bbox:
     tuple of float
         ``(lon_min, lat_min, lon_max, lat_max)``; lon_min > lon_max where the shortest box
         crosses the antimeridian, longitudes -180 to 180 where a ring goes around a pole.
-        Exactly the vertices' own values, but for the latitude where an edge bulges beyond them.
+        Values are exactly those of vertices, except a latitude where an edge bulges beyond them.
 
     Raises
     ------
@@ -274,7 +258,7 @@ def polygon_to_bbox(parts: Iterable[tuple[ArrayLike, ArrayLike]]) -> Bbox:
         path = _unwrap(lons)
         turn = path[-1] - path[0]
         if abs(turn) > 180.0:
-            # Once around: the nearer pole is inside.
+            # The ring goes around a pole: the nearer one is inside.
             low, high = (low, 90.0) if np.mean(lats) > 0 else (-90.0, high)
             arcs.append(_Arc(-180.0, 180.0, 180.0))
         else:
@@ -320,7 +304,7 @@ def _drop_repeats(lat: Floats, lon: Floats) -> Ring:
 
 
 def _draw_full_turns(lat: Floats, lon: Floats) -> Ring:
-    """Draw out an edge of 360°, as planar files close a polygon around a pole."""
+    """Split an edge of 360°, which planar files have in a polygon around a pole."""
     step = np.roll(lon, -1) - lon
     turns = np.flatnonzero((np.abs(step) >= 360.0) & (np.abs(lat) < 90.0))
     turns = turns[lat[turns] == np.roll(lat, -1)[turns]]
@@ -374,7 +358,7 @@ def _rings(coordinates: Any) -> list[Floats]:
         ]
     except (TypeError, ValueError, IndexError) as error:
         raise InvalidRegion(
-            "a polygon's coordinates are rings of [lon, lat] positions; these are not."
+            "a polygon's coordinates must be rings of [lon, lat] positions."
         ) from error
     if not rings or any(ring.ndim != 2 or len(ring) < 4 for ring in rings):
         raise InvalidRegion("a ring needs at least four positions, the last equal to the first.")
@@ -384,8 +368,8 @@ def _rings(coordinates: Any) -> list[Floats]:
 def _as_box(polygon: list[Floats]) -> Bbox | None:
     """Return the box that a polygon of four corners draws, where it is wider than 180°.
 
-    A step between 180° and 360° could also mean the short way over the antimeridian; the
-    right-hand rule of RFC 7946 decides, since the two readings differ in orientation.
+    A step between 180° and 360° could also be the short way over the antimeridian; the
+    right-hand rule of RFC 7946 decides, since the two interpretations differ in orientation.
     """
     if len(polygon) != 1 or len(polygon[0]) != 5:
         return None
@@ -402,7 +386,7 @@ def _as_box(polygon: list[Floats]) -> Bbox | None:
 def _wedge(west: float, south: float, east: float, north: float) -> Ring:
     bottom = _parallel(south, west, east, outwards=south > 0)
     top = _parallel(north, west, east, outwards=north < 0)
-    # Vertices on the meridians keep their edges under 90°: antipodal ends have no short way.
+    # Vertices on the meridians, so that edges are under 90°: antipodal ends have no short way.
     between = np.linspace(south, north, int(np.ceil((north - south) / 89.0)) + 1)[1:-1]
     lats = np.concatenate([bottom[0], between, top[0][::-1], between[::-1]])
     lons = np.concatenate(
@@ -425,7 +409,7 @@ def _parallel(lat: float, west: float, east: float, *, outwards: bool) -> Ring:
 
 
 def _wrapped(lons: Floats) -> Floats:
-    """Return longitudes in [-180, 180); those that are there already stay to the last digit."""
+    """Return longitudes in [-180, 180); values in that range are unchanged."""
     inside = (lons >= -180.0) & (lons < 180.0)
     return np.where(inside, lons, (lons + 540.0) % 360.0 - 180.0)
 

@@ -245,7 +245,7 @@ def test_a_map_whose_counts_are_not_those_of_the_release(desk):
     forged = canonical_json(document)
     digest = digest_of([forged])[0]
     desk.store.put_object(RELEASE_KEY.key("releases", digest), forged)
-    refused(desk, InvalidRelease, "pairs and the release says", release=digest)
+    refused(desk, InvalidRelease, "pairs and the release records", release=digest)
 
 
 def test_a_manifest_that_is_gone(desk):
@@ -353,7 +353,10 @@ def test_an_event_that_says_another_digest_than_the_release(desk):
         update={"grids": (mine.model_copy(update={"digest": "0" * 64}), *others)}
     )
     refused(
-        desk, PickupRefused, "the event says manifest digest", references=(event_reference(wrong),)
+        desk,
+        PickupRefused,
+        "differs in the event: manifest digest",
+        references=(event_reference(wrong),),
     )
 
 

@@ -121,7 +121,7 @@ def test_who_was_taken_over_notices_and_must_stop(grid, clock):
 def test_a_run_at_another_release_or_in_another_mode_is_waited_for(grid):
     grid.lease()
     for wanted in ({"release": B}, {"dry_run": True}):
-        with pytest.raises(PickupBusy, match=rf"The aggregation of release {A[:12]} .* by me is"):
+        with pytest.raises(PickupBusy, match=rf"The aggregation of release {A[:12]} .* by me has"):
             grid.lease(**wanted)
 
 

@@ -176,7 +176,7 @@ def test_names_are_there_once(files, grids, tmp_path):
     with pytest.raises(InvalidQuery, match="at least one catalog"):
         build_archive([], grids, output=tmp_path)
     (tmp_path / "c01.parquet").write_bytes((files / "c01.parquet").read_bytes())
-    with pytest.raises(InvalidQuery, match="have one name"):
+    with pytest.raises(InvalidQuery, match="have the same name"):
         catalog_files([str(files / "c01.parquet"), str(tmp_path / "c01.parquet")])
     with pytest.raises(InvalidQuery, match="no catalog file"):
         catalog_files([str(tmp_path / "d*.parquet")])

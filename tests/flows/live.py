@@ -86,8 +86,8 @@ class LiveServer(LocalServer):
         """Run ``prefect worker start``: deployments of a work pool, polled every 2 s."""
         command = [program("prefect"), "worker", "start", "--pool", pool]
         with self.process(command, "worker", env) as child:
-            before = child.said.count("started!")
-            wait_for(lambda: child.check() or child.said.count("started!") > before)
+            before = child.output.count("started!")
+            wait_for(lambda: child.check() or child.output.count("started!") > before)
             yield child
 
     def schedule(self, deployment: str, in_seconds: float) -> None:

@@ -64,7 +64,7 @@ def prefect(settings, tmp_path_factory):
         LiveServer(tmp_path_factory.mktemp("live") / "prefect") as server,
         server.serve(env=settings) as served,
     ):
-        assert f"Automation {CYCLE!r}: created." in served.said
+        assert f"Automation {CYCLE!r}: created." in served.output
         yield server
 
 
@@ -149,7 +149,7 @@ def test_notify_starts_a_run_and_the_same_twice_does_no_work_twice(prefect):
     runs = ended(prefect, "prepare-cycle", 4)[-2:]
     assert all(run.parameters["notice"] for run in runs)
     said = {run.state.message.partition(": ")[2] for run in runs}
-    assert said <= {"nothing new.", "answered by a run before this one."}
+    assert said <= {"nothing new.", "an earlier run has processed this event."}
     assert "nothing new." in said
 
 

@@ -136,7 +136,7 @@ def test_a_run_that_ends_well_answers_and_whoever_comes_later_has_nothing_to_do(
     assert (PREPARED, "zagg-catalog.cycle.atl06-007-c22") in [entry[:2] for entry in said]
     asked = len(watcher.server.requests)
     state = watcher.prepare(notice=payload["notice"])
-    assert state.message == "ATL06_007, cycle 22: answered by a run before this one."
+    assert state.message == "ATL06_007, cycle 22: an earlier run has processed this event."
     assert len(watcher.server.requests) == asked
     watcher.rules(patience_hours=0)
     assert watcher.poll().message == "ATL06_007: nothing new."
@@ -176,7 +176,7 @@ def test_changes_during_a_run_lead_to_exactly_one_more(watcher, said, prefect_se
     for thread in threads:
         thread.join()
     said = sorted(state.message.partition(": ")[2] for state in states)
-    assert said == [*["answered by a run before this one."] * 2, "released greenland."]
+    assert said == [*["an earlier run has processed this event."] * 2, "released greenland."]
 
 
 def test_an_overdue_cycle_is_told_of(watcher, said):

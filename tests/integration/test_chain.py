@@ -89,7 +89,7 @@ def worker(prefect, environment):
     with prefect.here():
         ensure_pool()
         prefect.call(program("prefect"), *deploy, timeout=LONG)
-        ensure_automations(say=said.append)
+        ensure_automations(report=said.append)
     assert {f"Automation {name!r}: created." for name in (CYCLE, PICKUP)} <= set(said)
     with prefect.work(POOL, environment) as worker:
         yield worker
@@ -196,7 +196,7 @@ class TestWithAWorker:
         again = ended(prefect, "prepare-cycle", prepared + 1)[prepared:]
         picked = ended(prefect, "aggregate", aggregated + 2)[aggregated:]
         assert [run.state.message for run in again] == [
-            "ATL06_007, cycle 22: answered by a run before this one."
+            "ATL06_007, cycle 22: an earlier run has processed this event."
         ]
         assert [run.state.message for run in picked] == ["Grids: 2 already."] * 2
         assert outcomes(store) == before

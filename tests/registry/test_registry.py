@@ -137,7 +137,7 @@ def test_unknown_regions_and_missing_configs_are_named(folder):
 
     config, region = problems(edit(folder, break_it))
     assert "no.yaml cannot be read (No such file or directory); correct the path" in config
-    assert "there is no region 'mars'; name one of antarctica, greenland, serc" in region
+    assert "region 'mars' does not exist; the registry has antarctica, greenland, serc" in region
 
 
 def test_a_key_given_twice_is_refused(folder):

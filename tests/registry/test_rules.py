@@ -46,7 +46,10 @@ def test_a_product_may_have_rules_of_its_own(registry):
 @pytest.mark.parametrize(
     ("watch", "match"),
     [
-        ({"ATL06_008": {}}, r"watch\.ATL06_008: no grid is for it; name one of ATL03_007, ATL06"),
+        (
+            {"ATL06_008": {}},
+            r"watch\.ATL06_008: no grid has this product; use one of ATL03_007, ATL06",
+        ),
         ({"ATL06_007": {"share": 1.5}}, r"watch\.ATL06_007\.share: .*1\.5; correct it"),
         ({"ATL06_007": {"quiet": 3}}, r"watch\.ATL06_007\.quiet: there is no such key"),
         ({"ATL06_007": {"announce": "soon"}}, r"watch\.ATL06_007\.announce: "),

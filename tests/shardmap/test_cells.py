@@ -222,7 +222,7 @@ class TestStored:
         assert content(ShardMap.build(catalog, GRIDS[2], region=ANTARCTIC)) == expected
 
     def test_another_order_is_refused(self):
-        with pytest.raises(InvalidOption, match="are of order 9"):
+        with pytest.raises(InvalidOption, match="must be of order 9"):
             index_footprints(make_catalog(SQUARE), 11)
 
 

@@ -97,7 +97,7 @@ def test_a_refusal_is_a_sentence_without_secrets(api, status, says, match):
 
 def test_nobody_there_is_a_sentence():
     event = event_body("ATL06", "007", 22)
-    with pytest.raises(NotifyFailed, match="is the server running") as caught:
+    with pytest.raises(NotifyFailed, match="that the server is running") as caught:
         send(event, f"http://user:{SECRET}@127.0.0.1:9/api", {})
     assert SECRET not in str(caught.value)
 

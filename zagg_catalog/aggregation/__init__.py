@@ -1,1 +1,1 @@
-"""Pick releases up: resolve one, verify it, hand it to zagg, and record how that ended."""
+"""Pick releases up: resolve a release, verify it, run zagg on it, and record the result."""

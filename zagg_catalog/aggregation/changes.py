@@ -31,12 +31,12 @@ class Predecessor:
     """The release that a pick-up is compared with."""
 
     pickup: PickupSummary | None
-    """The newest finished pick-up into the same output; for a dry run, if there is none, the
-    newest finished one into any output."""
+    """The newest finished pick-up into the same output; without one, a dry run takes the newest
+    finished pick-up into any output."""
     incomplete: frozenset[str]
     """Releases of which the output may hold parts, because their runs did not finish."""
     release: str | None
-    """Digest of the release of that pick-up, else of the previous latest release."""
+    """Digest of the release of that pick-up; without one, of the previous latest release."""
 
 
 def find_predecessor(
@@ -107,7 +107,7 @@ class Changes:
             )
         if self.maps.shards_removed and not self.maps.regridded:
             notes.append(
-                "Shards without granules in this release, whose output zagg leaves as it is,"
+                "Shards without granules in this release, whose output zagg does not change,"
                 f" {first_few(self.maps.shards_removed)}."
             )
         return notes
@@ -140,7 +140,7 @@ def find_changes(
         found = Changes(
             base=base.digest,
             before=before,
-            # Keys of two grids name different places, also where they are equal numbers.
+            # Equal shard keys of two grids are different places.
             maps=diff_replaced(before, shard_map) if maps.regridded else maps,
             granules=diff_granules(store, base, resolved.release),
             config_changed=config != grid.config_digest,
@@ -153,7 +153,7 @@ def find_changes(
 
 
 def refuse_contraction(found: Changes, release: Release) -> None:
-    """Refuse a release that lacks granules of its predecessor; name granules and shards."""
+    """Refuse a release that lacks granules of its predecessor; list granules and shards."""
     if not found.removed:
         return
     shrunk = found.shrunk.tolist()
@@ -164,13 +164,13 @@ def refuse_contraction(found: Changes, release: Release) -> None:
     )
     raise PickupRefused(
         f"Release {short_digest(release.digest)} lacks granules of release"
-        f" {short_digest(found.base)} in any revision, or has them in no shard of this grid any"
-        f" more, {first_few(found.removed)}. {where} If they were withdrawn on purpose, run this"
+        f" {short_digest(found.base)} in any revision, or no longer has them in a shard of this"
+        f" grid, {first_few(found.removed)}. {where} If they were withdrawn on purpose, run this"
         " again with allow_contraction; otherwise find out why they are no longer listed."
     )
 
 
-def why_everything(
+def reason_for_all_shards(
     request: PickupRequest,
     resolved: ResolvedRelease,
     predecessor: Predecessor,
@@ -179,7 +179,7 @@ def why_everything(
     output: str | None,
 ) -> str | None:
     """Return why `only_changed` cannot be applied, a phrase; None if it can."""
-    # Parts of the release itself are written again: they are among the changes.
+    # Parts of the release itself are written again, since they are among the changes.
     incomplete = predecessor.incomplete - {resolved.release.digest}
     if request.force:
         return "force was set"

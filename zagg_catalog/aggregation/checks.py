@@ -68,7 +68,7 @@ def resolve_release(
     notes = []
     if publication is not None and publication.digest != found.digest:
         latest = short_digest(publication.digest)
-        notes.append(f"Release {short_digest(found.digest)} was named, and {latest} is the latest.")
+        notes.append(f"Release {short_digest(found.digest)} was requested; {latest} is the latest.")
     for reference in references:
         if reference.release != found.digest:
             note = _superseded(store, reference, found, publication, pinned=release is not None)
@@ -90,7 +90,7 @@ def check_references(
         wrong = named.disagreements(entry, uri)
         if wrong:
             raise PickupRefused(
-                f"Of grid {grid}, {reference.source} says {'; '.join(wrong)}. One of the two was"
+                f"Grid {grid} differs in {reference.source}: {'; '.join(wrong)}. One of the two was"
                 " altered: run `zagg-catalog release verify`, and publish again."
             )
 
@@ -201,8 +201,8 @@ def _check_place(store: Store, release_key: ReleaseKey, reference: Reference) ->
     """Refuse a reference to another release key or store."""
     if reference.release_key != release_key:
         raise PickupRefused(
-            f"{_capital(reference.source)} is of {reference.release_key}, and {release_key} was"
-            " asked for; leave one of the two out."
+            f"{_capital(reference.source)} is of {reference.release_key}, and the request is for"
+            f" {release_key}; leave one of the two out."
         )
     if not reference.is_of(store):
         raise PickupRefused(
@@ -224,15 +224,17 @@ def _superseded(
     source = _capital(reference.source)
     if pinned and reference.named:
         raise PickupRefused(
-            f"{source} names release {theirs} and the parameter release {ours}; leave one out."
+            f"{source} names release {theirs}, and the parameter release {ours}; leave one out."
         )
     if reference.maps_equal(found.record):
-        return None  # the map did not change since, so its artifact was not renewed
+        return None  # an artifact is not renewed while its map does not change
     if reference.release in (publication.digests if publication else ()):
-        older = "was asked for" if pinned else "has superseded it"
+        older = "was requested" if pinned else "has superseded it"
         return f"{source} names release {theirs}; release {ours} {older}."
     if not reference.named and store.exists(found.release_key.key("releases", reference.release)):
-        return f"{source} names release {theirs}, which never was the latest; {ours} is taken."
+        return (
+            f"{source} names release {theirs}, which never was the latest; release {ours} is used."
+        )
     raise PickupRefused(
         f"{source} names release {theirs} of {found.release_key}, which neither is nor ever was the"
         " latest release there; run `zagg-catalog release list`, or name the release to aggregate"

@@ -30,18 +30,18 @@ Change = Callable[[PickupHistory], PickupHistory]
 
 
 class LeaseLost(StoreError):
-    """Raised by each write when another run took the lease over: it was not renewed in time."""
+    """Raised by writes after another run took over a lease that was not renewed in time."""
 
 
 class HeldElsewhere(ZaggCatalogError):
-    """Raised when a live run processes the same release in the same mode."""
+    """Raised when another run is processing the same release in the same mode."""
 
 
 class Lease:
-    """The lease of a grid; a thread renews it from entering the context to leaving it.
+    """The lease of a grid, a context manager; a thread renews it inside the ``with`` block.
 
-    A lease that was not renewed for its duration expires; the clocks of all machines must agree
-    better than that.
+    A lease that is not renewed for its duration expires. The clocks of all machines must differ by
+    less than that.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Lease:
         clock: Clock = utc_now,
     ) -> None:
         self.lost = threading.Event()
-        """Set when another run has taken the lease over: zagg must be stopped."""
+        """Set when another run has taken over the lease; zagg must then be stopped."""
         self._store, self._release_key, self._grid = store, release_key, grid
         self._duration, self._clock = duration, clock
         self._history, self._token = PickupHistory(), ""
@@ -79,14 +79,10 @@ class Lease:
         wait: float,
         sleep: Callable[[float], object] = time.sleep,
     ) -> Self:
-        """Acquire the lease; an expired one is taken over, and its run is recorded as failed.
+        """Acquire the lease; take over an expired one, and record its run as failed.
 
-        Raises
-        ------
-        HeldElsewhere
-            If another run renews its lease of the same release in the same mode.
-        PickupBusy
-            If a run on another release or in another mode holds the lease for `wait` seconds.
+        Raises `HeldElsewhere` if another run renews its lease of the same release in the same mode,
+        and `PickupBusy` if a run on another release or in another mode holds it for `wait` seconds.
         """
         first: PickupLease | None = None
         give_up = time.monotonic() + wait
@@ -101,7 +97,7 @@ class Lease:
             if first is None or first.id != other.id:
                 first = other
             same = (other.release, other.dry_run) == (attempt.release, attempt.dry_run)
-            # A lease that is renewed is that of a live run; one that is not renewed expires.
+            # Only a live run renews its lease.
             if same and other.expires_at > first.expires_at:
                 since = f"{other.began_at:%H:%M:%S} UTC"
                 raise HeldElsewhere(f"{other.by} has been processing it since {since}.")
@@ -122,7 +118,7 @@ class Lease:
         self._over.set()
         self._thread.join()
         with self._lock:
-            # If zagg was started the lease expires, and the next run records a failure.
+            # If zagg was started, the lease expires, and the next run records a failure.
             if self._held.id and not self._held.started and not self.lost.is_set():
                 self._release()
 
@@ -132,7 +128,7 @@ class Lease:
             self._renew(self._held.model_copy(update=changes))
 
     def record(self, acknowledgement: Acknowledgement) -> PickupSummary:
-        """Store how the pick-up ended, and release the lease in the same write."""
+        """Store the result of the pick-up, and release the lease in the same write."""
         summary = self._put(acknowledgement)
         with self._lock:
             self._swap(lambda history: history.followed_by(summary))
@@ -186,13 +182,13 @@ class Lease:
             self.lost.set()  # it expires
 
     def _swap(self, change: Change) -> None:
-        """Apply a change to the history, as long as the lease in it is this one."""
+        """Apply a change to the history while it has this lease."""
         for _ in range(5):
             changed = change(self._history)
             try:
                 self._token = self._write(changed, self._token)
             except PointerConflict:
-                # Either our own write, whose answer was lost, or a take-over.
+                # Either the response to our own write was lost, or another run took over.
                 self._history, token = read_pickup_history(
                     self._store, self._release_key, self._grid
                 )
@@ -239,9 +235,9 @@ class Lease:
         mode = "dry run" if lease.dry_run else "aggregation"
         return (
             f"The {mode} of release {short_digest(lease.release)} on grid {self._grid},"
-            f" {self._release_key}, by {lease.by} is still running since"
-            f" {lease.began_at:%Y-%m-%d %H:%M} UTC; run this again later, or leave"
-            " it to the next catch-up."
+            f" {self._release_key}, by {lease.by} has been running since"
+            f" {lease.began_at:%Y-%m-%d %H:%M} UTC; run this again later, or wait for the next"
+            " catch-up."
         )
 
 

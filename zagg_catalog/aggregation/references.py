@@ -34,9 +34,9 @@ class MapReference(BaseModel):
     """SHA-256 of the canonical JSON of the spatial signature, hex."""
 
     def disagreements(self, grid: GridRecord, uri: str) -> list[str]:
-        """Return how the reference differs from the grid of a record, a phrase each.
+        """Return the differences from the grid of a record, a phrase each.
 
-        `uri` is that of the grid's manifest.
+        `uri` is the URI of the grid's manifest.
         """
         assert grid.manifest is not None
         stored = grid.manifest.parquet
@@ -47,7 +47,7 @@ class MapReference(BaseModel):
         if self.manifest != uri:
             compared.append(("manifest", self.manifest, stored.key))
         return [
-            f"{name} {ours} and the release says {theirs}"
+            f"{name} {ours}, and the release records {theirs}"
             for name, ours, theirs in compared
             if ours != theirs
         ]
@@ -68,8 +68,8 @@ class Reference:
     grids: dict[str, MapReference] = field(default_factory=dict)
     """References to maps, by grid."""
     named: bool = True
-    """Whether the caller passed it. An artifact that was only looked up is False; it may be of
-    any release that exists."""
+    """Whether the caller passed it; False for an artifact that was looked up, which may be of any
+    existing release."""
 
     def is_of(self, store: Store) -> bool:
         """Return whether the release is in this store."""
@@ -181,7 +181,7 @@ def artifact_reference(key: str, row: Mapping[str, Any], *, named: bool = True) 
         found = _ArtifactRow.model_validate(dict(row))
     except ValidationError as error:
         raise PickupRefused(
-            f"Artifact {key} is not that of a shard map: {first_problem(error)}; name one of"
+            f"Artifact {key} is not that of a shard map: {first_problem(error)}; give a key such as"
             " shardmap-<product>-<region>-c<cycle>-<grid>."
         ) from None
     return Reference(

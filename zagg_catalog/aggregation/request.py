@@ -1,4 +1,4 @@
-"""The request to pick up a grid: the release, the way of running zagg, and its output."""
+"""The request to pick up a grid: the release, the options of zagg, and its output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zagg_catalog.messages import Clock, utc_now
 from zagg_catalog.registry import RegisteredGrid
 from zagg_catalog.releases.layout import ReleaseKey
 
-# Below an output that is not a template.
+# Appended to an output that is not a template.
 LAYOUT = "product={product}/region={region}/cycle={cycle}/grid={grid}"
 _FIELDS = {"product", "region", "cycle", "grid"}
 
@@ -44,13 +44,13 @@ class PickupRequest:
     allow_contraction: bool = False
     """Accept a release that lacks granules of the previous one."""
     force: bool = False
-    """Process a release again that was picked up before."""
+    """Process a release again if it was picked up before."""
     output: str | None = None
     """Output of zagg; see `output_of`."""
     zagg: ZaggOptions = field(default_factory=ZaggOptions)
     """Options of zagg."""
     folder: Path
-    """Folder for manifest, config and log while zagg runs; after a failure they stay there."""
+    """Folder for manifest, config and log while zagg runs; they stay there after a failure."""
     timeout: float = 21600.0
     """Time limit of zagg, seconds."""
     wait: float = 21600.0
@@ -79,26 +79,14 @@ class PickupRequest:
 
 
 def output_of(request: PickupRequest, grid: RegisteredGrid | None) -> str | None:
-    """Return the output of a request: a folder or a URL.
+    """Return the output of a request, a folder or a URL; None if it has no output.
 
-    Parameters
-    ----------
-    request : PickupRequest
-        Its ``output`` is a folder or ``s3://bucket/prefix``, below which every product, region,
-        cycle and grid has a store of its own; or a template with ``{grid}``, and optionally
-        ``{product}``, ``{region}`` and ``{cycle}``.
-    grid : RegisteredGrid or None
-        ``output.store`` of its config is the output if the request has none.
+    ``output`` of the request is a folder or ``s3://bucket/prefix``, in which every product, region,
+    cycle and grid has a separate store; or a template with ``{grid}``, and optionally
+    ``{product}``, ``{region}`` and ``{cycle}``. Without it, ``output.store`` of the grid's config
+    is the output.
 
-    Returns
-    -------
-    str or None
-        None if neither has an output.
-
-    Raises
-    ------
-    InvalidOption
-        If the template has other fields, or no ``{grid}``.
+    Raises `InvalidOption` if the template has other fields, or no ``{grid}``.
     """
     if request.output:
         return _absolute(_filled(request.output, request))

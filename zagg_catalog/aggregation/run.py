@@ -12,8 +12,8 @@ from typing import Any, Literal
 from zagg_catalog.aggregation.changes import (
     find_changes,
     find_predecessor,
+    reason_for_all_shards,
     refuse_contraction,
-    why_everything,
 )
 from zagg_catalog.aggregation.checks import (
     ResolvedRelease,
@@ -57,7 +57,7 @@ from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
 REASON_LENGTH = 2000
-# A grid that failed so often in a row is not tried again without an operator.
+# The catch-up does not repeat a grid after so many failures in a row.
 ATTEMPTS = 3
 
 
@@ -86,7 +86,7 @@ class PickupResult:
 
 
 def pick_up(store: Store, request: PickupRequest, registry: Registry) -> PickupResult:
-    """Pick up one grid of a release: verify it, hand it to zagg, record the result.
+    """Pick up one grid of a release: verify it, run zagg on it, record the result.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def pick_up(store: Store, request: PickupRequest, registry: Registry) -> PickupR
             request=request, release=attempt.release, status="elsewhere", notes=(str(other),)
         )
     with lease:
-        # During the wait another run may have done it, or a newer release may have come.
+        # While waiting, another run may have picked it up, or published a newer release.
         resolved = _resolve(store, request)
         done = _done_before(store, request, resolved, output)
         if done is not None:
@@ -181,7 +181,7 @@ class _Pickup:
     notes: list[str] = field(default_factory=list)
 
     def run(self) -> PickupResult:
-        """Process the grid, and record the result, whatever it is."""
+        """Process the grid, and record its result or its error."""
         self.notes += self.resolved.notes
         try:
             return self._record(self._process())
@@ -227,7 +227,7 @@ class _Pickup:
         return "checked" if request.dry_run else "aggregated"
 
     def _select(self, grid: RegisteredGrid, shard_map: ShardMap) -> tuple[ShardMap, bool]:
-        """Return the map for zagg, and whether zagg may rewrite shards that shrank."""
+        """Return the map for zagg, and whether zagg may rewrite shards that lost granules."""
         request, resolved = self.request, self.resolved
         before = find_predecessor(self.lease.history, request, resolved, self.output)
         found, notes = find_changes(self.store, request, resolved, before, grid, shard_map)
@@ -236,12 +236,12 @@ class _Pickup:
             self.facts["changes"] = found.summary
             if not request.allow_contraction:
                 refuse_contraction(found, resolved.release)
-        # zagg identifies granules by name, so that a new revision is a loss to it.
+        # zagg identifies granules by name, so it counts a new revision as a loss.
         revised = bool(found and before.pickup and found.granules.revised)
         allow = request.allow_contraction or revised
         if not request.only_changed:
             return shard_map, allow
-        why = why_everything(request, resolved, before, found, grid, self.output)
+        why = reason_for_all_shards(request, resolved, before, found, grid, self.output)
         if why is not None or found is None:
             self.notes.append(f"Every shard is processed, not only changed ones: {why}.")
             return shard_map, allow
@@ -258,7 +258,7 @@ class _Pickup:
     ) -> None:
         """Run zagg on a map, and collect its summary."""
         request, folder = self.request, self.request.grid_folder
-        _make(folder)
+        _make_folder(folder)
         call = self._call(folder, entry, grid, selected, allow)
         require_zagg(call)
         self.facts["zagg_version"] = zagg_version()
@@ -300,7 +300,7 @@ class _Pickup:
             allow_contraction=allow,
             shards=len(selected),
             signature=entry.signature,
-            options=self.request.zagg.given(),
+            options=self.request.zagg.arguments(),
         )
 
     def _stop(self) -> str | None:
@@ -360,18 +360,18 @@ class Pending:
     grids: tuple[str, ...] = ()
     """Grids to pick up."""
     needs_attention: tuple[str, ...] = ()
-    """Grids that an operator has to look at, and why, a sentence each."""
+    """Grids that an operator has to look at, with the reason, a sentence each."""
     problem: str | None = None
     """Why the release cannot be read."""
 
 
-def latest_slots(
+def latest_release_keys(
     store: Store,
     product: str | None = None,
     region: str | None = None,
     cycle: int | None = None,
 ) -> Iterator[ReleaseKey]:
-    """Yield the product, region and cycle of every latest release; each may be given."""
+    """Yield the keys of the latest releases, of all or of one product, region or cycle."""
     for _, parts in list_keys(store, "releases", product, region, cycle):
         if parts.digest is None:
             yield parts.release_key
@@ -416,7 +416,7 @@ def pending(
 def _is_pending(
     history: PickupHistory, release: str, request: PickupRequest, grid: RegisteredGrid
 ) -> tuple[bool, str | None]:
-    """Return whether a grid is to be picked up; if an operator has to act first, also why."""
+    """Return whether a grid is pending, and the reason if an operator has to act first."""
     output = output_of(request, grid)
     if history.is_done(release, dry_run=request.dry_run, output=output):
         return False, None
@@ -432,8 +432,8 @@ def _is_pending(
     return True, None
 
 
-def _make(folder: Path) -> None:
-    """Make a folder, also while the run of another grid removes empty parent folders."""
+def _make_folder(folder: Path) -> None:
+    """Create a folder, even while the run of another grid removes empty parent folders."""
     for _ in range(10):
         with suppress(FileNotFoundError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -442,11 +442,11 @@ def _make(folder: Path) -> None:
 
 
 def _check_summary(summary: dict[str, Any], call: ZaggCall) -> None:
-    """Raise `AggregationFailed` if shards failed, were refused, or are not those of the call."""
+    """Raise `AggregationFailed` if shards failed or were refused, or if their number is wrong."""
     total = summary.get("total_cells")
     if call.dry_run and total != call.shards:
         raise AggregationFailed(
-            f"zagg would run {total} shards and was given {call.shards}; nothing was written."
+            f"zagg would run {total} shards instead of {call.shards}; nothing was written."
         )
     bad = {name: summary.get(f"cells_{name}") or 0 for name in ("error", "refused")}
     if any(bad.values()):
@@ -460,7 +460,7 @@ def _check_summary(summary: dict[str, Any], call: ZaggCall) -> None:
 def _reason(error: Exception | None) -> str | None:
     if error is None:
         return None
-    text = str(error).strip() or "it raised without a message."
+    text = str(error).strip() or "the error has no message."
     if not isinstance(error, ZaggCatalogError):
         text = f"{type(error).__name__}: {text}"
     return clean_text(text, limit=REASON_LENGTH)

@@ -1,4 +1,4 @@
-"""zagg in a process of its own, so that it can hang or crash without harm to this one."""
+"""Run zagg in a separate process, so that a crash or a hang does not affect this one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ POLL = 0.2
 
 
 class ZaggOptions(BaseModel):
-    """Options of zagg; None means zagg's own default."""
+    """Options of zagg; None means zagg's default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ class ZaggOptions(BaseModel):
     function_name: str | None = None
     """Name of the Lambda function."""
 
-    def given(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """Return the options that differ from zagg's defaults."""
         return {name: value for name, value in self.model_dump().items() if value}
 
@@ -126,18 +126,10 @@ def run_zagg(
     timeout: float,
     stop: Callable[[], str | None] = lambda: None,
 ) -> ZaggAnswer:
-    """Run zagg in a process of its own, and wait for it.
+    """Run zagg in a separate process, and wait for it; `folder` is for its log and its answer.
 
-    Parameters
-    ----------
-    call : ZaggCall
-        Arguments of zagg.
-    folder : Path
-        Folder for its log and its answer.
-    timeout : float
-        Time limit, seconds; after it the process is killed, with all processes it started.
-    stop : callable
-        Returns the reason to kill zagg, or None while it may continue.
+    After `timeout` seconds, or when `stop` returns a reason, the process is killed with all
+    processes that it started.
 
     Raises
     ------
@@ -153,10 +145,10 @@ def run_zagg(
     answer.unlink(missing_ok=True)
     request = folder / "call.json"
     request.write_text(json.dumps(asdict(call)), encoding="utf-8")
-    # As a file: `-m` would import this package, which takes a second.
+    # Run as a file, since `-m` would import this package, which takes a second.
     command = [sys.executable, "-P", str(PROGRAM), str(request), str(answer)]
     with log.open("wb") as output:
-        # The process reads its stdin only to notice the end of this one.
+        # The process reads stdin only to notice that this process has ended.
         child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The stac-geoparquet file of a catalog, and the footprint cells that stay in it."""
+"""The stac-geoparquet file of a catalog, and its stored footprint cells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zagg_catalog.files import atomic_path
 
 META_KEY = b"zagg:catalog_meta"
 STAC_GEOPARQUET_VERSION = "1.0.0"
-# Rows of a row group; fewer with cells, so that one group of them takes little memory.
+# Rows of a row group; fewer with cells, which take more memory.
 GROUP_ROWS = 20_000
 CELLS_ROWS = 4096
 _WORDS = f"{CELLS_COLUMN}.list.element"
@@ -27,20 +27,15 @@ _SMALL_FILE = 16 << 20  # bytes
 
 
 class CellsFile:
-    """The cell columns of a parquet file, read when they are needed.
+    """The cell columns of a catalog's file, read when they are needed.
 
     The file stays open, so that it may be removed.
-
-    Parameters
-    ----------
-    path : str or Path
-        File of a catalog.
     """
 
     rows: int
     """Number of rows."""
     edges: list[int]
-    """Rows at which the row groups begin, and the number of rows."""
+    """First rows of the row groups, and the number of rows."""
 
     def __init__(self, path: str | Path) -> None:
         self._source = pa.OSFile(os.fspath(path), "rb")
@@ -50,10 +45,10 @@ class CellsFile:
         self.rows = int(groups.num_rows)
 
     def read(self, first: int, last: int) -> pa.Table:
-        """Return cells and notes of the rows from one edge to before another one."""
+        """Return cells and notes of the rows from an edge to before another edge."""
         groups = [i for i, (a, _) in enumerate(pairwise(self.edges)) if first <= a < last]
         columns = [CELLS_COLUMN, NOTE_COLUMN]
-        # A reader for each call, since several threads read at once.
+        # One reader per call: several threads read at once.
         file = pq.ParquetFile(self._source, metadata=self._metadata)
         return file.read_row_groups(groups, columns=columns, use_threads=False)
 
@@ -61,10 +56,8 @@ class CellsFile:
 def read_catalog(path: str | Path) -> tuple[pa.Table, dict[str, Any], CellsFile | None]:
     """Return the table of a catalog's file, its metadata, and its footprint cells.
 
-    Raises
-    ------
-    InvalidCatalog
-        If the file does not exist, cannot be read, or has metadata that is not JSON.
+    Raises `InvalidCatalog` if the file does not exist, cannot be read, or has metadata that is not
+    JSON.
     """
     try:
         table, cells = _read_table(path)
@@ -83,7 +76,7 @@ def _read_table(path: str | Path) -> tuple[pa.Table, CellsFile | None]:
     with pq.ParquetFile(os.fspath(path)) as file:
         cells = has_cells(file.schema_arrow)
         names = [c for c in file.schema_arrow.names if c not in (CELLS_COLUMN, NOTE_COLUMN)]
-        # Every thread holds memory of its own, which does not pay for a small file.
+        # Each thread needs its own memory, too much for a small file.
         threads = Path(path).stat().st_size > _SMALL_FILE
         table = file.read(columns=names if cells else None, use_threads=threads)
     # Decoding takes many times the memory of the table.
@@ -92,20 +85,11 @@ def _read_table(path: str | Path) -> tuple[pa.Table, CellsFile | None]:
 
 
 def write_catalog(path: str | Path, tables: Iterable[pa.Table], metadata: dict[str, Any]) -> None:
-    """Write a stac-geoparquet 1.0.0 file with GeoParquet 1.1.0 metadata.
+    """Write tables of one schema as a stac-geoparquet 1.0.0 file with GeoParquet 1.1.0 metadata.
 
-    The file is written beside its path and moved there when it is complete.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    tables : iterable of pyarrow.Table
-        At least one, of one schema; each is written and freed before the next one is taken.
-        Tables of `GROUP_ROWS` rows, the last one shorter, give the bytes of one table of all
-        rows.
-    metadata : dict
-        The catalog's metadata.
+    Each table is written and freed before the next one is read. Tables of `GROUP_ROWS` rows, the
+    last one shorter, give the same bytes as one table of all rows. An interrupted call leaves no
+    partial file.
     """
     parts = iter(tables)
     table = next(parts)
@@ -125,8 +109,8 @@ def write_catalog(path: str | Path, tables: Iterable[pa.Table], metadata: dict[s
 def _encoding(schema: pa.Schema) -> dict[str, Any]:
     """Return how the columns are encoded.
 
-    Ascending words of one order differ in a few of their bytes: put together, byte by byte,
-    they compress to a third.
+    Ascending words of one order differ in few bytes: split into byte streams, they compress to a
+    third.
     """
     if CELLS_COLUMN not in schema.names:
         return {}

@@ -19,9 +19,9 @@ TIME = pa.timestamp("us", tz="UTC")
 _LINK = pa.struct({"href": pa.string(), "rel": pa.string()})
 _BBOX = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
 
-# Words of cells, as zagg names them, and why a footprint is unusable or how it was repaired.
+# Words of cells, with zagg's name, and notes: why a footprint is unusable or how it was repaired.
 CELLS_COLUMN, NOTE_COLUMN = "footprint_cells", "footprint_note"
-# Keys of the metadata: zagg's name of the order; the rule; a digest of the footprints.
+# Metadata keys: the order, with zagg's name; the rule; a digest of the footprints.
 ORDER_KEY, RULE_KEY, DIGEST_KEY = CELLS_KEYS = (
     "footprint_cells_order",
     "footprint_cells_rule",
@@ -29,23 +29,15 @@ ORDER_KEY, RULE_KEY, DIGEST_KEY = CELLS_KEYS = (
 )
 # HEALPix order of footprint cells, 12.7 km.
 CELLS_ORDER = 9
-# Raised when other cells would be found for the same footprint.
+# Increased when the cells of the same footprint change.
 RULE = "zagg-catalog 1"
 
 
 def catalog_schema(assets: Iterable[str] = DATA_ASSETS) -> pa.Schema:
-    """Return the columns of a fetched catalog.
+    """Return the stac-geoparquet 1.0.0 columns of a fetched catalog.
 
-    Parameters
-    ----------
-    assets : iterable of str
-        Asset names; each becomes a field of the ``assets`` struct.
-
-    Returns
-    -------
-    pyarrow.Schema
-        stac-geoparquet 1.0.0 columns; ``geometry`` is WKB, longitude before latitude; times
-        are UTC in microseconds.
+    ``assets`` is a struct with a field per asset; ``geometry`` is WKB, longitude before latitude;
+    times are UTC in microseconds.
     """
     wkb = {b"ARROW:extension:name": b"geoarrow.wkb", b"ARROW:extension:metadata": b"{}"}
     return pa.schema(
@@ -80,10 +72,7 @@ def has_cells(schema: pa.Schema) -> bool:
 
 
 def are_current(metadata: dict[str, Any], table: pa.Table) -> bool:
-    """Return whether stored cells are of this rule and of the footprints of a table.
-
-    Cells that another program found, or of footprints that have changed since, are not used.
-    """
+    """Return whether stored cells follow this rule and belong to the footprints of a table."""
     return (
         metadata.get(RULE_KEY) == RULE
         and metadata.get(ORDER_KEY) == CELLS_ORDER
@@ -102,7 +91,7 @@ def plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def geometry_digest(table: pa.Table) -> str:
-    """Return a digest of the footprints, whatever their chunks."""
+    """Return a digest of the footprints that does not depend on the chunks."""
     sizes, values = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
     for chunk in table["geometry"].chunks:
         column = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk

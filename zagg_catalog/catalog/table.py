@@ -1,4 +1,4 @@
-"""The Catalog: a table of granule metadata, one row per granule, and where it came from."""
+"""The Catalog: a table of granule metadata, one row per granule, and its provenance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ shapely = lazy_module("shapely")
 
 
 class GranulesSkipped(UserWarning):
-    """Warns that rows without a usable footprint were left out, and names them."""
+    """Warning that rows without a usable footprint were left out; it names them."""
 
 
 @dataclass(eq=False)
@@ -54,7 +54,7 @@ class Catalog:
 
     table: pa.Table
     metadata: dict[str, Any] = field(default_factory=dict)
-    # Footprint cells that stay in the file that the catalog was loaded from.
+    # Footprint cells in the catalog's file.
     cells_file: CellsFile | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class Catalog:
 
     @property
     def complete(self) -> bool:
-        """Whether the harvest got everything that the server declared."""
+        """Whether the harvest has every granule that the server declared."""
         return bool(self.metadata.get("complete", True))
 
     @classmethod
@@ -142,7 +142,7 @@ class Catalog:
         return Catalog(table, plain_metadata(self.metadata))
 
     def _with_stored_cells(self) -> Catalog:
-        """Return the catalog to write: with its cells, or without those that are not current."""
+        """Return the catalog to write: with its cells if they are current."""
         if RULE_KEY not in self.metadata:
             return self
         cells = self.stored_cells
@@ -164,8 +164,8 @@ class Catalog:
         list of dict
             ``{"id", "s3", "https", "lats", "lons"}`` in table order, with ``time_start`` and
             ``time_end`` (ISO 8601) where known. ``lats`` and ``lons`` are the closed exterior
-            ring, float64 degrees, WGS84; of several parts the largest one's. ``s3`` and
-            ``https`` are the data hrefs, either may be None.
+            ring, float64 degrees, WGS84; that of the largest part if there are several. ``s3`` and
+            ``https`` are the data hrefs, or None.
 
         Warns
         -----
@@ -191,19 +191,7 @@ class Catalog:
 
 
 def asset_hrefs(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
-    """Return the href of an asset, row by row; null where a granule does not have it.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        A catalog's table.
-    name : str
-        ``data`` (HTTPS) or ``data_s3``.
-
-    Returns
-    -------
-    pyarrow.Array or ChunkedArray of string
-    """
+    """Return the href of an asset, ``data`` (HTTPS) or ``data_s3``, per row, or null."""
     assets = table["assets"]
     if assets.type.get_field_index(name) < 0:
         return pa.nulls(table.num_rows, pa.string())
@@ -218,14 +206,14 @@ def granule_entries(table: pa.Table, *, time_key: str | None = None) -> pa.Table
     table : pyarrow.Table
         A catalog's table.
     time_key : str, optional
-        Column whose value goes along with granules that have no data href.
+        Column to add to the entries of granules without a data href.
 
     Returns
     -------
     pyarrow.Table
         String columns ``id``, ``s3``, ``https``, ``time_start``, ``time_end`` (ISO 8601, or
-        null) and ``extra``: for a granule with neither href, a JSON object of its ``assets``
-        (name → href), ``datetime`` and ``time_key``, which zagg reads such granules by.
+        null) and ``extra``: for a granule with neither href, a JSON object with
+        ``assets`` (name → href), ``datetime`` and ``time_key``, as zagg needs for such granules.
     """
     s3, https = asset_hrefs(table, "data_s3"), asset_hrefs(table, "data")
     return pa.table(
@@ -246,7 +234,7 @@ def entry_dicts(entries: pa.Table) -> list[dict[str, Any]]:
     Parameters
     ----------
     entries : pyarrow.Table
-        As `granule_entries` gives it.
+        As `granule_entries` returns it.
 
     Returns
     -------
@@ -300,7 +288,7 @@ def _extra(table: pa.Table, wanted: pa.Array, time_key: str | None) -> pa.Array:
 
 
 def _iso_times(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
-    """Format times as Python's isoformat does: microseconds only where there are any."""
+    """Format times as Python's isoformat: with microseconds only if they are not 0."""
     if name not in table.schema.names or pa.types.is_null(table.schema.field(name).type):
         return pa.nulls(table.num_rows, pa.string())
     column = table[name]

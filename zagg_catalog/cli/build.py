@@ -25,7 +25,7 @@ EXAMPLES = """Examples:
   zagg-catalog build --config atl06.yaml --short-name ATL06 --cycle 22 \\
       --polygon antarctica.geojson
 
-  # dates and a box on a rectilinear grid, keeping the catalog for other grids
+  # dates and a box on a rectilinear grid; the catalog is stored for other grids
   zagg-catalog build --config serc_atl03.yaml --short-name ATL03 \\
       --start-date 2025-01-01 --end-date 2025-12-31 \\
       --bbox=-76.62107,38.84504,-76.50583,38.93512 --catalog-out serc.parquet
@@ -41,7 +41,7 @@ FETCH = Group("Fetch", sort_key=4)
 @Parameter(name="*", group=PRODUCT)
 @dataclass(frozen=True, kw_only=True)
 class ProductOptions:
-    """What to fetch."""
+    """The product."""
 
     short_name: Annotated[str | None, Parameter(metavar="NAME")] = None
     """Product short name, such as ATL06."""
@@ -69,7 +69,7 @@ class DateOptions:
 @Parameter(name="*", group=FETCH)
 @dataclass(frozen=True, kw_only=True)
 class FetchOptions:
-    """How to fetch."""
+    """The API and its options."""
 
     api: ApiName | None = None
     """CMR-STAC, or CMR's own search (default: the setting)."""
@@ -83,7 +83,7 @@ class FetchOptions:
     """Accept an incomplete harvest; the files are marked as incomplete."""
 
     def check(self) -> None:
-        """Refuse the address of one API together with the name of the other."""
+        """Refuse the root of the STAC API together with CMR's own search."""
         if self.api == "cmr" and self.stac_root:
             raise InvalidQuery(
                 "--stac-root is for --api stac; ZAGG_CATALOG_CMR_ROOT sets CMR's root."
@@ -92,7 +92,7 @@ class FetchOptions:
     def fetch(self, query: Query, catalog_out: Path | None) -> Catalog:
         """Fetch the catalog; finished slices are stored beside the catalog's file."""
         beside = catalog_out and catalog_out.with_name(f".{catalog_out.name}.fetch")
-        # The address of a STAC API means that API, whatever the setting says.
+        # --stac-root selects the STAC API and overrides the setting.
         api = "stac" if self.stac_root else self.api
         return CMRSource(root_url=self.stac_root, api=api).fetch(
             query,
@@ -134,7 +134,9 @@ def build(
     grid = from_config(config)
     box, region = area.read()
     if box is None and catalog is None:
-        raise InvalidQuery("Say where: --polygon FILE or --bbox lon_min,lat_min,lon_max,lat_max.")
+        raise InvalidQuery(
+            "The area is missing; give --polygon FILE or --bbox lon_min,lat_min,lon_max,lat_max."
+        )
     fetch.check()
     query = None if box is None or catalog else make_query(product, dates, box)
     check_output(output, (".json", ".parquet"))
@@ -157,15 +159,11 @@ def build(
 
 
 def make_query(product: ProductOptions, dates: DateOptions, box: Bbox) -> Query:
-    """Return the query that the options describe.
-
-    Raises
-    ------
-    InvalidQuery
-        If an option is missing, contradicts another one, or is not valid.
-    """
+    """Return the query of the options; raise `InvalidQuery` if they do not make one."""
     if not product.short_name:
-        raise InvalidQuery("Say what to fetch: --short-name, such as ATL06, or --catalog.")
+        raise InvalidQuery(
+            "The product is missing; give --short-name, such as ATL06, or --catalog FILE."
+        )
     first, last = dates.start_date, dates.end_date
     if dates.cycle is not None:
         if first or last:
@@ -179,7 +177,9 @@ def make_query(product: ProductOptions, dates: DateOptions, box: Bbox) -> Query:
             convention=dates.convention,
         )
     if not (first and last):
-        raise InvalidQuery("Say when: --cycle, or both --start-date and --end-date.")
+        raise InvalidQuery(
+            "The time is missing; give --cycle, or both --start-date and --end-date."
+        )
     return Query(product.short_name, product.version, first, last, box, product.provider)
 
 
@@ -191,19 +191,15 @@ def _cycle_number(text: str) -> int:
 
 
 def check_output(path: Path | None, suffixes: tuple[str, ...]) -> None:
-    """Refuse a path that cannot be written before the long work, not after it.
-
-    Raises
-    ------
-    InvalidQuery
-        If its suffix is another one, or its folder does not exist.
-    """
+    """Check the suffix and the folder of an output file before a long fetch or build."""
     if path is None:
         return
     if path.suffix.lower() not in suffixes:
-        raise InvalidQuery(f"{path} should end in {' or '.join(suffixes)}.")
+        raise InvalidQuery(f"The output file must end in {' or '.join(suffixes)}; got {path}.")
     if path.is_dir() or not path.parent.is_dir():
-        raise InvalidQuery(f"{path} cannot be written: its folder must exist, and be a folder.")
+        raise InvalidQuery(
+            f"{path} cannot be written; it must be a file, and its folder must exist."
+        )
 
 
 def _default_output(catalog: Catalog) -> Path:

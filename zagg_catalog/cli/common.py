@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, options, checks of paths, and ways to print."""
+"""Exit codes, checks of paths and print functions that all commands share."""
 
 from __future__ import annotations
 
@@ -22,13 +22,7 @@ def print_json(value: object) -> None:
 
 
 def check_file(path: Path) -> Path:
-    """Return the path of an existing file.
-
-    Raises
-    ------
-    InputNotFound
-        If the file does not exist.
-    """
+    """Return the path of an existing file; raise `InputNotFound` if it does not exist."""
     if not path.is_file():
         raise InputNotFound(f"There is no file {path}.")
     return path

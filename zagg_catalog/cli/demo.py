@@ -1,4 +1,4 @@
-"""The main job, offline: one simulated cycle over Antarctica, on two grids."""
+"""Offline demo: fetch one simulated cycle over Antarctica and map it on two grids."""
 
 from __future__ import annotations
 
@@ -20,16 +20,10 @@ REGION = "antarctica"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve a simulated cycle, fetch it, and build a map on each grid.
-
-    Returns
-    -------
-    int
-        0 when every map was made, else the exit code of the command that failed.
-    """
+    """Serve a simulated cycle, fetch it, and build a map on each grid; return the exit code."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--cycle", type=int, default=22)
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where the files go")
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="folder of the files")
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -40,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code == 0:
         code = _dry_runs(options.folder)
     if code == 0:
-        print(f"\nDone in {time.perf_counter() - started:.0f} s. Look into a file with, say:")
+        print(f"\nDone in {time.perf_counter() - started:.0f} s. To look at a map:")
         print(f"  .venv/bin/zagg-catalog show {_map_path(options.folder, GRIDS[0])}")
     return code
 
@@ -68,9 +62,9 @@ def _build_maps(cycle: int, folder: Path, root: str) -> int:
 
 
 def _dry_runs(folder: Path) -> int:
-    """Let zagg itself say what it would do with the maps, where it is installed."""
+    """Run zagg's dry run on the maps if zagg is installed."""
     if find_spec("zagg") is None:
-        print("\nzagg is not installed here; it takes the maps with --catalog.")
+        print("\nzagg is not installed; it reads these maps with --catalog.")
         return 0
     for grid in GRIDS:
         config, shard_map = DEPLOYMENTS / "grids" / f"{grid}.yaml", _map_path(folder, grid)

@@ -1,4 +1,4 @@
-"""``zagg-catalog show``, ``diff`` and ``check``: look into catalogs and shard maps."""
+"""The commands ``show``, ``diff`` and ``check`` for catalogs and shard maps."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
         print_catalog_diff(catalogs)
         same = catalogs.same
     else:
-        raise InvalidQuery("diff compares two catalogs or two shard maps, not one of each.")
+        raise InvalidQuery("diff compares two catalogs or two shard maps; got one of each.")
     return WRONG_DATA if exit_code and not same else DONE
 
 
@@ -97,19 +97,19 @@ def check(
     grid = grids.from_config(config)
     loaded = _load(map)
     if not isinstance(loaded, MapColumns):
-        raise InvalidShardMap(f"{map} is a catalog; check compares a shard map.")
+        raise InvalidShardMap(f"{map} is a catalog; check needs a shard map.")
     shard_map = shardmap.ShardMap.from_columns(loaded)
     shard_map.check(grid)
     grid.check_keys(shard_map.shards)
     print(f"{map} belongs to {config}: {shard_map!r}")
     if not loaded.metadata.get("complete", True):
-        print_error("the map is marked as incomplete.")
+        print_error("the map is incomplete.")
         return WRONG_DATA
     return DONE
 
 
 def _load(path: Path) -> Catalog | MapColumns:
-    """Load a file as what it is."""
+    """Load a catalog or a shard map."""
     if check_file(path).suffix.lower() == ".json":
         return read_json(path)
     try:
@@ -120,14 +120,7 @@ def _load(path: Path) -> Catalog | MapColumns:
 
 
 def summarise_catalog(catalog: Catalog) -> Summary:
-    """Describe a catalog.
-
-    Returns
-    -------
-    dict
-        Counts of granules, by cycle and by along-track region, the time range, missing hrefs,
-        completeness and the harvest report.
-    """
+    """Return counts, time range, missing hrefs, completeness and harvest report of a catalog."""
     names = granule_name_columns(pc.cast(catalog.table["id"], pa.string()))
     first, last = _time_range(catalog.table)
     return {
@@ -146,14 +139,7 @@ def summarise_catalog(catalog: Catalog) -> Summary:
 
 
 def summarise_map(shard_map: MapColumns) -> Summary:
-    """Describe a shard map.
-
-    Returns
-    -------
-    dict
-        Signature, counts, granules per shard (least, median, most, and the fullest shards),
-        provenance, and the granules that were quarantined.
-    """
+    """Return signature, counts, granules per shard, provenance and quarantined granules."""
     per_shard = np.diff(shard_map.offsets)
     fullest = np.argsort(-per_shard, kind="stable")[:5]
     spread = (
@@ -192,7 +178,7 @@ def _time_range(table: pa.Table) -> tuple[str | None, str | None]:
     if not names or not table.num_rows:
         return None, None
     column = table[names[0]]
-    # As numbers: pyarrow imports pandas to make a datetime.
+    # As integers: pyarrow imports pandas to make a datetime.
     micros = pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz), safe=False), pa.int64())
     span = pc.min_max(micros).as_py()
     epoch = datetime(1970, 1, 1, tzinfo=UTC if column.type.tz else None)

@@ -1,6 +1,6 @@
-"""``zagg-catalog``: dispatch to a command, and turn its errors into a sentence and an exit code.
+"""The program ``zagg-catalog``: dispatch to commands, error messages and exit codes.
 
-The overview of ``--help`` needs no other module. A command's module is imported when it is called.
+``zagg-catalog --help`` imports no command; a command is imported when it is called.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from zagg_catalog import __version__
@@ -20,7 +19,7 @@ from zagg_catalog.errors import ZaggCatalogError
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
 
-# Command: where it is defined, and what it does.
+# Command: the place of its definition, and its summary.
 COMMANDS = {
     "build": ("zagg_catalog.cli.build:app", "Fetch granules and build a shard map."),
     "map": ("zagg_catalog.cli.maps:app", "Build maps of many cycles from stored catalogs."),
@@ -41,24 +40,12 @@ _OPTIONS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line; by default with the arguments of the process.
 
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; by default those of the process.
-
-    Returns
-    -------
-    int
-        0 done, 1 the data is wrong or incomplete, 2 the call is wrong, 130 interrupted.
-
-    Raises
-    ------
-    SystemExit
-        With exit code 2, if a command, a flag or a value is not known.
+    Returns 0 if all is done, 1 if the data is wrong or incomplete, 2 if the call is wrong, and 130
+    if the user interrupts it. An unknown command, flag or value raises ``SystemExit(2)``.
     """
-    # Arrow's own allocator keeps freed memory: 40 MB more in the build of one cycle.
+    # Arrow's default allocator does not return freed memory: 40 MB more for a build of one cycle.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments in (["-h"], ["--help"]):
@@ -91,20 +78,33 @@ def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, print_error=False, exit_on_error=False)
     except CycloptsError as error:
-        print_error(_sentence(error))
+        print_error(_sentence(_unknown_option(app, arguments, error) or error))
         raise SystemExit(WRONG_CALL) from None
     return DONE if code is None else int(code)
 
 
+def _unknown_option(app: App, arguments: list[str], error: CycloptsError) -> CycloptsError | None:
+    """Return the error of an unknown option in a call that also lacks a required one."""
+    from cyclopts import MissingArgumentError, Token, UnknownOptionError
+
+    if not isinstance(error, MissingArgumentError) or error.keyword:
+        return None
+    unused = (token.partition("=")[0] for token in error.unused_tokens or ())
+    for name in unused:
+        if name.startswith("-") and name != "-":
+            _, apps, _ = app.parse_commands(arguments)
+            known = apps[-1].assemble_argument_collection()
+            option = Token(keyword=name, source="cli")
+            return UnknownOptionError(token=option, argument_collection=known, verbose=False)
+    return None
+
+
 def _sentence(error: CycloptsError) -> str:
-    """Return what is wrong with a call, and what to do."""
+    """Return the error as a sentence, with the next step for the user."""
     from cyclopts import MissingArgumentError, UnusedCliTokensError
 
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         name = error.argument.name
-        flags = {token.partition("=")[0] for token in error.unused_tokens or ()} - {name}
-        for mistyped in get_close_matches(name, sorted(flags), n=1):
-            return f"Unknown option: {mistyped}. Did you mean {name}?"
         needs = f"{error.keyword} needs a value" if error.keyword else f"{name} is required"
         return f"{needs}; see zagg-catalog {' '.join(error.command_chain or ())} --help."
     if isinstance(error, UnusedCliTokensError):

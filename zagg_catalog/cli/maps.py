@@ -1,4 +1,4 @@
-"""``zagg-catalog map``: maps of many cycles, from catalogs that are stored already."""
+"""The command ``map``: shard maps of many cycles from stored catalogs."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.store import open_store
 
 EXAMPLES = """Examples:
-  # a new grid gets its maps of thirty cycles, from the store's releases
+  # maps of thirty cycles for a new grid, from the store's releases
   zagg-catalog map --config new.yaml --cycles 1-30 \\
       --product ATL06_007 --region antarctica
 
-  # a registered grid knows its product and region; also one map of all cycles
+  # a registered grid defines product and region; also one map of all cycles
   zagg-catalog map --config atl06-antarctica-healpix --cycles 1-30 --merge
 
-  # catalog files, no store
+  # from catalog files
   zagg-catalog map --config new.yaml --catalog 'catalogs/c*.parquet' \\
       --polygon antarctica.geojson
 """
@@ -78,10 +78,10 @@ def build_maps(
     partial: Annotated[bool, Parameter(group=OUTPUT)] = False,
     as_json: Annotated[AsJson, Parameter(group=OUTPUT)] = False,
 ) -> int:
-    """Build the maps of one or several grids over stored catalogs; fetches nothing.
+    """Build the maps of one or several grids from stored catalogs; fetch nothing.
 
-    Without an area, the region's outline is covered, or each catalog's own box. Geometry options
-    go before those of a registered grid.
+    Without an area, the maps cover the region's outline, or each catalog's own box. Geometry
+    options override those of a registered grid.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def build_maps(
     region
         Name of the region (default: that of a registered grid).
     skip_missing
-        Succeed although cycles are missing.
+        Exit with 0 even if cycles are missing.
     output
         Folder of the maps.
     format
@@ -104,19 +104,19 @@ def build_maps(
     merge
         Also build one map of all cycles per grid.
     partial
-        Succeed although maps are incomplete.
+        Exit with 0 even if maps are incomplete.
     """
     if bool(cycles) == bool(catalog):
         raise InvalidQuery(
-            "Say which catalogs: --cycles 1-30 for those in the store, or --catalog FILE …."
+            "Give either --cycles, such as 1-30, for catalogs in the store, or --catalog FILE."
         )
     _, outline = area.read()
     registered: dict[str, RegisteredGrid] = {}
-    known = None
+    loaded = None
     names = [name for name in dict.fromkeys(config) if not _is_config(name)]
     if names or (outline is None and (region or cycles)):
-        known = load_registry(registry, tolerate_broken_grids=True)
-        registered = {name: _registered_grid(known, name) for name in names}
+        loaded = load_registry(registry, tolerate_broken_grids=True)
+        registered = {name: _registered_grid(loaded, name) for name in names}
     grids = [
         _archive_grid(name, registered.get(name), geometry.given())
         for name in dict.fromkeys(config)
@@ -134,8 +134,8 @@ def build_maps(
         print_error(reason)
     report = None
     if catalogs:
-        if outline is None and known is not None and region:
-            outline = _registered_outline(known, region)
+        if outline is None and loaded is not None and region:
+            outline = _registered_outline(loaded, region)
         report = build_archive(
             catalogs,
             grids,
@@ -155,13 +155,7 @@ def build_maps(
 
 
 def read_cycles(text: str) -> list[int]:
-    """Read ``1-30`` or ``3,5,7-9``.
-
-    Raises
-    ------
-    InvalidQuery
-        If the text is not a list of cycles, 1 to 99.
-    """
+    """Read ``1-30`` or ``3,5,7-9``; raise `InvalidQuery` if this is not a list of cycles."""
     cycles: set[int] = set()
     for part in text.replace(" ", "").split(","):
         match = _SPAN.fullmatch(part)
@@ -181,7 +175,7 @@ def _registered_grid(registry: Registry, name: str) -> RegisteredGrid:
     if grid is None:
         raise InvalidQuery(
             f"{registry.source} has no grid {name}; it has"
-            f" {', '.join(sorted(registry.grids))}. A config's name ends in .yaml."
+            f" {', '.join(sorted(registry.grids))}. The name of a config file ends in .yaml."
         )
     if grid.problem:
         raise InvalidConfig(grid.problem)
@@ -189,28 +183,28 @@ def _registered_grid(registry: Registry, name: str) -> RegisteredGrid:
 
 
 def _registered_outline(registry: Registry, name: str) -> Region:
-    known = registry.regions.get(name)
-    if known is None:
+    entry = registry.regions.get(name)
+    if entry is None:
         raise InvalidQuery(
             f"{registry.source} has no region {name}; it has"
             f" {', '.join(sorted(registry.regions))}. Or give --polygon or --bbox."
         )
-    return known.region
+    return entry.region
 
 
 def _archive_grid(name: str, entry: RegisteredGrid | None, options: dict[str, Any]) -> ArchiveGrid:
-    """Return a grid with its options; a flag goes before what is registered."""
+    """Return a grid with its options; a flag overrides the registered option."""
     if entry is None:
         return ArchiveGrid(name=Path(name).stem, grid=from_config(name), options=options)
-    assert entry.grid is not None  # it has no problem
+    assert entry.grid is not None  # a grid without a problem has one
     own = {key: value for key, value in entry.options.items() if value is not None}
     return ArchiveGrid(name=name, grid=entry.grid, options=own | options)
 
 
-def _only(what: str, names: set[str]) -> str:
+def _only(option: str, names: set[str]) -> str:
     if len(names) != 1:
-        there = f"; the grids have {', '.join(sorted(names))}" if names else ""
-        raise InvalidQuery(f"Say which {what}: --{what}{there}.")
+        several = f"; the grids have {', '.join(sorted(names))}" if names else ""
+        raise InvalidQuery(f"--{option} is required{several}.")
     return next(iter(names))
 
 
@@ -235,5 +229,5 @@ def _cells(one: ArchiveMap) -> tuple[str, ...]:
         return (one.catalog, one.grid, "", "", "", "", "failed")
     counts = (f"{count:,}" for count in (one.granules, one.shards, one.pairs))
     status = "complete" if one.complete else "partial"
-    kept = f"{status}, kept" if one.state == "kept" else status
-    return (one.catalog, one.grid, *counts, f"{one.seconds:.1f}", kept)
+    state = f"{status}, kept" if one.state == "kept" else status
+    return (one.catalog, one.grid, *counts, f"{one.seconds:.1f}", state)

@@ -1,4 +1,4 @@
-"""Options that several commands share: their flags, types and help, once."""
+"""Options that several commands share: their flags, types and help."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PublishedBy = Annotated[
 @Parameter(name="*", group=WHERE)
 @dataclass(frozen=True, kw_only=True)
 class AreaOptions:
-    """The area of interest: a polygon, which wins over a box."""
+    """The area of interest: a polygon, or a box; the polygon overrides the box."""
 
     polygon: Annotated[Path | None, Parameter(metavar="FILE")] = None
     """GeoJSON area of interest."""
@@ -48,13 +48,7 @@ class AreaOptions:
     """Box in degrees: lon_min,lat_min,lon_max,lat_max."""
 
     def read(self) -> tuple[Bbox | None, Region | None]:
-        """Return the box to search and the region to cover; None if neither was given.
-
-        Raises
-        ------
-        InvalidRegion
-            If the file or the box is not valid.
-        """
+        """Return the box to search and the region to cover; both are None without an option."""
         if self.polygon:
             region = load_polygon(self.polygon)
             return polygon_to_bbox(region), region
@@ -77,7 +71,7 @@ class GeometryOptions:
     """Order of footprint covers."""
 
     def given(self) -> dict[str, Any]:
-        """Return the options that were given; the others keep the library's defaults."""
+        """Return the options of the call; the library has defaults for the others."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 

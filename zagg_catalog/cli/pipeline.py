@@ -1,4 +1,4 @@
-"""``zagg-catalog grids`` and ``notify``: the registry and the pipeline's events."""
+"""The commands ``grids`` and ``notify``: the registry and the events for Prefect."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def notify(
 
 
 def _row(registry: Registry, grid: RegisteredGrid) -> dict[str, Any]:
-    assert grid.grid is not None  # a broken one has stopped the loading
+    assert grid.grid is not None  # load_registry refuses a broken grid
     covered = grid.grid.coverage(registry.regions[grid.region].region)
     return {
         "grid": grid.name,

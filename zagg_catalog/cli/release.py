@@ -1,4 +1,4 @@
-"""``zagg-catalog release``: publish, list, show, resolve, verify, diff, rollback and gc."""
+"""The command group ``release``: publish, list, show, resolve, verify, diff, rollback and gc."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def publish(
     grid
         A grid's name, config and map (.json, .parquet); once per grid.
     partial_latest
-        Let latest move to a partial release.
+        Move latest to the release even if it is partial.
     json_manifests
         Also store the JSON manifests that zagg loads.
     """
@@ -88,7 +88,7 @@ def publish(
     if published.record.status == "complete" or partial_latest:
         return DONE
     print_error(
-        "the release is partial (see above), so latest does not move to it;"
+        "the release is partial (see above), so latest does not point to it;"
         " --partial-latest moves it."
     )
     return WRONG_DATA
@@ -228,7 +228,7 @@ def gc(
     delete
         Remove the files; otherwise they are only listed.
     grace
-        Leave younger files alone.
+        Do not remove files younger than this.
     older_releases
         Also remove older releases that no pointer's history names (default: none).
     """
@@ -248,7 +248,7 @@ def _read_map(text: str) -> releases.MapToPublish:
     config, colon, path = files.rpartition(":")
     if not (name and equals and config and colon and path):
         raise InvalidQuery(
-            f"--grid is NAME=CONFIG:MAP, such as healpix=atl06.yaml:map.json, not {text!r}."
+            f"--grid must be NAME=CONFIG:MAP, such as healpix=atl06.yaml:map.json; got {text!r}."
         )
     file = check_file(Path(path))
     read = ShardMap.from_parquet if file.suffix == ".parquet" else ShardMap.from_json

@@ -1,4 +1,4 @@
-"""Releases and their pick-ups, as tables and as JSON-ready values."""
+"""Releases and their pick-ups as tables and as JSON-ready values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _OUTCOMES = {
 
 
 def print_published(published: Published) -> None:
-    """Print what a publish did."""
+    """Print the result of a publish."""
     record, shrunk = published.record, published.contraction
     done = "unchanged, nothing was written" if published.unchanged else None
     facts: dict[str, Any] = {
@@ -53,7 +53,7 @@ def print_published(published: Published) -> None:
 
 
 def print_list(found: Sequence[ReleaseRow]) -> None:
-    """Print releases, one a line."""
+    """Print one line per release."""
     heads = ("product", "region", "cycle", "release", "latest", "status", "granules", "grids")
     print_table(
         (*heads, "picked up", "stored"),
@@ -137,7 +137,7 @@ def _pickups(
 
 
 def print_publication(publication: Publication) -> None:
-    """Print what a pointer says."""
+    """Print the content of the latest pointer."""
     shrunk = publication.contraction
     facts: dict[str, Any] = {
         "release": publication.digest,
@@ -180,7 +180,7 @@ def print_diff(found: ReleaseDiff) -> None:
 
 
 def diff_facts(found: ReleaseDiff) -> dict[str, Any]:
-    """Return a difference as JSON-ready values: every granule and shard, uncut."""
+    """Return a difference as JSON-ready values, with every granule and shard."""
     return {
         "old": found.old,
         "new": found.new,
@@ -191,7 +191,7 @@ def diff_facts(found: ReleaseDiff) -> dict[str, Any]:
 
 
 def print_verification(found: Verification) -> None:
-    """Print what is wrong in a store."""
+    """Print the problems in a store."""
     count = f"{found.releases:,} release(s) and {found.files:,} file(s)"
     if found.clean:
         print(f"{count}: all is well.")
@@ -206,7 +206,7 @@ def verification_facts(found: Verification) -> dict[str, Any]:
 
 
 def print_garbage(garbage: Garbage) -> None:
-    """Print what a garbage collection found."""
+    """Print the result of a garbage collection."""
     found = [*garbage.releases, *garbage.objects]
     print_table(
         ("file", "bytes", "stored"),
@@ -271,18 +271,8 @@ def pickup_text(standings: Mapping[str, PickupHistory], grid: str, digest: str) 
 def pickup_facts(standings: Mapping[str, PickupHistory], grid: str, digest: str) -> dict[str, Any]:
     """Return how a grid of a release was picked up, as JSON-ready values.
 
-    Parameters
-    ----------
-    standings : mapping
-        Of the release key's grids.
-    grid, digest : str
-        Which grid of which release.
-
-    Returns
-    -------
-    dict
-        ``picked_up``, whether zagg aggregated it; ``outcome`` and the rest of the newest entry
-        that finished, or else of the newest; ``under_way``, who is at it now.
+    ``picked_up`` is whether zagg aggregated it; ``outcome`` and the next fields are of the newest
+    finished entry, or else of the newest one; ``under_way`` describes a run in progress.
     """
     standing = standings.get(grid, PickupHistory())
     entry, claim = standing.of_release(digest), standing.claim

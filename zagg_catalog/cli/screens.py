@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class HelpScreen:
-    """Formats cyclopts's help; a flag is shown with its first name and its short one."""
+    """Formats the help of cyclopts; shows the first long and the first short name of a flag."""
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Print the entries of a group."""
@@ -32,7 +32,7 @@ class HelpScreen:
         console.print(f"Usage: {str(usage).strip()}", markup=False, highlight=False, soft_wrap=True)
 
     def render_description(self, console: Console, options: ConsoleOptions, text: Any) -> None:
-        """Print what the command does; a paragraph is one line, which the terminal folds."""
+        """Print the description; a paragraph is one line that the terminal wraps."""
         plain = str(getattr(text, "primary_renderable", text)).strip()
         for paragraph in plain.split("\n\n"):
             console.print(f"\n{' '.join(paragraph.split())}", markup=False, highlight=False)

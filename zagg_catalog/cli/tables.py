@@ -1,4 +1,4 @@
-"""Tables on the terminal, and those of catalogs and shard maps."""
+"""Tables on the terminal, and tables of catalogs and shard maps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from zagg_catalog.diff import CatalogDiff, MapDiff
     from zagg_catalog.shardmap import ShardMap
 
-# A list longer than this is cut, saying so.
+# A longer list is cut; the number of the other items is printed.
 SHOWN = 10
-# Nothing is folded where the output goes to a file or a pipe.
+# Width of tables in a file or a pipe, where lines are not folded.
 WIDE = 10_000
 
 
@@ -27,7 +27,7 @@ def print_table(
     title: str | None = None,
     numbers: Sequence[str] = (),
 ) -> None:
-    """Print a table with headings; the columns named in ``numbers`` are aligned to the right."""
+    """Print a table with headings; columns in ``numbers`` are aligned to the right."""
     from rich.console import Console  # loads slowly
     from rich.table import Table
 
@@ -49,16 +49,16 @@ def print_table(
 def print_fields(title: str | None, fields: Iterable[tuple[str, str | None]]) -> None:
     """Print names and values; a value that is None is left out.
 
-    Without rich, which takes longer to import than ``show`` to read a file.
+    Does not use rich: its import takes longer than ``show`` needs to read a file.
     """
     terminal = sys.stdout.isatty()
     bold, plain = ("\x1b[1m", "\x1b[0m") if terminal else ("", "")
-    given = [(name, value) for name, value in fields if value is not None]
-    margin = max((len(name) for name, _ in given), default=0) + 2
+    known = [(name, value) for name, value in fields if value is not None]
+    margin = max((len(name) for name, _ in known), default=0) + 2
     width = max(shutil.get_terminal_size().columns - margin, 20)
     if title:
         print(f"{bold}{title}{plain}")
-    for name, value in given:
+    for name, value in known:
         lines = value.split("\n")
         if terminal:
             lines = [part for line in lines for part in wrap(line, width) or [""]]
@@ -75,7 +75,7 @@ def print_build(
     *,
     fetched: bool,
 ) -> None:
-    """Print what a build made and where it is."""
+    """Print the files and counts of a build."""
     metadata = shard_map.metadata
     fields: list[tuple[str, str | None]] = [
         ("map", str(output)),
@@ -114,8 +114,8 @@ def print_map_diff(diff: MapDiff) -> None:
         ("pairs added", f"{diff.pairs_added:,}"),
         ("pairs removed", f"{diff.pairs_removed:,}"),
         *(
-            (f"shards {what}", counted(keys))
-            for what, keys in (
+            (f"shards {change}", counted(keys))
+            for change, keys in (
                 ("added", diff.shards_added),
                 ("changed", diff.shards_changed),
                 ("removed", diff.shards_removed),
@@ -145,7 +145,7 @@ def _harvest_line(harvest: dict[str, Any]) -> str:
 def counted(values: Iterable[Any], count: int | None = None) -> str:
     """Return a count and the first of the values, one a line.
 
-    ``count`` is given where only the first values are known.
+    ``count`` is the number of all values if ``values`` has only the first ones.
     """
     texts = [str(value) for value in values]
     total = len(texts) if count is None else count

@@ -1,4 +1,4 @@
-"""What every output grid offers."""
+"""The interface of output grids, and shard keys."""
 
 from __future__ import annotations
 
@@ -18,25 +18,19 @@ if TYPE_CHECKING:
 
 Keys = NDArray[np.uint64]
 Signature = dict[str, Any]
-# Words or ids of cells, and where each shard's start.
+# Words or ids of cells, and the offsets of each shard's cells.
 Mask = tuple[Keys, NDArray[np.int64]]
-# Takes unit vectors (n, 3) and metres; tells which points may be so near to something.
+# Takes unit vectors (n, 3) and metres; returns which points may be within that distance.
 Near = Callable[[NDArray[np.float64], float], NDArray[np.bool_]]
 
 
 @runtime_checkable
 class OutputGrid(Protocol):
-    """An output grid, divided into shards that have integer keys.
-
-    Attributes
-    ----------
-    kind : {'healpix', 'rectilinear'}
-        What the keys mean; also ``type`` in the signatures.
-    """
+    """An output grid, divided into shards that have integer keys."""
 
     @property
     def kind(self) -> Literal["healpix", "rectilinear"]:
-        """The kind of grid."""
+        """The kind of grid and of its keys; ``type`` in the signatures."""
         ...
 
     def coverage(self, parts: Region | list[tuple[ArrayLike, ArrayLike]]) -> Keys:
@@ -55,7 +49,7 @@ class OutputGrid(Protocol):
         ...
 
     def near(self, keys: ArrayLike) -> Near:
-        """Return a quick test for points that may be near some shards; it misses none."""
+        """Return a quick test for points that may be near shards; it misses none."""
         ...
 
     def shard_footprint(self, key: int) -> BaseGeometry:
@@ -63,7 +57,7 @@ class OutputGrid(Protocol):
         ...
 
     def check_keys(self, keys: ArrayLike) -> Keys:
-        """Return shard keys as uint64; raise InvalidGrid if one is no shard of this grid."""
+        """Return shard keys as uint64; raise InvalidGrid if one is not a shard of this grid."""
         ...
 
     def spatial_signature(self) -> Signature:
@@ -76,7 +70,7 @@ class OutputGrid(Protocol):
 
 
 class EqualByLayout:
-    """Makes grids equal, and equal as keys of a dict, if their spatial signatures are."""
+    """Compares and hashes grids by their spatial signatures."""
 
     def spatial_signature(self) -> Signature:
         """Return the identity of the spatial layout, ready for JSON."""
@@ -92,7 +86,7 @@ class EqualByLayout:
 
 
 def as_keys(keys: ArrayLike) -> Keys:
-    """Return shard keys as uint64, without the detour by float that loses those past 2**53.
+    """Return shard keys as uint64, exact beyond 2**53.
 
     Raises
     ------

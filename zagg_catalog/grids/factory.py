@@ -14,7 +14,7 @@ _SECTIONS = ("data_source", "aggregation", "output")
 
 
 class _PipelineConfigLike(Protocol):
-    """What zagg's own PipelineConfig offers."""
+    """The attributes of zagg's PipelineConfig."""
 
     data_source: Any
     aggregation: Any
@@ -29,7 +29,7 @@ def from_config(
     Parameters
     ----------
     config : PipelineConfig, mapping, str or Path
-        A config, zagg's own or ours, what its file holds, or the path of the file.
+        A config of this package or of zagg, the content of its file, or the path of the file.
 
     Returns
     -------

@@ -25,14 +25,14 @@ mortie = lazy_module("mortie")  # loads pandas
 
 # Points per side of a shard's outline.
 OUTLINE_STEP = 32
-# Cells of this order tell what is near; no cell reaches further from its centre than the radius,
-# which halves with each order.
+# Order of the cells of a test for near points, and the greatest distance of a cell's points from
+# its centre at order 0, radians; it halves with each order.
 NEAR_ORDER = 5
 LARGEST_RADIUS = 1.08
-# Among so many shards a cell less fine will do.
+# From this number of shards on, coarser cells are enough.
 _MANY = 1000
 _MOST_STEPS = 1024
-# A side strays from its chord by this part of its length at most, next to a pole.
+# Greatest distance of a side from its chord, as a part of its length; next to a pole.
 BULGE = 0.1
 # A sharded grid without chunk_inner gets chunks of 64 x 64 cells: this many orders.
 _CHUNK_LEVELS = 6
@@ -50,18 +50,18 @@ class HealpixGrid(EqualByLayout):
     child_order : int
         Order of a cell, from ``parent_order`` to 29.
     layout : {'fullsphere'}
-        The only layout there is.
+        The only layout.
     config : PipelineConfig, optional
-        Gives the output fields of `signature`; by default zagg's ATL06 template.
+        Source of the output fields of `signature`; by default zagg's ATL06 template.
     chunk_inner : int, optional
         Order of an inner chunk, from ``parent_order`` to ``child_order``.
     sharded : bool
-        Whether the chunks of a shard share one object. Has no part in the signatures.
+        Whether the chunks of a shard share one object; not part of the signatures.
 
     Attributes
     ----------
     chunk_order : int
-        ``chunk_inner``, or ``parent_order`` where that is not given.
+        ``chunk_inner``, or ``parent_order`` by default.
 
     Raises
     ------
@@ -156,29 +156,29 @@ class HealpixGrid(EqualByLayout):
     def coverage(self, parts: Region | list[tuple[ArrayLike, ArrayLike]]) -> Keys:
         """Return the keys of the shards that a region touches.
 
-        Every polygon is covered by itself, because mortie takes several rings as one even-odd
-        set in which overlapping polygons would cancel.
+        Every polygon is covered separately, because mortie reads several rings as one even-odd
+        set, in which overlapping polygons would cancel.
 
         Parameters
         ----------
         parts : Region or list of (lats, lons)
             Rings in degrees, WGS84, great-circle edges. In a plain list each ring is a polygon
-            of its own. A ring means the smaller side of the sphere.
+            of its own. The inside of a ring is the smaller part of the sphere.
 
         Returns
         -------
         ndarray of uint64
             Sorted packed words at ``parent_order``. Cells wholly inside a hole are left out;
-            those that an edge passes through are all there.
+            all cells that an edge passes through are included.
 
         Raises
         ------
         InvalidRegion
-            If a ring is no usable area.
+            If a ring is not a usable area.
         """
         region = as_region(parts)
         order = max(self.parent_order, 1)  # mortie covers from order 1
-        # mortie may lose a cell that an edge enters through the bulge of a curved side.
+        # mortie may miss a cell that an edge enters through the bulge of a curved side.
         rings = [ring for polygon in region.polygons() for ring in polygon]
         words = [walk_everywhere(*ring_edges(*join_rings(rings))[:2], order)]
         words += [
@@ -237,8 +237,8 @@ class HealpixGrid(EqualByLayout):
         Returns
         -------
         callable
-            Takes unit vectors (m, 3) and a distance in metres; True for every point that near
-            to one of the shards, and for others up to 900 km further away.
+            Takes unit vectors (m, 3) and a distance in metres; True for every point within that
+            distance of a shard, and for others up to 900 km further away.
         """
         words = self.check_keys(keys)
         order = min(self.parent_order, NEAR_ORDER if len(words) < _MANY else NEAR_ORDER - 1)
@@ -285,13 +285,13 @@ class HealpixGrid(EqualByLayout):
         Raises
         ------
         InvalidGrid
-            If a key is no cell of ``parent_order``.
+            If a key is not a cell of ``parent_order``.
         """
         words = self.check_keys(keys)
         if not len(words):
             return np.empty((0, 4 * step)), np.empty((0, 4 * step))
         rings = np.asarray(mortie.mort2polygon(words, step), dtype=np.float64)
-        # One word comes back as one ring.
+        # For one word mortie returns one ring, not a list.
         rings = rings.reshape(len(words), 4 * step + 1, 2)[:, :-1]
         return np.ascontiguousarray(rings[..., 0]), np.ascontiguousarray(rings[..., 1])
 
@@ -315,7 +315,7 @@ class HealpixGrid(EqualByLayout):
         Raises
         ------
         InvalidGrid
-            If a key is no cell of ``parent_order``.
+            If a key is not a cell of ``parent_order``.
         """
         words = self.check_keys(keys)
         none = np.empty(0)
@@ -324,7 +324,7 @@ class HealpixGrid(EqualByLayout):
         while len(rest):
             lat, lon = self.shard_rings(words[rest], 2 * step)
             error = chord_error(unit_vectors(lat, lon))
-            # The points taken are twice as dense as those measured: a quarter of the error.
+            # The result has twice as many points as the measured outline: a quarter of the error.
             done = (error <= 4.0 * tolerance) | (step >= _MOST_STEPS)
             for i, place in zip(np.flatnonzero(done), rest[done], strict=True):
                 lats[place], lons[place] = lat[i], lon[i]
@@ -348,7 +348,7 @@ class HealpixGrid(EqualByLayout):
         Raises
         ------
         InvalidGrid
-            If the key is no cell of ``parent_order``.
+            If the key is not a cell of ``parent_order``.
         """
         lats, lons = self.shard_rings([key])
         return lonlat_polygon(lats[0], lons[0])
@@ -363,7 +363,7 @@ class HealpixGrid(EqualByLayout):
         Raises
         ------
         InvalidGrid
-            If one is no cell of ``parent_order``.
+            If one is not a cell of ``parent_order``.
         """
         words = as_keys(keys)
         try:

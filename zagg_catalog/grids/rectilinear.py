@@ -25,7 +25,7 @@ from zagg_catalog.regions import Region, as_region
 
 # Points along the longer side of a shard's outline.
 OUTLINE_STEP = 32
-# A span this close above a whole number of cells, in cells, is that number.
+# A span that exceeds a whole number of cells by less than this, in cells, is that number.
 _ROUNDING = 1e-9
 
 
@@ -37,7 +37,7 @@ class RectilinearGrid(EqualByLayout):
     Parameters
     ----------
     crs : str or int
-        Coordinate reference system that PROJ knows, such as ``EPSG:3031``.
+        Coordinate reference system in PROJ's database, such as ``EPSG:3031``.
     resolution : float or (float, float)
         Cell size in units of the CRS, as one number or ``(x, y)``.
     bounds : (float, float, float, float)
@@ -45,7 +45,7 @@ class RectilinearGrid(EqualByLayout):
     chunk_shape : (int, int)
         Cells of a shard, ``(rows, columns)``.
     config : PipelineConfig, optional
-        Gives the output fields of `signature`; by default zagg's ATL06 template.
+        Source of the output fields of `signature`; by default zagg's ATL06 template.
     chunk_inner : (int, int), optional
         Cells of an inner chunk, ``(rows, columns)``, dividing ``chunk_shape``.
     sharded : bool
@@ -76,7 +76,7 @@ class RectilinearGrid(EqualByLayout):
         chunk_inner: Sequence[int] | None = None,
         sharded: bool = False,
     ) -> None:
-        from odc.geo.crs import CRS  # loads slowly, and many programs build no such grid
+        from odc.geo.crs import CRS  # loads slowly, and HEALPix grids do not need it
         from odc.geo.geobox import GeoBox
 
         section = _checked(crs, resolution, bounds, chunk_shape, chunk_inner, sharded)
@@ -161,14 +161,14 @@ class RectilinearGrid(EqualByLayout):
     def coverage(self, parts: Region | list[tuple[ArrayLike, ArrayLike]]) -> Keys:
         """Return the keys of the shards that a region touches.
 
-        Compared in an equal-area plane, with great-circle edges, so that it holds over the
-        poles, the antimeridian and outside the CRS's own area.
+        Compares in an equal-area plane, with great-circle edges: correct at the poles, at the
+        antimeridian and outside the CRS's area of use.
 
         Parameters
         ----------
         parts : Region or list of (lats, lons)
-            Rings in degrees, WGS84. In a plain list each ring is a polygon of its own. A ring
-            means the smaller side of the sphere.
+            Rings in degrees, WGS84. In a plain list each ring is a polygon of its own. The
+            inside of a ring is the smaller part of the sphere.
 
         Returns
         -------
@@ -178,12 +178,12 @@ class RectilinearGrid(EqualByLayout):
         Raises
         ------
         InvalidRegion
-            If a ring is no usable area.
+            If a ring is not a usable area.
         """
         return cover(self.tiling, as_region(parts))
 
     def blocks(self, keys: ArrayLike) -> list[TileBlock]:
-        """Return the given shards in blocks that each fit a plane, to join footprints with.
+        """Return shards in blocks that each fit a plane, to join them with footprints.
 
         Parameters
         ----------
@@ -192,7 +192,7 @@ class RectilinearGrid(EqualByLayout):
 
         Returns
         -------
-        list of Block
+        list of TileBlock
             A shard wider than a block is in several; one outside the domain of the CRS in none.
 
         Raises
@@ -258,8 +258,8 @@ class RectilinearGrid(EqualByLayout):
         Returns
         -------
         callable
-            Takes unit vectors (m, 3) and a distance in metres; True for every point that near
-            to one of the shards, and for all in the caps around their blocks.
+            Takes unit vectors (m, 3) and a distance in metres; True for every point within that
+            distance of a shard, and for all in the caps around their blocks.
         """
         planes = [block.plane for block in self.blocks(keys)]
 
@@ -368,8 +368,7 @@ class RectilinearGrid(EqualByLayout):
         checked = as_keys(keys)
         if len(checked) and int(checked.max()) >= count:
             raise InvalidGrid(
-                f"Shard keys of this grid are integers from 0 to {count - 1}; "
-                f"{checked.max()} is not one."
+                f"Shard keys of this grid are integers from 0 to {count - 1}; got {checked.max()}."
             )
         return checked
 

@@ -1,4 +1,4 @@
-"""Grid signatures: what they hold, and whether two of them mean one grid."""
+"""Grid signatures: their content and their comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPATIAL_KEYS = {
     "healpix": ("type", "indexing_scheme", "parent_order", "child_order", "layout"),
     "rectilinear": ("type", "crs", "affine", "shape", "chunk_shape"),
 }
-# What a grid without a config is taken to write: zagg's own default, its ATL06 template.
+# Output fields of a grid without a config: zagg's default, its ATL06 template.
 _ATL06_FIELDS = {
     "count": "int64",
     **dict.fromkeys(
@@ -26,18 +26,10 @@ _CHANNELS = ("location", "weights", "temporal")
 
 
 def output_fields(config: PipelineConfig | None) -> list[dict[str, Any]]:
-    """Return the output fields of a config as a signature lists them, sorted by name.
+    """Return the output fields of a config, by default of zagg's ATL06 template, sorted by name.
 
-    Parameters
-    ----------
-    config : PipelineConfig or None
-        None stands for zagg's default, its ATL06 template.
-
-    Returns
-    -------
-    list of dict
-        Each with name, kind, trailing_shape, inner_shape, dtype, and the location, weights
-        and temporal channels that are set.
+    Each has name, kind, trailing_shape, inner_shape, dtype, and those of location, weights and
+    temporal that are set.
     """
     if config is None:
         variables: Mapping[str, Any] = {k: {"dtype": v} for k, v in _ATL06_FIELDS.items()}
@@ -59,43 +51,25 @@ def _field(name: str, meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shape(value: Any) -> list[int]:
-    """Return a shape as a list; one number stands for one axis."""
+    """Return a shape as a list; a number is a shape of one axis."""
     if value is None:
         return []
     return [int(n) for n in value] if isinstance(value, (list, tuple)) else [int(value)]
 
 
 def spatial_subset(signature: Mapping[str, Any]) -> Signature:
-    """Return the spatial part of a full (or already spatial) signature.
+    """Return the spatial part of a recorded signature, full or spatial.
 
-    Parameters
-    ----------
-    signature : mapping
-        As recorded in a shard map, also by versions that recorded the full signature.
-
-    Returns
-    -------
-    dict
-        Its keys that name the spatial layout; all of them for a type that is not known.
+    These are the keys that define the spatial layout; for an unknown type all keys.
     """
     keys = SPATIAL_KEYS.get(str(signature.get("type")), tuple(signature))
     return {key: signature[key] for key in keys if key in signature}
 
 
 def signature_differences(recorded: Mapping[str, Any], grid: OutputGrid) -> list[str]:
-    """Return how a recorded signature differs from a grid, a sentence each.
+    """Return a sentence per difference of a recorded signature, spatial or full, from a grid's.
 
-    Parameters
-    ----------
-    recorded : mapping
-        Spatial or full signature; only the keys of the grid's spatial signature count.
-    grid : OutputGrid
-        The grid it should belong to.
-
-    Returns
-    -------
-    list of str
-        Empty where they mean the same grid.
+    Only the keys of the grid's spatial signature count.
     """
     wanted = grid.spatial_signature()
     return [
@@ -106,7 +80,7 @@ def signature_differences(recorded: Mapping[str, Any], grid: OutputGrid) -> list
 
 
 def signature_matches(recorded: Mapping[str, Any], grid: OutputGrid) -> bool:
-    """Return whether a recorded signature, spatial or full, means this grid."""
+    """Return whether a recorded signature, spatial or full, belongs to this grid."""
     return not signature_differences(recorded, grid)
 
 
@@ -115,5 +89,5 @@ def _shown(recorded: Mapping[str, Any], key: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return tuples as lists, as JSON has only the latter."""
+    """Return tuples as lists, as in JSON."""
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

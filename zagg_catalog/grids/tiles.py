@@ -1,4 +1,4 @@
-"""Tiles of a CRS: on the sphere, in planes, and found by a quadtree."""
+"""Tiles of a CRS: their outlines on the sphere and in planes, and the cover of a region."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zagg_catalog.regions import Region
 if TYPE_CHECKING:
     from pyproj import Transformer
 
-# A block reaches no further than this from the centre of its plane.
+# Largest radius of a block around the centre of its plane, radians.
 LARGEST_RADIUS = np.radians(60.0)
 # Points per side of the lattice that bounds a box.
 _LATTICE = 17
@@ -48,12 +48,12 @@ def _full_turn(crs: str) -> float:
 
 @dataclass(frozen=True)
 class GridCrs:
-    """The coordinates of a grid, and the way from them to the sphere."""
+    """The coordinates of a grid, and their conversion to the sphere."""
 
     name: str
     """Coordinate reference system."""
     west: float
-    """Where the grid begins; a geographic grid ends 360° east of it at the latest."""
+    """West side of the grid; a geographic grid is at most 360° wide."""
 
     @cached_property
     def _limits(self) -> Floats:
@@ -63,14 +63,14 @@ class GridCrs:
         return np.array([self.west, -turn / 4.0, self.west + turn, turn / 4.0])
 
     def clip(self, boxes: Floats) -> Floats:
-        """Return boxes (n, 4) cut to where the CRS has places; NaN where nothing is left.
+        """Return boxes (n, 4) cut to the limits of the CRS; NaN for a box outside them.
 
         Padding can take a geographic grid beyond a pole or beyond one turn.
         """
         low = np.maximum(boxes[:, :2], self._limits[:2])
         high = np.minimum(boxes[:, 2:], self._limits[2:])
-        gone = (low >= high).any(axis=1)
-        return np.where(gone[:, None], np.nan, np.hstack([low, high]))
+        outside = (low >= high).any(axis=1)
+        return np.where(outside[:, None], np.nan, np.hstack([low, high]))
 
     def lonlat(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Return longitudes and latitudes (degrees, WGS84); NaN outside the CRS's domain."""
@@ -123,11 +123,11 @@ class GridCrs:
         Returns
         -------
         polygons : ndarray of shapely geometries, shape (n,)
-            In metres, sides drawn with chords within ``plane.tolerance``. None where nothing of
-            the box is on the Earth.
+            In metres, sides drawn with chords within ``plane.tolerance``. None for a box that
+            is not on the Earth.
         partial : ndarray of bool, shape (n,)
-            Where some of the outline is outside the domain of the CRS; the polygon is then the
-            convex hull of the lattice points inside it.
+            Whether a part of the outline is outside the domain of the CRS; the polygon is then
+            the convex hull of the lattice points inside it.
         """
         polygons = np.full(len(boxes), None, dtype=object)
         partial = np.zeros(len(boxes), dtype=bool)
@@ -139,7 +139,7 @@ class GridCrs:
             partial[rest[broken]] = True
             middle = (flat[:, ::2] + np.roll(flat[:, ::2], -1, axis=1)) / 2.0
             error = np.hypot(*np.moveaxis(flat[:, 1::2] - middle, -1, 0)).max(axis=1)
-            # The points taken are twice as dense as those measured: a quarter of the error.
+            # The result has twice as many points as the measured outline: a quarter of the error.
             done = ~broken & ((error <= 4.0 * plane.tolerance) | (count >= _MOST))
             polygons[rest[done]] = shapely.polygons(flat[done]) if done.any() else None
             rest, count = rest[~done & ~broken], 2 * count
@@ -198,7 +198,7 @@ def _outline(boxes: Floats, count: int) -> Floats:
 
 
 def outline(box: Floats, per_side: tuple[int, int]) -> Floats:
-    """Return the outline (m, 2) of one box with so many points per horizontal, vertical side."""
+    """Return the outline (m, 2) of one box; ``per_side`` counts horizontal and vertical points."""
     across, up = (np.arange(count) / count for count in per_side)
     u = np.concatenate([across, np.ones_like(up), 1.0 - across, np.zeros_like(up)])
     v = np.concatenate([np.zeros_like(across), up, np.ones_like(across), 1.0 - up])
@@ -213,7 +213,7 @@ def _lattice(boxes: Floats) -> Floats:
 
 
 def _at(boxes: Floats, u: Floats, v: Floats) -> Floats:
-    """Return points (n, m, 2) at fractions u, v of the boxes; 1 gives the far side exactly."""
+    """Return points (n, m, 2) at fractions u, v of the boxes; 1 is exactly the far side."""
     x = boxes[:, :1] * (1.0 - u) + boxes[:, 2:3] * u
     y = boxes[:, 1:2] * (1.0 - v) + boxes[:, 3:] * v
     return np.stack([x, y], axis=-1)
@@ -234,8 +234,8 @@ class TileBlock:
     def tile_polygons(self) -> Geometries:
         """Return the tiles as shapely polygons (n,), metres in the plane.
 
-        None for a tile that is outside the domain of the CRS; a tile that is partly outside is
-        the hull of what is inside.
+        None for a tile outside the domain of the CRS; the hull of the part inside for a tile
+        that is partly outside.
         """
         return self.crs.outlines(self.plane, self.boxes)[0]
 
@@ -274,7 +274,7 @@ class Tiling:
 
 
 def split_into_blocks(tiling: Tiling, keys: Keys) -> list[TileBlock]:
-    """Return blocks that hold the given tiles.
+    """Return blocks that hold some tiles.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def split_into_blocks(tiling: Tiling, keys: Keys) -> list[TileBlock]:
 
     Returns
     -------
-    list of Block
+    list of TileBlock
         Tiles outside the domain of the CRS are in none.
     """
     blocks: list[TileBlock] = []
@@ -313,8 +313,8 @@ def split_into_blocks(tiling: Tiling, keys: Keys) -> list[TileBlock]:
 def cover(tiling: Tiling, region: Region) -> Keys:
     """Return the sorted keys of the tiles that a region touches.
 
-    A quadtree over the tiles: what the region does not reach is dropped and what it holds is
-    taken without looking at single tiles.
+    A quadtree over the tiles: a part that the region does not reach is dropped, and a part that
+    it holds is added, without testing single tiles.
 
     Parameters
     ----------
@@ -340,7 +340,7 @@ def cover(tiling: Tiling, region: Region) -> Keys:
 
 
 def _reached(tiling: Tiling, near: Callable[[Plane], bool]) -> Iterator[tuple[Ints, Floats, Plane]]:
-    """Give the parts of the grid, none too big for its plane, that the region may reach."""
+    """Yield the parts of the grid that the region may reach; each fits its plane."""
     span = np.array([0, tiling.rows, 0, tiling.columns])
     stack = [(span, tiling.crs.clip(tiling.boxes(span[None]))[0])]
     while stack:
@@ -367,7 +367,7 @@ def _descend(
     while len(spans):
         shapes, partial = tiling.crs.outlines(plane, boxes)
         single = _count(spans) == 1
-        # What the CRS cuts is looked at more closely, down to the tiles.
+        # A part that the CRS cuts is divided further, down to single tiles.
         hit = shapely.dwithin(area, shapes, plane.reach) | (partial & ~single)
         inside = hit & ~single & ~partial
         inside[inside] = shapely.contains(area, shapes[inside])

@@ -47,7 +47,7 @@ def load_registry(
     Raises
     ------
     InvalidRegistry
-        With every problem on a line of its own: the file, the key, and what to do.
+        With all problems, each on one line: the file, the key, and what to do.
     StoreUnavailable
         If an S3 server does not answer.
     """
@@ -80,7 +80,7 @@ def _invalid(source: str, problems: list[str]) -> InvalidRegistry:
 
 
 def _entries(source: str) -> tuple[RegistryEntries, list[str]]:
-    """Read the file itself, whose problems are never tolerated."""
+    """Read the registry's own file, whose problems are never tolerated."""
     try:
         content = yaml.load(read_bytes(source), Loader=_UniqueKeys)
     except InvalidRegistry as error:
@@ -101,13 +101,13 @@ def _region(
             definition = json.dumps(entry.bbox).encode()
         else:
             assert entry.geojson is not None
-            definition = read_bytes(beside(source, entry.geojson))
+            definition = read_bytes(resolve_location(source, entry.geojson))
         region = read_region(definition)
         bbox = polygon_to_bbox(region)
     except (InvalidRegion, InvalidRegistry, ValueError) as error:
         key = f"regions.{name}.{'bbox' if entry.bbox is not None else 'geojson'}"
-        what = f"{entry.geojson}: " if entry.geojson else ""
-        problems.append(f"{source}: {key}: {what}{_ended(error)} Correct the area.")
+        file = f"{entry.geojson}: " if entry.geojson else ""
+        problems.append(f"{source}: {key}: {file}{_ended(error)} Correct the region.")
         return None
     return RegisteredRegion(name=name, region=region, bbox=bbox, definition=definition)
 
@@ -120,17 +120,18 @@ def _grid(
     regions: dict[str, RegisteredRegion],
     problems: list[str],
 ) -> RegisteredGrid:
-    content, grid, wrong = _config(beside(source, entry.config), f"grids.{name}.config")
+    content, grid, wrong = _config(resolve_location(source, entry.config), f"grids.{name}.config")
     if entry.region not in entries.region_names:
-        known = ", ".join(entries.region_names) or "those that you add"
+        known = ", ".join(entries.region_names) or "none"
         wrong.append(
-            f"grids.{name}.region: there is no region {entry.region!r}; name one of {known}."
+            f"grids.{name}.region: region {entry.region!r} does not exist; the registry has"
+            f" {known}."
         )
     wrong += _order_problems(name, entry, grid)
-    # A region's own problem is reported once, at the region.
+    # The problem of a region is reported once, for the region.
     problems.extend(f"{source}: {text}" for text in wrong)
     if not wrong and entry.region not in regions:
-        wrong.append(f"grids.{name}.region: region {entry.region} is broken.")
+        wrong.append(f"grids.{name}.region: region {entry.region} is not valid.")
     return RegisteredGrid(
         name=name,
         config=content,
@@ -187,7 +188,7 @@ def _ended(error: Exception) -> str:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """A SafeLoader that refuses repeated keys, of which YAML would use the last."""
+    """A SafeLoader that refuses repeated keys; YAML itself uses the last one."""
 
 
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -204,8 +205,8 @@ def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def beside(location: str, name: str) -> str:
-    """Return the location of a file named in the registry: relative to it, absolute, or a URL."""
+def resolve_location(location: str, name: str) -> str:
+    """Return the location of a file in the registry: a URL, or a path relative to the registry."""
     if "://" in name or name.startswith("/"):
         return name
     if "://" in location:
@@ -215,15 +216,10 @@ def beside(location: str, name: str) -> str:
 
 
 def read_bytes(location: str) -> bytes:
-    """Return a file's content.
+    """Return the content of a file, from a path or from S3.
 
-    Raises
-    ------
-    InvalidRegistry
-        If there is no such file (`RegistryNotFound`), or it may not be read; the text is a
-        part of a sentence.
-    StoreUnavailable
-        If an S3 server does not answer, or refuses the request.
+    Raises `InvalidRegistry` with a part of a sentence if it cannot be read (`RegistryNotFound` if
+    it does not exist), and `StoreUnavailable` if an S3 server does not answer.
     """
     if "://" not in location:
         try:

@@ -26,18 +26,13 @@ class RegisteredRegion:
     bbox: Bbox
     """``(west, south, east, north)``, degrees; the box of queries."""
     definition: bytes
-    """JSON, the box or GeoJSON; see `read_region`."""
+    """JSON of the box, or GeoJSON; see `read_region`."""
 
 
 def read_region(definition: bytes) -> Region:
-    """Return the region of a definition, a box or GeoJSON.
+    """Return the region of a definition, which is the JSON of a box or GeoJSON.
 
-    Raises
-    ------
-    InvalidRegion
-        If it is not a usable area.
-    ValueError
-        If it is not JSON.
+    Raises `InvalidRegion` if it is not a valid region, and `ValueError` if it is not JSON.
     """
     content = json.loads(definition.decode("utf-8-sig"))
     return bbox_region(content) if isinstance(content, list) else region_from_geojson(content)
@@ -61,7 +56,7 @@ class RegisteredGrid:
     options: dict[str, Any] = field(default_factory=dict)
     """``backend``, ``footprint`` and ``mortie_order`` for `ShardMap.build`."""
     problem: str | None = None
-    """Why no map can be built, a sentence."""
+    """The reason why no map can be built, a sentence."""
 
     @property
     def signature_digest(self) -> str | None:
@@ -82,17 +77,17 @@ class Registry:
     grids: dict[str, RegisteredGrid]
     """By name."""
     problems: tuple[str, ...] = ()
-    """Problems of single grids or regions, if these are tolerated."""
+    """Problems of grids and regions, if they are tolerated."""
     watch: dict[str, WatchRules] = field(default_factory=dict)
-    """By product; products without rules in the file are left out."""
+    """By product; without products that have no rules in the file."""
 
     @property
     def products(self) -> list[str]:
-        """Products that grids are for, sorted."""
+        """Products of the registered grids, sorted."""
         return sorted({name for grid in self.grids.values() for name in grid.products})
 
     def watch_rules(self, product: str) -> WatchRules:
-        """Return how a product is watched; the defaults where the file says nothing."""
+        """Return the rules for watching a product; the defaults if the file has no rules."""
         return self.watch.get(product, WatchRules())
 
     def select(
@@ -119,7 +114,7 @@ class Registry:
         Raises
         ------
         InvalidQuery
-            If a name is not registered, not for this product, or nothing is left.
+            If a name is not registered for this product, or no grid is selected.
         """
         mine = {name: grid for name, grid in self.grids.items() if product in grid.products}
         if not mine:

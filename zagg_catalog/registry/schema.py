@@ -26,24 +26,24 @@ class WatchRules(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     announce: Literal["first-granules", "share", "quiet"] = "share"
-    """Announce a cycle with its first granules; with a share of the expected granules, or once it
-    is over and quiet; or only once it is over and quiet."""
+    """Announce a cycle with its first granules; when a share of the expected granules exists, or it
+    is over and quiet; or only when it is over and quiet."""
     share: float = Field(default=0.9, gt=0, le=1)
     quiet_days: float = Field(default=7, ge=0)
     """A cycle that is over is quiet when its granules have not changed for this long."""
     changed_hours: float = Field(default=24, ge=0)
-    """Changes of a cycle are announced at most once in this time; the last one always is."""
+    """Changes of a cycle are announced at most once in this time, the last one always."""
     patience_hours: float = Field(default=6, ge=0)
     """An announcement that no run has processed is repeated after this time, then after twice
     that, and so on."""
     recheck_days: float = Field(default=30, ge=0)
-    """A cycle without an announcement for this long is announced again, since counts do not show
+    """A cycle that was not announced for this long is announced again, since counts do not show
     every change; 0 for never."""
     overdue_days: float | None = Field(default=75, ge=0)
     """A cycle is overdue if it is not prepared this long after its end; None for never."""
     first_cycle: int | None = Field(default=None, ge=1, le=99)
     """Older cycles that exist at the first poll are ignored until they change. By default the
-    cycle before the one that was running 45 days before that poll."""
+    cycle before that of 45 days before the poll."""
 
     def patience(self, tries: int) -> timedelta:
         """Return how long to wait for a run after an announcement was made `tries` times."""
@@ -117,24 +117,9 @@ class RegistryEntries:
 
 
 def read_entries(content: Any) -> tuple[RegistryEntries, list[str]]:
-    """Check the file's content, each entry by itself.
-
-    Parameters
-    ----------
-    content : object
-        Content of the YAML file.
-
-    Returns
-    -------
-    RegistryEntries
-        The valid entries.
-    list of str
-        The problems: the key, what is wrong, and what to do.
-    """
+    """Return the valid entries of the parsed file, and the problems, a sentence each."""
     if not isinstance(content, dict):
-        return RegistryEntries({}, {}), [
-            "the file: it is not a mapping; give it regions and grids."
-        ]
+        return RegistryEntries({}, {}), ["the file: it is not a mapping; add regions and grids."]
     known = ("regions", "grids", "watch")
     problems = [f"{key}: {no_such_key(str(key), known)}" for key in content if key not in known]
     regions = _section(content, "regions", RegionEntry, problems)
@@ -159,9 +144,11 @@ def _watch(
     known = sorted({product for grid in grids.values() for product in grid.products})
     rules = {}
     for name, value in values.items():
-        # A grid that cannot be read is reported already; its products are not known.
+        # The products of a grid that is not valid are unknown; its problem is reported already.
         if name not in known and len(grids) == len(content.get("grids") or ()):
-            problems.append(f"watch.{name}: no grid is for it; name one of {', '.join(known)}.")
+            problems.append(
+                f"watch.{name}: no grid has this product; use one of {', '.join(known)}."
+            )
         try:
             rules[str(name)] = WatchRules.model_validate(value or {})
         except ValidationError as error:
@@ -176,7 +163,7 @@ def _section[Entry: _Entry](
 ) -> dict[str, Entry]:
     values = content.get(section)
     if not isinstance(values, dict) or not values:
-        problems.append(f"{section}: it is missing or empty; give at least one by its name.")
+        problems.append(f"{section}: it is missing or empty; add at least one entry by its name.")
         return {}
     entries = {}
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""The facts of a catalog file that a release records: ids and provenance, not the rows."""
+"""Facts of a catalog file that a release records: digest, ids and provenance."""
 
 from __future__ import annotations
 
@@ -48,26 +48,16 @@ class CatalogFile:
         return bool(self.metadata.get("complete", True))
 
     def unknown_granules(self, shard_map: ShardMap) -> list[str]:
-        """Return the ids of a map's granules that the catalog does not have."""
+        """Return the ids of the granules in a map that the catalog does not have."""
         own = shard_map.table["id"]
         unknown: list[str] = own.filter(pc.invert(pc.is_in(own, value_set=self.ids))).to_pylist()
         return unknown
 
 
 def read_catalog_file(path: Path, name: str | None = None) -> CatalogFile:
-    """Read the facts of a catalog file; memory holds the id column only.
+    """Read the facts of a catalog file, which errors call `name`; only the id column is in memory.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    name : str, optional
-        Its name in errors; by default its path.
-
-    Raises
-    ------
-    InvalidCatalog
-        If it is not a granule catalog, or an id is missing or repeated.
+    Raises `InvalidCatalog` if it is not a granule catalog, or an id is missing or repeated.
     """
     name = name or str(path)
     try:

@@ -1,4 +1,4 @@
-"""Differences between two releases: what an aggregator must do again."""
+"""Differences between two releases: granules, and the shards to aggregate again."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class GridDiff:
 
     name: str
     change: Change
-    """``regridded``: one name, but another spatial signature. ``added`` and ``dropped``: only one
-    release has a map; the other has no such grid, or it failed there."""
+    """``regridded``: same name, another spatial signature. ``added`` and ``dropped``: only one
+    release has a map; the other release has no such grid, or the grid failed."""
     config_changed: bool
-    """Whether the pipeline config is another; its output fields may be, too."""
+    """Whether the pipeline config, and so perhaps the output fields, differ."""
     map: MapDiff
     """Shards and pairs that differ; all of both maps where the change is ``regridded``."""
 
@@ -73,13 +73,7 @@ def diff(store: Store, old: Release, new: Release) -> ReleaseDiff:
 
 
 def diff_granules(store: Store, old: Release, new: Release) -> CatalogDiff:
-    """Compare the granules of two releases.
-
-    Raises
-    ------
-    ObjectMissing, CorruptObject
-        If a catalog is damaged; the message names it.
-    """
+    """Compare the granules of two releases."""
     if old.record.catalog.digest == new.record.catalog.digest:
         return CatalogDiff(added=[], removed=[], revised=[])
     return diff_ids(catalog_ids(store, old.record), catalog_ids(store, new.record))
@@ -95,7 +89,7 @@ def _diff_grid(store: Store, name: str, old: Release, new: Release) -> GridDiff:
         found = diff_maps(first, second)
         change = "same" if found.same else "changed"
         if found.regridded:
-            # Keys of two grids name different places, also where they are equal numbers.
+            # Equal shard keys of two grids are different places.
             found, change = diff_replaced(first, second), "regridded"
     configs = [grid.config_digest for one in (old, new) if (grid := one.record.grid(name))]
     return GridDiff(name=name, change=change, config_changed=len({*configs}) > 1, map=found)

@@ -1,4 +1,4 @@
-"""Garbage collection: objects without a reference, and old releases that were replaced."""
+"""Garbage collection: unreferenced objects, and old releases that were replaced."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Garbage:
     releases: list[ObjectInfo]
     """Records of old releases that neither a pointer nor its history names."""
     objects: list[ObjectInfo]
-    """Catalogs and manifests that no other release refers to, and pick-up records that the
-    history of their grid no longer names."""
+    """Catalogs and manifests that no other release refers to, and pick-up records that are no
+    longer in the history of their grid."""
     young: int
     """Number of objects without a reference that are too young to be garbage."""
     deleted: bool
-    """Whether it was removed."""
+    """Whether the garbage was removed."""
 
     @property
     def size(self) -> int:
@@ -47,16 +47,16 @@ def collect_garbage(
     releases_after: timedelta | None = None,
     clock: Clock = utc_now,
 ) -> Garbage:
-    """Find, and optionally remove, what no release refers to.
+    """Find, and optionally remove, objects that no release refers to.
 
     Parameters
     ----------
     store : Store
         The store.
     delete : bool
-        Remove what is found.
+        Remove the garbage.
     grace : timedelta
-        Younger objects stay: a running publish may be about to refer to them.
+        Younger objects stay, since a running publish may be about to refer to them.
     releases_after : timedelta, optional
         Also collect releases that were stored longer ago and that neither a pointer nor its
         history names, such as partial ones. Releases that are being picked up stay, and so do
@@ -74,12 +74,12 @@ def collect_garbage(
     InvalidOption
         If a time is negative.
     InvalidRelease, CorruptObject
-        If a record or pointer cannot be read; nothing was removed, since its references are not
-        known. Also if a release that was published in the meantime refers to a removed object.
+        If a record or pointer cannot be read: its references are unknown, so nothing was removed.
+        Also if a release that was published in the meantime refers to a removed object.
 
     Notes
     -----
-    Records are removed before what they refer to, so that a release is never stored in part.
+    Records are removed before their files, so that a release is never stored in part.
     """
     for what, span in (("grace", grace), ("releases_after", releases_after)):
         if span is not None and span < timedelta(0):
@@ -87,12 +87,14 @@ def collect_garbage(
     now = clock()
     old = [] if releases_after is None else _old_releases(store, now - releases_after)
     dropped = {info.key for info in old}
-    kept = _references(store, dropped)
-    loose = [info for info in _objects(store) if info.key not in kept]
-    objects = [info for info in loose if info.modified <= now - grace]
+    referenced = _references(store, dropped)
+    unreferenced = [info for info in _objects(store) if info.key not in referenced]
+    objects = [info for info in unreferenced if info.modified <= now - grace]
     if delete:
         _remove(store, old, objects)
-    return Garbage(releases=old, objects=objects, young=len(loose) - len(objects), deleted=delete)
+    return Garbage(
+        releases=old, objects=objects, young=len(unreferenced) - len(objects), deleted=delete
+    )
 
 
 def _remove(store: Store, releases: list[ObjectInfo], objects: list[ObjectInfo]) -> None:
@@ -103,9 +105,9 @@ def _remove(store: Store, releases: list[ObjectInfo], objects: list[ObjectInfo])
         if info.key not in wanted:
             store.delete(info.key)
     removed = set()
-    kept = _references(store, set())
+    referenced = _references(store, set())
     for info in objects:
-        if info.key not in kept:
+        if info.key not in referenced:
             store.delete(info.key)
             removed.add(info.key)
     lost = sorted(key for key in removed & _references(store, set()) if not store.exists(key))
@@ -117,7 +119,7 @@ def _remove(store: Store, releases: list[ObjectInfo], objects: list[ObjectInfo])
 
 
 def _old_releases(store: Store, limit: datetime) -> list[ObjectInfo]:
-    """Return records older than a time that no pointer and no history names."""
+    """Return records stored before a time that neither a pointer nor a history names."""
     wanted = _pointed(store)
     return sorted(
         (
@@ -156,7 +158,7 @@ def _histories(store: Store) -> Iterable[tuple[ReleaseKey, PickupHistory]]:
 
 
 def _references(store: Store, dropped: set[str]) -> set[str]:
-    """Return the keys that records and pick-ups refer to, those of dropped ones excepted."""
+    """Return the keys that pick-ups and records refer to, except dropped records."""
     files = {file.key for record in _records(store, dropped) for file in record.files}
     return files | {entry.key for _, history in _histories(store) for entry in history.entries}
 

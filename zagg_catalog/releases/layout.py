@@ -40,24 +40,15 @@ _CYCLE = re.compile(r"[1-9][0-9]{0,3}")
 class ReleaseKey:
     """Product, region and cycle of a release; each has one pointer to its latest release.
 
-    Parameters
-    ----------
-    product : str
-        Short name and version, ``ATL06_007``.
-    region : str
-        Name of the region.
-    cycle : int
-        Cycle number, from 1 to 9999.
-
-    Raises
-    ------
-    InvalidName
-        If a part cannot be part of a key.
+    Raises `InvalidName` if a field cannot be part of a key.
     """
 
     product: str
+    """Short name and version, ``ATL06_007``."""
     region: str
+    """Name of the region."""
     cycle: int
+    """Cycle number, 1 to 9999."""
 
     def __post_init__(self) -> None:
         self.folder("releases")
@@ -72,23 +63,9 @@ class ReleaseKey:
     def key(
         self, kind: Kind, digest: str, suffix: str | None = None, grid: str | None = None
     ) -> str:
-        """Return the key of one immutable object.
+        """Return the key of an immutable object; shard maps and pick-ups need a grid.
 
-        Parameters
-        ----------
-        kind : {"catalogs", "shardmaps", "releases", "pickups"}
-            First segment of the key.
-        digest : str
-            SHA-256 of the content in hex.
-        suffix : str, optional
-            End of the name, ``.parquet``; by default the usual one of the kind.
-        grid : str, optional
-            Name of the grid, for shard maps and pick-ups only.
-
-        Raises
-        ------
-        InvalidName
-            If a part is not usable, or a grid is missing or does not belong.
+        Raises `InvalidName` if the digest, the grid or the suffix is not valid for the kind.
         """
         folder = self._object_folder(kind, grid)
         suffix = _SUFFIXES[kind][0] if suffix is None else suffix
@@ -98,13 +75,7 @@ class ReleaseKey:
         return f"{folder}/{check_digest(digest)}{suffix}"
 
     def pointer(self, kind: Kind = "releases", grid: str | None = None) -> str:
-        """Return the key of a pointer: to the latest release, or to a grid's pick-up history.
-
-        Raises
-        ------
-        InvalidName
-            If the kind has no pointers, or a grid is missing or does not belong.
-        """
+        """Return the key of ``latest.json``, of releases or of the pick-ups of a grid."""
         folder = self._object_folder(kind, grid)
         if kind not in _WITH_POINTER:
             raise InvalidName(f"{kind} have no pointer; only releases and pick-ups have one.")
@@ -135,7 +106,7 @@ class KeyParts:
         return self.release_key.key(self.kind, self.digest, self.suffix, self.grid)
 
     def matches(self, product: str | None, region: str | None, cycle: int | None) -> bool:
-        """Return whether it belongs to a product, region and cycle, each of which may be None."""
+        """Return whether product, region and cycle are these; None matches any."""
         wanted = (product, region, cycle)
         return all(
             want in (None, has) for want, has in zip(wanted, astuple(self.release_key), strict=True)
@@ -149,25 +120,15 @@ def folder_key(
     cycle: int | None = None,
     grid: str | None = None,
 ) -> str:
-    """Return the folder of one kind of objects, as deep as its parts are given.
+    """Return the folder of a kind of objects, down to the last part that is not None.
 
-    Parameters
-    ----------
-    kind : {"catalogs", "shardmaps", "releases", "pickups"}
-        First segment of the key.
-    product, region, cycle, grid : str, str, int, str
-        In this order; after the first that is None the others must be None. Only shard maps
-        and pick-ups have a grid.
-
-    Raises
-    ------
-    InvalidName
-        If a name is not usable, one is left out in the middle, or a grid does not belong.
+    Raises `InvalidName` if a part is not valid, if one before the last is None, or if the kind has
+    no grids.
     """
     if kind not in KINDS:
         raise InvalidName(f"Kind {shown(kind)} is not one of {', '.join(KINDS)}.")
     if grid is not None and kind not in _PER_GRID:
-        raise InvalidName(f"{kind} have no grid, and grid {shown(grid)} was given; leave it out.")
+        raise InvalidName(f"{kind} have no grid; leave grid {shown(grid)} out.")
     if cycle is not None and not _CYCLE.fullmatch(str(cycle)):
         raise InvalidName(f"Cycle {shown(cycle)} is not a number from 1 to 9999.")
     given = [product, region, None if cycle is None else str(cycle), grid]
@@ -179,12 +140,9 @@ def folder_key(
 
 
 def parse_key(key: str) -> KeyParts:
-    """Read a key of the layout: what `ReleaseKey.key` and `ReleaseKey.pointer` return.
+    """Parse a key that `ReleaseKey.key` or `ReleaseKey.pointer` returned.
 
-    Raises
-    ------
-    InvalidName
-        If the key is not exactly one that they would return.
+    Raises `InvalidName` for any other key.
     """
     segments = check_key(key).split("/")
     try:
@@ -214,17 +172,9 @@ def list_keys(
 ) -> Iterator[tuple[ObjectInfo, KeyParts]]:
     """Yield the objects and pointers of one kind, with the parts of their keys.
 
-    Parameters
-    ----------
-    store : Store
-        Where to look.
-    kind : {"catalogs", "shardmaps", "releases", "pickups"}
-        First segment of the keys.
-    product, region, cycle : str, str, int
-        Only those; each may be None. Keys that do not follow the layout are left out; `verify`
-        reports them.
+    Keys that do not follow the layout are left out; `verify` reports them.
     """
-    # Only the leading parts narrow the folder to list; the others are compared.
+    # A folder is named by leading parts only; the others are compared.
     region_of_folder = region if product is not None else None
     cycle_of_folder = cycle if region_of_folder is not None else None
     for info in store.list(folder_key(kind, product, region_of_folder, cycle_of_folder)):

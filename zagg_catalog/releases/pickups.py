@@ -1,4 +1,4 @@
-"""Pick-ups of releases by the aggregator: record of each, and history and lease of a grid."""
+"""Records of pick-ups by the aggregator, and the history and lease of each grid."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class MapChanges(StrictModel):
     dropped: ShardList = ShardList()
     """Shards that have no granules any more."""
     granules_added: Count = 0
-    """Granules of the catalog, as the next two counts."""
+    """Granules of the catalog, as are the next two counts."""
     granules_revised: Count = 0
     granules_removed: Count = 0
 
@@ -65,15 +65,15 @@ class MapChanges(StrictModel):
 
 
 class PickupAttempt(StrictModel):
-    """What is known of a pick-up from its beginning."""
+    """Facts of a pick-up that are known when it begins."""
 
     release: Digest
     dry_run: bool
     """Whether zagg only reports what it would do."""
     output: str | None = None
-    """Store that zagg writes to; null if the attempt ended before it was known."""
+    """Store that zagg writes to; null if the pick-up ended before it was known."""
     by: str
-    """Who runs it, by default ``user@host``."""
+    """User who runs it, by default ``user@host``."""
     run: str | None = None
     """Id of the flow run."""
     began_at: Time
@@ -116,7 +116,7 @@ class Acknowledgement(PickupAttempt, Document):
     changes: MapChanges | None = None
     """How the map differs from that of the earlier release."""
     notes: tuple[str, ...] = ()
-    """Further remarks, a sentence each."""
+    """Notes, a sentence each."""
     summary: dict[str, JsonValue] = Field(default_factory=dict)
     """Numbers and names of zagg's own summary."""
 
@@ -197,14 +197,9 @@ class PickupHistory(Document):
         )
 
     def holds(self, output: str) -> tuple[PickupSummary | None, set[str]]:
-        """Return the content of an output store, as far as the history tells.
+        """Return the newest finished aggregation into an output, and the incomplete releases.
 
-        Returns
-        -------
-        PickupSummary or None
-            The newest finished aggregation into it.
-        set of str
-            Releases of which it may hold parts: their runs started after that, and did not finish.
+        The output may have parts of the latter: their runs started later and did not finish.
         """
         incomplete: set[str] = set()
         for entry in self.entries:
@@ -219,14 +214,7 @@ class PickupHistory(Document):
     def is_done(self, release: str, *, dry_run: bool, output: str | None) -> PickupSummary | None:
         """Return the entry that makes another pick-up of a release unnecessary, or None.
 
-        Parameters
-        ----------
-        release : str
-            Its digest.
-        dry_run : bool
-            Whether a dry run is enough.
-        output : str or None
-            Store that an aggregation would write to.
+        For a dry run any finished entry is enough; otherwise it must be of the same output.
         """
         if dry_run:
             entry, incomplete = self.last_finished(), set[str]()
@@ -239,25 +227,22 @@ class PickupHistory(Document):
     def followed_by(self, entry: PickupSummary, claim: PickupLease | None = None) -> PickupHistory:
         """Return the history after one more pick-up ended."""
         entries = (entry, *self.entries)
-        kept = list(entries[:HISTORY_LENGTH])
-        seen = {(one.dry_run, one.output) for one in kept if one.finished}
+        newest = list(entries[:HISTORY_LENGTH])
+        seen = {(one.dry_run, one.output) for one in newest if one.finished}
         for old in entries[HISTORY_LENGTH:]:
             mode = (old.dry_run, old.output)
-            if old.finished and mode not in seen and len(kept) < 2 * HISTORY_LENGTH:
-                kept.append(old)
+            if old.finished and mode not in seen and len(newest) < 2 * HISTORY_LENGTH:
+                newest.append(old)
                 seen.add(mode)
-        return PickupHistory(claim=claim, entries=tuple(kept))
+        return PickupHistory(claim=claim, entries=tuple(newest))
 
 
 def read_pickup_history(
     store: Store, release_key: ReleaseKey, grid: str
 ) -> tuple[PickupHistory, str | None]:
-    """Return the pick-up history of a grid, and the token of that version; None if it is new.
+    """Return the pick-up history of a grid, and its token; None if no history is stored.
 
-    Raises
-    ------
-    InvalidRelease
-        If the stored history is not valid.
+    Raises `InvalidRelease` if the stored history is not valid.
     """
     key = release_key.pointer("pickups", grid)
     pointer = store.read_pointer(key)
@@ -269,10 +254,7 @@ def read_pickup_history(
 def read_pickup_histories(store: Store, release_key: ReleaseKey) -> dict[str, PickupHistory]:
     """Return the pick-up history of each grid; grids that were never picked up are left out.
 
-    Raises
-    ------
-    InvalidRelease
-        If a stored history is not valid.
+    Raises `InvalidRelease` if a stored history is not valid.
     """
     found = pickup_history_keys(store, release_key.product, release_key.region, release_key.cycle)
     return {grid: read_pickup_history(store, release_key, grid)[0] for _, grid in sorted(found)}

@@ -72,14 +72,14 @@ class Publication(Document):
     published_by: str
     """By default ``user@host``."""
     action: Action
-    """What moved the pointer to this release."""
+    """Action that moved the pointer to this release."""
     supersedes: Digest | None = None
     """Digest of the release that the pointer named before."""
     packages: dict[str, str]
     """Versions of the installed packages, by name."""
     contraction: Contraction = Contraction()
     transfer: Transfer | None = None
-    """Requests and duration of the harvest, where known."""
+    """Requests and duration of the harvest, if known."""
     history: tuple[HistoryEntry, ...] = Field(default=(), max_length=HISTORY)
     """Earlier publications, the newest first; at most 50."""
 
@@ -143,7 +143,7 @@ class CurrentRelease:
 
 
 def read_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:
-    """Read the pointer to the latest release; one that is not valid is returned as a problem."""
+    """Read the pointer to the latest release; if it is not valid, return the problem."""
     key = release_key.pointer()
     pointer = store.read_pointer(key)
     if pointer is None:
@@ -152,7 +152,7 @@ def read_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:
         publication = Publication.load(pointer.value, f"Pointer {key}")
         if publication.key != release_key.key("releases", publication.digest):
             raise InvalidRelease(
-                f"Pointer {key} points to {publication.key}, which belongs elsewhere."
+                f"Pointer {key} points to {publication.key}, of another product, region or cycle."
             )
     except InvalidRelease as error:
         return CurrentRelease(token=pointer.token, problem=str(error))
@@ -162,23 +162,9 @@ def read_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:
 def contraction(
     store: Store, latest: CurrentRelease, record: ReleaseRecord, ids: pa.ChunkedArray
 ) -> Contraction:
-    """Return the granules of the latest release that the catalog of the next one lacks.
+    """Return the granules of the latest release that the next release lacks in any revision.
 
-    Parameters
-    ----------
-    store : Store
-        Where the latest release is.
-    latest : CurrentRelease
-        The pointer.
-    record : ReleaseRecord
-        The next release.
-    ids : pyarrow.ChunkedArray of string
-        Ids of its catalog.
-
-    Returns
-    -------
-    Contraction
-        Without granules that have another revision in the catalog.
+    `record` is that of the next release, and `ids` are those of its catalog.
     """
     if latest.publication is None:
         return Contraction(count=None if latest.problem else 0, problem=latest.problem)
@@ -203,12 +189,9 @@ def move_latest(
     contraction: Contraction,
     context: PublishContext,
 ) -> Publication:
-    """Move the pointer to a release, if it is still the one that was read.
+    """Move the pointer to a release.
 
-    Raises
-    ------
-    PointerConflict
-        If another run moved the pointer in the meantime; nothing was changed.
+    Raises `PointerConflict` if another run moved the pointer after `latest` was read.
     """
     before, transfer = latest.publication, context.transfer
     publication = Publication(

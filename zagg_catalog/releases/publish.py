@@ -66,13 +66,13 @@ class Published:
     written: list[str]
     """Keys of the objects that were written; without those that were stored already."""
     contraction: Contraction
-    """Granules of the latest release before that this one lacks."""
+    """Granules of the previous latest release that this one lacks."""
     publication: Publication | None
-    """Content of the pointer now; None if there is none or it is not valid."""
+    """Content of the pointer now; None if the pointer does not exist or is not valid."""
 
     @property
     def unchanged(self) -> bool:
-        """Whether all of it was stored already, so that nothing was written."""
+        """Whether everything was stored already, so that nothing was written."""
         return not (self.moved or self.written)
 
 
@@ -95,7 +95,7 @@ def publish(
     Parameters
     ----------
     store : Store
-        Where to.
+        Store of the release.
     catalog : str or Path
         File that `Catalog.to_geoparquet` wrote; streamed, not loaded.
     maps : sequence of MapToPublish
@@ -191,7 +191,7 @@ def _release_key(
     cycle = cycle if cycle is not None else facts.metadata.get("cycle")
     if product is None or cycle is None:
         what = "product" if product is None else "cycle"
-        raise InvalidRelease(f"The catalog records no {what}; name it, for the release.")
+        raise InvalidRelease(f"The catalog records no {what}; give the {what} of the release.")
     return ReleaseKey(product, region, cycle)
 
 
@@ -273,31 +273,19 @@ class MapToPublish:
 
     @cached_property
     def config_bytes(self) -> bytes:
-        """Content of the config.
-
-        Raises
-        ------
-        InvalidConfig
-            If the file cannot be read.
-        """
+        """Content of the config; raises `InvalidConfig` if the file cannot be read."""
         if isinstance(self.config, bytes):
             return self.config
         try:
             return Path(self.config).read_bytes()
         except FileNotFoundError:
-            raise ConfigNotFound(f"There is no config file {self.config}.") from None
+            raise ConfigNotFound(f"Config file {self.config} does not exist.") from None
         except OSError as error:
             raise InvalidConfig(f"Cannot read config {self.config}: {error.strerror}.") from None
 
     @cached_property
     def output_grid(self) -> OutputGrid:
-        """The grid, given or read from the config.
-
-        Raises
-        ------
-        InvalidConfig
-            If the config does not define one.
-        """
+        """The grid; raises `InvalidConfig` if the config does not define one."""
         if self.grid is not None:
             return self.grid
         try:
@@ -325,23 +313,7 @@ class MapToPublish:
 
 
 def check_builds(builds: Sequence[MapToPublish], catalog: CatalogFile) -> None:
-    """Check that maps belong to their grids and to a catalog.
-
-    Raises
-    ------
-    InvalidRelease
-        If two grids have the same name, or one has neither or both of a map and an error.
-    InvalidName
-        If a grid's name cannot be part of a key.
-    InvalidConfig
-        If a config does not define a grid.
-    SignatureMismatch
-        If a map was built for another grid.
-    InvalidGrid
-        If a map has keys that are not shards of its grid.
-    InvalidShardMap
-        If a map was built from another catalog.
-    """
+    """Check that maps belong to their grids and to a catalog; raise as `publish` does."""
     names = [check_name(build.name, "grid") for build in builds]
     for name in names:
         if names.count(name) > 1:
@@ -394,7 +366,7 @@ def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
 
 
 class StagedUpload:
-    """Files that are collected first and stored together, the record of them last."""
+    """Files that are staged first and then stored together, followed by their record."""
 
     def __init__(self, store: Store) -> None:
         self.written: list[str] = []
@@ -403,21 +375,21 @@ class StagedUpload:
         self._staged: list[tuple[str, ContentLike]] = []
 
     def stage(self, folder: str, path: Path) -> StoredFile:
-        """Add a file, which must stay as it is until all are stored; return its future place."""
+        """Add a file, which must not change until it is stored; return its key, digest and size."""
         digest, size = digest_file(path)
         staged = StoredFile(key=f"{folder}/{digest}{path.suffix}", digest=digest, size=size)
         self._staged.append((staged.key, path))
         return staged
 
     def store_all(self, record_key: str, record: bytes) -> None:
-        """Store the files in the order they were added, and then the record of them."""
+        """Store the files in the order in which they were staged, and then their record."""
         found: dict[str, ContentLike] = {}
         for key, content in [*self._staged, (record_key, record)]:
             if self._store.put_object(key, content).written:
                 self.written.append(key)
             else:
                 found[key] = content
-        # A garbage collection may have removed what was there at first.
+        # A garbage collection may have removed them since.
         for key, content in found.items():
             if not self._store.exists(key):
                 self._store.put_object(key, content)

@@ -58,27 +58,23 @@ class ReleaseView:
     latest: bool
     """Whether it is the latest release."""
     publication: Publication | None
-    """Content of the pointer, which may be about another release."""
+    """Content of the pointer, which may name another release."""
     standings: dict[str, PickupHistory] = field(default_factory=dict)
     """Pick-up history by grid; grids that were never picked up are left out."""
 
 
 def load_release(store: Store, release_key: ReleaseKey, digest: str) -> Release:
-    """Read a release by its whole digest.
+    """Read a release by its full digest.
 
-    Raises
-    ------
-    ObjectMissing
-        If there is none.
-    CorruptObject
-        If the record's bytes do not have that digest.
-    InvalidRelease
-        If it is not a release record of that product, region and cycle.
+    Raises `ObjectMissing`, `CorruptObject` if the bytes do not have that digest, or
+    `InvalidRelease` if they are not a record of that product, region and cycle.
     """
     key = release_key.key("releases", digest)
     record = ReleaseRecord.load(store.get(key), f"Release record {key}")
     if record.release_key != release_key:
-        raise InvalidRelease(f"Release record {key} is of {record.release_key}; it lies elsewhere.")
+        raise InvalidRelease(
+            f"Release record {key} is of {record.release_key}, and not of its key."
+        )
     return Release(release_key=release_key, key=key, digest=digest, record=record)
 
 
@@ -105,7 +101,7 @@ def find_release(
     ObjectMissing
         If there is no such release.
     InvalidName
-        If a name is not usable, or the digests of several releases begin so.
+        If a name is not valid, or the digests of several releases begin like this.
     CorruptObject, InvalidRelease
         If the pointer or the record is damaged.
     """
@@ -118,17 +114,11 @@ def find_release(
                 " partial one by its digest."
             )
         return load_release(store, release_key, digest)
-    return load_release(store, release_key, _whole(store, release_key, digest))
+    return load_release(store, release_key, _full_digest(store, release_key, digest))
 
 
 def latest_of(store: Store, release_key: ReleaseKey) -> CurrentRelease:
-    """Read the pointer to the latest release.
-
-    Raises
-    ------
-    InvalidRelease
-        If the pointer exists and is not valid.
-    """
+    """Read the pointer to the latest release; raise `InvalidRelease` if it is not valid."""
     latest = read_latest(store, release_key)
     if latest.problem:
         raise InvalidRelease(f"{latest.problem} Publish again, or roll back to a release.")
@@ -187,7 +177,7 @@ def list_releases(
                 read_latest(store, release_key),
                 _standings(store, release_key),
             )
-        one = _listed(store, release_key, parts.digest, info, latest[release_key])
+        one = _row(store, release_key, parts.digest, info, latest[release_key])
         found.append(replace(one, standings=standings[release_key]))
     return sorted(found, key=lambda one: (one.release_key, one.stored, one.digest))
 
@@ -200,7 +190,7 @@ def _standings(store: Store, release_key: ReleaseKey) -> dict[str, PickupHistory
         return {}
 
 
-def _listed(
+def _row(
     store: Store, release_key: ReleaseKey, digest: str, info: ObjectInfo, latest: CurrentRelease
 ) -> ReleaseRow:
     record, problem = None, None
@@ -219,8 +209,8 @@ def _listed(
     )
 
 
-def _whole(store: Store, release_key: ReleaseKey, digest: str) -> str:
-    """Return the one digest of a release that begins so."""
+def _full_digest(store: Store, release_key: ReleaseKey, digest: str) -> str:
+    """Return the full digest of the only release whose digest begins like this."""
     digest = digest.strip().lower()
     if len(digest) == 64:
         return digest
@@ -233,7 +223,8 @@ def _whole(store: Store, release_key: ReleaseKey, digest: str) -> str:
     ]
     if len(found) > 1:
         raise InvalidName(
-            f"Digest {digest} begins {len(found)} releases of {release_key}; give more."
+            f"{len(found)} releases of {release_key} have a digest that begins with {digest};"
+            " give more digits."
         )
     if not found:
         raise ObjectMissing(f"Store {store.url} has no release {digest!r} of {release_key}.")
@@ -267,7 +258,7 @@ def resolve(
     digest : str, optional
         Digest of the release, or its beginning; by default the latest.
     folder : str or Path
-        Local folder for the manifest. A file that is there already, and unaltered, is used.
+        Local folder for the manifest. An unaltered manifest in it is reused.
 
     Returns
     -------
@@ -292,7 +283,7 @@ def resolve_grid(store: Store, release: Release, grid: str, folder: str | Path) 
     entry, files = _grid(release, grid)
     stored = files.document or files.parquet
     target = Path(folder) / f"{grid}-{stored.digest}.json"
-    # A JSON file that is written here has no digest in the store; its digest is stored beside it.
+    # The store has no digest of a JSON file that is written here; a second file stores it.
     note = target.with_suffix(".sha256")
     if _unaltered(target, note):
         return target
@@ -314,10 +305,7 @@ def resolve_grid(store: Store, release: Release, grid: str, folder: str | Path) 
 def load_map(store: Store, release: Release, grid: str) -> ShardMap | None:
     """Return a grid's shard map in a release, or None if the release has no map of it.
 
-    Raises
-    ------
-    ObjectMissing, CorruptObject, InvalidShardMap
-        If the manifest is damaged; the message names it.
+    Raises `ObjectMissing`, `CorruptObject` or `InvalidShardMap` if the manifest is damaged.
     """
     entry = release.record.grid(grid)
     if entry is None or entry.manifest is None:
@@ -328,7 +316,7 @@ def load_map(store: Store, release: Release, grid: str) -> ShardMap | None:
 
 
 def map_problems(shard_map: ShardMap, grid: GridRecord) -> list[str]:
-    """Return how a map differs from its entry in a release record, a phrase each."""
+    """Return the differences between a map and its entry in a release record, a phrase each."""
     found = {
         "signature": canonical_digest(as_json(shard_map.grid_signature)),
         "shards": len(shard_map),
@@ -342,9 +330,9 @@ def map_problems(shard_map: ShardMap, grid: GridRecord) -> list[str]:
         "granules": grid.granules,
     }
     return [
-        f"its {what} is {found[what]} and the release says {recorded[what]}"
+        f"its {what} is {found[what]} and the release records {recorded[what]}"
         if what == "signature"
-        else f"it has {found[what]:,} {what} and the release says {recorded[what]:,}"
+        else f"it has {found[what]:,} {what} and the release records {recorded[what]:,}"
         for what in recorded
         if found[what] != recorded[what]
     ]

@@ -1,4 +1,4 @@
-"""The release record: the content of a release, which follows from its inputs alone."""
+"""The release record: the contents of a release, which depend on its inputs only."""
 
 from __future__ import annotations
 
@@ -192,6 +192,6 @@ def manifests_of(grid: GridRecord) -> list[StoredFile]:
 
 
 def status_of(catalog: CatalogRecord, grids: tuple[GridRecord, ...]) -> Status:
-    """Return ``complete`` if the catalog and every grid are."""
+    """Return ``complete`` if the catalog and every grid are complete, else ``partial``."""
     whole = catalog.complete and all(grid.status == "complete" for grid in grids)
     return "complete" if whole else "partial"

@@ -32,7 +32,7 @@ def rollback(
     Parameters
     ----------
     store : Store
-        Where.
+        Store of the release.
     product : str
         Short name and version, ``ATL06_007``.
     region : str
@@ -49,14 +49,14 @@ def rollback(
     Returns
     -------
     Publication
-        The new content of the pointer. Nothing is written if the release is the latest already.
+        The new content of the pointer. If the release is already the latest, nothing is written.
 
     Raises
     ------
     ObjectMissing
         If there is no such release.
     InvalidRelease
-        If it does not verify; the message names the first file that is wrong.
+        If the verification finds a problem; the message names the first file that is wrong.
     PointerConflict
         If another run moved the pointer in the meantime.
     """
@@ -77,7 +77,6 @@ def _refuse_damaged(store: Store, release: Release) -> None:
     if findings:
         first = findings[0]
         raise InvalidRelease(
-            f"Release {short_digest(release.digest)} of {release.release_key} does not"
-            " verify, so the"
+            f"Release {short_digest(release.digest)} of {release.release_key} is damaged, so the"
             f" pointer stays: {len(findings)} findings, the first in {first.key}: {first.problem}"
         )

@@ -57,15 +57,14 @@ def verify(
     region: str | None = None,
     cycle: int | None = None,
 ) -> Verification:
-    """Read all objects of a store, or of a part of it, and check them against each other.
+    """Read all objects in a store, or in a part of it, and check them against each other.
 
     Parameters
     ----------
     store : Store
         What to verify.
     product, region, cycle : str, str, int
-        Only those; each may be None. The digests of objects that no release refers to are
-        checked, too.
+        Only those; each may be None. The digests of unreferenced objects are checked, too.
 
     Returns
     -------
@@ -85,12 +84,12 @@ def verify(
             check.release(parts.release_key, parts.digest)
     for release_key in sorted(release_keys):
         check.pointer(release_key)
-    check.rest(product, region, cycle)
+    check.others(product, region, cycle)
     return check.result()
 
 
 def verify_release(store: Store, release: Release) -> Verification:
-    """Read all objects that a release refers to, and check them against each other."""
+    """Read the objects that a release refers to, and check them against each other."""
     check = _Check(store)
     check.release(release.release_key, release.digest)
     return check.result()
@@ -112,7 +111,7 @@ class _Check:
         )
 
     def release(self, release_key: ReleaseKey, digest: str) -> None:
-        """Check a record and the objects it refers to."""
+        """Check a record and the objects that it refers to."""
         key = release_key.key("releases", digest)
         self.releases.add(key)
         try:
@@ -141,8 +140,8 @@ class _Check:
                     release_key.pointer(), f"It refers to release {key}, which does not exist."
                 )
 
-    def rest(self, product: str | None, region: str | None, cycle: int | None) -> None:
-        """Check the layout, and the digests of objects that no release refers to."""
+    def others(self, product: str | None, region: str | None, cycle: int | None) -> None:
+        """Check the layout, the pick-ups, and the digests of unreferenced objects."""
         for kind in KINDS:
             for info in self.store.list(folder_key(kind)):
                 try:
@@ -156,7 +155,7 @@ class _Check:
                 if kind == "pickups":
                     self._pickup(info.key, parts.release_key, str(parts.grid), parts.digest)
                 elif parts.digest is not None and kind != "releases":
-                    self._loose(info.key)
+                    self._unreferenced(info.key)
 
     def _pickup(self, key: str, release_key: ReleaseKey, grid: str, digest: str | None) -> None:
         """Check a pick-up record, or a pick-up history."""
@@ -176,14 +175,14 @@ class _Check:
         except (StoreError, InvalidRelease) as error:
             self._found(key, str(error))
 
-    def _loose(self, key: str) -> None:
+    def _unreferenced(self, key: str) -> None:
         if key in self.files:
             return
         with scratch() as folder:
             self._download(key, folder / "object")
 
     def _catalog(self, key: str, record: ReleaseRecord, path: Path) -> CatalogFile | None:
-        """Check the catalog of a release against the record; return None if it is not usable."""
+        """Check the catalog of a release against the record; return None if it cannot be read."""
         stored = record.catalog
         if not self._fetch(stored, path):
             return None
@@ -219,7 +218,7 @@ class _Check:
                 continue
             self._map(stored.key, maps[-1], grid, catalog)
         if len(maps) == 2 and not diff_maps(*maps).same:
-            self._found(key, f"The two manifests of grid {grid.name} pair differently.")
+            self._found(key, f"The two manifests of grid {grid.name} have different pairs.")
 
     def _map(
         self, key: str, shard_map: ShardMap, grid: GridRecord, catalog: CatalogFile | None
@@ -239,12 +238,14 @@ class _Check:
             )
 
     def _fetch(self, stored: StoredFile, path: Path) -> bool:
-        """Download a file that a release refers to; return whether it is whole."""
+        """Download a file that a release refers to; return False if it cannot be read."""
         if not self._download(stored.key, path):
             return False
         size = self.files[stored.key]
         if size != stored.size:
-            self._found(stored.key, f"It has {size:,} bytes and the release says {stored.size:,}.")
+            self._found(
+                stored.key, f"It has {size:,} bytes and the release records {stored.size:,}."
+            )
         return True
 
     def _download(self, key: str, path: Path) -> bool:

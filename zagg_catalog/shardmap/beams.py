@@ -1,4 +1,4 @@
-"""Beam-pair corridors: ICESat-2 swaths cut down to the three strips that the lasers touch.
+"""Beam-pair corridors: the three strips of an ICESat-2 swath that the lasers touch.
 
 CMR's ring of an ICESat-2 granule is a ladder: k vertices along one side of a swath 12.5 km
 wide and the k opposite ones back (2,089 of 2,089 real ATL03 rings). The beams run in three
@@ -34,14 +34,14 @@ HALF_WIDTH = 500.0  # m; covers the pair's own spread, pointing and the interpol
 USUAL_HALF = 6_300.0
 STEP = 50_000.0  # m, longest edge of a corridor
 PIECE_STEPS = 4  # edges of a piece, along the track
-SPARE = 30_000.0  # m; the outer edge of a corridor, and latitudes taken for others
+SPARE = 30_000.0  # m; distance of a corridor's outer edge, and the error of its latitudes
 SWATH_WIDTHS = (9_000.0, 18_000.0)  # m; another width is not this instrument's swath
 BREADTH_SPARE = 1.05  # rungs are not quite at right angles to the sides
 WIDTH_SPREAD = 1.2  # largest over smallest rung of one ladder
 
 
 def applies(catalog: Catalog) -> bool:
-    """Return whether a catalog's product has beams that this module knows."""
+    """Return whether this module supports the beams of a catalog's product."""
     name = catalog.metadata.get("collection") or catalog.metadata.get("short_name") or ""
     return str(name).upper().startswith(PRODUCTS)
 
@@ -85,7 +85,7 @@ def corridors(footprints: Footprints, near: Near | None = None) -> Footprints:
 
 
 def with_breadth(footprints: Footprints) -> Footprints:
-    """Return the same rings, those that are ladders with their breadth."""
+    """Return the same rings; ladders with their breadth."""
     ladder = _find_ladders(footprints)
     breadth = np.full(len(footprints), np.inf)
     breadth[ladder.found] = BREADTH_SPARE * ladder.widths
@@ -158,7 +158,7 @@ class _Ladders:
 
 
 def _find_ladders(footprints: Footprints) -> _Ladders:
-    """Find the two short end edges that stand half a ring apart, and pair the sides."""
+    """Find the two short end edges, half a ring apart, and pair the vertices of the sides."""
     xyz = to_xyz(footprints.lats, footprints.lons)
     counts = np.diff(footprints.offsets)
     start = np.repeat(footprints.offsets[:-1], counts)

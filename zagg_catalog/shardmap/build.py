@@ -36,7 +36,7 @@ from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import MapColumns
 
 FOOTPRINTS = ("swath", "beams")
-# Coverages of the last few grids and regions: as many as a team's grids over a few regions.
+# Cached coverages: enough for a team's grids over a few regions.
 _CACHED = 16
 _covered: dict[bytes, Keys] = {}
 Area = Region | Iterable[tuple[Any, Any]]
@@ -55,7 +55,7 @@ def build_columns(
     """Return the columns of a map for each grid; see `zagg_catalog.shardmap.build_maps`."""
     started = time.perf_counter()
     if footprint not in FOOTPRINTS:
-        raise InvalidOption(f"footprint is 'swath' or 'beams', not {footprint!r}.")
+        raise InvalidOption(f"footprint must be 'swath' or 'beams'; got {footprint!r}.")
     methods = [(choose_backend(backend, grid), _cells_order(grid, mortie_order)) for grid in grids]
     mask = _mask(catalog, region)
     index = footprint_index(catalog)
@@ -92,7 +92,7 @@ def coverage_of(grid: OutputGrid, region: Region) -> Keys:
 
 
 def _any_near(joins: list[PreparedJoin]) -> Near:
-    """Return a test for points that are near to the shards of any of the grids."""
+    """Return a test for points near the shards of any of the grids."""
 
     def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
         near = np.zeros(len(xyz), dtype=bool)
@@ -106,7 +106,7 @@ def _any_near(joins: list[PreparedJoin]) -> Near:
 
 @dataclass(eq=False)
 class _Work:
-    """One grid's map in the making."""
+    """State of the build of one grid's map."""
 
     grid: OutputGrid
     covered: Keys
@@ -121,11 +121,11 @@ class _Work:
     def start(
         cls, grid: OutputGrid, covered: Keys, backend: BackendName, order: int | None
     ) -> _Work:
-        """Begin with the shards of the region."""
+        """Prepare the join with the shards of the region."""
         return cls(grid, covered, backend, order, prepare_join(backend, grid, covered, order))
 
     def add(self, batch: FootprintBatch, cells: Cells | None) -> None:
-        """Add the pairs of a batch of granules: of their footprints, or without cells of beams."""
+        """Add the pairs of a batch: of its footprints, or of its beams if ``cells`` is None."""
         found = self._of_beams(batch) if cells is None else self.join.of_footprints(batch, cells)
         self.problems |= batch.problems | found.problems
         self.repaired |= batch.repaired
@@ -166,10 +166,10 @@ class _Work:
 
     def _counts(self, catalog: Catalog, granules: int, shards: int, pairs: int) -> dict[str, Any]:
         ids = catalog.table["id"]
-        mended = {row: how for row, how in self.repaired.items() if row not in self.problems}
+        usable = {row: how for row, how in self.repaired.items() if row not in self.problems}
         quarantined, repaired = (
             [{"id": ids[row].as_py(), "reason": rows[row]} for row in sorted(rows)]
-            for rows in (self.problems, mended)
+            for rows in (self.problems, usable)
         )
         return {
             "total_granules": len(catalog),
@@ -184,11 +184,11 @@ class _Work:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Pairs of a batch of granules: its shards, how many rows each has, and those."""
+    """Pairs of a batch of granules, by shard."""
 
-    shards: NDArray[np.int32]
-    counts: NDArray[np.int32]
-    rows: NDArray[np.int32]
+    shards: NDArray[np.int32]  # distinct, ascending
+    counts: NDArray[np.int32]  # number of rows of each shard
+    rows: NDArray[np.int32]  # shard after shard
 
     @classmethod
     def of(cls, shards: NDArray[np.int32], rows: NDArray[np.int32]) -> _Part:
@@ -200,7 +200,7 @@ class _Part:
 def _merged(parts: list[_Part], count: int) -> tuple[Ints, Ints, NDArray[np.int32]]:
     """Merge the pairs of runs of rows, each by shard, into one list by shard.
 
-    Returns the places of the shards that have a row, where each one's rows start, and the rows.
+    Returns the places of the shards that have rows, the offsets of their rows, and the rows.
     """
     sizes = np.zeros(count, dtype=np.int64)
     for part in parts:
@@ -209,7 +209,7 @@ def _merged(parts: list[_Part], count: int) -> tuple[Ints, Ints, NDArray[np.int3
     rows = np.empty(int(sizes.sum()), dtype=np.int32)
     following = ends - sizes
     for part in parts:
-        # A run's rows of one shard stand together: they go behind those of the runs before.
+        # A run's rows of one shard are adjacent, and follow those of the runs before.
         shift = following[part.shards] - (np.cumsum(part.counts) - part.counts)
         rows[np.arange(len(part.rows)) + np.repeat(shift, part.counts)] = part.rows
         following[part.shards] += part.counts
@@ -223,13 +223,13 @@ def _mask(catalog: Catalog, region: Area | None) -> Region:
     box = catalog.metadata.get("bbox")
     if box is None:
         raise InvalidOption(
-            "A map needs a region: pass region=, since the catalog's metadata has no bbox."
+            "A map needs a region, and the catalog's metadata has no bbox; pass region=."
         )
     return bbox_region(box)
 
 
 def _aoi(grid: OutputGrid, area: Region) -> Region | None:
-    """Return the area of the strict mask, if the grid's config asks for one."""
+    """Return the area of the strict mask if the grid's config enables one."""
     config = getattr(grid, "config", None)
     return area if config is not None and config.aoi_mask else None
 
@@ -241,14 +241,14 @@ def _cells_order(grid: OutputGrid, order: int | None) -> int | None:
         return max(grid.parent_order, CELLS_ORDER)
     if not grid.parent_order <= order <= 29:
         raise InvalidOption(
-            f"mortie_order is from the grid's parent_order, {grid.parent_order}, to 29; "
+            f"mortie_order must be from the grid's parent_order, {grid.parent_order}, to 29; "
             f"got {order}."
         )
     return max(order, CELLS_ORDER)
 
 
 def _method(backend: BackendName, footprint: str, order: int | None) -> dict[str, Any]:
-    """Return how the pairs were found, as far as they depend on it."""
+    """Return the options that determine the pairs."""
     method = {
         "backend": backend,
         "backend_version": version(backend),

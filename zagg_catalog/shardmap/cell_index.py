@@ -29,12 +29,12 @@ from zagg_catalog.grids.base import Near
 from zagg_catalog.shardmap import beams
 from zagg_catalog.shardmap.cells import Cells, footprint_cells, none_known, numbers_of, words_of
 
-# Rows taken at once: bounds the memory, whatever the size of the catalog.
+# Rows of a batch: bounds the memory for catalogs of any size.
 BATCH = 4096
 # Bytes cached for a catalog; footprints and cells beyond that are computed again for each grid.
 CACHE_BYTES = 384 << 20
-# Distance of the points along edges that tell whether a ring is near, radians, and the margin
-# beside half that distance, metres: the width of a ring that may hold a shard with no edge in it.
+# A ring is near if a point of its edges is: distance of these points, radians, and the margin added
+# to half of it, metres: the width of a ring that may hold a shard without an edge in it.
 _STEP = 0.05
 _SPARE = 20_000.0
 # A ring that may hold a shard far inside is at least this large, steradians: one 80 km across.
@@ -46,15 +46,7 @@ Notes = tuple[dict[int, str], dict[int, str]]
 
 
 class FootprintBatch:
-    """A run of catalog rows; several threads may use it.
-
-    Parameters
-    ----------
-    index : FootprintIndex
-        The catalog's.
-    first, last : int
-        Rows from ``first`` to before ``last``.
-    """
+    """Rows ``first`` to before ``last`` of a catalog; several threads may use it."""
 
     def __init__(self, index: FootprintIndex, first: int, last: int) -> None:
         self.first, self.last = first, last
@@ -88,7 +80,7 @@ class FootprintBatch:
         ----------
         near : callable, optional
             Takes unit vectors (n, 3) and metres, and returns which points may be that near to
-            the shards of a build. Rows that are not near may be left out. By default none is.
+            the shards of a build. Other rows may be left out; by default none is.
         """
         with self._lock:
             cells = self._cells
@@ -110,7 +102,7 @@ class FootprintBatch:
         footprints = self.rings(np.flatnonzero(~cells.known) + self.first)
         if near is not None:
             hit = near_rings(footprints, near)
-            # If most rows are near, find all, so that another region finds them cached.
+            # If most rows are near, find all: the cache then serves other regions, too.
             if np.count_nonzero(hit) < len(hit) / 2:
                 rows = np.unique(footprints.granule[hit])
                 footprints = footprints.take(np.flatnonzero(np.isin(footprints.granule, rows)))
@@ -120,7 +112,7 @@ class FootprintBatch:
         return cells.with_more(found) if cells.known.any() else found
 
     def rings(self, rows: Ints | None = None) -> Footprints:
-        """Return the rings of some rows, ascending, or of all; ladders with their breadth."""
+        """Return the rings of some rows, ascending, or of all rows; ladders with their breadth."""
         with self._lock:
             found = self._footprints
             many = rows is None or len(rows) > (self.last - self.first) // 2
@@ -148,10 +140,7 @@ class FootprintBatch:
 class FootprintIndex:
     """Footprints and cells of one catalog, in batches of rows.
 
-    Parameters
-    ----------
-    catalog : Catalog
-        Its table must not change while the index is used.
+    The catalog's table must not change while the index is used.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -171,7 +160,7 @@ class FootprintIndex:
         return [rows * i // count for i in range(count + 1)] if count else [0]
 
     def reserve(self, size: int) -> bool:
-        """Reserve bytes of the cache, and return whether there were as many."""
+        """Reserve bytes of the cache; return False if fewer are free."""
         with self._lock:
             if size > self._left:
                 return False
@@ -208,7 +197,7 @@ def _of_rows(found: Footprints, rows: Ints) -> Footprints:
 
 
 def near_rings(footprints: Footprints, near: Near) -> NDArray[np.bool_]:
-    """Return which rings may reach a place that is near; never misses one that does."""
+    """Return which rings may reach a near place; misses none."""
     count = len(footprints)
     start, end, ring = ring_edges(footprints.lats, footprints.lons, footprints.offsets)
     points, pieces = densify_edges(start, end, _STEP)
@@ -228,7 +217,7 @@ _indexing = Lock()
 
 
 def footprint_index(catalog: Catalog) -> FootprintIndex:
-    """Return the index of a catalog: the one of earlier builds, unless its table has changed."""
+    """Return the cached index of a catalog, or a new one if its table has changed."""
     with _indexing:
         index = _indexes.get(catalog)
         if index is None or index.table is not catalog.table:
@@ -237,14 +226,14 @@ def footprint_index(catalog: Catalog) -> FootprintIndex:
 
 
 def index_footprints(catalog: Catalog, order: int = CELLS_ORDER) -> Catalog:
-    """Find the cells of every footprint, to be stored with the catalog for all later builds.
+    """Find the cells of every footprint, to store them in the catalog for later builds.
 
     Parameters
     ----------
     catalog : Catalog
         Granule metadata; is not changed.
     order : int
-        9, whatever the grid.
+        Must be 9, for all grids.
 
     Returns
     -------
@@ -261,12 +250,12 @@ def index_footprints(catalog: Catalog, order: int = CELLS_ORDER) -> Catalog:
 
     Notes
     -----
-    A build takes the cells instead of the footprints if the metadata records this rule and a
-    digest of the very footprints that the table has; it does not use other cells.
+    A build uses the cells instead of the footprints only if the metadata records this rule and
+    the digest of the table's footprints.
     """
     if order != CELLS_ORDER:
         raise InvalidOption(
-            f"Footprint cells are of order {CELLS_ORDER}, whatever the grid; got order {order!r}."
+            f"Footprint cells must be of order {CELLS_ORDER} for all grids; got order {order!r}."
         )
     plain = catalog.without_cells()
     batches = footprint_index(catalog).batches
@@ -289,12 +278,12 @@ def _word_type() -> pa.ExtensionType:
 
 
 def _type() -> pa.DataType:
-    # Named as parquet names it, so that a file read and written again is the same file.
+    # Parquet's name of the field, so that a file that is read and written again is the same.
     return pa.large_list(pa.field("element", _word_type()))
 
 
 def _lists(cells: Cells) -> pa.Array:
-    """Return the words of each row; null for a row without cells, which a build looks at anew."""
+    """Return the words of each row; null for a row without cells, which a build covers again."""
     words = pa.array(words_of(cells.numbers))
     values = pa.ExtensionArray.from_storage(_word_type(), words)
     null = ~cells.known

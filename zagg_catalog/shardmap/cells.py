@@ -1,7 +1,7 @@
 """Footprint cells: the HEALPix cells of one order that each footprint reaches.
 
-They are the same whatever grid is built: a coarser shard is reached where one of its cells is,
-and a finer one lies in a cell that is.
+They are the same for all grids: a footprint reaches a coarser shard if it reaches one of its
+cells, and a finer shard lies in a cell that it reaches.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ mortie = lazy_module("mortie")  # loads pandas
 
 # Bits of a cell's number, below those of its row.
 _BITS = 2 * CELLS_ORDER + 5
-# Every cell of order 0 has a circle of this diameter inside, radians; half with each order.
+# Every cell of order 0 holds a circle of this diameter, radians; each order halves it.
 INNER_CIRCLE = 0.6
-# A line through the middle of a ring meets each circle inside, if it is that wide: less than 2.
+# The middle line of a ring up to this many circles wide meets each circle inside: less than 2.
 _MIDDLE_ENOUGH = 1.9
-# A word holds the base cell and then the nested digits from its top, and the order at its end.
+# A word: the base cell in its top bits, then the nested digits; the order in its lowest bits.
 _FIRST_BASE = 1 << (2 * CELLS_ORDER)
 _WORD_SHIFT = np.uint64(60 - 2 * CELLS_ORDER)
 _ORDER_BITS = np.uint8(31)
@@ -53,9 +53,9 @@ class Cells:
     ones are inside broad footprints.
     """
     known: NDArray[np.bool_]
-    """Shape (rows,): rows whose cells are here; other footprints were far from all shards."""
+    """Shape (rows,): rows with their cells; other footprints were far from all shards."""
     uncovered: dict[int, str] = field(default_factory=dict)
-    """Known rows without cells, since mortie cannot cover a ring of theirs, and why."""
+    """Known rows without cells, because mortie cannot cover a ring, with the reason."""
 
     @property
     def rows(self) -> NDArray[np.int32]:
@@ -64,7 +64,7 @@ class Cells:
         return np.repeat(np.arange(self.first, self.first + len(counts), dtype=np.int32), counts)
 
     def with_more(self, other: Cells) -> Cells:
-        """Return these cells with those of rows that are known in another set only."""
+        """Return these cells and, for rows not known here, those of another set."""
         lacking = other.known & ~self.known
         keep = np.concatenate([np.ones(len(self.numbers), bool), lacking[other.rows - self.first]])
         rows = np.concatenate([self.rows, other.rows])[keep]
@@ -96,12 +96,12 @@ class Cells:
         Returns
         -------
         places, rows : ndarray of int32
-            Pairs of shard and catalog row; a few of them more than once.
+            Pairs of shard and catalog row; a few are duplicates.
         """
         shift = 2 * (CELLS_ORDER - order) + 1
         coarse = self.numbers >> np.int32(shift)
         fresh = np.ones(len(coarse), dtype=bool)
-        # The cells of one shard stand side by side.
+        # The cells of one shard are adjacent.
         np.not_equal(coarse[1:], coarse[:-1], out=fresh[1:])
         starts = self.offsets[:-1]
         fresh[starts[starts < len(coarse)]] = True
@@ -130,7 +130,7 @@ def _ranges(numbers: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
 
 
 def none_known(first: int, last: int) -> Cells:
-    """Return cells of rows none of which is known."""
+    """Return cells of rows that are all unknown."""
     count = last - first
     nothing = np.empty(0, dtype=np.int32)
     return Cells(first, np.zeros(count + 1, np.int64), nothing, np.zeros(count, dtype=bool))
@@ -194,7 +194,7 @@ def _with_middles(
 
 
 def may_hold(footprints: Footprints, order: int) -> NDArray[np.bool_]:
-    """Return which rings may have a whole cell of an order inside, no edge passing through it."""
+    """Return which rings may hold a whole cell of an order without an edge in it."""
     if footprints.breadth is None:
         return np.ones(len(footprints), dtype=bool)
     wide: NDArray[np.bool_] = footprints.breadth >= INNER_CIRCLE * EARTH_RADIUS / 2**order
@@ -202,7 +202,7 @@ def may_hold(footprints: Footprints, order: int) -> NDArray[np.bool_]:
 
 
 def _broad(footprints: Footprints) -> NDArray[np.bool_]:
-    """Return which rings may have a cell inside that the middle line passes by."""
+    """Return which rings may hold a cell that the middle line misses."""
     if footprints.breadth is None:
         return np.ones(len(footprints), dtype=bool)
     least = _MIDDLE_ENOUGH * INNER_CIRCLE * EARTH_RADIUS / 2**CELLS_ORDER
@@ -222,7 +222,7 @@ def _inside(footprints: Footprints, first: int) -> tuple[Ints, dict[int, str]]:
 
 
 def _united(passed: Ints, inside: Ints) -> Ints:
-    """Add to the cells inside those passed that are in none of them."""
+    """Add the cells that edges pass through to the cells inside, without duplicates."""
     row, number = inside >> _BITS, inside & ((1 << _BITS) - 1)
     low, high = _ranges(number)
     shift = _BITS - 1
@@ -289,7 +289,7 @@ def cover(footprints: Footprints, rings: Ints, order: int) -> tuple[Mocs, Ints, 
     try:
         return _cover_all(some, order), rings, {}
     except ValueError as error:
-        # One bad ring fails the whole batch: halve it until the bad one stands alone.
+        # One bad ring fails the whole batch: halve the batch until the bad ring is alone.
         if len(rings) == 1:
             empty = np.empty(0, np.uint64), np.zeros(1, np.int64)
             return empty, rings[:0], {int(some.granule[0]): f"mortie cannot cover it: {error}"}

@@ -1,4 +1,4 @@
-"""The columns of a shard map, which builds make and files hold, and their checks."""
+"""The columns of a shard map in memory and in files, and their checks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MapColumns:
     """
 
     grid_signature: dict[str, Any]
-    """Spatial signature of the grid, or an old, full one."""
+    """Spatial signature of the grid; full in old maps."""
     shards: Keys
     """Keys of the shards, uint64, shape (shards,), ascending."""
     offsets: Ints
@@ -109,11 +109,11 @@ def as_keys(keys: Sequence[int]) -> Keys:
         If one is not an unsigned 64-bit integer.
     """
     for key in keys:
-        # A float or a negative number is a key that went through a lossy reader.
+        # A float or a negative number comes from a tool that does not read uint64.
         if isinstance(key, bool) or not isinstance(key, int | np.integer) or not 0 <= key < 2**64:
             raise InvalidShardMap(
-                f"a shard key is an unsigned 64-bit integer, not {key!r}; the manifest may have "
-                "been rewritten by a tool that reads numbers as floats or as signed integers."
+                f"a shard key must be an unsigned 64-bit integer, not {key!r}; the manifest may "
+                "have been rewritten by a tool that reads numbers as floats or as signed integers."
             )
     return np.fromiter((int(key) for key in keys), dtype=np.uint64, count=len(keys))
 
@@ -147,7 +147,9 @@ def distinct_entries(entries: Iterable[dict[str, Any]]) -> tuple[pa.Table, Ints]
     rows: list[int] = []
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-            raise InvalidShardMap(f"a granule entry is an object with an id, not {entry!r:.80}.")
+            raise InvalidShardMap(
+                f"a granule entry must be an object with an id, not {entry!r:.80}."
+            )
         named = tuple(entry.get(key) for key in _FIELDS)
         if any(not isinstance(value, str | None) for value in named):
             raise InvalidShardMap(
@@ -162,7 +164,7 @@ def distinct_entries(entries: Iterable[dict[str, Any]]) -> tuple[pa.Table, Ints]
 
 
 def stable_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return metadata without the fields that differ from run to run."""
+    """Return metadata without the fields that differ between runs."""
     return {key: value for key, value in metadata.items() if key not in _VOLATILE}
 
 
@@ -192,40 +194,28 @@ def _select_mask(mask: Mask, places: NDArray[np.intp]) -> Mask:
 
 
 def wanted_keys(keys: ArrayLike | Iterable[int]) -> Keys:
-    """Return keys as they are in a map: unsigned, ascending, distinct.
-
-    Raises
-    ------
-    InvalidShardMap
-        If one is not an unsigned 64-bit integer.
-    """
+    """Return keys to select, as uint64, ascending and distinct; see `as_keys`."""
     if isinstance(keys, np.ndarray) and keys.dtype == np.uint64:
         return np.unique(keys)
     return np.unique(as_keys(list(keys)))  # type: ignore[arg-type]
 
 
 def check_known(wanted: Keys, found: Keys) -> None:
-    """Check that a map has every key asked for.
-
-    Raises
-    ------
-    UnknownShard
-        Naming those that it does not have.
-    """
+    """Raise `UnknownShard`, with their names, if a map does not have all keys to select."""
     unknown = np.setdiff1d(wanted, found, assume_unique=True).tolist()
     if unknown:
         names = ", ".join(map(str, unknown[:_NAMED]))
         more = f" and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else ""
         raise UnknownShard(
-            f"The shard map has no shard {names}{more}; it has shards with granules only, of its"
-            " own grid. Ask for keys among its shard_keys."
+            f"The shard map has no shard {names}{more}; it has only shards with granules."
+            " Select keys of its shard_keys."
         )
 
 
 def selected_metadata(
     metadata: dict[str, Any], shards: int, pairs: int, granules: int
 ) -> dict[str, Any]:
-    """Return a map's metadata with the counts of a selection, and the number of all shards."""
+    """Return a map's metadata with the counts of a selection and the number of all its shards."""
     counts = {"total_shards": shards, "total_pairs": pairs, "granules_assigned": granules}
     whole = metadata.get("selected_from", metadata.get("total_shards"))
     return metadata | counts | {"selected_from": whole}

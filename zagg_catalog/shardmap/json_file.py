@@ -1,4 +1,4 @@
-"""The JSON manifest that zagg loads: written from encoded granules, read by its repeated text."""
+"""The JSON manifest that zagg loads: fast writing and reading."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from zagg_catalog.shardmap.columns import (
 )
 
 _BUFFER = 1 << 20
-# What JSON needs an escape for, or json.dumps writes as one.
+# Characters that json.dumps escapes.
 _ESCAPED = r"[^ !#-\[\]-~]"
 
-# A granule's end to the next one's begin, in one shard and over the border of two.
+# From the end of a granule to the next one, in the same shard and in the next shard.
 _SAME_SHARD = re.compile(rb"\}\s*,\s*\{")
 _NEXT_SHARD = re.compile(rb"\}\s*\]\s*,\s*\[\s*\{")
 _GRANULES = re.compile(rb'"granules"\s*:\s*\[\s*\[\s*(?=\{)')
@@ -45,19 +45,10 @@ _HEAD_BLOCK = 1 << 16
 
 
 def write_json(columns: MapColumns, path: str | Path) -> None:
-    """Write zagg's JSON manifest.
+    """Write zagg's JSON manifest; an interrupted call leaves no partial file.
 
-    Parameters
-    ----------
-    columns : MapColumns
-        The map.
-    path : str or Path
-        The file. An interrupted call leaves no partial file.
-
-    Notes
-    -----
-    Keys are written as plain integers up to 2**64 - 1. Each granule is encoded once and its
-    text written into every shard, one shard a line.
+    Keys are plain integers up to 2**64 - 1. Each granule is encoded once, and its text is written
+    into every shard, one shard per line.
     """
     with atomic_path(path) as temporary, open(temporary, "wb", _BUFFER) as out:  # noqa: PTH123
         _write(columns, out)
@@ -81,7 +72,7 @@ def _write(columns: MapColumns, out: BinaryIO) -> None:
 
 
 def _write_lists(out: BinaryIO, lists: Iterable[Iterable[bytes]]) -> None:
-    """Write a list of lists, one a line, behind its opening bracket."""
+    """Write a list of lists, one per line, after its opening bracket."""
     end = b"]"
     for items in lists:
         out.write(b"\n    [" if end == b"]" else b"],\n    [")
@@ -105,7 +96,7 @@ def entry_texts(table: pa.Table) -> pa.LargeBinaryArray:
     Returns
     -------
     pyarrow.LargeBinaryArray
-        What ``json.dumps`` gives for the entries of `zagg_catalog.catalog.table.entry_dicts`.
+        The same as ``json.dumps`` of `zagg_catalog.catalog.table.entry_dicts`.
     """
     columns = [pc.cast(table[name], pa.large_string()) for name in ENTRY_SCHEMA.names[:-1]]
     odd = pc.is_valid(table["extra"])
@@ -123,7 +114,7 @@ def entry_texts(table: pa.Table) -> pa.LargeBinaryArray:
 
 
 def _member(name: str, column: Any) -> Any:
-    """Return the member of an object that each value is; nothing for a null, where it may be."""
+    """Return each value as a member of a JSON object; empty for a null that may be left out."""
     lead = ("{" if name == "id" else ", ") + f'"{name}": '
     absent = lead + "null" if name in ("id", "s3", "https") else ""
     quoted = pc.binary_join_element_wise(_text(f'{lead}"'), column, _text('"'), _text(""))
@@ -137,15 +128,13 @@ def _text(value: str) -> pa.LargeStringScalar:
 def read_json(path: str | Path) -> MapColumns:
     """Read a JSON manifest of this package or of zagg.
 
+    A granule's text is the same in all its shards, and is parsed once. A file of another layout is
+    parsed as a whole, which takes several times its size in memory.
+
     Raises
     ------
     InvalidShardMap
         If the file cannot be read, is not JSON, or lacks a part of a manifest.
-
-    Notes
-    -----
-    A granule's text is the same in all its shards, and is parsed once. A file whose layout does
-    not allow that is parsed as a whole, which takes several times its size in memory.
     """
     try:
         with FileIO(path) as file:
@@ -164,10 +153,7 @@ def read_json(path: str | Path) -> MapColumns:
 def read_json_metadata(path: str | Path) -> dict[str, Any]:
     """Return the metadata of a JSON manifest, without reading its granules.
 
-    Raises
-    ------
-    InvalidShardMap
-        If the file does not begin as a manifest does.
+    Raises `InvalidShardMap` if the file does not begin as a manifest does.
     """
     with Path(path).open("rb") as file:
         text = b""
@@ -179,7 +165,7 @@ def read_json_metadata(path: str | Path) -> dict[str, Any]:
             try:
                 found = json.JSONDecoder().raw_decode(text[start.end() :].decode(errors="replace"))
             except ValueError:
-                continue  # there is more of it
+                continue  # the metadata does not end here
             if isinstance(found[0], dict):
                 return found[0]
             break
@@ -207,10 +193,10 @@ def _check_parts(document: Any) -> None:
 
 
 def _read_repeated(file: FileIO) -> MapColumns | None:
-    """Read a manifest by the repeated text of its granules; None where it is laid out otherwise.
+    """Read a manifest by the repeated text of its granules; return None for another layout.
 
-    A text is cut at every ``}, {``. A cut inside a string or a nested object leaves a piece
-    that is no JSON object, so that pieces that all parse are the granules.
+    The text is cut at every ``}, {``. A cut inside a string or a nested object leaves a piece
+    that is not a JSON object; if all pieces parse, they are the granules.
     """
     try:
         text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -237,7 +223,7 @@ def _masked(text: mmap.mmap) -> bool:
 
 
 def _pieces(text: mmap.mmap, start: int, stop: int) -> tuple[tuple[list[bytes], Ints], Ints]:
-    """Return the distinct granule texts, the number of each granule's, and the shards' sizes."""
+    """Return the distinct texts of granules, each granule's text number, and the shards' sizes."""
     same, border = (
         found[0] if (found := pattern.search(text, start, stop)) else None
         for pattern in (_SAME_SHARD, _NEXT_SHARD)
@@ -247,7 +233,7 @@ def _pieces(text: mmap.mmap, start: int, stop: int) -> tuple[tuple[list[bytes], 
     sizes: list[int] = []
     while start < stop:
         cut = text.find(border, start, stop) if border else -1
-        # Braces belong to the granules; between two shards one closes and one opens.
+        # The border of two shards holds a brace of each; both belong to granules.
         shard = text[start : stop if cut < 0 else cut + 1]
         start = stop if cut < 0 else cut + len(border or b"") - 1
         granules = shard[1:-1].split(same) if same else [shard[1:-1]]
@@ -259,7 +245,7 @@ def _pieces(text: mmap.mmap, start: int, stop: int) -> tuple[tuple[list[bytes], 
 def _from_pieces(
     rest: dict[str, Any], entries: list[dict[str, Any]], numbers: Ints, sizes: Ints
 ) -> MapColumns:
-    """Return the columns for distinct entries, the number of each pair's, and the shards' sizes."""
+    """Return the columns of distinct entries, each pair's entry number, and the shards' sizes."""
     table, rows = distinct_entries(entries)
     keys, mask = rest["shard_keys"], rest.get("aoi_mask")
     check_parallel(len(keys), len(sizes))

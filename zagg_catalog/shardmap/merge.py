@@ -1,4 +1,4 @@
-"""Merging maps of one grid: one map of the granules of many catalogs."""
+"""Merging maps of one grid into one map of the granules of many catalogs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
     Returns
     -------
     ShardMap
-        In every shard the granules of the first map come first. ``metadata`` keeps the fields
-        that are equal in all maps, sums counts, spans the dates, and is complete if all are.
+        In every shard the granules are in the order of the maps. ``metadata`` has the fields
+        that are equal in all maps, the sums of counts, and the first and last dates; it is
+        complete if all maps are.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
     """
     parts = list(maps)
     if not parts:
-        raise InvalidShardMap("There is no map to merge; give at least one.")
+        raise InvalidShardMap("There is no map to merge; give at least one map.")
     if any(part.grid_signature != parts[0].grid_signature for part in parts):
         raise SignatureMismatch("The maps to merge are of different grids; merge maps of one grid.")
     table = pa.concat_tables([part.table for part in parts])
@@ -80,7 +81,7 @@ def _check_distinct(ids: pa.ChunkedArray) -> None:
 
 
 def _joined(parts: Sequence[ShardMap], shards: Keys) -> tuple[Ints, NDArray[np.int32]]:
-    """Return offsets and rows of all pairs, part after part inside each shard."""
+    """Return offsets and rows of all pairs; inside each shard in the order of the parts."""
     places = [np.searchsorted(shards, part.shards) for part in parts]
     counts = np.zeros(len(shards), np.int64)
     for part, place in zip(parts, places, strict=True):

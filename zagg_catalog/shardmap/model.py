@@ -28,7 +28,7 @@ class ShardMap(MapColumns):
     Parameters
     ----------
     grid_signature : dict
-        ``grid.spatial_signature()`` at build time. An old, full signature is accepted too.
+        ``grid.spatial_signature()`` at build time. The full signature of old maps is accepted, too.
     shard_keys : sequence of int
         Ascending keys of the shards with at least one granule; unsigned 64-bit, past 2**63 in
         the south.
@@ -67,7 +67,7 @@ class ShardMap(MapColumns):
 
     @classmethod
     def from_columns(cls, columns: MapColumns) -> Self:
-        """Make a map of columns, which it shares."""
+        """Make a map that shares the columns."""
         shard_map = cls.__new__(cls)
         vars(shard_map).update(vars(columns))
         return shard_map
@@ -122,7 +122,7 @@ class ShardMap(MapColumns):
 
     @cached_property
     def aoi_mask(self) -> list[list[int]] | None:
-        """For each shard its cells inside the region; None unless the config asked for it."""
+        """For each shard its cells inside the region; None unless the config enables the mask."""
         if self.mask is None:
             return None
         cells = self.mask[0].tolist()
@@ -214,17 +214,16 @@ class ShardMap(MapColumns):
             Area of the strict mask of cells that the map carries where the config has
             ``output.aoi_mask: true``. By default the region.
         backend : {"auto", "spherely", "mortie"}
-            ``auto`` is spherely where a spherely with a SpatialIndex is installed, else mortie
-            on HEALPix grids and shapely on rectilinear ones. ``mortie`` knows HEALPix cells
-            only: on a rectilinear grid it is shapely too. ``spherely`` works with the stock
-            wheel.
+            ``auto`` uses spherely if a spherely with a SpatialIndex is installed; otherwise
+            mortie on HEALPix grids and shapely on rectilinear ones. ``mortie`` has HEALPix
+            cells only, so it uses shapely on a rectilinear grid. ``spherely`` works with the
+            wheel on PyPI.
         mortie_order : int, optional
-            Order of the cells that pairs are found by on HEALPix, from ``parent_order`` to 29.
-            It is 9 at least, for all grids alike, and by default the larger of 9 and
-            ``parent_order``.
+            Order of the cells that find the pairs on HEALPix, from ``parent_order`` to 29. It
+            is at least 9, and by default the larger of 9 and ``parent_order``.
         footprint : {"swath", "beams"}
             ``swath`` is CMR's polygon; ``beams`` cuts those of ATL03 and ATL06 into three
-            beam-pair corridors. Other products, and footprints that are not a swath, keep their
+            beam-pair corridors. Other products, and footprints that are not a swath, use the
             polygon.
 
         Returns
@@ -241,7 +240,7 @@ class ShardMap(MapColumns):
         InvalidRegion
             If the region is not usable.
         MissingBackend
-            If spherely was asked for and is not installed.
+            If the backend is spherely and it is not installed.
         """
         return build_maps(
             catalog,
@@ -307,7 +306,7 @@ class ShardMap(MapColumns):
         InvalidShardMap
             If the file is not a manifest.
         UnknownShard
-            If the map does not have one of the shards asked for.
+            If the map does not have one of ``shards``.
         """
         return cls.from_columns(read_parquet(path, shards=shards))
 

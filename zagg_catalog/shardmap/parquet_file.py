@@ -33,7 +33,7 @@ META_KEY = b"zagg_catalog:shardmap"
 MASK_KEY = b"zagg_catalog:aoi_mask"
 ZAGG_META_KEY = b"zagg:shardmap_meta"
 FORMAT_VERSION = 1
-# A selection reads one group of granules after the other.
+# Granules of a row group; a selection reads one group at a time.
 GROUP_ROWS = 20_000
 
 # Keys of one granule differ in a few bytes: byte by byte they take a third of the space of a
@@ -48,20 +48,11 @@ _LOW = np.int64(0xFFFFFFFF)
 
 
 def write_parquet(columns: MapColumns, path: str | Path) -> None:
-    """Write the compact manifest.
+    """Write the compact manifest: one row per granule.
 
-    Parameters
-    ----------
-    columns : MapColumns
-        The map.
-    path : str or Path
-        Where to.
-
-    Notes
-    -----
-    One row per granule: the entry's columns and ``shards``, the ascending uint64 keys of the
-    shards it touches. Signature and metadata are JSON in the schema metadata, which also holds
-    the mask, if there is one, as base64 of a compressed Arrow stream.
+    A row has the entry's columns and ``shards``, the ascending uint64 keys of the shards that the
+    granule touches. Signature and metadata are JSON in the schema metadata, which also holds the
+    mask, if there is one, as base64 of a compressed Arrow stream.
     """
     head = {
         "format": FORMAT_VERSION,
@@ -99,7 +90,7 @@ def _granule_rows(columns: MapColumns) -> Iterator[pa.Table]:
 def _sorted(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int32]:
     """Return `second` sorted by `first` and then by itself; both are below 2**31.
 
-    Sorting one integer of both is several times faster than a stable argsort.
+    Sorting one combined integer is several times faster than a stable argsort.
     """
     both = first.astype(np.int64)
     both <<= 32
@@ -127,11 +118,11 @@ def read_parquet(
     InvalidShardMap
         If the file cannot be read or is not a manifest.
     UnknownShard
-        If the map does not have one of the shards asked for.
+        If the map does not have one of ``shards``.
     """
     wanted = None if shards is None else wanted_keys(shards)
     try:
-        # Not read_table, which loads pyarrow's dataset machinery: 40 MB.
+        # Not read_table: it loads pyarrow's dataset module, 40 MB.
         with pq.ParquetFile(os.fspath(path)) as file:
             return _read(file, path, wanted)
     except FileNotFoundError as error:
@@ -162,10 +153,7 @@ def _read(file: pq.ParquetFile, path: str | Path, wanted: Keys | None) -> MapCol
 def read_parquet_metadata(path: str | Path) -> dict[str, Any]:
     """Return the metadata of a parquet manifest of this package, without reading its granules.
 
-    Raises
-    ------
-    InvalidShardMap
-        If the file cannot be read or is not such a manifest.
+    Raises `InvalidShardMap` if the file cannot be read or is not such a manifest.
     """
     try:
         metadata = pq.read_schema(os.fspath(path)).metadata or {}
@@ -206,7 +194,9 @@ def _numbers(array: pa.Array) -> NDArray[Any]:
 
 def _check_format(head: dict[str, Any]) -> None:
     if head["format"] > FORMAT_VERSION:
-        raise ValueError(f"format {head['format']} is newer than this software knows")
+        raise ValueError(
+            f"format {head['format']} is newer than this version of zagg-catalog supports"
+        )
 
 
 def _from_granule_rows(file: pq.ParquetFile, head: dict[str, Any], mask: Mask | None) -> MapColumns:
@@ -214,7 +204,7 @@ def _from_granule_rows(file: pq.ParquetFile, head: dict[str, Any], mask: Mask | 
     keys, sizes = [], [np.zeros(0, np.int64)]
     for group in range(file.num_row_groups):
         lists = file.read_row_group(group, columns=["shards"])["shards"].combine_chunks()
-        # Four bytes a pair from here on, not eight.
+        # Dictionary codes take four bytes per pair, keys eight.
         keys.append(lists.flatten().dictionary_encode())
         sizes.append(_numbers(lists.value_lengths()))
     counts = np.concatenate(sizes)
@@ -223,19 +213,19 @@ def _from_granule_rows(file: pq.ParquetFile, head: dict[str, Any], mask: Mask | 
 
 
 def _from_some_rows(file: pq.ParquetFile, head: dict[str, Any], wanted: Keys) -> MapColumns:
-    """Read the keys of all granules, and the other columns of those in the shards asked for."""
+    """Read the keys of all granules, and the other columns of those in the wanted shards."""
     _check_format(head)
     keys, rows, tables, count = [], [], [], 0
     for group in range(file.num_row_groups):
         lists = file.read_row_group(group, columns=["shards"])["shards"].combine_chunks()
         flat = _numbers(lists.flatten())
         sizes = _numbers(lists.value_lengths())
-        asked = np.isin(flat, wanted, kind="sort")
-        used, row = np.unique(np.repeat(np.arange(len(sizes)), sizes)[asked], return_inverse=True)
+        chosen = np.isin(flat, wanted, kind="sort")
+        used, row = np.unique(np.repeat(np.arange(len(sizes)), sizes)[chosen], return_inverse=True)
         if len(used):
             entries = file.read_row_group(group, columns=ENTRY_SCHEMA.names)
             tables.append(entries.take(pa.array(used)))
-            keys.append(flat[asked])
+            keys.append(flat[chosen])
             rows.append(row + count)
             count += len(used)
     found = np.concatenate([np.zeros(0, np.uint64), *keys])
@@ -277,7 +267,7 @@ def _from_shard_rows(table: pa.Table, head: dict[str, Any]) -> MapColumns:
     keys = table["shard_keys"].combine_chunks()
     if isinstance(keys, pa.ExtensionArray):
         keys = keys.storage
-    # zagg's column type has no word for 0, the first shard of a rectilinear grid.
+    # zagg's column type stores 0, the first shard of a rectilinear grid, as null.
     keys = keys.fill_null(0)
     granules = [json.loads(text) for text in table["granules"].to_pylist()]
     masks = table["aoi_mask"].to_pylist() if "aoi_mask" in table.schema.names else None

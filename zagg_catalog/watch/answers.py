@@ -1,4 +1,4 @@
-"""Which events of a cycle were processed by a successful run."""
+"""Records of the events of a cycle that successful runs have processed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zagg_catalog.store import Store, check_key
 from zagg_catalog.watch.cursor import load, read_cursor
 from zagg_catalog.watch.events import read_notice_id
 
-# Ids of events from elsewhere that are remembered.
+# Number of stored ids of events that the watch did not emit.
 MAX_OTHERS = 100
 _TRIES = 5
 
@@ -27,9 +27,9 @@ class ProcessedEvents(BaseModel):
     generation: str = ""
     """Generation of the cursor that the number belongs to."""
     number: int = Field(default=0, ge=0)
-    """Every event of the watch up to this number is processed."""
+    """Events of the watch up to this number are processed."""
     others: tuple[str, ...] = ()
-    """Ids of processed events from elsewhere, the newest last."""
+    """Ids of processed events that the watch did not emit, the newest last."""
     run: str = ""
     """Name of the newest of these runs."""
 
@@ -60,7 +60,7 @@ def _read(store: Store, key: str) -> tuple[ProcessedEvents, str | None]:
 
 @dataclass(frozen=True, kw_only=True)
 class EventClaim:
-    """The events that a run processes if it succeeds: all that preceded its search."""
+    """The events that a run processes if it succeeds: all that precede its query."""
 
     store: Store
     product: str
@@ -70,7 +70,7 @@ class EventClaim:
     number: int = 0
     """Number of the watch's newest event then."""
     others: tuple[str, ...] = ()
-    """Ids of events from elsewhere: of this run, and of runs that were queued behind it then."""
+    """Ids of events that the watch did not emit, of this run and of the runs queued behind it."""
 
     @classmethod
     def take(cls, store: Store, product: str, cycle: int, notices: Sequence[str]) -> Self:

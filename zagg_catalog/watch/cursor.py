@@ -51,7 +51,7 @@ class CycleState(_Model):
     changed: AwareDatetime
     """Time of the last change."""
     history: bool = False
-    """Whether it existed at the first poll and is older than the first cycle to announce."""
+    """Whether it existed at the first poll, and is older than the first cycle to announce."""
     given: LastEvent | None = None
     """Its newest event."""
     overdue_at: AwareDatetime | None = None
@@ -89,7 +89,7 @@ class Cursor(_Model):
         return self.total < 0
 
     def with_cycles(self, cycles: dict[int, CycleState]) -> Cursor:
-        """Return the cursor with some states replaced; itself if there are none."""
+        """Return the cursor with these states replaced or added."""
         if not cycles:
             return self
         merged = dict(sorted({**self.cycles, **cycles}.items()))
@@ -102,7 +102,7 @@ class Cursor(_Model):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredCursor:
-    """A cursor and the token to replace it; both None if there is no cursor."""
+    """A cursor, and the token to replace it; both are None if no cursor is stored."""
 
     cursor: Cursor | None
     token: str | None

@@ -1,4 +1,4 @@
-"""Events of a cycle, as Prefect's API takes them; nothing here needs Prefect."""
+"""Events of a cycle, in the format of Prefect's API, without Prefect itself."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def watch_resource(product: str) -> dict[str, str]:
 
 
 def read_resource(resource: str) -> tuple[str, int] | None:
-    """Return product and cycle of a resource id; None if it is not that of a cycle."""
+    """Return product and cycle of the resource id of a cycle; None for other resources."""
     found = _RESOURCE.fullmatch(resource)
     return (f"{found[1].upper()}_{found[2]}", int(found[3])) if found else None
 
@@ -173,21 +173,8 @@ Event = dict[str, Any]
 def event_body(product: str, version: str, cycle: int, *, now: datetime | None = None) -> Event:
     """Return the body of the event that a cycle is available, for Prefect's API.
 
-    Parameters
-    ----------
-    product : str
-        Short name, ``ATL06``; lower case is accepted.
-    version : str
-        Release, ``007``; ``7`` means the same.
-    cycle : int
-        Mission cycle, 1 to 99.
-    now : datetime, optional
-        Time of the event, UTC.
-
-    Raises
-    ------
-    InvalidQuery
-        If an argument is not valid.
+    `product` is a short name, ``ATL06`` or ``atl06``; `version` is ``007`` or ``7``; `now` is the
+    time of the event, UTC. Raises `InvalidQuery` if an argument is not valid.
     """
     name, release = product.strip().upper(), version.strip()
     if not re.fullmatch(r"ATL[0-9]{2}", name):
@@ -207,28 +194,11 @@ def event_body(product: str, version: str, cycle: int, *, now: datetime | None =
 
 
 def send(event: Event, api_url: str | None, environment: Mapping[str, str] = os.environ) -> str:
-    """Post an event to Prefect's API.
+    """Post an event to Prefect's API; return the URL without secrets.
 
-    Parameters
-    ----------
-    event : dict
-        Result of `event_body`.
-    api_url : str or None
-        URL of the API; by default ``PREFECT_API_URL``.
-    environment : mapping
-        May have ``PREFECT_API_KEY`` or ``PREFECT_API_AUTH_STRING``.
-
-    Returns
-    -------
-    str
-        URL that the event was posted to, without secrets.
-
-    Raises
-    ------
-    InvalidQuery
-        If there is no URL, or it is not valid.
-    NotifyFailed
-        If the API cannot be reached or refuses the event.
+    The environment has ``PREFECT_API_URL``, the default of `api_url`, and the credentials,
+    ``PREFECT_API_KEY`` or ``PREFECT_API_AUTH_STRING``. Raises `InvalidQuery` if the URL is missing
+    or not valid, and `NotifyFailed` if the API cannot be reached or refuses the event.
     """
     url = _events_url(api_url or environment.get("PREFECT_API_URL") or "")
     shown = clean_text(url)
@@ -242,19 +212,19 @@ def send(event: Event, api_url: str | None, environment: Mapping[str, str] = os.
         )
     except (requests.RequestException, ValueError) as error:
         raise NotifyFailed(
-            f"Prefect's API at {shown} cannot be reached ({type(error).__name__}); is the server"
-            " running, and is the address right?"
+            f"Prefect's API at {shown} cannot be reached ({type(error).__name__}); check its"
+            " address, and that the server is running."
         ) from None
     if answer.status_code in (401, 403):
         raise NotifyFailed(
             f"Prefect's API at {shown} refused the login (HTTP {answer.status_code}); set"
-            " PREFECT_API_KEY, or PREFECT_API_AUTH_STRING for a server of your own."
+            " PREFECT_API_KEY, or PREFECT_API_AUTH_STRING for your own server."
         )
     if not 200 <= answer.status_code < 300:
         text = clean_text(answer.text, limit=200)
         raise NotifyFailed(
-            f"Prefect's API at {shown} answered HTTP {answer.status_code}: {text} The address"
-            " ends with /api on a server, and with a workspace id on Prefect Cloud."
+            f"Prefect's API at {shown} answered HTTP {answer.status_code}: {text} Check that"
+            " the address ends with /api, or on Prefect Cloud with a workspace id."
         )
     return shown
 
@@ -266,10 +236,10 @@ def _events_url(api_url: str) -> str:
     except ValueError:
         good = False
     if not good:
-        given = f", not {clean_text(api_url)!r}" if api_url else ""
+        problem = f"is {clean_text(api_url)!r}" if api_url else "is missing"
         raise InvalidQuery(
-            "Say where Prefect is: --api-url or PREFECT_API_URL, an address such as"
-            f" http://127.0.0.1:4200/api{given}."
+            f"The address of Prefect's API {problem}; set --api-url or PREFECT_API_URL to an"
+            " address such as http://127.0.0.1:4200/api."
         )
     return f"{without_userinfo(api_url.strip()).rstrip('/')}/events"
 

@@ -24,7 +24,7 @@ from zagg_catalog.watch.answers import read_processed
 from zagg_catalog.watch.cursor import Cursor, CycleState, LastEvent, read_cursor, write_cursor
 from zagg_catalog.watch.events import CycleAvailable, CycleOverdue, Why, notice_id
 
-# Newest cycles that are counted first: they are the ones that grow.
+# Number of newest cycles, which usually change; they are counted first.
 NEWEST = 3
 # Revisions are counted from before the poll, as CMR counts new records with a delay.
 OVERLAP = timedelta(minutes=30)
@@ -56,10 +56,10 @@ class Poll:
 def poll(
     product: str, probe: Probe, store: Store, rules: WatchRules, now: datetime, *, dry: bool = False
 ) -> Poll:
-    """Poll a product; `dry` writes nothing.
+    """Poll a product, and write its cursor unless `dry` is set.
 
-    The cursor is written before events are emitted. An event that is lost after that is never
-    marked as processed, and is emitted again.
+    The caller emits the events after the cursor is written. A lost event is never marked as
+    processed, so a later poll returns it again.
 
     Raises
     ------
@@ -89,17 +89,17 @@ def poll(
 
 
 def refresh_counts(probe: Probe, cursor: Cursor, now: datetime) -> Cursor:
-    """Return the cursor with the counts of the source; itself if nothing has changed.
+    """Return the cursor with the counts of the source, or itself if nothing has changed.
 
-    Asks for the total and for the number of revisions. Only if one of them changed, the source
-    is asked cycle by cycle: the three newest, and all others if these do not account for the
-    change. Raises `BadResponse` if a source that had granules declares none.
+    Queries the total and the number of revisions. If one of them changed, queries the three newest
+    cycles, and the others if these do not account for the change. Raises `BadResponse` if a source
+    that had granules declares none.
     """
     total = confirmed_count(probe.total, cursor.total)
     if not total and cursor.total > 0:
         raise BadResponse(
-            f"The source declares no granule of {cursor.product}, and had {cursor.total:,}; it was"
-            " asked twice. Nothing was changed; see whether the product still exists."
+            f"The source declares no granule of {cursor.product} in two queries, and had"
+            f" {cursor.total:,} before. Nothing was changed; check that the product still exists."
         )
     revised = probe.revised(cursor.since) or 0
     if (total, revised) == (cursor.total, cursor.revised):
@@ -109,7 +109,7 @@ def refresh_counts(probe: Probe, cursor: Cursor, now: datetime) -> Cursor:
 
 
 def confirmed_count(ask: Callable[[], int], before: int) -> int:
-    """Return a count; a smaller one is asked for twice, because a failing search looks like it."""
+    """Return a count; if it shrank, query it again, since a failing search looks the same."""
     count = ask()
     return count if count >= before else max(count, ask())
 
@@ -201,7 +201,7 @@ def _announce(
             rechecks[cycle] = state.given.at
         elif why is not None:
             reasons[cycle] = why
-    # Recheck one cycle at a time, the one that was announced first: each is a whole fetch.
+    # Recheck one cycle at a time, the oldest announcement first, since each is a whole fetch.
     if rechecks:
         reasons[min(rechecks, key=lambda cycle: (rechecks[cycle], cycle))] = "recheck"
     states, notices = {}, []
@@ -231,7 +231,7 @@ def _released(store: Store, product: str, cycle: int) -> bool:
 
 
 def _next_event(state: CycleState, why: Why, now: datetime) -> LastEvent:
-    """Return the event to emit: the last one again, or the next one."""
+    """Return the event to emit: the last one once more, or the next one."""
     last = state.given
     if last is not None and why == "again":
         return last.model_copy(update={"at": now, "tries": last.tries + 1})
@@ -242,9 +242,9 @@ def _next_event(state: CycleState, why: Why, now: datetime) -> LastEvent:
 def announcement_reason(
     cycle: int, state: CycleState, rules: WatchRules, expected: float | None, now: datetime
 ) -> Why | None:
-    """Return why an event of a cycle is to be emitted now; None if there is no reason.
+    """Return the reason to emit an event of a cycle now, or None; not for cycles of history.
 
-    `expected` is the number of granules of the whole cycle. Not for cycles of history.
+    `expected` is the number of granules of the whole cycle.
     """
     last = state.given
     if last is None:
@@ -298,14 +298,14 @@ def _remind(
 
 
 def due_date(cycle: int, rules: WatchRules) -> datetime | None:
-    """Return when a cycle should be prepared, UTC; None if overdue alerts are off."""
+    """Return the time when a cycle becomes overdue, UTC; None if overdue alerts are off."""
     if rules.overdue_days is None:
         return None
     return bounds(cycle)[1] + timedelta(days=rules.overdue_days)
 
 
 def is_overdue(cycle: int, state: CycleState, rules: WatchRules, now: datetime) -> bool:
-    """Return whether an overdue event is to be emitted now."""
+    """Return whether to emit an overdue event now."""
     due = due_date(cycle, rules)
     last = state.given
     if due is None or now < due or state.history:
@@ -334,7 +334,7 @@ def expected_count(cycle: int, counts: Mapping[int, int], now: datetime) -> floa
     Every cycle has the same tracks, so a whole cycle of a product has as many granules as any
     other, except for days without data. The estimate is the largest count among the 8 nearest
     cycles that ended at least 30 days ago, each scaled up by its own known gaps, and scaled down
-    by the gaps of this one. The largest, because other cycles may lack granules, too.
+    by the gaps of this one. It is the largest, since other cycles may lack granules, too.
 
     At most 1,387 x 14; None if there is no other cycle to compare with.
     """

@@ -15,22 +15,17 @@ from zagg_catalog.shardmap.backends.base import Pairs, PreparedJoin
 __all__ = ["BACKENDS", "BackendName", "Pairs", "PreparedJoin", "choose_backend", "prepare_join"]
 
 BACKENDS = ("auto", "spherely", "mortie")
-# Names as recorded in a map's metadata: the packages.
+# Names of the packages, as a map's metadata records them.
 BackendName = Literal["mortie", "shapely", "spherely"]
 
 
 def choose_backend(name: str, grid: OutputGrid) -> BackendName:
     """Return the backend for a grid.
 
-    Raises
-    ------
-    InvalidOption
-        If the name is unknown.
-    MissingBackend
-        If spherely was asked for and is not installed.
+    Raises `InvalidOption` for an unknown name, `MissingBackend` if spherely is not installed.
     """
     if name not in BACKENDS:
-        raise InvalidOption(f"backend is one of {', '.join(BACKENDS)}, not {name!r}.")
+        raise InvalidOption(f"backend must be one of {', '.join(BACKENDS)}; got {name!r}.")
     if name == "spherely":
         spherely.check_installed()
     if name == "spherely" or (name == "auto" and spherely.has_index()):
@@ -50,7 +45,7 @@ def prepare_join(
     grid : OutputGrid
         The grid.
     covered : ndarray of uint64, shape (shards,)
-        Ascending keys of the region's shards; no other is paired.
+        Ascending keys of the region's shards; other shards are not paired.
     order : int or None
         Order of the footprint covers; HEALPix only.
     """

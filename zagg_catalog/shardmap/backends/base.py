@@ -1,4 +1,4 @@
-"""Joins of footprints and shards, and the pairs that they find."""
+"""The interface of joins of footprints and shards, and their result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Pairs:
     rows: NDArray[np.integer[Any]]
     """Shape (pairs,): catalog rows."""
     problems: dict[int, str] = field(default_factory=dict)
-    """Rows whose footprint the join could not use, and why. Their pairs are left out."""
+    """Rows whose footprint the join cannot use, with the reason; they have no pairs."""
 
     def sorted(self, problems: dict[int, str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return shards and rows of the pairs, by shard and then by row, each pair once.
@@ -33,7 +33,7 @@ class Pairs:
         problems : dict of int to str
             Further rows to leave out.
         """
-        # One number for each pair, since millions of numbers sort fast.
+        # One number per pair: millions of numbers sort fast.
         both = (self.shards.astype(np.int64) << 32) | self.rows
         both.sort()
         if len(both):
@@ -47,14 +47,14 @@ class Pairs:
 
 
 class PreparedJoin(Protocol):
-    """Finds the pairs of one grid and region, footprints a batch at a time."""
+    """Finds the pairs of one grid and region, one batch of footprints at a time."""
 
     @property
     def near(self) -> Near:
         """A quick test for points that may be near the region's shards."""
 
     def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
-        """Return the pairs of the batch's footprints, which have these cells."""
+        """Return the pairs of the batch's footprints; ``cells`` are theirs."""
 
     def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
         """Return the pairs of other rings of the batch's granules."""

@@ -1,4 +1,4 @@
-"""HEALPix join: shards by the cells of the footprints, mortie's cover and a walk where finer."""
+"""HEALPix joins: by footprint cells, or by edges and mortie's cover for finer shards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prepare(
 
 
 class CellJoin:
-    """Takes the pairs from footprint cells, which are as fine as the shards or finer."""
+    """Finds the pairs by footprint cells that are as fine as the shards or finer."""
 
     def __init__(self, grid: HealpixGrid, covered: NDArray[np.uint64]) -> None:
         self._grid, self._covered = grid, covered
@@ -43,7 +43,7 @@ class CellJoin:
 
     @cached_property
     def _lookup(self) -> tuple[int, Ints, NDArray[np.int32]]:
-        """Order of the shards, and what `Cells.shards` needs of them."""
+        """The arguments of `Cells.shards`."""
         return lookup(self._covered, self._grid.parent_order)
 
     def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
@@ -71,8 +71,8 @@ def lookup(covered: NDArray[np.uint64], order: int) -> tuple[int, Ints, NDArray[
 class EdgeJoin:
     """Walks the edges of the footprints that have cells in the region, and covers the broad ones.
 
-    mortie's cover alone loses a cell that an edge enters through the bulge of a curved side,
-    about once in a thousand large rings; the walk finds every cell that an edge passes through.
+    mortie's cover alone misses a cell that an edge enters through the bulge of a curved side,
+    in about one of a thousand large rings; the walk finds every cell that an edge passes through.
     """
 
     def __init__(self, grid: HealpixGrid, covered: NDArray[np.uint64], order: int) -> None:

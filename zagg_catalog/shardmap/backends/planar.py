@@ -27,7 +27,7 @@ from zagg_catalog.shardmap.cells import Cells, words_of
 
 mortie = lazy_module("mortie")  # loads pandas
 
-# No cell reaches further from its centre, radians.
+# Greatest distance of a cell's points from its centre, radians.
 _RADIUS = LARGEST_RADIUS / 2**CELLS_ORDER
 _CELLS = 12 << (2 * CELLS_ORDER)
 
@@ -38,10 +38,10 @@ _CACHED = 4
 
 
 class PlanarJoin:
-    """Compares tiles with densified rings in equal-area planes, so that no CRS is left.
+    """Compares tiles with densified rings in equal-area planes.
 
-    Outlines are drawn to the plane's tolerance, 0.5 to 5 m by the size of the grid; a pair counts
-    when they come within twice that, so none is missed.
+    Outlines are drawn to the plane's tolerance, 0.5 to 5 m by the size of the grid; a tile
+    and a footprint within twice that are a pair, so no pair is missed.
     """
 
     def __init__(self, grid: RectilinearGrid, covered: NDArray[np.uint64]) -> None:
@@ -67,7 +67,7 @@ class PlanarJoin:
     def _make_blocks(self) -> list[_Block]:
         blocks = []
         for block in self._grid.blocks(self._covered):
-            # Tiles are few and plain: prepared, they meet many rings faster than the other way.
+            # Tiles are few and simple: preparing them is faster than preparing the many rings.
             tiles = shapely.buffer(block.tile_polygons(), block.plane.reach, join_style="mitre")
             shapely.prepare(tiles)
             blocks.append((block, tiles, CellTiles(block, tiles)))
@@ -76,8 +76,8 @@ class PlanarJoin:
     def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
         """Return the pairs of the batch's footprints.
 
-        A tile that holds a whole cell of a footprint is certain; where a footprint has cells only
-        on a tile's border, the footprint itself is compared. So are footprints with large cells.
+        A tile that holds a whole cell of a footprint is certain. A footprint that has cells only
+        on a tile's border is compared itself, and so is one with large cells.
         """
         broad = np.zeros(len(cells.known), dtype=bool)
         broad[cells.rows[(cells.numbers & 1) == 0] - cells.first] = True
@@ -130,9 +130,9 @@ def _join_block(
 
 
 class CellTiles:
-    """Which tiles of a block footprint cells lie in, and which they may reach.
+    """The tiles of a block that footprint cells lie in, and those that they may reach.
 
-    A cell is compared with the tiles when a footprint has it for the first time.
+    A cell is compared with the tiles when it first occurs in a footprint.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class CellTiles:
     def __init__(self, block: TileBlock, tiles: Geometries) -> None:
         self._block = block
         self._tiles = tiles
-        # A plane stretches shapes away from its centre.
+        # A plane stretches shapes with the distance from its centre.
         widest = min(block.plane.radius + 2.0 * _RADIUS, np.pi / 2.0)
         self._reach = _RADIUS * EARTH_RADIUS / np.cos(widest / 2.0) + block.plane.reach
         self._inner = shapely.buffer(tiles, -self._reach)
@@ -178,7 +178,7 @@ class CellTiles:
             cell_of, tile_of = self._cell_of, self._tile_of
         tile = self._tile[number]
         certain = _codes(row[tile >= 0], tile[tile >= 0], len(self._tiles))
-        # Tiles that a cell may reach beside the one that it lies in.
+        # Tiles that a cell may reach, other than the one that it lies in.
         first = np.searchsorted(cell_of, number)
         last = np.searchsorted(cell_of, number, side="right")
         reached = tile_of[runs(first, last)]
@@ -186,7 +186,7 @@ class CellTiles:
         return certain, np.setdiff1d(maybe, certain, assume_unique=True)
 
     def _index(self, number: NDArray[np.int32]) -> None:
-        """Compare the cells that are new with the tiles."""
+        """Compare new cells with the tiles."""
         present = np.zeros(_CELLS, dtype=bool)
         present[number] = True
         present &= ~self._indexed
@@ -216,7 +216,7 @@ class CellTiles:
 
 def _codes(row: NDArray[np.int32], tile: NDArray[np.int32], tiles: int) -> Ints:
     codes = row.astype(np.int64) * tiles + tile
-    # Cells of a granule in one tile mostly stand side by side.
+    # Cells of a granule in one tile are mostly adjacent.
     codes = codes[np.append(True, codes[1:] != codes[:-1])[: len(codes)]]
     codes.sort()
     distinct: Ints = codes[np.append(True, codes[1:] != codes[:-1])[: len(codes)]]

@@ -1,4 +1,4 @@
-"""Exact join on the sphere with spherely: another backend's pairs, tested one by one."""
+"""Exact join on the sphere: spherely tests each pair of another backend."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Geographies = NDArray[np.object_]
 
 # Outlines of shards are within this distance of their sides, metres; pairs within it count.
 OUTLINE = 1.0
-# What spherely raises for a polygon that is not valid on the sphere.
+# Exceptions of spherely for a polygon that is not valid on the sphere.
 _REFUSED = (ValueError, RuntimeError)
 
 
@@ -52,7 +52,7 @@ def check_installed() -> None:
 
 
 class ExactJoin:
-    """Keeps the pairs whose polygons intersect on the sphere, or come within 1 m.
+    """Keeps the pairs whose polygons intersect on the sphere, or are within 1 m.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class ExactJoin:
         shards, rows = found.sorted({})
         if not len(rows):
             return found
-        # Every ring of a granule is tested, whichever of them the candidate was found by.
+        # Test every ring of a granule, not only the ring of the candidate.
         ring, counts = footprints.rings_of(rows)
         keep = self._meet(footprints, ring, np.repeat(shards, counts))
         return Pairs(
@@ -97,7 +97,7 @@ class ExactJoin:
     def _meet(
         self, footprints: Footprints, rings: Ints, shards: NDArray[np.int32]
     ) -> NDArray[np.bool_]:
-        """Return which pairs of ring and shard touch, or come within the outline's error."""
+        """Return which pairs of ring and shard touch, or are within the outline's error."""
         import spherely
 
         some, ring_of = np.unique(rings, return_inverse=True)
@@ -106,11 +106,11 @@ class ExactJoin:
         swaths, no_swath = _geographies(_wkb(taken.lats, taken.lons, taken.offsets))
         outlines = self._grid.shard_outlines(self._covered[places], OUTLINE)
         cells, no_cell = _geographies(_wkb(*ragged_rings(*outlines)))
-        # What spherely cannot build (a ring that crosses itself) keeps its candidates.
+        # A ring that spherely cannot build, as it crosses itself, keeps its candidates.
         keep: NDArray[np.bool_] = no_swath[ring_of] | no_cell[key_of]
         test = np.flatnonzero(~keep)
         keep[test] = spherely.intersects(swaths[ring_of[test]], cells[key_of[test]])
-        # An outline's edges stray from the shard's sides: footprints within that may touch.
+        # An outline's edges differ from the shard's sides: footprints within the error may touch.
         test = test[~keep[test]]
         apart = spherely.distance(swaths[ring_of[test]], cells[key_of[test]], radius=EARTH_RADIUS)
         keep[test] = apart <= OUTLINE
