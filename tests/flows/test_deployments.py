@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
 from flows import automations
+from flows.local_server import Process, program
 from flows.serve import deployments
 from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
@@ -33,13 +33,6 @@ NAMES = {
 }
 
 
-def prefect(*arguments, **options):
-    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
-    )
-
-
 @pytest.fixture(scope="module")
 def environment(prefect_server):
     # One second instead of ten between two looks for work, and for runs to be cancelled.
@@ -51,10 +44,18 @@ def environment(prefect_server):
 def deployed(environment):
     """The deployments by name, made as docs/operations.md says."""
     automations.ensure_pool()
-    file = "deployments/prefect.yaml"
-    with prefect("deploy", "--all", "--prefect-file", file, cwd=ROOT, env=environment) as made:
-        said = made.communicate(timeout=900)[0]
-    assert made.returncode == 0, said
+    command = [program("prefect"), "--no-prompt", "deploy", "--all"]
+    command += ["--prefect-file", "deployments/prefect.yaml"]
+    made = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=900,
+    )
+    assert made.returncode == 0, made.stdout
     with get_client(sync_client=True) as client:
         flows = {one.id: one.name for one in client.read_flows()}
         return {f"{flows[one.flow_id]}/{one.name}": one for one in client.read_deployments()}
@@ -64,10 +65,10 @@ def deployed(environment):
 def worker(deployed, environment, tmp_path_factory):
     """A worker whose working directory is not the repository's."""
     folder = tmp_path_factory.mktemp("worker")
-    process = prefect("worker", "start", "--pool", "zagg-catalog", cwd=folder, env=environment)
+    command = [program("prefect"), "--no-prompt", "worker", "start", "--pool", "zagg-catalog"]
+    process = Process(command, folder / "worker.log", environment, cwd=folder)
     yield process
-    process.terminate()
-    process.communicate(timeout=300)
+    process.end()
 
 
 @pytest.mark.slow
