@@ -40,7 +40,7 @@ class ConfigNotFound(InvalidConfig, FileNotFoundError):
 
 
 class InvalidGrid(ZaggCatalogError, ValueError):
-    """Raised when grid parameters or shard keys are outside what the grid allows."""
+    """Raised when grid parameters or shard keys are not valid for the grid."""
 
     exit_code = 2
 

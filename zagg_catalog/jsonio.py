@@ -48,7 +48,7 @@ class Document(StrictModel):
     """Newest schema version that this version of the program reads."""
 
     def to_bytes(self) -> bytes:
-        """Return the document as it is stored: canonical JSON."""
+        """Return the document as canonical JSON, the stored form."""
         return canonical_json(self.model_dump(mode="json"))
 
     @classmethod
@@ -110,8 +110,8 @@ def model_problems(
         if any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
             continue
         where = ".".join(map(str, [place, *loc] if place else loc))
-        what = _advice(item, known) if advise else _plain_message(item)
-        found.append(f"{where}: {what}" if where else what)
+        problem = _advice(item, known) if advise else _plain_message(item)
+        found.append(f"{where}: {problem}" if where else problem)
     return list(dict.fromkeys(found))
 
 

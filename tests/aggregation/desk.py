@@ -136,7 +136,7 @@ class Desk:
     def history(self, grid: str = "healpix") -> PickupHistory:
         return read_pickup_history(self.store, RELEASE_KEY, grid)[0]
 
-    def said(self, grid: str = "healpix") -> Acknowledgement:
+    def acknowledgement(self, grid: str = "healpix") -> Acknowledgement:
         """The newest acknowledgement."""
         key = self.history(grid).entries[0].key
         return Acknowledgement.load(self.store.get(key))

@@ -176,7 +176,7 @@ def refused(desk, kind, *words, grid="healpix", **changes):
     for word in words:
         assert word in str(picked.error)
     assert desk.calls == []
-    said = desk.said(grid)
+    said = desk.acknowledgement(grid)
     assert (said.outcome, said.started) == ("refused", False)
     assert said.reason == str(picked.error)
     assert not desk.history(grid).is_done(picked.release, dry_run=True, output=None)
@@ -248,20 +248,20 @@ def test_a_map_whose_counts_are_not_those_of_the_release(desk):
     refused(desk, InvalidRelease, "pairs and the release records", release=digest)
 
 
-def test_a_manifest_that_is_gone(desk):
+def test_a_missing_manifest(desk):
     published = desk.publish("first")
     path = manifest_path(desk, published)
     path.unlink()
     refused(desk, ObjectMissing, path.name)
 
 
-def test_a_catalog_that_is_gone(desk):
+def test_a_missing_catalog(desk):
     published = desk.publish("first")
     Path(desk.store_url, published.record.catalog.key).unlink()
     refused(desk, ObjectMissing, published.record.catalog.key, "publish it again")
 
 
-def test_a_record_that_is_gone_or_altered(desk):
+def test_a_missing_or_altered_record(desk):
     published = desk.publish("first")
     alter(Path(desk.store_url, published.key))
     with pytest.raises(CorruptObject, match=published.digest):
@@ -383,7 +383,7 @@ def test_a_zagg_that_reads_another_grid_from_the_config(real_desk):
         run_zagg(said, folder, timeout=60)
 
 
-def test_the_same_refusal_is_said_once(desk):
+def test_the_same_refusal_is_recorded_once(desk):
     desk.publish("first")
     desk.configure("healpix", "parent_order: 5", "parent_order: 6")
     desk.pick()

@@ -24,7 +24,7 @@ A, B = "a" * 64, "b" * 64
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that moves only by `advance`."""
 
     def __init__(self):
         self.now = NOON
@@ -32,12 +32,12 @@ class Clock:
     def __call__(self):
         return self.now
 
-    def goes_on(self, seconds):
+    def advance(self, seconds):
         self.now += timedelta(seconds=seconds)
 
 
 class Ticks:
-    """A clock that goes on a millisecond each time it is read, so that no lease expires."""
+    """A clock that advances a millisecond each time it is read, so that no lease expires."""
 
     def __init__(self):
         self.count, self.third = 0, threading.Event()
@@ -90,7 +90,7 @@ def test_a_run_at_the_same_release_is_left_alone_once_it_shows_life(grid, clock)
     first = grid.lease()
 
     def shows_life(seconds):
-        clock.goes_on(5)
+        clock.advance(5)
         first.update()
 
     with pytest.raises(HeldElsewhere, match=r"^me has been processing it since 12:00:00 UTC"):
@@ -100,7 +100,7 @@ def test_a_run_at_the_same_release_is_left_alone_once_it_shows_life(grid, clock)
 def test_a_run_that_died_is_taken_over_when_its_lease_is_over_and_recorded(grid, clock):
     dead = grid.lease()
     dead.update(started=True)
-    grid.lease(by="other", sleep=lambda seconds: clock.goes_on(20))
+    grid.lease(by="other", sleep=lambda seconds: clock.advance(20))
     assert grid.history().claim.by == "other"
     (entry,) = grid.history().entries
     assert (entry.outcome, entry.started, entry.release) == ("failed", True, A)
@@ -111,7 +111,7 @@ def test_a_run_that_died_is_taken_over_when_its_lease_is_over_and_recorded(grid,
 
 def test_who_was_taken_over_notices_and_must_stop(grid, clock):
     late = grid.lease()
-    clock.goes_on(61)
+    clock.advance(61)
     grid.lease(by="other")
     with pytest.raises(LeaseLost, match="taken over"):
         late.update(started=True)
@@ -125,7 +125,7 @@ def test_a_run_at_another_release_or_in_another_mode_is_waited_for(grid):
             grid.lease(**wanted)
 
 
-def test_a_claim_is_kept_alive_while_it_is_held(tmp_path):
+def test_a_held_lease_is_renewed(tmp_path):
     now = datetime.now(UTC)
     grid = Grid(tmp_path, duration=timedelta(seconds=3), clock=lambda: now)
     with grid.lease() as lease:

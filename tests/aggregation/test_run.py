@@ -19,7 +19,7 @@ def test_a_dry_run_of_the_real_zagg_is_acknowledged(real_desk, grid):
     published = real_desk.publish("first")
     picked = real_desk.pick(grid)
     assert (picked.status, picked.error) == ("done", None)
-    said = real_desk.said(grid)
+    said = real_desk.acknowledgement(grid)
     assert said == picked.acknowledgement
     assert (said.outcome, said.dry_run, said.release) == ("checked", True, published.digest)
     record = published.record.grid(grid)
@@ -104,7 +104,7 @@ def test_a_failure_of_zagg_is_acknowledged_and_done_again_the_next_time(desk):
     desk.ending = AggregationFailed("zagg did not finish: it was killed by signal 9.")
     failed = desk.aggregate()
     assert failed.failed
-    said = desk.said()
+    said = desk.acknowledgement()
     assert (said.outcome, said.started) == ("failed", True)
     assert "signal 9" in said.reason
     assert Path(desk.calls[0].catalog).is_file(), "its inputs are kept after a failure"
@@ -118,7 +118,7 @@ def test_shards_that_failed_or_were_refused_fail_the_aggregation(desk, bad):
     desk.summary = bad
     failed = desk.aggregate()
     assert failed.acknowledgement.outcome == "failed"
-    assert desk.said().summary[next(iter(bad))] == next(iter(bad.values()))
+    assert desk.acknowledgement().summary[next(iter(bad))] == next(iter(bad.values()))
 
 
 def test_a_bug_is_acknowledged_too(desk):
@@ -126,7 +126,7 @@ def test_a_bug_is_acknowledged_too(desk):
     desk.ending = ZeroDivisionError("one by none")
     failed = desk.pick()
     assert isinstance(failed.error, ZeroDivisionError)
-    assert desk.said().reason == "ZeroDivisionError: one by none"
+    assert desk.acknowledgement().reason == "ZeroDivisionError: one by none"
 
 
 def test_without_zagg_it_stops_with_the_command_to_run(real_desk, monkeypatch):
@@ -141,13 +141,13 @@ def test_without_zagg_it_stops_with_the_command_to_run(real_desk, monkeypatch):
     document = json.loads(Path(words["--catalog"]).read_text())
     assert len(document["shard_keys"]) == published.record.grid("healpix").shards
     assert Path(words["--config"]).read_bytes() == (real_desk.folder / "healpix.yaml").read_bytes()
-    assert real_desk.said().outcome == "prepared"
+    assert real_desk.acknowledgement().outcome == "prepared"
     before = real_desk.history().entries
     real_desk.pick()
     assert real_desk.history().entries == before, "the same is not said twice"
 
 
-def test_where_zagg_is_installed_later_it_goes_on(desk, monkeypatch):
+def test_a_prepared_pick_up_continues_once_zagg_is_installed(desk, monkeypatch):
     desk.publish("first")
     with monkeypatch.context() as patch:
         patch.setattr(aggregator, "find_spec", lambda name: None)

@@ -83,7 +83,7 @@ def test_it_hangs_and_is_killed_with_all_that_it_started(run, tmp_path):
     wait_for(lambda: gone(tmp_path))
 
 
-def test_it_is_told_to_stop(run, tmp_path):
+def test_it_is_stopped(run, tmp_path):
     def stop():
         return "the run was told to end" if (tmp_path / "pid").exists() else None
 
@@ -97,7 +97,7 @@ def test_it_has_answered_and_does_not_end(run, monkeypatch):
     assert run("lingers").summary["total_cells"] == 1
 
 
-def test_it_cannot_read_what_it_was_given(tmp_path):
+def test_it_cannot_read_its_inputs(tmp_path):
     pytest.importorskip("zagg")
     with pytest.raises(PickupRefused, match="FileNotFoundError"):
         run_zagg(CALL, tmp_path, timeout=60)

@@ -98,7 +98,7 @@ def test_nominal_cycles_keep_what_is_between_their_dates(stac, tmp_path):
         (["--cycle", "22", BOX, "--output", "map.txt"], "must end in .json"),
         (["--cycle", "22", BOX, "--output", "no/such/map.json"], "folder must exist"),
         (["--cycle", "22", BOX, "--config", "nowhere.yaml"], "nowhere.yaml"),
-        (["--cycle", "22", BOX, "--mortie-order", "3"], "mortie_order is from"),
+        (["--cycle", "22", BOX, "--mortie-order", "3"], "mortie_order must be from"),
     ],
 )
 def test_a_wrong_call_ends_with_2_and_one_sentence(stac, capsys, tmp_path, arguments, says):

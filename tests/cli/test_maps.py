@@ -113,7 +113,7 @@ def test_where_nothing_is_stored_nothing_is_written(call, files, tmp_path, capsy
         (["--grid", "five", "--cycles", "1", "--region", "moon"], "no latest release"),
         (["--grid", "five", "--catalogs", "x.parquet"], "no catalog file x.parquet"),
         (["--grid", "five", "--cycles", "1", "--bbox", "1,2"], "four numbers"),
-        (["--grid", "five", "--cycles", "1", "--mortie-order", "3"], "mortie_order is from"),
+        (["--grid", "five", "--cycles", "1", "--mortie-order", "3"], "mortie_order must be from"),
     ],
 )
 def test_a_wrong_call_is_told_in_a_sentence(call, files, capsys, arguments, says):

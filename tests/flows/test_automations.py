@@ -93,9 +93,7 @@ def ended(prefect, flow, count):
     return runs
 
 
-def test_a_new_cycle_becomes_a_release_with_nobody_touching_anything(
-    prefect, settings, source, watch
-):
+def test_a_new_cycle_becomes_a_release_without_manual_steps(prefect, settings, source, watch):
     assert watch() == "ATL06_007: nothing new."
     source.add(simulate("ATL06", cycle=22, tracks=TRACKS))
     assert watch() == "ATL06_007: cycle 22 new."

@@ -42,7 +42,7 @@ def environment(prefect_server):
 
 @pytest.fixture(scope="module")
 def deployed(environment):
-    """The deployments by name, made as docs/operations.md says."""
+    """The deployments by name, made as in docs/operations.md."""
     automations.ensure_pool()
     command = [program("prefect"), "--no-prompt", "deploy", "--all"]
     command += ["--prefect-file", "deployments/prefect.yaml"]

@@ -124,7 +124,7 @@ def test_a_dry_run_announces_nothing(watcher, said):
     assert watcher.poll().message == "ATL06_007: cycle 22 new."
 
 
-def test_a_run_that_ends_well_answers_and_whoever_comes_later_has_nothing_to_do(watcher, said):
+def test_a_successful_run_processes_the_event_and_a_later_run_ends_at_once(watcher, said):
     watcher.poll()
     watcher.add()
     watcher.poll()
@@ -143,7 +143,7 @@ def test_a_run_that_ends_well_answers_and_whoever_comes_later_has_nothing_to_do(
     assert read_cursor(watcher.team.store, PRODUCT).cursor.cycles[22].given.answered
 
 
-def test_a_run_that_fails_answers_nothing(watcher, said):
+def test_a_failed_run_processes_no_event(watcher, said):
     watcher.poll()
     watcher.add()
     watcher.poll()
@@ -179,7 +179,7 @@ def test_changes_during_a_run_lead_to_exactly_one_more(watcher, said, prefect_se
     assert said == [*["an earlier run has processed this event."] * 2, "released greenland."]
 
 
-def test_an_overdue_cycle_is_told_of(watcher, said):
+def test_an_overdue_cycle_is_reported(watcher, said):
     watcher.rules(overdue_days=200)
     message = watcher.poll().message
     assert "cycle 22 overdue" in message

@@ -83,7 +83,7 @@ def chain(prefect, store):
 
 @pytest.fixture(scope="class")
 def worker(prefect, environment):
-    """A worker; pool, deployments and automations are made as docs/operations.md says."""
+    """A worker; pool, deployments and automations are made as in docs/operations.md."""
     deploy = ["--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
     said = []
     with prefect.here():

@@ -84,7 +84,7 @@ def test_all_granules_come_by_post_but_without_a_count_it_is_no_proof(
 ) -> None:
     with quick(timeout=30) as transport:
         source = CMRSource("", root_url=in_memory, method="POST", transport=transport)
-        with pytest.raises(IncompleteHarvest, match="2089 granules that came cannot be proven"):
+        with pytest.raises(IncompleteHarvest, match="2089 granules received cannot be proven"):
             source.fetch(QUERY)
         found = source.fetch(QUERY, limit=100, partial=True)
         assert source.last_report is not None

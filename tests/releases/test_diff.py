@@ -58,7 +58,7 @@ def test_a_release_is_the_same_as_itself(store, publish):
     assert found.grids[0].map.redo == []
 
 
-def test_a_new_config_on_the_same_grid_is_said(store, publish, files):
+def test_a_new_config_of_the_same_grid_is_reported(store, publish, files):
     healpix, plate = inputs.builds(files, "first")
     old = release(store, publish("first"))
     commented = replace(plate, config=plate.config_bytes + b"# other fields\n")

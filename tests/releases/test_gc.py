@@ -23,7 +23,7 @@ def keys(store):
     return {info.key for info in store.list()}
 
 
-def test_orphans_are_shown_and_removed_only_if_told_so(store, publish):
+def test_unreferenced_objects_are_listed_and_removed_only_on_request(store, publish):
     publish("first")
     orphan = store.put(FOLDER, b"an orphan", ".parquet").key
     shown = collect_garbage(store, clock=later(8))
@@ -58,7 +58,7 @@ def test_releases_stay_unless_they_are_old_and_no_pointer_leads_to_them(store, p
     assert verify(store).clean
 
 
-def test_an_old_partial_release_goes_with_its_files_if_told_so(store, publish, files):
+def test_an_old_partial_release_and_its_files_are_removed_on_request(store, publish, files):
     whole = publish("first")
     healpix, plate = inputs.builds(files, "next")
     failed = type(plate)("plate", plate.config, error="It failed.")
@@ -151,7 +151,7 @@ def test_files_that_vanish_while_they_are_published_are_stored_again(store, publ
 
 
 @inputs.IN_A_FOLDER
-def test_a_loss_that_could_not_be_prevented_is_said(store, publish, monkeypatch):
+def test_a_loss_that_could_not_be_prevented_is_reported(store, publish, monkeypatch):
     """The record appears between the last look at the records and the removal."""
     first = publish("first")
     kept = {}

@@ -88,7 +88,7 @@ def test_publishing_100_mb_takes_less_than_400_mb(place, catalogs):
 
 @inputs.IN_A_FOLDER
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-def test_so_does_the_next_one_which_also_looks_for_what_is_gone(place, catalogs):
+def test_so_does_the_next_one_which_also_looks_for_removed_granules(place, catalogs):
     publish(place, catalogs / "0.parquet")
     said = publish(place, catalogs / "10.parquet")
     assert said["peak"] < LIMIT

@@ -66,7 +66,7 @@ def test_a_dry_run_is_done_for_dry_runs_only():
 
 
 @pytest.mark.parametrize("outcome", ["failed", "refused", "prepared"])
-def test_what_did_not_finish_is_not_done(outcome):
+def test_an_unfinished_pick_up_is_not_done(outcome):
     assert not done(history(entry(A, outcome)), A)
 
 
@@ -84,7 +84,7 @@ def test_a_run_that_died_at_work_leaves_parts_of_its_release():
     assert done(history(entry(A), entry(B, "failed"), entry(A)), A)
 
 
-def test_what_is_said_of_a_release_is_its_newest_finished_entry():
+def test_the_entry_of_a_release_is_its_newest_finished_one():
     found = history(entry(A, at=1), entry(A, "failed", at=2))
     assert found.of_release(A).outcome == "aggregated"
     assert history(entry(A, "refused"), entry(A, "failed")).of_release(A).outcome == "failed"
@@ -133,7 +133,7 @@ def test_a_history_that_is_none_is_refused(content, message):
         PickupHistory.load(content)
 
 
-def test_shard_keys_of_the_south_are_kept_whole():
+def test_shard_keys_of_the_south_are_stored_exactly():
     south = 10415418563224403974
     shards = ShardList.of([south, 5])
     assert shards.keys == (5, south)

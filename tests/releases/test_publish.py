@@ -62,7 +62,7 @@ def test_the_publication_says_who_when_and_with_what(publish):
 
 
 @inputs.IN_A_FOLDER
-def test_who_publishes_is_found_out_if_it_is_not_told(publish):
+def test_the_publisher_is_user_and_host_by_default(publish):
     by = publish("first", published_by=None).publication.published_by
     assert by.startswith(f"{getpass.getuser()}@")
 

@@ -48,7 +48,7 @@ def test_an_earlier_release_resolves_by_its_digest_or_the_beginning_of_it(store,
 
 
 @pytest.mark.parametrize("json_manifests", [True, False])
-def test_what_is_there_already_is_kept_and_what_was_altered_is_replaced(
+def test_an_existing_manifest_is_reused_and_an_altered_one_replaced(
     store, publish, tmp_path, json_manifests
 ):
     publish("first", json_manifests=json_manifests)
@@ -66,7 +66,7 @@ def test_what_is_there_already_is_kept_and_what_was_altered_is_replaced(
 
 
 @inputs.IN_A_FOLDER
-def test_what_is_not_there_is_said(store, publish, files, tmp_path):
+def test_missing_releases_and_grids_are_reported(store, publish, files, tmp_path):
     with pytest.raises(ObjectMissing, match="no latest release of ATL06_007, antarctica, cycle 22"):
         resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
     healpix, plate = inputs.builds(files, "first")

@@ -9,7 +9,7 @@ from zagg_catalog.errors import InvalidRelease, ObjectMissing
 from zagg_catalog.releases import find_release, rollback, show
 
 
-def test_the_pointer_goes_back_and_says_so(store, publish):
+def test_the_pointer_moves_back_and_records_it(store, publish):
     first, second = publish("first"), publish("next")
     said = rollback(store, *inputs.RELEASE_KEY, first.digest[:12], clock=lambda: inputs.NOON)
     assert find_release(store, *inputs.RELEASE_KEY).digest == first.digest
@@ -42,7 +42,7 @@ def test_a_release_that_does_not_verify_is_refused(place, store, publish):
     assert find_release(store, *inputs.RELEASE_KEY).digest == second.digest
 
 
-def test_publishing_after_a_rollback_goes_on_from_there(store, publish):
+def test_publishing_after_a_rollback_continues_from_there(store, publish):
     first = publish("first")
     publish("next")
     rollback(store, *inputs.RELEASE_KEY, first.digest)

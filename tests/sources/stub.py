@@ -1,4 +1,4 @@
-"""A scripted server: answers requests with a list of raw responses, and remembers what came."""
+"""A scripted server: answers requests with a list of raw responses, and records the requests."""
 
 from __future__ import annotations
 

@@ -71,14 +71,16 @@ def test_items_that_come_twice_count_once() -> None:
 
 def test_too_few_granules_are_an_incomplete_harvest_that_says_so() -> None:
     script = [counted([1, 2], 5)]
-    with pytest.raises(IncompleteHarvest, match="declared 5 granules, but 2 came") as raised:
+    with pytest.raises(
+        IncompleteHarvest, match="declared 5 granules, but 2 were received"
+    ) as raised:
         run(*script)
     assert "GET http://127.0.0.1" in str(raised.value)
     assert "partial=True" in str(raised.value)
 
 
 def test_too_many_granules_are_an_incomplete_harvest() -> None:
-    with pytest.raises(IncompleteHarvest, match="declared 1 granules, but 2 came"):
+    with pytest.raises(IncompleteHarvest, match="declared 1 granules, but 2 were received"):
         run(counted([1, 2], 1))
 
 
@@ -96,7 +98,7 @@ def test_an_empty_answer_where_results_are_declared_is_asked_for_again() -> None
 
 
 def test_an_empty_answer_where_results_are_declared_fails() -> None:
-    with pytest.raises(IncompleteHarvest, match="declared 2 granules, but 0 came"):
+    with pytest.raises(IncompleteHarvest, match="declared 2 granules, but 0 were received"):
         run(counted([], 2))
 
 
@@ -166,7 +168,7 @@ def test_pages_that_bring_nothing_new_end() -> None:
 
 def test_granules_without_end_are_refused() -> None:
     script = [counted(range(n * 300, n * 300 + 300), 10, following(n)) for n in range(1, 9)]
-    with pytest.raises(IncompleteHarvest, match="more were to follow"):
+    with pytest.raises(IncompleteHarvest, match="and further pages"):
         run(*script)
 
 

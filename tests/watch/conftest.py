@@ -63,7 +63,7 @@ class Watch:
         self.probe.requests = 0
         return poll(PRODUCT, self.probe, self.store, self.rules, self.now, dry=dry)
 
-    def said(self, *, hours: float = 1) -> list[tuple[int, str]]:
+    def announcements(self, *, hours: float = 1) -> list[tuple[int, str]]:
         return [(one.cycle, one.why) for one in self.poll(hours=hours).notices]
 
 

@@ -20,7 +20,7 @@ def test_a_number_answers_all_before_it(tmp_path):
     assert not covered(store, "atl06-007-c22-ab12-4")
 
 
-def test_a_cursor_that_began_anew_is_not_answered_by_old_numbers(tmp_path):
+def test_old_numbers_do_not_process_events_of_a_new_cursor(tmp_path):
     store = LocalStore(tmp_path)
     claim(store, generation="ab12", number=3).mark_processed("run")
     assert not covered(store, "atl06-007-c22-cd34-1")
@@ -28,7 +28,7 @@ def test_a_cursor_that_began_anew_is_not_answered_by_old_numbers(tmp_path):
     assert covered(store, "atl06-007-c22-cd34-1")
 
 
-def test_other_notices_are_answered_by_name_and_the_newest_are_kept(tmp_path):
+def test_other_events_are_processed_by_id_and_the_newest_ids_are_stored(tmp_path):
     store = LocalStore(tmp_path)
     claim(store, others=tuple(f"hand-{n}" for n in range(MAX_OTHERS + 5))).mark_processed("run")
     assert covered(store, f"hand-{MAX_OTHERS + 4}")

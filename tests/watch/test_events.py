@@ -95,7 +95,7 @@ def test_a_refusal_is_a_sentence_without_secrets(api, status, says, match):
     assert SECRET not in str(caught.value)
 
 
-def test_nobody_there_is_a_sentence():
+def test_an_unreachable_api_is_a_sentence():
     event = event_body("ATL06", "007", 22)
     with pytest.raises(NotifyFailed, match="that the server is running") as caught:
         send(event, f"http://user:{SECRET}@127.0.0.1:9/api", {})

@@ -47,9 +47,9 @@ def test_growth_of_an_open_cycle_costs_few_questions(watch):
 
 
 def test_a_cycle_is_announced_when_its_share_is_there(watch):
-    assert watch.said() == []
+    assert watch.announcements() == []
     watch.probe.counts[24] = 800
-    assert watch.said() == []
+    assert watch.announcements() == []
     watch.probe.counts[24] = 900
     (notice,) = watch.poll().notices
     assert (notice.cycle, notice.why, notice.before, notice.now) == (24, "new", 0, 900)
@@ -59,43 +59,43 @@ def test_a_cycle_is_announced_when_its_share_is_there(watch):
 def test_first_granules_are_enough_where_that_is_wanted(make_watch):
     watch = make_watch(announce="first-granules", first_cycle=23)
     watch.probe.counts = {22: 1000}
-    assert watch.said() == []
+    assert watch.announcements() == []
     watch.probe.counts[24] = 1
-    assert watch.said() == [(24, "new")]
+    assert watch.announcements() == [(24, "new")]
 
 
 def test_a_cycle_that_is_over_and_quiet_is_announced_whatever_its_share(watch):
     watch.poll()
-    assert watch.said(hours=6 * DAY) == []
+    assert watch.announcements(hours=6 * DAY) == []
     watch.probe.counts[23] += 1
-    assert watch.said(hours=6 * DAY) == []  # it still grows
-    assert watch.said(hours=6 * DAY) == []
-    assert watch.said(hours=2 * DAY) == [(23, "new")]
+    assert watch.announcements(hours=6 * DAY) == []  # it still grows
+    assert watch.announcements(hours=6 * DAY) == []
+    assert watch.announcements(hours=2 * DAY) == [(23, "new")]
 
 
 def test_a_cycle_under_way_is_never_quiet(make_watch):
     watch = make_watch(announce="quiet", first_cycle=24)
     watch.probe.counts = {24: 10}
     watch.poll()
-    assert watch.said(hours=20 * DAY) == []  # over on 2024-09-16
-    assert watch.said(hours=20 * DAY) == [(24, "new")]
+    assert watch.announcements(hours=20 * DAY) == []  # over on 2024-09-16
+    assert watch.announcements(hours=20 * DAY) == [(24, "new")]
 
 
 def test_what_was_there_at_the_first_poll_is_left_until_it_changes_and_has_a_release(watch):
     watch.rules = watch.rules.model_copy(update={"quiet_days": 0})
-    assert watch.said() == [(23, "new")]
+    assert watch.announcements() == [(23, "new")]
     watch.probe.counts[22] += 1
-    assert watch.said() == []
+    assert watch.announcements() == []
     folder = watch.store.root / f"releases/product={PRODUCT}/region=antarctica/cycle=22"
     folder.mkdir(parents=True)
     (folder / "latest.json").write_text("{}")
-    assert watch.said() == [(22, "changed")]
+    assert watch.announcements() == [(22, "changed")]
 
 
 def test_an_old_cycle_that_appears_later_is_new(watch):
     watch.poll()
     watch.probe.counts[7] = 1000
-    assert watch.said() == [(7, "new")]
+    assert watch.announcements() == [(7, "new")]
 
 
 @pytest.fixture
@@ -103,28 +103,28 @@ def announced(watch):
     """Cycle 24 is announced."""
     watch.poll()
     watch.probe.counts[24] = 950
-    assert watch.said() == [(24, "new")]
+    assert watch.announcements() == [(24, "new")]
     watch.rules = watch.rules.model_copy(update={"quiet_days": 1000})  # of 23 no more
     return watch
 
 
-def test_nobody_is_told_twice_within_the_patience(announced):
-    assert announced.said(hours=1) == []
-    assert announced.said(hours=4.9) == []
+def test_an_event_is_not_repeated_within_the_patience(announced):
+    assert announced.announcements(hours=1) == []
+    assert announced.announcements(hours=4.9) == []
 
 
-def test_a_notice_that_nobody_answers_is_given_again_less_and_less_often(announced):
-    assert announced.said(hours=6) == [(24, "again")]
-    assert announced.said(hours=6) == []
-    assert announced.said(hours=6) == [(24, "again")]
-    assert announced.said(hours=12) == []
+def test_an_event_that_is_not_processed_is_repeated_less_and_less_often(announced):
+    assert announced.announcements(hours=6) == [(24, "again")]
+    assert announced.announcements(hours=6) == []
+    assert announced.announcements(hours=6) == [(24, "again")]
+    assert announced.announcements(hours=12) == []
     given = announced.poll(hours=0).cursor.cycles[24].given
     assert (given.number, given.tries) == (1, 3)
 
 
 def test_an_answered_notice_is_not_given_again(announced):
     assert answer(announced, 24)
-    assert announced.said(hours=10 * DAY) == []
+    assert announced.announcements(hours=10 * DAY) == []
     assert announced.poll().cursor.cycles[24].given.answered
 
 
@@ -144,7 +144,7 @@ def test_growth_is_announced_once_a_day_and_its_end_is_never_missed(announced):
         answer(announced, 24)
         if hour < 40:
             announced.probe.counts[24] += 1
-        said += [hour] * len(announced.said(hours=1))
+        said += [hour] * len(announced.announcements(hours=1))
     assert said == [24, 48]
     given = announced.poll(hours=0).cursor.cycles[24].given
     assert (given.count, announced.probe.counts[24]) == (989, 989)
@@ -153,36 +153,36 @@ def test_growth_is_announced_once_a_day_and_its_end_is_never_missed(announced):
 def test_a_run_answers_only_what_was_announced_before_it_began(announced):
     claim = EventClaim.take(announced.store, PRODUCT, 24, [])
     announced.probe.counts[24] += 5
-    assert announced.said(hours=DAY) == [(24, "changed")]
+    assert announced.announcements(hours=DAY) == [(24, "changed")]
     claim.mark_processed("began before")
-    assert announced.said(hours=6) == [(24, "again")]
+    assert announced.announcements(hours=6) == [(24, "again")]
 
 
 def test_a_replaced_granule_is_a_change_where_the_source_tells(announced):
     announced.probe.revisions = []
     announced.poll()
     announced.probe.revisions.append((announced.now, 24))
-    assert announced.said(hours=DAY) == [(24, "changed")]
+    assert announced.announcements(hours=DAY) == [(24, "changed")]
     answer(announced, 24)
-    assert announced.said(hours=DAY) == []
+    assert announced.announcements(hours=DAY) == []
 
 
 def test_a_replaced_granule_of_a_silent_source_is_found_by_the_recheck(announced):
     answer(announced, 24)
     announced.poll()
-    assert announced.said(hours=29 * DAY) == []
-    assert announced.said(hours=DAY) == [(24, "recheck")]
+    assert announced.announcements(hours=29 * DAY) == []
+    assert announced.announcements(hours=DAY) == [(24, "recheck")]
 
 
 def test_one_cycle_is_rechecked_at_a_time(make_watch):
     watch = make_watch(announce="first-granules", first_cycle=20)
     watch.probe.counts = {20: 10, 21: 10, 22: 10}
-    assert [cycle for cycle, _ in watch.said()] == [20, 21, 22]
+    assert [cycle for cycle, _ in watch.announcements()] == [20, 21, 22]
     for cycle in (20, 21, 22):
         answer(watch, cycle)
     watch.poll()
-    assert watch.said(hours=30 * DAY) == [(20, "recheck")]
-    assert watch.said(hours=1) == [(21, "recheck")]
+    assert watch.announcements(hours=30 * DAY) == [(20, "recheck")]
+    assert watch.announcements(hours=1) == [(21, "recheck")]
 
 
 def test_a_short_answer_is_asked_for_again(watch):
@@ -205,7 +205,7 @@ def test_a_source_that_suddenly_has_nothing_changes_nothing(watch):
 def test_granules_that_went_away_are_a_change(announced):
     answer(announced, 24)
     announced.probe.counts[24] = 940
-    assert announced.said(hours=DAY) == [(24, "changed")]
+    assert announced.announcements(hours=DAY) == [(24, "changed")]
 
 
 def test_of_two_polls_that_meet_one_writes(watch):
@@ -233,7 +233,7 @@ def test_a_cursor_that_cannot_be_read_is_named(watch):
         watch.poll()
 
 
-def test_a_cycle_that_does_not_come_is_overdue_once_a_week(make_watch):
+def test_a_missing_cycle_is_overdue_once_a_week(make_watch):
     watch = make_watch(first_cycle=23, overdue_days=30)
     watch.probe.counts = {22: 1000, 21: 1000}
     watch.poll()  # 23 ended on 2024-06-17
@@ -252,7 +252,7 @@ def test_a_notice_that_stays_unanswered_is_overdue(make_watch):
     assert late.problem == "unanswered"
 
 
-def test_nobody_hears_of_overdue_cycles_who_does_not_want_to(make_watch):
+def test_overdue_events_can_be_disabled(make_watch):
     watch = make_watch(first_cycle=1, overdue_days=None)
     watch.probe.counts = {22: 1000}
     assert not watch.poll().overdue
@@ -268,7 +268,7 @@ def test_the_first_cycle_is_by_default_the_one_before_that_of_45_days_ago(make_w
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def test_simulated_cycles_with_and_without_gaps_are_foretold_within_a_percent():
+def test_expected_counts_of_simulated_cycles_are_right_within_a_percent():
     counts = {c: len(simulate("ATL06", cycle=c, tracks=range(1, 1388, 10))) for c in (21, 22, 23)}
     for cycle, count in counts.items():
         others = {c: n for c, n in counts.items() if c != cycle}

@@ -1,1 +1,1 @@
-"""Geometry: points, rings and planes, and the HEALPix cells that edges pass through."""
+"""Geometry of points, rings and planes, and the HEALPix cells along edges."""

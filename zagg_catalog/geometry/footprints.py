@@ -1,4 +1,4 @@
-"""Footprints: a WKB column as ragged rings, with what is wrong with each named."""
+"""Footprints: a WKB column as ragged rings, with the problems of each."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ mortie = lazy_module("mortie")  # loads pandas
 
 # Vertices closer than this are one vertex: 1e-9 rad is 6 mm on the ground.
 SAME_VERTEX = 1e-9
-# Two vertices this near to opposite, radians, have no great circle between them.
+# Two vertices this close to antipodal, radians, have no unique great circle between them.
 OPPOSITE = 1e-6
 HALF = 2.0 * np.pi  # steradians
 UNSURE = 0.01
-# Rings of more vertices are tested one by one; sides of edges computed at once.
+# Rings of more vertices are tested one by one; number of edge sides to compute at once.
 _MOST_VERTICES = 200
 _MOST_SIDES = 500_000
-# A product of two triple products is known to this; each is known to about 1e-16.
+# Accuracy of a product of two triple products, each accurate to about 1e-16.
 _ROUNDING = 1e-15
 
 
@@ -46,18 +46,18 @@ class Footprints:
     repaired: dict[int, str] = field(default_factory=dict)
     """Rows whose ring was repaired, and how."""
     breadth: Floats | None = None
-    """Metres, shape (rings,): no circle of a greater diameter fits in. Infinite if not known."""
+    """Metres, shape (rings,): no circle of a greater diameter fits in. Infinite if unknown."""
 
     def __len__(self) -> int:
         return len(self.granule)
 
     def rings_of(self, rows: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
-        """Return the rings of granules asked for by their rows, and how many rings each has."""
+        """Return the rings of some granules, and the number of rings of each."""
         first, last = (np.searchsorted(self.granule, rows, side=side) for side in ("left", "right"))
         return runs(first, last), last - first
 
     def take(self, rings: Ints) -> Footprints:
-        """Return some of the rings, in the order asked for."""
+        """Return some of the rings, in the order of `rings`."""
         offsets, vertex = gather(self.offsets, rings)
         return Footprints(
             lats=self.lats[vertex],
@@ -71,7 +71,7 @@ class Footprints:
 
 
 def ragged_rings(lats: list[Floats], lons: list[Floats]) -> tuple[Floats, Floats, Ints]:
-    """Return rings as flat lats, lons and offsets, repeated vertices removed."""
+    """Return rings as flat lats, lons and offsets, without repeated vertices."""
     lat, lon, offsets = join_rings(list(zip(lats, lons, strict=True)))
     ring = np.repeat(np.arange(len(lats)), np.diff(offsets))
     keep = _distinct(lat, lon, ring)
@@ -90,15 +90,14 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
     Returns
     -------
     Footprints
-        Every usable ring; a granule with a ring that is not usable is in ``problems`` whole.
+        All usable rings; a granule with an unusable ring is in ``problems`` and has none.
 
     Notes
     -----
-    Closing and repeated vertices go, either orientation is taken, and the smaller side of a
-    ring is meant. A ring that crosses itself is repaired where only one shape can be meant: see
-    `repair`. A ring is not usable with fewer than three distinct vertices, one that is not a
-    place, two neighbours at opposite ends of the Earth, or an area that is half the Earth's to
-    one per cent, so that no side is the smaller.
+    Closing and repeated vertices are removed. Rings may have either orientation; the inside is
+    the smaller side. A ring that crosses itself is repaired if its shape is certain: see `repair`.
+    A ring is unusable with fewer than three distinct vertices, a vertex that is not finite, two
+    neighbouring vertices that are antipodal, or an area within one per cent of a hemisphere.
     """
     with np.errstate(invalid="ignore"):  # NaN coordinates are reported below
         geometries = shapely.from_wkb(wkb, on_invalid="ignore")
@@ -132,7 +131,7 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
 
 
 def _screened(footprints: Footprints) -> Footprints:
-    """Repair rings that cross themselves, and leave out those whose inside is not certain."""
+    """Repair rings that cross themselves, and remove those whose inside is not certain."""
     lats, lons = footprints.lats, footprints.lons
     problems, repaired = footprints.problems, footprints.repaired
     start, end, ring = ring_edges(lats, lons, footprints.offsets)
@@ -164,14 +163,14 @@ def _screened(footprints: Footprints) -> Footprints:
 
 
 def surely_simple(xyz: Floats, offsets: Ints) -> NDArray[np.bool_]:
-    """Return which rings certainly do not cross themselves; a quick test of many at once.
+    """Return which rings certainly do not cross themselves, by a quick test.
 
     Parameters
     ----------
     xyz : ndarray of float64, shape (vertices, 3)
         Unit vectors.
     offsets : ndarray of int64, shape (rings + 1,)
-        Where each ring's vertices start.
+        Start of each ring's vertices.
 
     Returns
     -------
@@ -180,8 +179,8 @@ def surely_simple(xyz: Floats, offsets: Ints) -> NDArray[np.bool_]:
 
     Notes
     -----
-    Edges that cross part each other's ends, each by its great circle. No two edges of a ring
-    may do so, within rounding, that do not follow one another.
+    If two edges cross, the ends of each are on different sides of the other's great circle. This
+    must not hold, within rounding, for any two edges of a ring that are not neighbours.
     """
     counts = np.diff(offsets)
     simple = np.zeros(len(counts), dtype=bool)
@@ -203,7 +202,7 @@ def surely_simple(xyz: Floats, offsets: Ints) -> NDArray[np.bool_]:
 
 
 def repair(lats: Floats, lons: Floats) -> tuple[Ints | None, str]:
-    """Return the order of vertices in which a ring does not cross itself, if only one can be meant.
+    """Return the order of vertices in which a ring does not cross itself, if it is certain.
 
     Parameters
     ----------
@@ -213,15 +212,15 @@ def repair(lats: Floats, lons: Floats) -> tuple[Ints | None, str]:
     Returns
     -------
     order : ndarray of int64 or None
-        None where it is not certain what was meant.
+        None if it is not certain.
     how : str
-        What was done, or what is wrong.
+        Description of the repair, or the problem.
 
     Notes
     -----
-    Four vertices make the quadrilateral that they span, which holds both halves of a bow-tie.
-    A longer ring whose two sides run the same way, instead of there and back, has its second
-    half turned, if the result does not cross itself.
+    Four vertices become the quadrilateral that they span, which contains both halves of a bow-tie.
+    In a longer ring whose two sides run in the same direction, the second half is reversed, if
+    the result does not cross itself.
     """
     count = len(lats)
     every = np.arange(count)
@@ -255,7 +254,7 @@ def _bad_vertices(lats: Floats, lons: Floats) -> NDArray[np.bool_]:
 
 
 def _distinct(lats: Floats, lons: Floats, ring: Ints) -> NDArray[np.bool_]:
-    """Mark vertices that differ from the next one in their ring, going round."""
+    """Return which vertices differ from the next one of their ring."""
     return _differ(lats, lons, following(ring))
 
 

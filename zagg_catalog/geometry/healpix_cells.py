@@ -1,4 +1,4 @@
-"""HEALPix base cells as unit squares: where points of the sphere lie in them.
+"""HEALPix base cells as unit squares, and positions of points in them.
 
 Formulas: Górski et al. 2005 (ApJ 622, 759), section 5, turned by 45° so that cells are squares
 along x and y.
@@ -22,7 +22,7 @@ _BELOW_ONE = np.nextafter(1.0, 0.0)
 
 
 def face_positions(xyz: Floats) -> tuple[Ints, Floats, Floats]:
-    """Return where points lie in the base cells.
+    """Return the positions of points in the base cells.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def face_positions(xyz: Floats) -> tuple[Ints, Floats, Floats]:
 def _polar_positions(xyz: Floats, turn: Floats) -> tuple[Floats, Floats, Floats]:
     quarter = np.minimum(np.floor(turn), 3.0)
     north = xyz[:, 2] > 0.0
-    # 1 - |z| by way of x² + y², which keeps its digits near the pole.
+    # 1 - |z| computed from x² + y², which is accurate near the pole.
     near = np.sqrt(3.0 * (xyz[:, 0] ** 2 + xyz[:, 1] ** 2) / (1.0 + np.abs(xyz[:, 2])))
     east, west = near * (turn - quarter), near * (1.0 - (turn - quarter))
     face = np.where(north, quarter, quarter + 8.0)
@@ -66,7 +66,7 @@ def _polar_positions(xyz: Floats, turn: Floats) -> tuple[Floats, Floats, Floats]
 
 
 def places_of(x: Floats, y: Floats, z: Floats) -> tuple[NDArray[np.int32], Floats, Floats]:
-    """Return what `face_positions` does, for the components of unit vectors, faster."""
+    """Return the same as `face_positions` for the components of unit vectors, faster."""
     turn = np.arctan2(y, x)
     turn *= 2.0 / np.pi
     turn += 4.0 * (turn < 0.0)
@@ -103,7 +103,7 @@ def _in_caps(
     x: Floats, y: Floats, z: Floats, high: Floats, turn: Floats
 ) -> tuple[NDArray[np.int32], Floats, Floats]:
     quarter = turn.astype(np.int32)
-    # 1 - |z| by way of x² + y², which keeps its digits near the pole.
+    # 1 - |z| computed from x² + y², which is accurate near the pole.
     near = x * x
     near += y * y
     near *= 3.0
@@ -120,7 +120,7 @@ def _in_caps(
 
 
 def _spread() -> Ints:
-    """Return numbers of 15 bits with their bits in the even places."""
+    """Return the numbers of 15 bits with their bits spread to even positions."""
     number = np.arange(1 << 15, dtype=np.int64)
     spread = np.zeros_like(number)
     for bit in range(15):
@@ -132,7 +132,7 @@ _SPREAD = _spread()
 
 
 def nested_of(numbers: NDArray[np.integer[Any]], order: int) -> Ints:
-    """Return the nested numbers of cells given as `cell_numbers`, at most of order 15."""
+    """Return nested numbers for numbers as in `cell_numbers`, up to order 15."""
     last = (1 << order) - 1
     nested = (numbers >> (2 * order)).astype(np.int64) << (2 * order)
     nested |= _SPREAD[(numbers >> order) & last]
@@ -151,7 +151,7 @@ def cell_numbers(keys: Keys, order: int) -> Ints:
 
 
 def cell_keys(numbers: Ints, order: int) -> Keys:
-    """Return the keys of cells given as numbers; the inverse of `cell_numbers`."""
+    """Return the keys of cell numbers; the inverse of `cell_numbers`."""
     if not len(numbers):
         return np.empty(0, dtype=np.uint64)
     last = (1 << order) - 1

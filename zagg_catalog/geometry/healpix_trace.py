@@ -1,8 +1,8 @@
-"""The HEALPix cells that many edges pass through, found by points set along them.
+"""The HEALPix cells that many edges pass through, from points along the edges.
 
-Points stand about a cell apart, and most steps between two of them are settled by arithmetic on
-whole arrays; the few in doubt are halved as `zagg_catalog.geometry.healpix_walk` does, so that
-both find the same cells.
+Points are about a cell apart. Most steps between two points are resolved by vectorized arithmetic;
+the few uncertain ones are halved as in `zagg_catalog.geometry.healpix_walk`, so that both find the
+same cells.
 """
 
 from __future__ import annotations
@@ -19,22 +19,21 @@ from zagg_catalog.geometry.healpix_cells import FACE_SIDE, nested_of, places_of
 from zagg_catalog.geometry.healpix_walk import TOLERANCE, halve_all
 from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, densify_edges
 
-# Points stand this part of a cell's side apart, and at least three steps on each edge.
+# Distance of points, as a part of a cell's side; each edge has at least three steps.
 _STEP = 0.9
 _FEWEST = 3
-# A step in doubt is cut into this many, which bend this many times less, squared.
+# An uncertain step is cut into this many; their bend is less by the square of it.
 _FINER = 5
-# Longer edges are cut first, radians: points at equal parts of a chord are then as good as equal
-# angles.
+# Longer edges are cut first, radians, so that equal parts of a chord are nearly equal angles.
 _LONGEST = 0.2
-# Points taken at once: their arrays fit into a processor's cache.
+# Points to process at once: their arrays fit into the cache of a processor.
 _CHUNK = 20_000
-# Numbers of owners and of cells in one integer.
+# Owner and cell are packed into one integer.
 _MOST_OWNERS = 1 << 31
 
 
 def in_threads[T, R](work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
-    """Return what some work makes of each part, in order, on as many threads as there are cores."""
+    """Return the results of `work` for each part, in order, with one thread per core."""
     parts = list(parts)
     cores = min(os.cpu_count() or 1, len(parts))
     if cores < 2:
@@ -44,14 +43,14 @@ def in_threads[T, R](work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
 
 
 def trace(start: Floats, end: Floats, owner: Ints, order: int) -> Ints:
-    """Return the cells that edges pass through, with whose edge it is.
+    """Return the cells that edges pass through, with the owner of each edge.
 
     Parameters
     ----------
     start, end : ndarray of float64, shape (n, 3)
-        Unit vectors on the authalic sphere; edges run the short way.
+        Unit vectors on the authalic sphere; edges are the shorter arcs.
     owner : ndarray of int64, shape (n,)
-        Whose edge it is, ascending, below 2**31.
+        Owner of each edge, ascending, below 2**31.
     order : int
         Order of the cells, at most 13.
 
@@ -62,8 +61,8 @@ def trace(start: Floats, end: Floats, owner: Ints, order: int) -> Ints:
 
     Notes
     -----
-    The same as `zagg_catalog.geometry.healpix_walk` finds, up to cells entered no deeper than its
-    tolerance, 6 mm. Depends on the edges alone, not on the number of cores.
+    The same cells as in `zagg_catalog.geometry.healpix_walk`, up to cells entered by less than its
+    tolerance, 6 mm. The result does not depend on the number of cores.
     """
     start, end, owner = _cut_long(start, end, owner)
     steps = _steps(start, end, order)
@@ -71,7 +70,7 @@ def trace(start: Floats, end: Floats, owner: Ints, order: int) -> Ints:
     taken = in_threads(
         lambda part: _take_twice(start[part], end[part], owner[part], steps[part], order), parts
     )
-    # What is left in doubt is little in each part: halved together.
+    # Each part leaves few uncertain steps; they are halved together.
     doubts = _Doubts.of([doubts for _, doubts in taken])
     rest = in_threads(lambda some: halve_all(*some, order), doubts.split())
     shift = 2 * order + 4
@@ -93,7 +92,7 @@ def distinct(values: Ints) -> Ints:
 
 
 def _cut_long(start: Floats, end: Floats, owner: Ints) -> tuple[Floats, Floats, Ints]:
-    """Cut edges that are longer than the longest; the others stay."""
+    """Cut edges that are longer than `_LONGEST`."""
     dot = np.einsum("ij,ij->i", start, end)
     if not len(dot) or dot.min() > np.cos(_LONGEST):
         return start, end, owner
@@ -110,7 +109,7 @@ def _steps(start: Floats, end: Floats, order: int) -> Ints:
 
 
 def _parts(owner: Ints, sizes: Ints) -> list[slice]:
-    """Cut edges into runs of about a chunk of points each, never within an owner."""
+    """Cut edges into runs of about `_CHUNK` points, without splitting an owner."""
     if not len(owner):
         return []
     total = np.cumsum(sizes)
@@ -122,7 +121,7 @@ def _parts(owner: Ints, sizes: Ints) -> list[slice]:
 
 
 def _with_late(early: list[Ints], late: Ints, shift: int) -> Iterable[tuple[Ints, Ints]]:
-    """Give to each part, whose owners are its own, what was settled late of them."""
+    """Yield the cells of each part with the late cells of its owners."""
     done = 0
     for cells in early:
         top = ((cells.max() >> shift) + 1) << shift if len(cells) else 0
@@ -133,7 +132,7 @@ def _with_late(early: list[Ints], late: Ints, shift: int) -> Iterable[tuple[Ints
 
 @dataclass(frozen=True, eq=False)
 class _Doubts:
-    """Steps in doubt: unit vectors of their ends, and owners."""
+    """Uncertain steps: unit vectors of their ends, and owners."""
 
     start: Floats
     end: Floats
@@ -149,7 +148,7 @@ class _Doubts:
         )
 
     def split(self) -> list[tuple[Floats, Floats, Ints]]:
-        """Return shares; their number does not change what is found."""
+        """Return shares for threads; their number does not change the result."""
         shares = np.array_split(np.arange(len(self.owner)), max(1, min(8, len(self.owner) // 2000)))
         return [(self.start[some], self.end[some], self.owner[some]) for some in shares]
 
@@ -157,7 +156,7 @@ class _Doubts:
 def _take_twice(
     start: Floats, end: Floats, owner: Ints, steps: Ints, order: int
 ) -> tuple[Ints, _Doubts]:
-    """Return what is certain of a few owners' edges; what is in doubt is cut finer once."""
+    """Return the certain cells of some edges; uncertain steps are cut into finer ones once."""
     cells, doubts = _take(start, end, owner, steps, order)
     if not len(doubts.owner):
         return cells, doubts
@@ -167,7 +166,7 @@ def _take_twice(
 
 
 def _take(start: Floats, end: Floats, owner: Ints, steps: Ints, order: int) -> tuple[Ints, _Doubts]:
-    """Return what is certain of the edges of a few owners, and the steps that are not."""
+    """Return the certain cells of some edges, and the uncertain steps."""
     sizes = steps + 1
     stops = np.cumsum(sizes)
     x, y, z = _points(start, end, steps, stops)
@@ -196,7 +195,7 @@ def _take(start: Floats, end: Floats, owner: Ints, steps: Ints, order: int) -> t
 
 
 def _points(start: Floats, end: Floats, steps: Ints, stops: Ints) -> tuple[Floats, Floats, Floats]:
-    """Return unit vectors of points that divide each edge's chord, both ends among them."""
+    """Return unit vectors of points that divide each edge's chord, including both ends."""
     sizes = steps + 1
     along = np.arange(stops[-1], dtype=np.float64)
     along -= np.repeat((stops - sizes).astype(np.float64), sizes)
@@ -221,11 +220,11 @@ def _points(start: Floats, end: Floats, steps: Ints, stops: Ints) -> tuple[Float
 def _bends(
     face: NDArray[np.int32], x: Floats, y: Floats, first: Ints, last: Ints, scale: float
 ) -> tuple[Floats, Floats]:
-    """Bound how far each step bends from a straight line, in x and in y, in cells.
+    """Bound the deviation of each step from a straight line, in x and in y, in cells.
 
-    The second difference of three points is eight times a parabola's bend in a step, and at
-    least the bend where two straight lines meet in one. The largest of the four around a step
-    holds where curvature changes its sign. Infinite beside another base cell.
+    The second difference of three points is eight times the deviation of a parabola in a step, and
+    at least that of two straight lines that meet in it. The largest of the four around a step is a
+    bound even where curvature changes its sign. Infinite next to another base cell.
     """
     away = face[1:] != face[:-1]
     changes = np.flatnonzero(away[1:] | away[:-1]) + 1
@@ -248,7 +247,7 @@ def _bends(
 
 
 class _Kinds:
-    """Steps between following points, and which cells each passes."""
+    """Steps between consecutive points, and the cells that each passes."""
 
     def __init__(
         self,
@@ -266,7 +265,7 @@ class _Kinds:
         self.order = order
 
     def settle(self, inner: NDArray[np.bool_]) -> tuple[Ints, NDArray[np.int32], Ints]:
-        """Return steps with a third cell, that cell, and the steps in doubt."""
+        """Return the steps with a third cell, that cell, and the uncertain steps."""
         good = inner & (self.face[1:] == self.face[:-1])
         far = np.zeros(len(good), dtype=np.int32)
         for value, index, slack in (
@@ -291,7 +290,7 @@ class _Kinds:
         return corner, third, np.flatnonzero(inner & ~settled)
 
     def _corners(self, step: Ints) -> tuple[Ints, NDArray[np.int32], Ints]:
-        """Return the diagonal steps with the cell each passes between, and those in doubt."""
+        """Return the diagonal steps with the third cell of each, and the uncertain ones."""
         i0, j0, i1, j1 = self.i[step], self.j[step], self.i[step + 1], self.j[step + 1]
         x0, y0 = self.x[step], self.y[step]
         way_x, way_y = self.x[step + 1] - x0, self.y[step + 1] - y0
@@ -299,7 +298,7 @@ class _Kinds:
         row = np.maximum(j0, j1)
         height = y0 + (np.maximum(i0, i1) - x0) * slope - row
         unsure = np.abs(height) <= self.slack[1][step] + self.slack[0][step] * np.abs(slope)
-        # At the line between the columns the step is still in its first row, or in the next.
+        # At the line between the columns the step is in its first row or in the next one.
         first_row = (height < 0) == (y0 < row)
         i, j = np.where(first_row, i1, i0), np.where(first_row, j0, j1)
         number = (self.face[step] << np.int32(2 * self.order)) | (i << np.int32(self.order)) | j

@@ -1,8 +1,8 @@
-"""The HEALPix cells that great-circle edges pass through, every one of them.
+"""All HEALPix cells that great-circle edges pass through.
 
-Covers by recursion compare a cell's corners with an edge, and lose what passes only through the
-bulge of a curved side. Here an edge is halved until each piece lies, within a bound on its
-bend, in cells that are known.
+Recursive covers compare the corners of a cell with an edge, and miss edges that pass only through
+the bulge of a curved side. Here an edge is halved until the cells of each piece are certain,
+within a bound on its bend.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from numpy.typing import NDArray
 from zagg_catalog.geometry.healpix_cells import FACE_SIDE, cell_keys, cell_numbers, face_positions
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys, angle_between, densify_edges
 
-# Edges are first cut to this length, radians; pieces taken at once bound the memory.
+# Edges are first cut to this length, radians; the number of pieces at once limits memory.
 _FIRST_STEP = 0.1
 _BATCH = 20_000
-# Cells entered no deeper than this, 6 mm on the ground, may be left out.
+# Cells entered by less than this, 6 mm on the ground, may be missed.
 TOLERANCE = 1e-9
 # A piece shorter than this, 0.6 mm on the ground, is a point.
 _POINT = 1e-10
-# Positions in a base cell change less than so many times as fast as the ground (1.48 at most).
+# Positions in a base cell change less than this many times as fast as the ground (1.48 at most).
 _FASTEST = 2.0
-# Cells of this order and coarser are looked up in a table of bits.
+# Cells of this order and coarser are looked up in a boolean table.
 _TABLE_ORDER = 9
 
 
 @dataclass(frozen=True, eq=False)
 class Area:
-    """Cells that matter, and which of the coarser cells hold one of them."""
+    """Cells to find, with lookups of the coarser cells that contain one of them."""
 
     order: int
     """Order of the cells."""
     numbers: Ints
-    """Shape (n,), ascending, as `healpix_cells.cell_numbers` gives them."""
+    """Shape (n,), ascending, as from `healpix_cells.cell_numbers`."""
 
     @classmethod
     def of(cls, keys: Keys, order: int) -> Area:
-        """Return the area of cells given by their keys."""
+        """Return the area of cells from their keys."""
         return cls(order, sorted_distinct(cell_numbers(keys, order)))
 
     def at(self, order: int) -> Lookup:
-        """Return a lookup of the cells of a coarser order that hold one of these."""
+        """Return a lookup of the cells of a coarser order that contain one of these."""
         up = self.order - order
         face, x, y = _split(self.numbers, self.order)
         coarse = sorted_distinct(_join(face, x >> up, y >> up, order))
@@ -75,7 +75,7 @@ class Lookup:
 
 
 class _Everywhere:
-    """Holds every cell: nothing is left out."""
+    """A lookup that contains every cell."""
 
     def has(self, numbers: Ints) -> NDArray[np.bool_]:
         return np.ones(numbers.shape, dtype=bool)
@@ -87,18 +87,18 @@ def walk(start: Floats, end: Floats, owner: Ints, area: Area) -> tuple[Ints, Key
     Parameters
     ----------
     start, end : ndarray of float64, shape (n, 3)
-        Unit vectors on the authalic sphere; edges run the short way.
+        Unit vectors on the authalic sphere; edges are the shorter arcs.
     owner : ndarray of int64, shape (n,)
-        Whose edge it is.
+        Owner of each edge.
     area : Area
-        No other cells are looked for.
+        Cells to find.
 
     Returns
     -------
     owner : ndarray of int64, shape (m,)
-        Whose edge passes.
+        Owner of the edge.
     keys : ndarray of uint64, shape (m,)
-        Through which cell. Each pair once, ascending by owner.
+        Cell that it passes. Each pair once, ascending by owner.
     """
     lookups = [area.at(order) for order in range(area.order + 1)]
     size = max(len(area.numbers), 1)
@@ -120,7 +120,7 @@ def walk_everywhere(start: Floats, end: Floats, order: int) -> Keys:
 
 
 def halve_all(start: Floats, end: Floats, owner: Ints, order: int) -> tuple[Ints, Ints]:
-    """Return owners and numbers of the cells that edges pass through, some more than once."""
+    """Return owners and numbers of the cells that edges pass through, with duplicates."""
     anywhere = [_Everywhere() for _ in range(order + 1)]
     found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     for pieces, length in _first_pieces(start, end, owner):
@@ -129,7 +129,7 @@ def halve_all(start: Floats, end: Floats, owner: Ints, order: int) -> tuple[Ints
 
 
 def sorted_distinct[W: (np.int64, np.uint64)](values: NDArray[W]) -> NDArray[W]:
-    """Return the distinct values, ascending; np.unique hashes, which is slow for millions."""
+    """Return the distinct values, ascending; faster than np.unique, which hashes."""
     values = np.sort(values)
     distinct: NDArray[W] = values[np.append(True, values[1:] != values[:-1])[: len(values)]]
     return distinct
@@ -137,7 +137,7 @@ def sorted_distinct[W: (np.int64, np.uint64)](values: NDArray[W]) -> NDArray[W]:
 
 @dataclass(frozen=True, eq=False)
 class _Pieces:
-    """Pieces of edges: owners, and the ends' vectors and places in the base cells."""
+    """Pieces of edges: owners, and vectors and positions in base cells of their ends."""
 
     owner: Ints
     ends: tuple[Floats, Floats]
@@ -154,7 +154,7 @@ class _Pieces:
 
 
 def _first_pieces(start: Floats, end: Floats, owner: Ints) -> Iterator[tuple[_Pieces, float]]:
-    """Give pieces of one power of two in length each time, and that length."""
+    """Yield pieces of about equal length, with that length."""
     angle = np.maximum(angle_between(start, end), _POINT)
     halvings = np.maximum(np.floor(np.log2(_FIRST_STEP / angle)), 0).astype(np.int64)
     for times in sorted(set(halvings.tolist())):
@@ -175,7 +175,7 @@ def _cut(start: Floats, end: Floats, owner: Ints) -> _Pieces:
 def _halve(
     pieces: _Pieces, length: float, lookups: Sequence[Lookup | _Everywhere]
 ) -> Iterator[tuple[Ints, Ints]]:
-    """Give owners and cells, halving the pieces until none is left in doubt."""
+    """Yield owners and cells, and halve the pieces until none is uncertain."""
     finest = len(lookups) - 1
     longest = 2.0 * FACE_SIDE / (1 << finest)  # each half is a cell at most
     while len(pieces.owner):
@@ -200,10 +200,10 @@ _Place = tuple[Ints, Floats, Floats]
 
 
 def _bend(pieces: _Pieces, at: _Place) -> tuple[Floats, Floats]:
-    """Bound how far the halves of a piece bend from straight lines, in x and in y.
+    """Bound the deviation of a piece's halves from straight lines, in x and in y.
 
-    The middle's distance from the chord is four times a parabola's bend in each half, and half
-    the bend where two straight lines meet; twice that distance bounds both.
+    The distance of the middle from the chord is four times the deviation of a parabola in each
+    half, and half that of two straight lines that meet; twice the distance bounds both.
     """
     face, x, y = at
     one = (pieces.faces[0] == face) & (pieces.faces[1] == face)
@@ -230,7 +230,7 @@ def _may_reach(
         low = np.minimum(np.minimum(a, b), middle) - slack
         high = np.maximum(np.maximum(a, b), middle) + slack
         spans.append([_index(low, order), _index(high, order)])
-        # Near the poles x and y run faster than the ground.
+        # Near the poles x and y change faster than the ground.
         unknown |= spans[-1][1] - spans[-1][0] > 1
     found = unknown.copy()
     for x in spans[0]:
@@ -242,7 +242,7 @@ def _may_reach(
 def _settle(
     pieces: _Pieces, at: _Place, bend: tuple[Floats, Floats], order: int
 ) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-    """Return owners and cells of short pieces, and which pieces leave a doubt."""
+    """Return owners and cells of short pieces, and which pieces are uncertain."""
     face, x, y = at
     doubt = np.isinf(bend[0]) & ~_along_border(pieces, at)
     middle = _join(face, _index(x, order), _index(y, order), order)
@@ -273,9 +273,9 @@ def _across(
 ) -> tuple[Floats, Floats]:
     """Return the bends, negative for pieces that pass a border of base cells and no third cell.
 
-    All of such a piece is within its length of its ends and its middle, and each of these stands
-    further from every side of its cell but one, the border. Along the sphere x and y change 1.5
-    times as fast as the ground at most.
+    Every point of such a piece is within its length of its ends and its middle, and each of these
+    is further from every side of its cell other than the border. x and y change at most 1.5 times
+    as fast as the ground.
     """
     cross = np.flatnonzero(np.isinf(bend[0]))
     reach = _FASTEST * length
@@ -298,7 +298,7 @@ def _across(
 
 
 def _along_border(pieces: _Pieces, at: _Place) -> NDArray[np.bool_]:
-    """Return which pieces lie on a border of base cells, and need not be told apart there."""
+    """Return which pieces lie on a border of base cells, where either cell is right."""
     along = np.ones(len(pieces.owner), dtype=bool)
     for x, y in ((at[1], at[2]), *zip(pieces.xs, pieces.ys, strict=True)):
         inside = np.minimum(np.minimum(x, 1.0 - x), np.minimum(y, 1.0 - y))
@@ -309,7 +309,7 @@ def _along_border(pieces: _Pieces, at: _Place) -> NDArray[np.bool_]:
 def _is_near(
     pieces: _Pieces, end: int, at: _Place, bend: tuple[Floats, Floats], order: int
 ) -> NDArray[np.bool_]:
-    """Return which halves may leave the cells of their ends on the way."""
+    """Return which halves may leave the cells of their ends."""
     scale = float(1 << order)
     near = np.zeros(len(pieces.owner), dtype=bool)
     for middle, ends, slack in ((at[1], pieces.xs, bend[0]), (at[2], pieces.ys, bend[1])):
@@ -327,7 +327,7 @@ def _between(
     bend: tuple[Floats, Floats],
     order: int,
 ) -> tuple[tuple[Ints, Ints], NDArray[np.bool_]]:
-    """Return the cells that halves cut the corner of, and which halves are not settled."""
+    """Return the third cells of halves that pass a corner, and which halves are uncertain."""
     scale = float(1 << order)
     x0, y0 = pieces.xs[end][which] * scale, pieces.ys[end][which] * scale
     x1, y1 = at[1][which] * scale, at[2][which] * scale
@@ -347,7 +347,7 @@ def _between(
         height = y0 + (np.maximum(i0, i1) - x0) * slope - np.maximum(j0, j1)
         stray = slack_y + slack_x * np.abs(slope)
         vague = corner & (stray > aside) & ~(np.abs(height) > stray)
-    # At the line between the columns the half is still in its first row, or in the next.
+    # At the line between the columns the half is in its first row or in the next one.
     first_row = (height < 0) == (y0 < np.maximum(j0, j1))
     sure = corner & ~vague & ~strays
     i, j = np.where(first_row, i1, i0)[sure], np.where(first_row, j0, j1)[sure]

@@ -1,4 +1,4 @@
-"""Planes: projected coordinates, straight edges in them, and outlines in longitude and latitude."""
+"""Equal-area planes, and polygons in longitude and latitude."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from zagg_catalog.lazy import lazy_module
 
 mortie = lazy_module("mortie")  # loads pandas
 
-# Curves are drawn with chords no further than this from them, in metres, inside the block;
-# in small blocks, where it costs little, less: this part of the radius, down to the least.
+# Largest deviation of chords from curves inside the block, metres; less in small blocks, where it
+# costs little: this part of the radius, but at least `_LEAST_TOLERANCE`.
 TOLERANCE = 5.0
-# The greatest `Plane.reach`: what touches on the sphere is drawn within it in every plane.
+# The greatest `Plane.reach`: shapes that touch on the sphere are within it in every plane.
 REACH = 2.0 * TOLERANCE
 _LEAST_TOLERANCE = 0.5
 _RELATIVE_TOLERANCE = 1e-4
@@ -39,7 +39,7 @@ _LONGEST_STEP = np.radians(5.0)
 # Beyond this angle from the centre chords follow the rim of the disc instead of crossing it.
 _RIM = np.radians(150.0)
 _RIM_STEP = np.radians(5.0)
-# Vertices taken at once: bounds the memory for arrays in between, whatever the number of rings.
+# Vertices to process at once, to limit memory.
 _BATCH = 100_000
 
 Geometries = NDArray[Any]
@@ -65,7 +65,7 @@ def ring_edges(lats: Floats, lons: Floats, offsets: Ints) -> tuple[Floats, Float
     start, end : ndarray of float64, shape (vertices, 3)
         Unit vectors on the authalic sphere.
     ring : ndarray of int64, shape (vertices,)
-        Which ring each edge belongs to.
+        Ring of each edge.
     """
     ring = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     start = unit_vectors(lats, lons)
@@ -73,7 +73,7 @@ def ring_edges(lats: Floats, lons: Floats, offsets: Ints) -> tuple[Floats, Float
 
 
 def chord_error(xyz: Floats) -> Floats:
-    """Return how far outlines stray from great circles between every second one of their points.
+    """Return the deviation of outlines from great circles between every second point.
 
     Parameters
     ----------
@@ -97,15 +97,15 @@ def longest_step(radius: float, tolerance: float = TOLERANCE) -> float:
     Parameters
     ----------
     radius : float
-        Angle from the plane's centre, radians, up to which that must hold.
+        Angle from the plane's centre, radians, up to which this holds.
     tolerance : float
         Metres.
 
     Notes
     -----
     A great circle whose nearest point is at angle r from the centre has the curvature
-    (3 s - 2 s³) / 2R there, s = sin(r/2), and it is nowhere larger within r. The sagitta of a
-    chord of length L is curvature · L² / 8.
+    (3 s - 2 s³) / 2R there, s = sin(r/2), which is the largest within r. The sagitta of a chord
+    of length L is curvature · L² / 8.
     """
     step = _LONGEST_STEP
     for _ in range(40):
@@ -119,18 +119,12 @@ def longest_step(radius: float, tolerance: float = TOLERANCE) -> float:
 
 @dataclass(frozen=True)
 class Plane:
-    """The plane around one point, made for shapes that reach a cap around it.
-
-    Attributes
-    ----------
-    centre : ndarray, shape (3,)
-        Unit vector on the authalic sphere.
-    radius : float
-        Radius of the cap, radians; accuracy holds inside it.
-    """
+    """A Lambert azimuthal equal-area plane for shapes that reach a cap around its centre."""
 
     centre: Floats
+    """Unit vector on the authalic sphere, shape (3,)."""
     radius: float
+    """Radius of the cap, radians; the tolerance holds inside it."""
 
     @property
     def tolerance(self) -> float:
@@ -157,7 +151,7 @@ class Plane:
 
     @cached_property
     def _disc(self) -> Any:
-        """The whole sphere, somewhat enlarged so that its rim is never an edge of a shape."""
+        """The whole sphere, enlarged so that its rim is never an edge of a shape."""
         return shapely.Point(0.0, 0.0).buffer(2.1 * EARTH_RADIUS, quad_segs=64)
 
     def project(self, xyz: Floats) -> Floats:
@@ -168,7 +162,7 @@ class Plane:
         flat: Floats = scale[..., None] * turned[..., :2]
         antipode = near < 1e-14
         if np.any(antipode):
-            flat[antipode] = (2.0 * EARTH_RADIUS, 0.0)  # any point of the rim stands for it
+            flat[antipode] = (2.0 * EARTH_RADIUS, 0.0)  # any point of the rim
         return flat
 
     def project_rings(self, lats: Floats, lons: Floats, offsets: Ints) -> Geometries:
@@ -184,9 +178,9 @@ class Plane:
         Returns
         -------
         ndarray of shapely geometries, shape (n,)
-            In metres; each means the smaller side of its ring. None for a ring of fewer than
-            three vertices or with one that is not finite. Rings that cross themselves are taken
-            apart by ``make_valid``.
+            In metres; the inside is the smaller side of a ring. None for a ring with fewer than
+            three vertices or one that is not finite. ``make_valid`` splits rings that cross
+            themselves.
         """
         shapes = [self._project_batch(*batch) for batch in _batches(lats, lons, offsets)]
         return np.concatenate([np.empty(0, dtype=object), *shapes])
@@ -199,7 +193,7 @@ class Plane:
         points, counts = densify_edges(start, start[following(ring)], self._step)
         flat, ring = _round_rim(self.project(points), np.repeat(ring, counts))
         polygons[usable] = _valid(shapely.polygons(shapely.linearrings(flat, indices=ring)))
-        # Areas are true: what exceeds half the sphere is the wrong side of its ring.
+        # The plane has true areas: more than half the sphere is the wrong side of a ring.
         for i in usable[shapely.area(polygons[usable]) > _HALF_SPHERE]:
             polygons[i] = shapely.difference(self._disc, polygons[i])
         return polygons
@@ -215,7 +209,7 @@ class Plane:
         Returns
         -------
         ndarray of shapely geometries, shape (n,)
-            In metres; a ring means the smaller side of the sphere.
+            In metres; the inside of a ring is the smaller side.
         """
         shapes = []
         for polygon in polygons:
@@ -224,7 +218,7 @@ class Plane:
         return np.array(shapes, dtype=object)
 
     def near(self, lats: Floats, lons: Floats, offsets: Ints) -> NDArray[np.bool_]:
-        """Return which rings may reach the cap; never misses one that does.
+        """Return which rings may reach the cap; True for all that do.
 
         Parameters
         ----------
@@ -234,7 +228,7 @@ class Plane:
         Returns
         -------
         ndarray of bool, shape (n,)
-            True where an edge comes within the cap, or the ring may hold all of it.
+            True if an edge reaches the cap, or the ring may contain the cap.
         """
         masks = [self._near_batch(*batch) for batch in _batches(lats, lons, offsets)]
         return np.concatenate([np.empty(0, dtype=bool), *masks])
@@ -254,18 +248,18 @@ class Plane:
     def _may_surround(
         self, start: Floats, end: Floats, ring: Ints, first: Ints
     ) -> NDArray[np.bool_]:
-        """Return which rings may hold the centre with no edge near it.
+        """Return which rings may contain the centre with no edge near it.
 
-        A ring that turns around the axis parts the centre from its antipode. One that does not
-        holds both or neither. Both, with its smaller side, only if what lies between its nearest
-        and furthest edges is at least half the sphere: a span of 1 along the axis.
+        A ring that winds around the axis separates the centre from its antipode. Another ring
+        contains both or neither; the smaller side contains both only if the zone between nearest
+        and furthest edge is at least half the sphere, a span of 1 along the axis.
         """
         turned = start @ self._axes.T
         azimuth = np.arctan2(turned[:, 1], turned[:, 0])
         turns = np.add.reduceat(_wrap(azimuth[following(ring)] - azimuth), first)
         low = np.minimum.reduceat(turned[:, 2], first)
         high = np.maximum.reduceat(turned[:, 2], first)
-        # Edges reach further along the axis than their ends, by their sagitta at most.
+        # Edges reach further along the axis than their ends, at most by their sagitta.
         longest = np.minimum.reduceat(np.einsum("ij,ij->i", start, end), first)
         sagitta = 1.0 - np.sqrt(np.maximum(1.0 + longest, 0.0) / 2.0)
         spans: NDArray[np.bool_] = high - low >= 1.0 - 2.0 * sagitta - 1e-9
@@ -273,7 +267,7 @@ class Plane:
 
 
 def _batches(lats: Floats, lons: Floats, offsets: Ints) -> Iterator[tuple[Floats, Floats, Ints]]:
-    """Give the rings in runs of about `_BATCH` vertices, each with offsets of its own."""
+    """Yield the rings in runs of about `_BATCH` vertices, with offsets for each run."""
     offsets = np.asarray(offsets, dtype=np.int64)
     first = 0
     while first < len(offsets) - 1:
@@ -285,7 +279,7 @@ def _batches(lats: Floats, lons: Floats, offsets: Ints) -> Iterator[tuple[Floats
 
 
 def _vertices(lats: Floats, lons: Floats, offsets: Ints, fewest: int) -> tuple[Ints, Ints, Floats]:
-    """Return the rings of finite vertices, and for each vertex its place among them and vector."""
+    """Return the rings with finite vertices, and each vertex's index among them and unit vector."""
     sizes = np.diff(offsets)
     broken = np.append(0, np.cumsum(~(np.isfinite(lats) & np.isfinite(lons))))
     usable = np.flatnonzero((sizes >= fewest) & (np.diff(broken[offsets]) == 0))
@@ -305,13 +299,13 @@ def _edge_distance(start: Floats, end: Floats, centre: Floats) -> Floats:
     normal = np.cross(start, end)
     length = np.linalg.norm(normal, axis=-1)
     normal = normal / np.maximum(length, 1e-300)[:, None]
-    beside = (np.cross(normal, start) @ centre >= 0) & (np.cross(end, normal) @ centre >= 0)
+    between = (np.cross(normal, start) @ centre >= 0) & (np.cross(end, normal) @ centre >= 0)
     across = np.abs(np.arcsin(np.clip(normal @ centre, -1.0, 1.0)))
-    return np.where(beside & (length > 1e-15), across, ends)
+    return np.where(between & (length > 1e-15), across, ends)
 
 
 def _round_rim(flat: Floats, ring: Ints) -> tuple[Floats, Ints]:
-    """Add points where a ring passes the antipode, so that it keeps to the rim of the disc."""
+    """Add points where a ring passes the antipode, so that it follows the rim of the disc."""
     distance = np.hypot(flat[:, 0], flat[:, 1])
     far = distance > 2.0 * EARTH_RADIUS * np.sin(_RIM / 2.0)
     if not far.any():
@@ -336,7 +330,7 @@ def _valid(polygons: Geometries) -> Geometries:
     return polygons
 
 
-# Within this many degrees of a pole (1 cm) a vertex is the pole, which has no longitude.
+# A vertex within this many degrees of a pole (1 cm) is the pole and has no longitude.
 _AT_POLE = 1e-7
 
 
@@ -351,7 +345,7 @@ def lonlat_polygon(lats: Floats, lons: Floats) -> BaseGeometry:
     Returns
     -------
     Polygon or MultiPolygon
-        Valid, longitudes in [-180, 180]. A ring that goes around a pole holds the nearer one.
+        Valid, longitudes in [-180, 180]. A ring around a pole contains the nearer pole.
     """
     lats, lons = _spread_poles(lats, lons)
     path = np.unwrap(np.append(lons, lons[0]), period=360.0)
@@ -364,9 +358,9 @@ def lonlat_polygon(lats: Floats, lons: Floats) -> BaseGeometry:
 
 
 def _spread_poles(lats: Floats, lons: Floats) -> tuple[Floats, Floats]:
-    """Replace a vertex at a pole by two, at the longitudes of the edges that meet there.
+    """Replace a vertex at a pole by two, at the longitudes of its neighbours.
 
-    In a run of such vertices the longitudes tell the extent along the pole; they stay.
+    Consecutive vertices at a pole keep their longitudes, which are the extent along the pole.
     """
     pole = np.abs(lats) > 90.0 - _AT_POLE
     alone = pole & ~np.roll(pole, 1) & ~np.roll(pole, -1)
@@ -379,7 +373,7 @@ def _spread_poles(lats: Floats, lons: Floats) -> tuple[Floats, Floats]:
 
 
 def _wrapped(polygon: BaseGeometry) -> BaseGeometry:
-    """Move what lies beyond ±180° to the other side, keeping areas only."""
+    """Move the parts beyond ±180° to the other side; keep areas only."""
     west, _, east, _ = polygon.bounds
     pieces: list[BaseGeometry] = []
     for turn in range(int(np.floor((west + 180.0) / 360.0)), int(np.ceil((east + 180.0) / 360.0))):

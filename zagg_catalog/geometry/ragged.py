@@ -1,4 +1,4 @@
-"""Ragged arrays: lists of different lengths, one after the other, and where each begins."""
+"""Ragged arrays: lists of different lengths in one array, with offsets."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def to_offsets(sizes: ArrayLike) -> Ints:
 
 
 def starts(sizes: Ints) -> Ints:
-    """Return where each list starts, shape (lists,), for the lengths of the lists."""
+    """Return the start of each list, shape (lists,), from the lengths of the lists."""
     first: Ints = np.cumsum(sizes) - sizes
     return first
 
 
 def runs(low: Ints, high: Ints) -> Ints:
-    """Return all integers from each low to before its high, one run after the other."""
+    """Return the concatenated ranges from each low to its high, exclusive."""
     counts = high - low
     every: Ints = np.arange(counts.sum()) + np.repeat(low - starts(counts), counts)
     return every
@@ -48,16 +48,16 @@ def gather(offsets: Ints, lists: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
     Parameters
     ----------
     offsets : ndarray of int64, shape (lists + 1,)
-        Where each list starts.
+        Offsets of all lists.
     lists : ndarray of int, shape (picked,)
-        Which lists.
+        Lists to pick.
 
     Returns
     -------
     offsets : ndarray of int64, shape (picked + 1,)
-        Where each picked list starts.
+        Offsets of the picked lists.
     items : ndarray of int64
-        Where its items were.
+        Indices of their items in the ragged array.
     """
     low, high = offsets[:-1][lists], offsets[1:][lists]
     return to_offsets(high - low), runs(low, high)
@@ -69,7 +69,7 @@ def following(ring: Ints) -> Ints:
     Parameters
     ----------
     ring : ndarray of int64, shape (vertices,)
-        Ring of each vertex; the vertices of a ring stand together.
+        Ring of each vertex; the vertices of a ring are contiguous.
     """
     after = np.arange(1, len(ring) + 1)
     last = np.flatnonzero(np.append(ring[1:] != ring[:-1], True)[: len(ring)])

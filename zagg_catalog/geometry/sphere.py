@@ -1,4 +1,4 @@
-"""Points, great circles and parallels on the unit sphere, in whole arrays."""
+"""Points, great circles and parallels on the unit sphere, vectorized."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Keys = NDArray[np.uint64]
 # Latitudes and longitudes of a ring's vertices, degrees.
 Ring = tuple[Floats, Floats]
 
-# An edge that goes further beyond its ends than by rounding, degrees.
+# An edge exceeds the latitudes of its ends if it does so by more than this, degrees.
 _BULGE = 1e-9
 EARTH_RADIUS = 6_371_007.2  # m, authalic, WGS84
 
@@ -34,7 +34,7 @@ def to_latlon(xyz: Floats) -> tuple[Floats, Floats]:
 def angle_between(a: Floats, b: Floats) -> Floats:
     """Return the angles in radians between unit vectors, shape (..., 3) each.
 
-    The chord form keeps its accuracy for nearby points, where arccos loses it.
+    Computed from the chord, which is accurate for nearby points, unlike arccos.
     """
     chord = np.linalg.norm(a - b, axis=-1)
     result: Floats = 2.0 * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0))
@@ -42,7 +42,7 @@ def angle_between(a: Floats, b: Floats) -> Floats:
 
 
 def ring_areas(start: Floats, end: Floats, ring: Ints, count: int) -> Floats:
-    """Return the areas of rings in steradians, of the smaller side each.
+    """Return the areas of rings in steradians, each of the smaller side.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def ring_areas(start: Floats, end: Floats, ring: Ints, count: int) -> Floats:
 
     Notes
     -----
-    The sum of the signed triangles that the edges make with one point (Oosterom and Strackee
-    1983), whose choice changes it by whole spheres only. Good to 1e-14 for each edge.
+    The sum of the signed triangles of the edges and one point (Oosterom and Strackee 1983); the
+    choice of the point changes it by whole spheres only. Accurate to 1e-14 for each edge.
     """
     origin = np.array([0.48, -0.6, 0.64])
     triple = np.cross(start, end) @ origin
@@ -79,16 +79,16 @@ def densify_edges(start: Floats, end: Floats, max_step: float) -> tuple[Floats, 
     Parameters
     ----------
     start, end : ndarray, shape (n, 3)
-        Unit vectors; edge i runs from ``start[i]`` to ``end[i]`` the short way.
+        Unit vectors; edge i is the shorter arc from ``start[i]`` to ``end[i]``.
     max_step : float
         Longest step, radians.
 
     Returns
     -------
     points : ndarray, shape (m, 3)
-        For each edge its start and the points between; ends are left to the next edge.
+        For each edge its start and the points between, without its end.
     counts : ndarray of int, shape (n,)
-        Points of each edge.
+        Number of points of each edge.
     """
     angle = angle_between(start, end)
     counts = np.maximum(1, np.ceil(angle / max_step)).astype(np.int64)
@@ -111,8 +111,8 @@ def densify_edges(start: Floats, end: Floats, max_step: float) -> tuple[Floats, 
 def lat_extremes(lats: Floats, lons: Floats) -> tuple[float, float]:
     """Return the lowest and highest latitude on a closed ring of great-circle edges, degrees.
 
-    An edge between two vertices of one latitude counts as that parallel. Those of the vertices
-    themselves, unless an edge goes beyond them by more than a tenth of a millimetre.
+    An edge between two vertices of one latitude counts as that parallel. Edges count only if they
+    exceed the latitudes of the vertices by more than a tenth of a millimetre.
     """
     low, high = float(np.min(lats)), float(np.max(lats))
     a, b = to_xyz(lats, lons), to_xyz(np.roll(lats, -1), np.roll(lons, -1))

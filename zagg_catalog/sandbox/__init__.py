@@ -1,4 +1,4 @@
-"""An offline stand-in for NASA's CMR-STAC: simulated cycles, or any GeoParquet file, over HTTP."""
+"""An offline simulation of CMR-STAC and CMR: serves simulated cycles or GeoParquet files."""
 
 from zagg_catalog.sandbox.faults import Fault
 from zagg_catalog.sandbox.granules import Granules, concat

@@ -18,7 +18,7 @@ from zagg_catalog.sandbox.stac_api import NEXT_METHODS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 2 the call is wrong."""
+    """Run the command line; return the exit status, 2 if an argument is wrong."""
     parser = _parser()
     options = parser.parse_args(argv)
     if options.list_faults:
@@ -89,11 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--version", default="007", help="release (default: %(default)s)")
     add("--cycle", type=read_numbers, default=[22], help="22, or several: 21,22,23 or 21-23")
     add("--regions", type=read_numbers, help="only these of the 14 along-track regions: 10,11,12")
-    add("--seed", type=int, default=0, help="another seed, other rings and revisions")
+    add("--seed", type=int, default=0, help="seed of rings and revisions")
     add("--missing", type=float, default=0.0, help="share of granules left out, 0 to 1")
     add("--items", nargs="+", metavar="FILE", help="serve the items of GeoParquet files instead")
     add("--host", default="127.0.0.1")
-    add("--port", type=int, default=0, help="0 takes a free one (default)")
+    add("--port", type=int, default=0, help="0 for a free port (default)")
     add("--page-size", type=int, default=100, help="most items on a page (default: %(default)s)")
     add("--next-method", choices=NEXT_METHODS, default="same", help="method of next links")
     add("--relative-next", action="store_true", help="next links without scheme and host")

@@ -1,4 +1,4 @@
-"""CMR's own search API: granules as UMM-JSON, hits and paging in headers."""
+"""CMR's own search API, simulated: granules as UMM-JSON, hits and paging in headers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zagg_catalog.sandbox.items import files_of, timestamp
 from zagg_catalog.sandbox.search import BadRequest, make_cursor, read_cursor
 
 MAX_PAGE = 2000
-# Parameters besides the conditions.
+# Parameters other than conditions.
 _OTHER = frozenset({"page_size", "sort_key", "pretty", "options[readable_granule_name][pattern]"})
 _SORT = {
     "start_date": "start_date",
@@ -36,12 +36,7 @@ Given = Mapping[str, list[str]]
 class CmrApi:
     """Answers ``/search/granules.umm_json`` and ``/search/granules.json``.
 
-    Parameters
-    ----------
-    page_size : int
-        Largest page; a larger ``page_size`` of a request is reduced to it.
-    provider : str
-        Provider of all granules.
+    `page_size` is the largest page; a larger one in a request is reduced to it.
     """
 
     def __init__(self, page_size: int, provider: str) -> None:
@@ -57,10 +52,10 @@ class CmrApi:
         *,
         plain: bool = False,
     ) -> tuple[Reply, Page | None]:
-        """Answer one request with the header ``CMR-Search-After``.
+        """Answer one request; `after` is its header ``CMR-Search-After``.
 
-        Names of parameters are equal with and without ``[]``. `plain`: no fault reads or changes
-        the items, so that cached JSON can be sent.
+        Parameters have the same meaning with and without ``[]``. With `plain`, no fault reads or
+        changes the items, so that cached JSON can be sent.
         """
         kind = re.fullmatch(r"/search/granules(?:\.(umm_json|json))?", path)
         if kind is None:
@@ -94,7 +89,7 @@ class CmrApi:
         reply.headers["CMR-Hits"] = str(len(rows))
         reply.headers["CMR-Request-Id"] = f"00000000-0000-4000-8000-{next(_counter):012d}"
         if len(taken):
-            # As in CMR, also after the last item: the next page is empty.
+            # As in CMR, also after the last item; the next page is then empty.
             reply.headers["CMR-Search-After"] = _after(offset + len(taken), number + 1)
         page = Page(
             number=number,

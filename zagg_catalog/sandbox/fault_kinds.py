@@ -1,4 +1,4 @@
-"""The faults by name: of servers and networks, of counts and links, of items."""
+"""Faults of servers and networks, of counts and links, and of items."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _no_features(fault: Fault, reply: Reply, page: Page | None) -> None:
     reply.document = {"type": "FeatureCollection", "links": []}
 
 
-# CMR declares in headers what STAC declares in the document.
+# CMR has the count and the cursor in headers, STAC in the document.
 _HITS, _AFTER = "CMR-Hits", "CMR-Search-After"
 
 
@@ -110,7 +110,7 @@ def _replace_next(reply: Reply, link: dict[str, Any] | None) -> None:
 
 
 def _declare(reply: Reply, change: Callable[[int], int]) -> None:
-    """Change the declared count wherever it is declared."""
+    """Change the declared count in document and headers."""
     document = reply.document
     for name in ("numberMatched", "hits"):
         if name in document:
@@ -189,9 +189,9 @@ def _empty_page(fault: Fault, reply: Reply, page: Page | None) -> None:
 )
 def _short_page(fault: Fault, reply: Reply, page: Page | None) -> None:
     if page and page.taken > 1:
-        kept = max(1, page.taken - fault.number)
-        _refill(reply, _items(reply)[:kept])
-        _replace_next(reply, page.next_link(page.offset + kept, page.number + 1, page.salt))
+        count = max(1, page.taken - fault.number)
+        _refill(reply, _items(reply)[:count])
+        _replace_next(reply, page.next_link(page.offset + count, page.number + 1, page.salt))
 
 
 @kind(
@@ -262,7 +262,7 @@ def _duplicates(fault: Fault, reply: Reply, page: Page | None) -> None:
 
 @kind(
     "superseded",
-    "VALUE items of page 1 come with a newer revision too, and are counted",
+    "page 1 also has a newer revision of VALUE items, counted as well",
     value=1,
     content=True,
 )
@@ -278,7 +278,7 @@ def _superseded(fault: Fault, reply: Reply, page: Page | None) -> None:
 
 
 def _next_revision(item: Any) -> Any:
-    """Return a copy of an item under the revision after its own, hrefs and keys included."""
+    """Return a copy of an item with the next revision number, also in hrefs and keys."""
     known = item["umm"]["GranuleUR"] if "umm" in item else item["id"]
     name = re.match(r"(?P<stem>\w+_)(?P<revision>\d{2})(?=\.h5)", known)
     if name is None:
@@ -303,7 +303,7 @@ def _malformed(
     change: Callable[[dict[str, Any]], Any],
     change_umm: Callable[[dict[str, Any]], Any],
 ) -> None:
-    """Register a fault that spoils the first VALUE items of page k."""
+    """Register a fault that damages the first VALUE items of page k."""
 
     @kind(name, f"{doc}, in the first VALUE items of page k", value=1, page=1, content=True)
     def apply(fault: Fault, reply: Reply, page: Page | None) -> None:
@@ -332,7 +332,7 @@ def _without_times(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _umm(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a function that changes members of UMM-G; None removes one."""
+    """Return a function that changes members of UMM-G; None removes a member."""
 
     def change(item: dict[str, Any]) -> dict[str, Any]:
         umm = item["umm"] | changes
@@ -395,14 +395,8 @@ _malformed("missing-datetime", "there is no time at all", _without_times, _umm(T
 
 
 def parse_fault(text: str) -> Fault:
-    """Parse a fault of the command line, ``name[=value][:option=value]…``.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or a value is not valid.
-    """
-    # A value may hold colons itself, as an origin does.
+    """Parse a fault ``name[=value][:option=value]…``; raise `ValueError` if it is not valid."""
+    # A value may contain colons, such as an origin.
     head, *rest = re.split(r":(?=[a-z-]+=)", text)
     name, _, value = head.partition("=")
     arguments: dict[str, Any] = {}

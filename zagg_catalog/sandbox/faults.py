@@ -1,4 +1,4 @@
-"""A reply before it is sent, and the faults that change it."""
+"""Replies, and faults that change them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import orjson
 
 @dataclass
 class Reply:
-    """A reply before it is sent."""
+    """A reply to send."""
 
     status: int
     document: Any = None
     """JSON body, unless ``body`` is set."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Headers besides Content-Type and Content-Length."""
+    """Headers other than Content-Type and Content-Length."""
     body: bytes | None = None
     content_type: str = "application/json; charset=utf-8"
     delay: float = 0.0
     """Seconds to wait before sending."""
     keep: float = 1.0
-    """Share of the body that is sent."""
+    """Share of the body to send."""
     declare_all: bool = False
-    """Whether Content-Length is that of the whole body even if less is sent."""
+    """Whether Content-Length is that of the whole body even if less of it is sent."""
     fast: bool = False
-    """Whether the document has encoded parts, `orjson.Fragment`."""
+    """Whether the document has parts that are encoded already, `orjson.Fragment`."""
     transport: str = "send"
     """``send``; ``close`` the connection without a reply; or ``reset`` it (RST)."""
 
@@ -56,7 +56,7 @@ class Page:
     matched: int
     """Number of items that match the search."""
     salt: int
-    """Not 0 if a fault made the cursor of this request."""
+    """Not 0 if a fault created the cursor of this request."""
     item_at: Callable[[int], Any]
     """Returns the item at a place of the results, as a new dict."""
     next_link: Callable[[int, int, int], dict[str, Any]]
@@ -77,11 +77,11 @@ class FaultKind:
     value: Value
     """Default value."""
     times: int | None
-    """Default number of times that it strikes."""
+    """Default number of replies to change."""
     page: int | None
-    """Default page that it strikes."""
+    """Default page to change."""
     content: bool
-    """Whether it changes the items or links of a search, and so needs a reply that has them."""
+    """Whether it changes the items or links of a search, and so needs a reply with them."""
     apply: Apply
     """Changes a reply; the page is None for routes other than searches."""
 
@@ -117,12 +117,12 @@ def kind(
 
 @dataclass
 class Fault:
-    """A fault, aimed at some requests; it counts them, so each server needs its own.
+    """A fault of the replies to some requests; it counts them, so each server needs its own.
 
     Raises
     ------
     ValueError
-        If there is no fault of that name, or its value is not a number although it needs one.
+        If the name is unknown, or the value is not a number although the fault needs one.
     """
 
     name: str
@@ -130,9 +130,9 @@ class Fault:
     value: Value = None
     """Value of the fault: a status, seconds, a number of items."""
     times: int | None = None
-    """Largest number of times that it strikes."""
+    """Most replies to change."""
     every: int = 1
-    """Strike only every n-th matching request, beginning with the first."""
+    """Change only the reply to every n-th matching request, beginning with the first."""
     skip: int = 0
     """Number of matching requests to ignore at the start."""
     page: int | None = None
@@ -142,7 +142,7 @@ class Fault:
     options: dict[str, str] = field(default_factory=dict)
     """Further options of the kind, such as ``retry-after``."""
     struck: int = field(default=0, init=False)
-    """Number of times that it has struck."""
+    """Number of replies changed so far."""
 
     def __post_init__(self) -> None:
         if self.name not in KINDS:
@@ -170,7 +170,7 @@ class Fault:
         return int(float(self.value or 0))
 
     def spoil(self, reply: Reply, page: Page | None) -> None:
-        """Change a reply if the fault is aimed at this request."""
+        """Change a reply if the fault applies to the request."""
         known = KINDS[self.name]
         if page is None and (known.content or self.route == "search"):
             return

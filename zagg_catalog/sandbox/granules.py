@@ -1,4 +1,4 @@
-"""Granules as columns, with their rings."""
+"""Granules as columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, eq=False)
 class Granules:
-    """Granules as columns; rows of all members are parallel."""
+    """Granules as columns; all members have the same rows."""
 
     table: pa.Table
     """``id``, ``collection``, ``start`` and ``end`` (UTC, naive, microseconds) and the hrefs
@@ -37,10 +37,9 @@ class Granules:
     lons: Floats
     """Their longitudes in [-180, 180], degrees, shape (vertices,)."""
     offsets: Ints
-    """Ring i is ``[offsets[i]:offsets[i + 1]]``, shape (granules + 1,); empty where there is no
-    usable ring."""
+    """Ring i is ``[offsets[i]:offsets[i + 1]]``, shape (granules + 1,); it may be empty."""
     raw: tuple[Any, ...] | None = None
-    """Item dicts that are served unchanged, instead of items made from the columns."""
+    """Item dicts to serve unchanged, instead of items made from the columns."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -71,7 +70,7 @@ def order_of(parts: Sequence[Granules]) -> Ints:
 
 
 def pick(granules: Granules, rows: Ints) -> Granules:
-    """Return the granules of some rows, each at most once, in the order given."""
+    """Return the granules of some rows, each at most once, in the order of `rows`."""
     offsets, source = gather(granules.offsets, rows)
     return Granules(
         granules.table.take(pa.array(rows)).combine_chunks(),

@@ -1,4 +1,4 @@
-"""The granules that the sandbox serves, and their records."""
+"""The granules of a server, and their records."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from zagg_catalog.sandbox.search import Index
 
 Times = NDArray[np.datetime64]
 
-# The encoded items of so many rows are cached.
+# Most rows whose encoded items are cached.
 MAX_CACHED = 100_000
 
 
 class Snapshot:
-    """The served granules at one moment, in the default order of results; immutable.
+    """The granules of a server at one time, in the default order of results; immutable.
 
     Parameters
     ----------
     serial : ndarray of int64, shape (n,)
         Number of each granule's record; the same in later snapshots.
     revision : ndarray of int64, shape (n,)
-        Number of times that the record was written, from 1.
+        Revision of the record, from 1.
     updated : ndarray of datetime64[ms], shape (n,)
         Time of the last write, UTC.
     """
@@ -102,19 +102,10 @@ class Record:
 
 
 class GranuleStore:
-    """The granules of a server; more can be ingested while it answers.
+    """The granules of a server; more can be ingested while it runs.
 
-    Parameters
-    ----------
-    granules : Granules
-        Granules at the start.
-    when : datetime, optional
-        Their ingest time, UTC; by default now.
-
-    Attributes
-    ----------
-    now : Snapshot
-        Read it once for each request, so that the answer is of one moment.
+    `when` is the ingest time of the first granules, UTC; by default the current time. Read the
+    snapshot `now` once for each request, so that the answer is consistent.
     """
 
     def __init__(self, granules: Granules, when: datetime | None = None) -> None:
@@ -136,17 +127,17 @@ class GranuleStore:
             again = places >= 0
             serial[again] = old.serial[places[again]]
             revision[again] = old.revision[places[again]] + 1
-            kept = np.ones(len(old), dtype=bool)
-            kept[places[again]] = False
-            left = np.flatnonzero(kept)
-            both = [pick(old.granules, left), granules]
+            unchanged = np.ones(len(old), dtype=bool)
+            unchanged[places[again]] = False
+            rows = np.flatnonzero(unchanged)
+            both = [pick(old.granules, rows), granules]
             order = order_of(both)
             updated = np.repeat(_moment(when), len(granules))
             self.now = Snapshot(
                 concat(both),
-                np.concatenate([old.serial[left], serial])[order],
-                np.concatenate([old.revision[left], revision])[order],
-                np.concatenate([old.updated[left], updated])[order],
+                np.concatenate([old.serial[rows], serial])[order],
+                np.concatenate([old.revision[rows], revision])[order],
+                np.concatenate([old.updated[rows], updated])[order],
             )
             self._next += len(granules)
 
@@ -161,5 +152,5 @@ def _moment(when: datetime | None) -> np.datetime64:
     moment = datetime.now(UTC) if when is None else when
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
-    # CMR keeps milliseconds.
+    # CMR stores milliseconds.
     return np.datetime64(moment, "ms")

@@ -24,7 +24,7 @@ _CONCEPTS = "https://cmr.earthdata.nasa.gov/search/concepts"
 
 
 def item_dict(granules: Granules, row: int, root: str, provider: str) -> Any:
-    """Return the STAC item of a granule that is not served; see `item_of`."""
+    """Return the STAC item of a granule that no server has; see `item_of`."""
     rows = np.array([row], dtype=np.int64)
     return item_of(GranuleStore(granules).now.records(rows)[0], root, provider)
 
@@ -41,7 +41,7 @@ def item_of(record: Record, root: str, provider: str) -> Any:
     if len(ring):
         shape = {
             "geometry": {"type": "Polygon", "coordinates": [ring.tolist()]},
-            # Not split at the antimeridian either: CMR-STAC gives the plain extremes.
+            # Like CMR-STAC, minimum and maximum, not split at the antimeridian.
             "bbox": [*ring.min(axis=0).tolist(), *ring.max(axis=0).tolist()],
         }
     return {
@@ -93,7 +93,7 @@ def _link(rel: str, href: str, kind: str) -> dict[str, str]:
 
 
 class File(NamedTuple):
-    """One of a granule's files; its key is its object path, which no other granule has."""
+    """A file of a granule; its key is its object path, which is unique."""
 
     key: str
     href: str

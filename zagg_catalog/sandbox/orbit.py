@@ -1,10 +1,10 @@
-"""The ICESat-2 orbit: ground tracks, along-track regions and beams, in whole arrays.
+"""The ICESat-2 orbit: ground tracks, along-track regions and beams, vectorized.
 
 A circular orbit of 92° inclination over a turning Earth that repeats exactly: 1,387 orbits in
 91 turns of the Earth under the orbit plane. One constant, the node of track 1, is fitted to
 2,089 real ATL03 swath rings (regions 02 and 06, cycles 1 to 29). Cross-track residual of their
 centrelines from cycle 3 on: median 1.2 km, 75 % within 2.0 km, 90 % within 7.2 km; the rest are
-off-pointed passes, up to 70 km, which the simulation does not have.
+off-pointed passes, up to 70 km, which are not simulated.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ REGION_STARTS: tuple[tuple[float, bool], ...] = (
 
 
 def phase_of_latitude(lat: float, *, ascending: bool) -> float:
-    """Return where along the orbit a latitude is crossed.
+    """Return the phase at which the orbit crosses a latitude.
 
     Parameters
     ----------
     lat : float
-        Geodetic latitude, degrees; beyond the turning point it is the turning point.
+        Geodetic latitude, degrees; clipped to the turning point of the orbit.
     ascending : bool
         Whether the satellite climbs north there.
 
@@ -127,7 +127,7 @@ def ground_track(rgt: ArrayLike, phase: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def offset_track(rgt: ArrayLike, phase: ArrayLike, offset_km: ArrayLike) -> tuple[Floats, Floats]:
-    """Return points beside the ground track, at right angles to the flight.
+    """Return points at a distance from the ground track, perpendicular to the flight.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def offset_track(rgt: ArrayLike, phase: ArrayLike, offset_km: ArrayLike) -> tupl
 
 
 def beam_tracks(rgt: int, region: int, spacing: float = 0.05) -> tuple[Floats, Floats]:
-    """Return where the three beam pairs of a simulated granule really run.
+    """Return the tracks of the three beam pairs of a simulated granule.
 
     Parameters
     ----------

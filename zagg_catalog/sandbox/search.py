@@ -1,4 +1,4 @@
-"""Searches: the parameters that CMR-STAC accepts, and the granules that match."""
+"""Searches: parameters of CMR-STAC, and the matching granules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from zagg_catalog.regions import Bbox, split_bbox
 from zagg_catalog.sandbox.granules import Granules
 
 MAX_LIMIT = 5000
-# Straight pieces of this length on the map leave the great circle by less than SLACK.
+# Straight pieces of this length on the map deviate from the great circle by less than SLACK.
 STEP, POLAR_STEP, POLAR_LATITUDE = 0.25, 0.05, 81.0
 SLACK = 1e-3
 _CHUNK = 2048
@@ -57,7 +57,7 @@ class Search:
     page: int = 1
     """Number of this page, from 1."""
     salt: int = 0
-    """Not 0 in the cursor of a fault, so that the fault ignores the next request."""
+    """Not 0 in the cursor of a fault, which then ignores the next request."""
 
 
 def make_cursor(offset: int, page: int, salt: int = 0) -> str:
@@ -98,14 +98,10 @@ def parse_search(given: Mapping[str, Any]) -> Search:
 
 
 class Index:
-    """Answers searches over granules; safe to share between threads.
+    """Finds the granules that match a search; threads may share it.
 
-    Parameters
-    ----------
-    granules : Granules
-        Granules, in the default order of results.
-    updated : ndarray of datetime64, shape (n,)
-        Time of the last write of each record, UTC.
+    `granules` are in the default order of results; `updated` is the time of the last write of each
+    record, UTC, shape (n,).
     """
 
     def __init__(self, granules: Granules, updated: NDArray[np.datetime64]) -> None:
@@ -124,7 +120,7 @@ class Index:
     def _cached[Key, Value](
         self, cache: OrderedDict[Key, Value], key: Key, make: Callable[[], Value]
     ) -> Value:
-        """Return the value of a key, made outside of the lock if it is not cached."""
+        """Return the value of a key; compute it outside of the lock if it is not cached."""
         with self._lock:
             if key in cache:
                 cache.move_to_end(key)
@@ -146,7 +142,7 @@ class Index:
         for name, column in (("collections", "collection"), ("ids", "id")):
             if parameters.get(name) is not None:
                 wanted = pa.array(_strings(parameters[name]), pa.string())
-                # An empty value is that of a malformed item, which matches every search.
+                # Malformed items have an empty value and match every search.
                 match &= pc.is_in(table[column], value_set=wanted).to_numpy() | unnamed[column]
         if parameters.get("datetime") is not None:
             low, high = parse_interval(parameters["datetime"])
@@ -167,7 +163,7 @@ class Index:
         return self._sorted(np.flatnonzero(match), parameters.get("sortby"))
 
     def _meeting(self, box: Bbox) -> NDArray[np.bool_]:
-        """Return which footprints meet a box, cached: slices of one search have one box."""
+        """Return which footprints meet a box; cached, as slices of a search have one box."""
         return self._cached(self._met, box, lambda: self._footprints.meeting_box(box))
 
     def _sorted(self, rows: Ints, sortby: Any) -> Ints:
@@ -175,7 +171,7 @@ class Index:
             column = self.granules.table[field].take(pa.array(rows)).to_numpy()
             if column.dtype == object:
                 column = np.unique(column.astype(str), return_inverse=True)[1]
-            # Stable both ways: ties keep the order of the less important fields.
+            # Stable in both directions, so that ties keep the order of the less important fields.
             order = np.argsort(column, kind="stable")
             if descending:
                 order = len(rows) - 1 - np.argsort(column[::-1], kind="stable")[::-1]
@@ -217,7 +213,7 @@ def parse_geometry(value: Any) -> dict[str, Any]:
 
 
 def parse_interval(value: Any) -> tuple[np.datetime64, np.datetime64]:
-    """Return both ends, inclusive, of an RFC 3339 instant or interval with ``..`` as open end."""
+    """Return both ends, inclusive, of an RFC 3339 instant or interval; ``..`` is an open end."""
     parts = str(value).split("/")
     if len(parts) > 2:
         raise BadRequest(f"datetime must be an instant or an interval, not {value!r}.")
@@ -278,13 +274,10 @@ def _sort_fields(sortby: Any) -> list[tuple[str, bool]]:
 
 
 class Footprints:
-    """Index of footprints; a search never misses one, and may add one at 100 m distance.
+    """Index of footprints; a search misses none, and may add some within 100 m.
 
-    Parameters
-    ----------
-    granules : Granules
-        Rings with great-circle edges, smaller than a hemisphere. A granule without a ring
-        meets everything.
+    Rings have great-circle edges and are smaller than a hemisphere. A granule without a ring
+    meets everything.
     """
 
     def __init__(self, granules: Granules) -> None:
@@ -303,7 +296,7 @@ class Footprints:
             a, b = self._west + turn, self._east + turn
             near |= (b >= west) & (a <= east)
             within |= (a >= west) & (b <= east)
-        # A box around the whole globe has no sides that a ring could cross.
+        # A box around the globe has no sides that a ring could cross.
         within |= east - west >= 360.0
         met = low & near & ((inside & within) | self._has_vertex_in(west, south, east, north))
         rows = np.flatnonzero(low & near & ~met)
@@ -314,7 +307,7 @@ class Footprints:
         """Return which granules meet a GeoJSON geometry, outer rings only; shape (n,).
 
         Edges of the geometry are read both as straight on the map (RFC 7946) and as great
-        circles (CMR); a granule matches if either reading touches it.
+        circles (CMR); a granule matches if it meets either.
         """
         target = _search_area(shapely.from_geojson(json.dumps(geometry)))
         if target.is_empty:
@@ -367,7 +360,7 @@ _TURNS = (-360.0, 0.0, 360.0)
 
 
 def _search_area(shape: Any) -> Any:
-    """Return the area on the map that a search shape covers under either reading of edges."""
+    """Return the area on the map that a search shape covers with either kind of edges."""
     areas: list[Any] = []
     for part in shapely.get_parts(shape):
         if part.geom_type == "GeometryCollection":
@@ -387,7 +380,7 @@ def _readings(ring: Floats) -> list[Any]:
 
 
 def _unwrap(lons: Floats, offsets: Ints) -> tuple[Floats, Floats]:
-    """Follow rings over the antimeridian; also return how far each is from closing, degrees."""
+    """Unwrap the longitudes of rings; also return the gap from last to first vertex, degrees."""
     step = np.diff(lons, prepend=lons[:1])
     step = (step + 180.0) % 360.0 - 180.0
     used = offsets[:-1][np.diff(offsets) > 0]
@@ -425,12 +418,12 @@ def _extents(granules: Granules) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def _edge_limits(lats: Floats, lons: Floats, closing: Ints) -> tuple[Floats, Floats]:
-    """Bound the latitudes of the great-circle edge behind each vertex; closing ones have none."""
+    """Bound the latitudes of the edge after each vertex; closing vertices have none."""
     ahead_lats, ahead_lons = np.roll(lats, -1), np.roll(lons, -1)
     ahead_lats[closing], ahead_lons[closing] = lats[closing], lons[closing]
     top = np.radians(np.minimum(np.maximum(np.abs(lats), np.abs(ahead_lats)), 89.999))
     half = np.radians(np.minimum(np.abs(ahead_lons - lons) / 2.0, 89.999))
-    # No edge rises higher than the one between two points of its higher end's latitude.
+    # No edge rises higher than one between two points at the latitude of its higher end.
     bulge = np.degrees(np.arctan(np.tan(top) / np.cos(half)) - top)
     low, high = np.minimum(lats, ahead_lats), np.maximum(lats, ahead_lats)
     return np.where(low < 0, low - bulge, low), np.where(high > 0, high + bulge, high)
@@ -453,7 +446,7 @@ def _densified(granules: Granules, rows: Ints, step: float) -> NDArray[np.object
     corners = to_xyz(granules.lats[source], granules.lons[source])
     points, pieces = densify_edges(corners, np.roll(corners, -1, axis=0), np.radians(step))
     lats, lons = to_latlon(points)
-    # The last vertex's own edge leads to the next ring: keep its first point only.
+    # The edge of the last vertex leads to the next ring: keep its first point only.
     first = np.cumsum(pieces) - pieces
     last = begins[1:] - 1
     keep = np.ones(len(points), dtype=bool)

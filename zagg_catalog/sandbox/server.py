@@ -1,4 +1,4 @@
-"""The sandbox's HTTP server: many connections, keep-alive, and faults down to the socket."""
+"""The HTTP server of the sandbox, with keep-alive and faults of connections."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NO_OBJECT = object()
 
 
 class Sent(NamedTuple):
-    """Headers of a request that matter."""
+    """Headers of a request that change the answer."""
 
     host: str | None
     after: str | None
@@ -54,9 +54,9 @@ class Request:
     body: Any
     """JSON body of a POST, else None."""
     headers: dict[str, str]
-    """Headers, by name in lower case."""
+    """Headers by lower-case name."""
     status: int
-    """Status of the reply; 0 if the connection was closed instead."""
+    """Status of the reply; 0 if the connection was closed without a reply."""
 
 
 class SandboxServer:
@@ -80,7 +80,7 @@ class SandboxServer:
     host : str
         Address to listen on.
     port : int
-        0 for a free one.
+        0 for a free port.
     """
 
     def __init__(
@@ -133,34 +133,24 @@ class SandboxServer:
     def add(self, granules: Granules, *, when: datetime | None = None) -> None:
         """Ingest granules while the server runs.
 
-        A request is answered from the granules at its arrival; the next page of a search has
-        the new ones, too, as with CMR. A granule with a known collection and id is written
-        again: its record keeps its concept id and gets the next revision.
+        A request is answered from the granules at its arrival; as with CMR, the next page of a
+        search may have new ones. A granule with a known collection and id replaces its record,
+        which keeps its concept id and gets the next revision.
 
         Parameters
         ----------
         granules : Granules
             Result of `simulate` or `from_geoparquet`.
         when : datetime, optional
-            Time of the ingest, UTC, for ``updated_since``; by default now.
+            Time of the ingest, UTC, for ``updated_since``; by default the current time.
         """
         self._store.add(granules, when)
 
     def ingest(self, method: str, given: Mapping[str, list[str]]) -> Reply:
-        """Answer ``/sandbox/granules?cycle=23``: add simulated granules, from another process.
+        """Answer ``/sandbox/granules?cycle=23``: ``POST`` adds granules, ``GET`` counts them.
 
-        Parameters
-        ----------
-        method : str
-            ``POST`` adds granules; ``GET`` only returns their number.
-        given : mapping of str to list of str
-            ``product``, ``version``, ``cycle``, ``regions``, ``tracks``, ``seed``, ``missing``
-            and ``revised`` of `simulate`; ``tracks=1-30`` and ``cycle=22,23`` are understood.
-
-        Returns
-        -------
-        Reply
-            200 with ``added`` and ``size``; 400 if an argument is wrong.
+        `given` are arguments of `simulate`, also as ``tracks=1-30`` or ``cycle=22,23``. The reply
+        is 200 with ``added`` and ``size``, or 400 if an argument is wrong.
         """
         if method == "GET":
             return Reply(200, {"added": 0, "size": self.api.size})
@@ -172,7 +162,7 @@ class SandboxServer:
         return Reply(200, {"added": len(granules), "size": self.api.size})
 
     def warm(self) -> None:
-        """Encode every item, in a thread, so that the first client does not wait."""
+        """Encode all items in a thread, so that the first client does not wait."""
 
         def work() -> None:
             self.api.warm(self.root_url, self._http.stopping.is_set)
@@ -201,7 +191,7 @@ class SandboxServer:
         return reply, page
 
     def start(self) -> Self:
-        """Serve from a thread of its own."""
+        """Serve in a new thread."""
         self._thread = threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -209,7 +199,7 @@ class SandboxServer:
         return self
 
     def serve(self) -> None:
-        """Serve from the calling thread until `stop` or an interrupt."""
+        """Serve in the calling thread until `stop` or an interrupt."""
         self._http.serve_forever(poll_interval=0.2)
 
     def stop(self) -> None:
@@ -237,7 +227,7 @@ class SandboxServer:
 
 
 class _Http(ThreadingHTTPServer):
-    """Keeps track of its open connections, so that it can close them."""
+    """An HTTP server that can close its open connections."""
 
     daemon_threads = False
     request_queue_size = 256
@@ -260,14 +250,14 @@ class _Http(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        """Wake the threads that wait for the next request of a client."""
+        """Wake the threads that wait for a client's next request."""
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that closed the connection; anything else is a bug and is printed."""
+        """Ignore clients that closed the connection; print other errors, which are bugs."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 

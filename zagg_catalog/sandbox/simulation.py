@@ -1,4 +1,4 @@
-"""A simulated cycle: names, times and swath rings as those of real granules."""
+"""Simulated cycles: granules with realistic names, times and swath rings."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from zagg_catalog.sandbox.orbit import (
 
 HTTPS_HOST = "https://data.nsidc.earthdatacloud.nasa.gov"
 PROTECTED, PUBLIC = "nsidc-cumulus-prod-protected", "nsidc-cumulus-prod-public"
-# Seen behind `.h5` in the ids, not in the hrefs, of 142 of 2,089 real granules.
+# Suffix after `.h5` in the ids, not in the hrefs, of 142 of 2,089 real granules.
 ID_SUFFIX = "_dpyQXxz6"
 # Median distance between the sides of 2,089 real rings, 12.4 to 12.9 km.
 HALF_WIDTH_KM = 6.265
 VARIANTS = 12
-# How far a simplified side may leave the true one; the outer beams keep 2.9 km of margin.
+# Largest deviation of a simplified side; the outer beams have a margin of 2.9 km.
 MAX_SAGITTA_KM = 1.2
 FEWEST_PER_SIDE, MOST_PER_SIDE = 4, 25
 # Real rings have a vertex about this far inside both ends, degrees along the orbit.
@@ -76,7 +76,7 @@ def simulate(
     product, version : str
         Short name and three-digit release.
     cycle : int or sequence of int
-        Mission cycles, 1 to 99. Neighbours share a day, as real ones do.
+        Mission cycles, 1 to 99. Neighbouring cycles share a day, as real ones do.
     regions, tracks : sequence of int, optional
         Only these of the 14 regions and of the 1,387 tracks.
     seed : int
@@ -86,13 +86,13 @@ def simulate(
     gaps : bool
         Leave out days without science data (`zagg_catalog.cycles.KNOWN_GAPS`).
     suffixed : float
-        Share of ids with a suffix behind ``.h5`` that their hrefs lack.
+        Share of ids with a suffix after ``.h5`` that their hrefs do not have.
     revised : float
         Share of granules whose newest revision is 02.
     superseded : float
-        Share of the revised ones whose revision 01 is still listed beside 02.
+        Share of the revised granules whose revision 01 is also listed.
     drift_seconds : float
-        Amplitude of a slow variation of start times, seconds; real ones have a std of 30 s.
+        Standard deviation of a slow variation of start times, seconds; 30 s for real ones.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def simulate(
 
 @dataclass(frozen=True)
 class _Shares:
-    """Shares of granules that are missing, revised or irregular; see `simulate`."""
+    """Options of `simulate`."""
 
     missing: float
     gaps: bool
@@ -165,17 +165,17 @@ def _passes(regions: Sequence[int] | None, tracks: Sequence[int] | None) -> tupl
     return rgt.ravel(), region.ravel()
 
 
-def _numbers(what: str, given: Sequence[int] | None, most: int) -> Ints:
+def _numbers(name: str, given: Sequence[int] | None, most: int) -> Ints:
     numbers = np.arange(1, most + 1) if given is None else np.unique(np.asarray(given, np.int64))
     if ((numbers < 1) | (numbers > most)).any():
-        raise InvalidQuery(f"{what} are whole numbers from 1 to {most}, not {list(given or [])}.")
+        raise InvalidQuery(f"{name} are whole numbers from 1 to {most}, not {list(given or [])}.")
     return numbers
 
 
 def _times(cycle: int, rgt: Ints, region: Ints, drift: float) -> tuple[Any, Any]:
     """Return start and end, datetime64[us], of passes in one cycle."""
     orbit = (cycle - 1) * TRACKS + rgt - 1
-    # Slow and smooth: neighbours on one orbit keep their distance.
+    # Slow and smooth, so that neighbours on an orbit do not overlap.
     first = orbit * ORBIT_SECONDS + drift * np.sqrt(2.0) * np.sin(2.0 * np.pi * orbit / 4321.0)
     limits = np.array([region_seconds(r) for r in range(1, REGIONS + 1)])[region - 1]
     seconds = first[:, None] + limits
@@ -226,7 +226,7 @@ def _table(
     end: NDArray[np.datetime64],
     suffix: NDArray[np.bool_],
 ) -> pa.Table:
-    """Return the columns, with hrefs laid out as at NSIDC: product, release, day of start."""
+    """Return the columns; hrefs have product, release and day of start, as at NSIDC."""
     day = pc.strftime(pa.array(start.astype("datetime64[s]")), format="%Y/%m/%d")
     folder = f"ATLAS/{collection.rsplit('_', 1)[0]}/{collection.rsplit('_', 1)[1]}"
     path = pc.binary_join_element_wise(folder, day, names, "/")
@@ -325,7 +325,7 @@ def _ladder(region: int, rungs: Floats) -> tuple[Floats, Floats]:
     left = np.stack(offset_track(1, rungs, -HALF_WIDTH_KM))
     right = np.stack(offset_track(1, rungs, HALF_WIDTH_KM))
     if REGION_STARTS[region - 1][1]:
-        # Climbing regions begin at their northern end, as real rings do.
+        # Rings of ascending regions begin at their northern end, as real ones do.
         ring = np.concatenate([right[:, -1:], left[:, ::-1], right], axis=1)
     else:
         ring = np.concatenate([left[:, :1], right, left[:, ::-1]], axis=1)

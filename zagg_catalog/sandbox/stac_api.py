@@ -1,4 +1,4 @@
-"""The STAC API's documents: root, landing page, collections, items, searches."""
+"""The STAC API, simulated: root, landing page, collections, items, searches."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ COUNTS = ("both", "numberMatched", "context", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class ServerQuirks:
-    """Behaviour in which STAC servers differ; raises `ValueError` for unknown values."""
+    """Options in which STAC servers differ; raises `ValueError` for unknown values."""
 
     page_size: int = 100
-    """Largest page, whatever ``limit`` of a request is."""
+    """Largest page; a larger ``limit`` of a request is reduced to it."""
     provider: str = "NSIDC_CPRD"
     """Name of the sub-catalog."""
     next_method: str = "same"
     """Method of next links: ``same`` as the request, ``GET``, ``POST`` with the whole body, or
     ``POST-merge`` with only the cursor, to be merged into the body of the request."""
     relative: bool = False
-    """Next links without scheme and host."""
+    """Whether next links are without scheme and host."""
     counts: str = "both"
-    """Where the count is declared: ``numberMatched``, ``context``, ``both`` or ``none``."""
+    """Fields with the count: ``numberMatched``, ``context``, ``both`` or ``none``."""
 
     def __post_init__(self) -> None:
         if self.page_size < 1:
@@ -87,9 +87,8 @@ class StacApi:
     ) -> tuple[Reply, Page | None]:
         """Answer one request; also return the page of a successful search.
 
-        `given` are the query parameters or the JSON body, `root` is the absolute URL of the API's
-        root in links. `plain`: no fault reads or changes the items, so that cached JSON can be
-        sent.
+        `given` are the query parameters or the JSON body, `root` is the absolute URL of the API in
+        links. With `plain`, no fault reads or changes the items, so that cached JSON can be sent.
         """
         call = _Call(method, given, root, self._store.now, self._quirks, plain)
         try:
@@ -100,7 +99,7 @@ class StacApi:
 
 @dataclass(frozen=True)
 class _Call:
-    """One request, and the granules when it arrived."""
+    """One request, and the granules at its arrival."""
 
     method: str
     given: Mapping[str, Any]
@@ -184,7 +183,7 @@ class _Call:
         return Reply(200, document, content_type=media, fast=self.plain), page
 
     def features(self, rows: Ints) -> list[Any]:
-        """Return the items of some rows; as cached JSON if no fault reads them."""
+        """Return the items of some rows, as cached JSON if no fault reads them."""
         if not self.plain:
             return [self._item_of(record) for record in self.content.records(rows)]
 
@@ -204,7 +203,7 @@ class _Call:
         if search.limit is not None:
             given["limit"] = search.limit
         if route != "search":
-            # The path has the collection; items are paged by GET only.
+            # The collection is in the path, and items are paged by GET only.
             given.pop("collections")
             method = "GET"
 
@@ -279,8 +278,8 @@ def _link(rel: str, href: str, kind: str = "application/json", **more: Any) -> d
     return {"rel": rel, "href": href, "type": kind, **more}
 
 
-def _not_found(what: str) -> Reply:
-    return Reply(404, {"errors": [f"There is nothing at {what!r}."]})
+def _not_found(path: str) -> Reply:
+    return Reply(404, {"errors": [f"There is nothing at {path!r}."]})
 
 
 def _root(root: str, provider: str) -> dict[str, Any]:

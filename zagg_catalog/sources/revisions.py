@@ -94,7 +94,7 @@ def _pick(rows: pa.Table) -> tuple[np.ndarray, list[Superseded]]:
     keep = newest & unique
     places = rows["place"].to_numpy()
     ids = rows["id"]
-    replacements = _first_kept(code, keep)
+    replacements = _first_of_key(code)
     dropped = np.flatnonzero(~keep)
     superseded = [
         Superseded(id=old, by=new)
@@ -105,7 +105,7 @@ def _pick(rows: pa.Table) -> tuple[np.ndarray, list[Superseded]]:
     return np.sort(places[keep]), sorted(superseded, key=lambda entry: entry.id)
 
 
-def _first_kept(code: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Return for each row the first kept row of its key; the first row of a key is one."""
+def _first_of_key(code: np.ndarray) -> np.ndarray:
+    """Return for each row the first row of its key."""
     _, first = np.unique(code, return_index=True)
     return first[np.unique(code, return_inverse=True)[1]]

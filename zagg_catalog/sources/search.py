@@ -151,8 +151,8 @@ class SearchResult:
         declared = self.declared_before
         if declared is not None and self.harvested > 2 * declared + 1000:
             raise IncompleteHarvest(
-                f"{self.search.first} declared {declared} granules, but {self.harvested} came so "
-                "far and more were to follow."
+                f"{self.search.first} declared {declared} granules, but sent {self.harvested} "
+                "and further pages."
             )
 
     def close(self) -> None:
@@ -162,19 +162,24 @@ class SearchResult:
 
     def explain(self) -> str:
         """Return an error message about counts that do not agree."""
-        before, after, came = self.declared_before, self.declared_after, self.harvested
-        request, advice = self.search.first, "or take what came with partial=True"
+        before, after, received = self.declared_before, self.declared_after, self.harvested
+        request, advice = self.search.first, "or accept an incomplete catalog with partial=True"
         if before is None and after is None:
             return (
                 f"{request} declares no count (numberMatched or context.matched), so that the "
-                f"{came} granules that came cannot be proven complete; ask another API, {advice}."
+                f"{received} granules received cannot be proven complete; use another API, "
+                f"{advice}."
             )
         if before != after:
             return (
                 f"{request} declared {_shown(before)} before the harvest and {_shown(after)} "
-                f"after it, also when it was repeated; {came} came. Try again later, {advice}."
+                f"after it, also when repeated; {received} were received. Try again later, "
+                f"{advice}."
             )
-        return f"{request} declared {before} granules, but {came} came. Try again later, {advice}."
+        return (
+            f"{request} declared {before} granules, but {received} were received. Try again later, "
+            f"{advice}."
+        )
 
 
 def _shown(count: int | None) -> str:

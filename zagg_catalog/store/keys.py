@@ -19,14 +19,14 @@ _SUFFIX = re.compile(r"(?:\.[a-z0-9]{1,16}){1,2}")
 _OBJECT = re.compile(rf"({_DIGEST.pattern})({_SUFFIX.pattern})")
 
 
-def check_name(name: str, what: str = "name") -> str:
+def check_name(name: str, noun: str = "name") -> str:
     """Return a name that is safe in a path, a URL and a hive partition.
 
     Parameters
     ----------
     name : str
         1 to 128 of the ASCII letters, digits and ``-_.``; no leading dot, no ``..``.
-    what : str
+    noun : str
         Noun for the name in the error.
 
     Returns
@@ -42,7 +42,7 @@ def check_name(name: str, what: str = "name") -> str:
     if len(name) <= NAME_LENGTH and _NAME.fullmatch(name):
         return name
     raise InvalidName(
-        f"{what} {shown(name)} is not usable: a name has 1 to {NAME_LENGTH} ASCII letters, digits,"
+        f"{noun} {shown(name)} is not usable: a name has 1 to {NAME_LENGTH} ASCII letters, digits,"
         " '-', '_' or '.', does not begin with a dot and has no '..'; choose another."
     )
 
