@@ -74,7 +74,7 @@ def test_missing_releases_and_grids_are_reported(store, publish, files, tmp_path
     publish("first", maps=failed, partial_latest=True)
     with pytest.raises(ObjectMissing, match="'x'; it has healpix, plate"):
         resolve(store, *inputs.RELEASE_KEY, "x", folder=tmp_path)
-    with pytest.raises(ObjectMissing, match=r"no map of grid plate, which failed: The disk was full\."):
+    with pytest.raises(ObjectMissing, match="no map of grid plate, which failed: The disk"):
         resolve(store, *inputs.RELEASE_KEY, "plate", folder=tmp_path)
     with pytest.raises(ObjectMissing, match="no release 'ffff'"):
         resolve(store, *inputs.RELEASE_KEY, "plate", digest="ffff", folder=tmp_path)
