@@ -166,7 +166,7 @@ def test_coarse_grids_are_covered_too(parent):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"backend": "shapely"}, "backend is one of auto, spherely, mortie"),
+        ({"backend": "shapely"}, "backend must be one of auto, spherely, mortie"),
         ({"footprint": "laser"}, "'swath' or 'beams'"),
         ({"mortie_order": 5}, "from the grid's parent_order, 6"),
         ({"mortie_order": 30}, "to 29; got 30"),
