@@ -135,8 +135,8 @@ class Demo:
         screen.head("The whole chain: source → watch → maps → release → zagg")
         with ExitStack() as stack:
             server = LocalServer(self.folder / "prefect")
-            server.launch()
             stack.callback(server.close)
+            server.launch()
             before = simulate("ATL06", cycle=self.cycle - 1, tracks=self.tracks)
             source = stack.enter_context(SandboxServer(before))
             screen.say(

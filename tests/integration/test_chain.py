@@ -27,6 +27,8 @@ pytest.importorskip("zagg")
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
+    # Each test continues the story of the one before.
+    pytest.mark.random_order(disabled=True),
     # Prefect's own: warnings of its dependencies, and sockets that its threads close late.
     pytest.mark.filterwarnings("ignore"),
 ]
