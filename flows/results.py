@@ -15,7 +15,7 @@ from prefect.context import TaskRunContext
 from prefect.settings import get_current_settings
 
 from flows.settings import flow_settings
-from zagg_catalog.files import atomic_path
+from zagg_catalog.files import write_atomic
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.releases.publication import package_versions
@@ -89,7 +89,8 @@ class Session:
         for path in (*self.folder.glob("slice-*"), *self.folder.glob(f"{CHECKPOINTS}/*")):
             if path.stat().st_mtime < limit:
                 _remove(path)  # of a run that was never continued
-        _write(self._path, json.dumps({"token": token, "started": time.time()}).encode())
+        content = json.dumps({"token": token, "started": time.time()}).encode()
+        write_atomic(self._path, [content])
         return token
 
     def _read(self) -> str | None:
@@ -124,9 +125,9 @@ def write_slice(folder: Path, key: str, values: Mapping[str, Any]) -> None:
     facts = dict(values)
     content: bytes | None = facts.pop("catalog", None)
     if content is not None:
-        _write(parquet, content)
+        write_atomic(parquet, [content])
     digest = hashlib.sha256(content).hexdigest() if content is not None else None
-    _write(record, json.dumps(facts | {"digest": digest}).encode())
+    write_atomic(record, [json.dumps(facts | {"digest": digest}).encode()])
 
 
 def _slice_files(folder: Path, key: str) -> tuple[Path, Path]:
@@ -138,11 +139,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_path(path) as temporary:
-        Path(temporary).write_bytes(content)
 
 
 def _local_folder(store: Store) -> Path:

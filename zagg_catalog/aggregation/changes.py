@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +15,11 @@ from zagg_catalog.aggregation.checks import ResolvedRelease
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.diff import CatalogDiff, MapDiff, diff_maps, diff_replaced
 from zagg_catalog.errors import InvalidRelease, PickupRefused, StoreError, StoreUnavailable
-from zagg_catalog.files import scratch
 from zagg_catalog.messages import first_few, short_digest
 from zagg_catalog.registry import RegisteredGrid
 from zagg_catalog.releases.diff import diff_granules
 from zagg_catalog.releases.pickups import MapChanges, PickupHistory, PickupSummary, ShardList
-from zagg_catalog.releases.read import Release, load_release
+from zagg_catalog.releases.read import Release, load_map, load_release
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
@@ -133,7 +131,7 @@ def find_changes(
         base = load_release(store, request.release_key, predecessor.release)
         entry = base.record.grid(request.grid)
         config = pickup.config_digest if pickup else entry.config_digest if entry else None
-        before = _map_of(store, base, request.grid)
+        before = load_map(store, base, request.grid)
         if before is None:
             before = ShardMap(shard_map.grid_signature, [], [])
         maps = diff_maps(before, shard_map)
@@ -217,15 +215,6 @@ def _unreadable(
             " it, or run this again with allow_contraction."
         )
     return f"The previous release {short_digest(base)} cannot be read: {error}"
-
-
-def _map_of(store: Store, release: Release, grid: str) -> ShardMap | None:
-    entry = release.record.grid(grid)
-    if entry is None or entry.manifest is None:
-        return None
-    with scratch() as folder:
-        key = entry.manifest.parquet.key
-        return ShardMap.from_parquet(store.download(key, Path(folder, "map.parquet")))
 
 
 def _shards_with(shard_map: ShardMap, ids: Sequence[str]) -> NDArray[np.uint64]:
