@@ -69,7 +69,7 @@ def test_the_module_takes_the_flags_of_zagg(stac, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert os.listdir(tmp_path) == ["shardmap_ATL06_2024-01-01_2024-01-31.json"]
-    assert done.stderr == ""  # no progress bar where nobody looks
+    assert done.stderr == ""  # no progress bar without a terminal
 
 
 def test_nominal_cycles_keep_what_is_between_their_dates(stac, tmp_path):

@@ -163,7 +163,7 @@ def test_what_is_overdue_and_stays_so_raises_an_alert(prefect):
         return found if RESOURCE.format(23) in found and len(found) >= 2 else None
 
     found = wait_for(reports)
-    # 23 stayed away, 24 came; and nobody polls any more.
+    # Cycle 23 did not arrive, 24 did; and no poll runs any more.
     assert set(found) == {RESOURCE.format(23), "zagg-catalog.watch.atl06-007"}
     late = found[RESOURCE.format(23)]
     assert late.state.is_failed()

@@ -1,4 +1,4 @@
-"""Footprints: screening a WKB column, each fault named, nobody else harmed."""
+"""Footprints: screening a WKB column names each fault and keeps every other row."""
 
 import numpy as np
 import pytest

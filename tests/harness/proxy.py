@@ -1,4 +1,4 @@
-"""A proxy in front of an S3 server that fails as it is told."""
+"""A proxy in front of an S3 server, with faults that a test chooses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Fault:
 
 @dataclass
 class Proxy:
-    """Where it listens, what it is told to do, and what it has seen."""
+    """Its address, the faults to apply, and the requests it has received."""
 
     endpoint: str
     faults: list[Fault] = field(default_factory=list)

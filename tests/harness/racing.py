@@ -24,7 +24,7 @@ def race(
     Parameters
     ----------
     place : Place
-        The store, opened anew in each process.
+        The store; each process opens its own.
     write : callable
         Called with a store, the writer's number and a barrier for all writers; yields once a
         round.

@@ -47,9 +47,9 @@ def source():
 
 @pytest.fixture(scope="module")
 def environment(source, moto, tmp_path_factory):
-    """What all that runs flows is told: a store on S3, four grids, and a watch in a hurry."""
+    """Settings of every process that runs flows: a store on S3, four grids, and short delays."""
     folder = tmp_path_factory.mktemp("chain")
-    # A notice that nobody has answered after two seconds is given again.
+    # An event that no run has processed after two seconds is repeated.
     hurry = {"first_cycle": 22, "changed_hours": 0, "patience_hours": 0.0005}
     return {
         "ZAGG_CATALOG_STORE": f"s3://{servers.new_bucket(moto.endpoint)}/team/zagg",
@@ -210,7 +210,7 @@ class TestServedFromOneProcess:
     def test_nothing_is_lost(self, prefect, chain, source, store, environment):
         start = chain.begin()
         add_tracks(source, 3)
-        # Announced while nobody is there to run anything; then the server goes, too.
+        # The event is emitted while no process serves flows; then the server stops, too.
         prefect.run("-m", "flows.watch", env=environment, timeout=LONG)
         wait_for(lambda: start.look().runs["prepare-cycle"], LONG)
         prefect.stop()
