@@ -78,7 +78,7 @@ class CmrSearch(BoxSearch):
 
 
 def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list[BoxSearch]:
-    """Return the search of a query's box, with at most 2,000 granules on a page.
+    """Return the searches of a query's boxes, with at most 2,000 granules on a page.
 
     The search names the provider, because another one may list the same short name.
     """
@@ -91,12 +91,14 @@ def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list
         granules |= by_name(pattern)
     return [
         CmrSearch(
-            bbox=query.bbox,
+            bbox=box,
             interval=query.interval,
             limit=min(page_size, PAGE_MAX),
+            label=f"box {number} " if len(query.boxes) > 1 else "",
             url=granules_url(root),
             granules=granules,
         )
+        for number, box in enumerate(query.boxes, 1)
     ]
 
 

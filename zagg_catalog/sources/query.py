@@ -37,6 +37,10 @@ class Query:
         Mission cycle to select by granule names.
     convention : {"mission", "nominal"}
         ``nominal`` selects by the dates only, whatever cycle the names have.
+    area : sequence of boxes, optional
+        Boxes ``(west, south, east, north)`` that the searches ask for, and for which the catalog
+        is complete then; by default the region's box. `zagg_catalog.area_of` returns that of the
+        shards which a region touches.
 
     Attributes
     ----------
@@ -57,6 +61,7 @@ class Query:
     provider: str = PROVIDER
     cycle: int | None = None
     convention: Convention = "mission"
+    area: Sequence[Sequence[float]] | None = None
     bbox: Bbox = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +85,7 @@ class Query:
             "region": region,
             "provider": _word(self.provider, "provider", example=PROVIDER, empty=True),
             "bbox": bbox,
+            "area": (bbox,) if self.area is None else _area(self.area),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -94,12 +100,13 @@ class Query:
         *,
         provider: str = PROVIDER,
         convention: Convention = "mission",
+        area: Sequence[Sequence[float]] | None = None,
     ) -> Query:
         """Return the query for one repeat cycle.
 
         Parameters
         ----------
-        short_name, version, region, provider
+        short_name, version, region, provider, area
             As for `Query`.
         cycle : int
             ICESat-2 cycle number, 1 to 99.
@@ -118,13 +125,26 @@ class Query:
         """
         start, end = cycle_to_days(cycle, convention=convention)
         return cls(
-            short_name, version, start, end, region, provider, cycle=cycle, convention=convention
+            short_name,
+            version,
+            start,
+            end,
+            region,
+            provider,
+            cycle=cycle,
+            convention=convention,
+            area=area,
         )
 
     @property
     def collection(self) -> str:
         """Id of the STAC collection, ``ATL06_007``."""
         return f"{self.short_name}_{self.version}"
+
+    @property
+    def boxes(self) -> tuple[Bbox, ...]:
+        """The boxes of ``area``, checked."""
+        return tuple(check_bbox(box) for box in self.area or (self.bbox,))
 
     @property
     def interval(self) -> tuple[datetime, datetime]:
@@ -141,6 +161,13 @@ class Query:
     def name_cycle(self) -> int | None:
         """The cycle to select by granule names, or None if names are not used to select."""
         return self.cycle if self.convention == "mission" else None
+
+
+def _area(boxes: Sequence[Sequence[float]]) -> tuple[Bbox, ...]:
+    checked = tuple(check_bbox(box) for box in boxes)
+    if not checked:
+        raise InvalidQuery("The area to search has no box; leave it out for the region's box.")
+    return checked
 
 
 def _day(value: str | date, name: str) -> str:

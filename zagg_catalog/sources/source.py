@@ -274,6 +274,7 @@ class CMRSource:
             "start_date": query.start_date,
             "end_date": query.end_date,
             "bbox": list(query.bbox),
+            "area": [list(box) for box in query.boxes],
             "cycle": query.cycle,
             "cycle_convention": None if query.cycle is None else query.convention,
             "preserve_thumbnails": preserve_thumbnails,

@@ -64,11 +64,11 @@ class StacSearch(BoxSearch):
 def stac_searches(
     root: str, query: Query, provider: str, limit: int, method: str
 ) -> list[BoxSearch]:
-    """Return the search of a query's box, or of both its halves over the antimeridian.
+    """Return the searches of a query's boxes, each cut in two at the antimeridian.
 
     `limit` is the page size to request, at most 5,000.
     """
-    boxes = split_bbox(query.bbox)
+    boxes = [half for box in query.boxes for half in split_bbox(box)]
     return [
         StacSearch(
             bbox=box,
