@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from zagg_catalog.catalog import Catalog
+from zagg_catalog.errors import EmptyShardMap
 from zagg_catalog.grids import OutputGrid
-from zagg_catalog.regions import bbox_region
+from zagg_catalog.regions import Bbox, Region, as_region, bbox_region
 from zagg_catalog.shardmap import ShardMap, index_footprints
-from zagg_catalog.shardmap.build import Area
+from zagg_catalog.shardmap.area import Edge, check_edge, shard_box
+from zagg_catalog.shardmap.build import Area, coverage_of
+from zagg_catalog.shardmap.empty import check_not_empty, no_shard_reason
 from zagg_catalog.sources import CMRSource, Query
 
 
@@ -22,8 +27,12 @@ def make_shardmap(
     catalog_out: str | Path | None = None,
     footprint: str = "swath",
     source: CMRSource | None = None,
+    edge: Edge = "shards",
+    allow_empty: bool = False,
 ) -> ShardMap:
     """Fetch a catalog and build its shard map.
+
+    The fetch asks for the box of the shards that the region touches; see `area_of`.
 
     Parameters
     ----------
@@ -42,6 +51,11 @@ def make_shardmap(
         Footprints to pair; see `ShardMap.build`.
     source : CMRSource, optional
         The API to fetch from; by default the one of the settings, CMR-STAC.
+    edge : {"shards", "region"}
+        ``shards``: every granule of each shard is asked for. ``region``: only those of the query's
+        area, as zagg does, so that shards at the edge of the region lack some.
+    allow_empty : bool
+        Return a map without a pair instead of raising.
 
     Returns
     -------
@@ -54,21 +68,79 @@ def make_shardmap(
         If the number of received granules does not prove that all were received.
     EmptyHarvest
         If nothing matches the query.
+    EmptyShardMap
+        If the grid has no shard in the region, which is found before the fetch, or the map has no
+        pair.
     RequestFailed, BadResponse, PagingError
         If the API cannot be read.
     InvalidOption, InvalidRegion, MissingBackend
         If the map cannot be built; see `ShardMap.build`.
     """
+    mask = bbox_region(query.bbox) if region is None else as_region(region)
+    query = query_for(query, [grid], mask, edge=edge, allow_empty=allow_empty)
     catalog = (source or CMRSource()).fetch(query)
-    mask = bbox_region(query.bbox) if region is None else region
-    return map_catalog(
+    shard_map = map_catalog(
         catalog,
         grid,
         region=mask,
         catalog_out=catalog_out,
         backend=backend,
         footprint=footprint,
+        edge=edge,
+        allow_empty=True,
     )
+    if not allow_empty:
+        check_not_empty(shard_map, grid, mask)
+    return shard_map
+
+
+def area_of(grids: Iterable[OutputGrid], region: Area, *, boxes: Sequence[Bbox] = ()) -> list[Bbox]:
+    """Return the area to fetch so that all shards of a region get all their granules.
+
+    Parameters
+    ----------
+    grids : iterable of OutputGrid
+        The grids whose shards count.
+    region : Region or list of (lats, lons)
+        Degrees, WGS84.
+    boxes : sequence of (west, south, east, north), optional
+        Boxes that the area also holds.
+
+    Returns
+    -------
+    list of (west, south, east, north)
+        One box in degrees, 20 to 22 m larger than the shards that the region touches; west > east
+        over the antimeridian, and all longitudes around a pole. Empty if there is no shard and
+        no box. For ``area`` of `Query`.
+
+    Raises
+    ------
+    InvalidRegion
+        If the region is not usable.
+    """
+    mask = as_region(region)
+    box = shard_box([(grid, coverage_of(grid, mask)) for grid in grids], boxes)
+    return [] if box is None else [box]
+
+
+def query_for(
+    query: Query,
+    grids: Sequence[OutputGrid],
+    region: Region,
+    *,
+    edge: str = "shards",
+    allow_empty: bool = False,
+) -> Query:
+    """Return a query whose area also holds the shards of a region, unless the edge is ``region``.
+
+    Raises `EmptyShardMap`, unless `allow_empty`, if a grid has no shard there.
+    """
+    for grid in () if allow_empty else grids:
+        if not len(coverage_of(grid, region)):
+            raise EmptyShardMap(no_shard_reason(grid, region))
+    if check_edge(edge) == "region":
+        return query
+    return replace(query, area=area_of(grids, region, boxes=query.boxes))
 
 
 def map_catalog(

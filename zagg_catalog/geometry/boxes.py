@@ -91,7 +91,8 @@ def enclosing(boxes: Floats) -> Floats:
     if gaps[widest] <= 0.0:
         start, stop = -180.0, 180.0
     sides = (start, boxes[:, 1].min(), stop, boxes[:, 3].max())
-    return _boxes(*(np.array([side]) for side in sides))[0]
+    whole: Floats = _boxes(*(np.array([side]) for side in sides))[0]
+    return whole
 
 
 def rounded_outwards(box: Floats) -> tuple[float, float, float, float]:
@@ -113,6 +114,15 @@ def are_inside(boxes: Floats, area: Sequence[Sequence[float]]) -> NDArray[np.boo
     for part in _halves(boxes):
         inside &= shapely.is_empty(part) | shapely.covers(union, part)
     return inside
+
+
+def meet(boxes: Floats, other: Sequence[float]) -> NDArray[np.bool_]:
+    """Return which boxes (n, 4) meet another box."""
+    halves = [part[0] for part in _halves(np.array([other], dtype=np.float64))]
+    found = np.zeros(len(boxes), dtype=bool)
+    for part in _halves(boxes):
+        found |= shapely.intersects(part, shapely.union_all(halves))
+    return found
 
 
 def _halves(boxes: Floats) -> tuple[NDArray[np.object_], NDArray[np.object_]]:

@@ -221,7 +221,8 @@ class GridCrs:
         # The part reaches less than three lattice cells beyond its points.
         spare = 3.0 * float(np.concatenate([np.zeros(1), *gaps]).max()) * EARTH_RADIUS
         some = np.column_stack([lon[good], lat[good], lon[good], lat[good]])
-        return enlarged(enclosing(some)[None], spare)[0]
+        whole: Floats = enlarged(enclosing(some)[None], spare)[0]
+        return whole
 
     def _hull(self, plane: Plane, box: Floats) -> Any:
         flat = plane.project(self.xyz(_lattice(box[None]))[0])

@@ -24,6 +24,7 @@ from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Near
 from zagg_catalog.regions import Region, as_region, bbox_region
 from zagg_catalog.shardmap import beams
+from zagg_catalog.shardmap.area import AreaCheck, check_area, check_edge
 from zagg_catalog.shardmap.backends import (
     BackendName,
     Pairs,
@@ -34,6 +35,7 @@ from zagg_catalog.shardmap.backends import (
 from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
 from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.empty import warn_empty
 
 FOOTPRINTS = ("swath", "beams")
 # Cached coverages: enough for a team's grids over a few regions.
@@ -51,11 +53,14 @@ def build_columns(
     backend: str,
     mortie_order: int | None,
     footprint: str,
+    edge: str = "shards",
+    allow_empty: bool = False,
 ) -> list[MapColumns]:
     """Return the columns of a map for each grid; see `zagg_catalog.shardmap.build_maps`."""
     started = time.perf_counter()
     if footprint not in FOOTPRINTS:
         raise InvalidOption(f"footprint must be 'swath' or 'beams'; got {footprint!r}.")
+    check_edge(edge)
     methods = [(choose_backend(backend, grid), _cells_order(grid, mortie_order)) for grid in grids]
     mask = _mask(catalog, region)
     index = footprint_index(catalog)
@@ -70,7 +75,14 @@ def build_columns(
         in_threads(partial(_Work.add, batch=batch, cells=cells), works)
     area = mask if aoi is None else as_region(aoi)
     entries = granule_entries(catalog.table, time_key=catalog.metadata.get("time_key"))
-    return [work.finish(catalog, entries, footprint, area, started) for work in works]
+    built = []
+    for work in works:
+        checked = check_area(work.grid, work.covered, mask, catalog.metadata, edge)
+        built.append(work.finish(catalog, entries, footprint, area, checked, started))
+        checked.warn()
+        if not allow_empty:
+            warn_empty(built[-1], work.grid, mask)
+    return built
 
 
 def coverage_of(grid: OutputGrid, region: Region) -> Keys:
@@ -137,7 +149,13 @@ class _Work:
         return self.join.of_rings(batch, rings.take(order))
 
     def finish(
-        self, catalog: Catalog, entries: pa.Table, footprint: str, area: Region, started: float
+        self,
+        catalog: Catalog,
+        entries: pa.Table,
+        footprint: str,
+        area: Region,
+        checked: AreaCheck,
+        started: float,
     ) -> MapColumns:
         """Return the columns of the map."""
         shards, offsets, rows = _merged(self.parts, len(self.covered))
@@ -150,7 +168,8 @@ class _Work:
         metadata = (
             plain_metadata(catalog.metadata)
             | _method(self.backend, footprint, self.order)
-            | self._counts(catalog, int(used.sum()), len(keys), len(rows))
+            | checked.metadata()
+            | self._counts(catalog, int(used.sum()), len(keys), len(rows), checked)
             | ({} if aoi is None else {"aoi_mask": True})
             | {"build_wall_s": round(time.perf_counter() - started, 3)}
         )
@@ -164,7 +183,9 @@ class _Work:
             mask=None if aoi is None else self.grid.aoi_mask(aoi, keys),
         )
 
-    def _counts(self, catalog: Catalog, granules: int, shards: int, pairs: int) -> dict[str, Any]:
+    def _counts(
+        self, catalog: Catalog, granules: int, shards: int, pairs: int, checked: AreaCheck
+    ) -> dict[str, Any]:
         ids = catalog.table["id"]
         usable = {row: how for row, how in self.repaired.items() if row not in self.problems}
         quarantined, repaired = (
@@ -178,7 +199,7 @@ class _Work:
             "total_pairs": pairs,
             "quarantined": quarantined,
             "repaired": repaired,
-            "complete": catalog.complete and not quarantined,
+            "complete": catalog.complete and not quarantined and checked.whole,
         }
 
 

@@ -14,6 +14,7 @@ from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
 from zagg_catalog.geometry.ragged import gather, runs, to_offsets
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Keys, Mask
+from zagg_catalog.shardmap.area import BEYOND_KEY
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.model import ShardMap
 
@@ -125,4 +126,6 @@ def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     cycles = [part["cycle"] for part in parts if part.get("cycle") is not None]
     whole = {"complete": all(part.get("complete", True) for part in parts)}
+    beyond = {key for part in parts for key in part.get(BEYOND_KEY) or ()}
+    lists |= {BEYOND_KEY: sorted(beyond)} if any(BEYOND_KEY in part for part in parts) else {}
     return same | sums | lists | dates | whole | ({"cycles": cycles} if cycles else {})

@@ -16,6 +16,7 @@ from zagg_catalog.catalog.table import Catalog, entry_dicts
 from zagg_catalog.errors import SignatureMismatch
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.signature import signature_differences
+from zagg_catalog.shardmap.area import Edge
 from zagg_catalog.shardmap.build import Area, build_columns
 from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select
 from zagg_catalog.shardmap.json_file import read_json, write_json
@@ -196,6 +197,8 @@ class ShardMap(MapColumns):
         backend: str = "auto",
         mortie_order: int | None = None,
         footprint: str = "swath",
+        edge: Edge = "shards",
+        allow_empty: bool = False,
     ) -> ShardMap:
         """Build a shard map from a catalog and an output grid.
 
@@ -225,6 +228,12 @@ class ShardMap(MapColumns):
             ``swath`` is CMR's polygon; ``beams`` cuts those of ATL03 and ATL06 into three
             beam-pair corridors. Other products, and footprints that are not a swath, use the
             polygon.
+        edge : {"shards", "region"}
+            What the map is complete for. ``shards``: all of each shard that it lists, so each must
+            be inside the area that the catalog was fetched for. ``region``: the part inside the
+            region, as zagg's maps are; granules that reach only the rest of a shard may be missing.
+        allow_empty : bool
+            Do not warn if the map has no pair.
 
         Returns
         -------
@@ -241,6 +250,15 @@ class ShardMap(MapColumns):
             If the region is not usable.
         MissingBackend
             If the backend is spherely and it is not installed.
+
+        Warns
+        -----
+        ShardsBeyondArea
+            If shards of the region reach beyond the area that the catalog was fetched for;
+            ``shards_beyond_area`` in ``metadata`` has their keys, and ``complete`` is false. It is
+            ``"unknown"`` if the catalog does not say its area.
+        EmptyMap
+            If the map has no shard or no pair; the message has the boxes of region and grid.
         """
         return build_maps(
             catalog,
@@ -250,6 +268,8 @@ class ShardMap(MapColumns):
             backend=backend,
             mortie_order=mortie_order,
             footprint=footprint,
+            edge=edge,
+            allow_empty=allow_empty,
         )[0]
 
     def to_json(self, path: str | Path) -> None:
@@ -320,6 +340,8 @@ def build_maps(
     backend: str = "auto",
     mortie_order: int | None = None,
     footprint: str = "swath",
+    edge: Edge = "shards",
+    allow_empty: bool = False,
 ) -> list[ShardMap]:
     """Build the maps of several grids, going through the catalog once.
 
@@ -329,7 +351,7 @@ def build_maps(
         Granule metadata.
     grids : sequence of OutputGrid
         The grids.
-    region, aoi, backend, mortie_order, footprint
+    region, aoi, backend, mortie_order, footprint, edge, allow_empty
         See `ShardMap.build`; they apply to all grids.
 
     Returns
@@ -350,5 +372,7 @@ def build_maps(
         backend=backend,
         mortie_order=mortie_order,
         footprint=footprint,
+        edge=edge,
+        allow_empty=allow_empty,
     )
     return [ShardMap.from_columns(columns) for columns in built]
