@@ -125,6 +125,7 @@ def prepare_cycle(
                 provider=provider,
                 slices=slices,
                 force=force,
+                area=tuple(registered.area_of(name, region)),
             )
             outcomes.append(_prepare(job, wanted, registered, publish_partial))
         state = _final_state(f"{name}, cycle {number}", outcomes)

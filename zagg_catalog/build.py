@@ -14,7 +14,8 @@ from zagg_catalog.regions import Bbox, Region, as_region, bbox_region
 from zagg_catalog.shardmap import ShardMap, index_footprints
 from zagg_catalog.shardmap.area import Edge, check_edge, shard_box
 from zagg_catalog.shardmap.build import Area, coverage_of
-from zagg_catalog.shardmap.empty import check_not_empty, no_shard_reason
+from zagg_catalog.shardmap.empty import no_shard_reason
+from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.sources import CMRSource, Query
 
 
@@ -79,7 +80,7 @@ def make_shardmap(
     mask = bbox_region(query.bbox) if region is None else as_region(region)
     query = query_for(query, [grid], mask, edge=edge, allow_empty=allow_empty)
     catalog = (source or CMRSource()).fetch(query)
-    shard_map = map_catalog(
+    built = map_catalog(
         catalog,
         grid,
         region=mask,
@@ -87,11 +88,8 @@ def make_shardmap(
         backend=backend,
         footprint=footprint,
         edge=edge,
-        allow_empty=True,
     )
-    if not allow_empty:
-        check_not_empty(shard_map, grid, mask)
-    return shard_map
+    return built.shard_map if allow_empty else built.check_not_empty()
 
 
 def area_of(grids: Iterable[OutputGrid], region: Area, *, boxes: Sequence[Bbox] = ()) -> list[Bbox]:
@@ -150,14 +148,15 @@ def map_catalog(
     region: Area | None = None,
     catalog_out: str | Path | None = None,
     **options: Any,
-) -> ShardMap:
+) -> BuiltMap:
     """Build the shard map of a catalog, by default over its own box; see `ShardMap.build`.
 
-    With ``catalog_out`` the catalog is written first; see `write_indexed`.
+    Returns what is wrong with the map instead of warning. With ``catalog_out`` the catalog is
+    written first; see `write_indexed`.
     """
     if catalog_out is not None:
         catalog = write_indexed(catalog, catalog_out)
-    return ShardMap.build(catalog, grid, region=region, **options)
+    return build_checked(catalog, [grid], region=region, **options)[0]
 
 
 def write_indexed(catalog: Catalog, path: str | Path) -> Catalog:

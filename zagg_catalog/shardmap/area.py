@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -48,11 +47,6 @@ class AreaCheck:
         area = {} if self.area is None else {AREA_KEY: [list(box) for box in self.area]}
         beyond = {} if self.beyond is None else {BEYOND_KEY: self.beyond}
         return {EDGE_KEY: self.edge} | area | beyond
-
-    def warn(self) -> None:
-        """Warn if shards reach beyond the area; for a function that `ShardMap.build` calls."""
-        if self.beyond:
-            warnings.warn(ShardsBeyondArea(self.sentence()), stacklevel=5)
 
     def sentence(self) -> str:
         """Return how many shards reach beyond the area, and what to do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,7 @@ from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Near
 from zagg_catalog.regions import Region, as_region, bbox_region
 from zagg_catalog.shardmap import beams
-from zagg_catalog.shardmap.area import AreaCheck, check_area, check_edge
+from zagg_catalog.shardmap.area import AreaCheck, ShardsBeyondArea, check_area, check_edge
 from zagg_catalog.shardmap.backends import (
     BackendName,
     Pairs,
@@ -35,7 +36,7 @@ from zagg_catalog.shardmap.backends import (
 from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
 from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import MapColumns
-from zagg_catalog.shardmap.empty import warn_empty
+from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
 
 FOOTPRINTS = ("swath", "beams")
 # Cached coverages: enough for a team's grids over a few regions.
@@ -53,9 +54,8 @@ def build_columns(
     backend: str,
     mortie_order: int | None,
     footprint: str,
-    edge: str = "shards",
-    allow_empty: bool = False,
-) -> list[MapColumns]:
+    edge: str,
+) -> list[BuiltColumns]:
     """Return the columns of a map for each grid; see `zagg_catalog.shardmap.build_maps`."""
     started = time.perf_counter()
     if footprint not in FOOTPRINTS:
@@ -78,11 +78,29 @@ def build_columns(
     built = []
     for work in works:
         checked = check_area(work.grid, work.covered, mask, catalog.metadata, edge)
-        built.append(work.finish(catalog, entries, footprint, area, checked, started))
-        checked.warn()
-        if not allow_empty:
-            warn_empty(built[-1], work.grid, mask)
+        columns = work.finish(catalog, entries, footprint, area, checked, started)
+        empty = None if len(columns.rows) else empty_reason(columns, work.grid, mask)
+        built.append(BuiltColumns(columns=columns, area=checked, empty=empty))
     return built
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BuiltColumns:
+    """The columns of a map, and what is wrong with it."""
+
+    columns: MapColumns
+    area: AreaCheck
+    """How the shards compare with the area of the catalog."""
+    empty: str | None
+    """Why the map has no pair, a sentence; None if it has one."""
+
+    def warn(self, *, allow_empty: bool, stacklevel: int) -> None:
+        """Warn if shards reach beyond the area, or the map has no pair."""
+        if self.area.beyond:
+            warning = ShardsBeyondArea(self.area.sentence())
+            warnings.warn(warning, stacklevel=stacklevel + 1)
+        if self.empty and not allow_empty:
+            warnings.warn(EmptyMap(self.empty), stacklevel=stacklevel + 1)
 
 
 def coverage_of(grid: OutputGrid, region: Region) -> Keys:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
-from zagg_catalog.errors import EmptyShardMap
 from zagg_catalog.geometry.boxes import meet
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.regions import Bbox, Region, polygon_to_bbox
@@ -16,18 +13,6 @@ from zagg_catalog.shardmap.columns import MapColumns
 
 class EmptyMap(UserWarning):
     """Warning that a map has no shard; it says where the region and the grid are."""
-
-
-def check_not_empty(columns: MapColumns, grid: OutputGrid, region: Region) -> None:
-    """Raise `EmptyShardMap` if a map that was built for a region has no pair."""
-    if not len(columns.rows):
-        raise EmptyShardMap(empty_reason(columns, grid, region))
-
-
-def warn_empty(columns: MapColumns, grid: OutputGrid, region: Region) -> None:
-    """Warn if a map has no pair; for a function that `ShardMap.build` calls."""
-    if not len(columns.rows):
-        warnings.warn(EmptyMap(empty_reason(columns, grid, region)), stacklevel=5)
 
 
 def empty_reason(columns: MapColumns, grid: OutputGrid, region: Region) -> str:

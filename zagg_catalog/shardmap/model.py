@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -13,11 +14,11 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from zagg_catalog.catalog.table import Catalog, entry_dicts
-from zagg_catalog.errors import SignatureMismatch
+from zagg_catalog.errors import EmptyShardMap, SignatureMismatch
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.shardmap.area import Edge
-from zagg_catalog.shardmap.build import Area, build_columns
+from zagg_catalog.shardmap.build import Area, BuiltColumns, build_columns
 from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select
 from zagg_catalog.shardmap.json_file import read_json, write_json
 from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
@@ -260,7 +261,7 @@ class ShardMap(MapColumns):
         EmptyMap
             If the map has no shard or no pair; the message has the boxes of region and grid.
         """
-        return build_maps(
+        built = build_checked(
             catalog,
             [grid],
             region=region,
@@ -269,8 +270,9 @@ class ShardMap(MapColumns):
             mortie_order=mortie_order,
             footprint=footprint,
             edge=edge,
-            allow_empty=allow_empty,
         )[0]
+        built.warn(allow_empty=allow_empty, stacklevel=2)
+        return built.shard_map
 
     def to_json(self, path: str | Path) -> None:
         """Write the JSON manifest that zagg's runner loads.
@@ -364,6 +366,49 @@ def build_maps(
     InvalidOption, InvalidRegion, MissingBackend
         See `ShardMap.build`.
     """
+    built = build_checked(
+        catalog,
+        grids,
+        region=region,
+        aoi=aoi,
+        backend=backend,
+        mortie_order=mortie_order,
+        footprint=footprint,
+        edge=edge,
+    )
+    for one in built:
+        one.warn(allow_empty=allow_empty, stacklevel=2)
+    return [one.shard_map for one in built]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BuiltMap(BuiltColumns):
+    """A map, and what is wrong with it."""
+
+    @cached_property
+    def shard_map(self) -> ShardMap:
+        """The map."""
+        return ShardMap.from_columns(self.columns)
+
+    def check_not_empty(self) -> ShardMap:
+        """Return the map; raise `EmptyShardMap` if it has no pair."""
+        if self.empty:
+            raise EmptyShardMap(self.empty)
+        return self.shard_map
+
+
+def build_checked(
+    catalog: Catalog,
+    grids: Sequence[OutputGrid],
+    *,
+    region: Area | None = None,
+    aoi: Area | None = None,
+    backend: str = "auto",
+    mortie_order: int | None = None,
+    footprint: str = "swath",
+    edge: str = "shards",
+) -> list[BuiltMap]:
+    """Build maps as `build_maps`, and return what is wrong with them instead of warning."""
     built = build_columns(
         catalog,
         grids,
@@ -373,6 +418,5 @@ def build_maps(
         mortie_order=mortie_order,
         footprint=footprint,
         edge=edge,
-        allow_empty=allow_empty,
     )
-    return [ShardMap.from_columns(columns) for columns in built]
+    return [BuiltMap(columns=one.columns, area=one.area, empty=one.empty) for one in built]
