@@ -89,7 +89,7 @@ def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list
     There is one for each range of days and each group of granule names. The search names the
     provider, because another one may list the same short name.
     """
-    granules = {
+    granules: dict[str, str | list[str]] = {
         "short_name": query.short_name,
         "version": str(query.version),
         "provider": provider,

@@ -117,10 +117,10 @@ class CmrProbe:
         when = {"updated_since": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
         return self._ask(when | ({} if cycle is None else self._of_cycle(cycle)))
 
-    def _of_cycle(self, cycle: int) -> dict[str, str]:
+    def _of_cycle(self, cycle: int) -> dict[str, str | list[str]]:
         return by_name(cycle_pattern(self._short_name, cycle))
 
-    def _ask(self, parameters: dict[str, str]) -> int:
+    def _ask(self, parameters: dict[str, str | list[str]]) -> int:
         query = encode({**self._granules, **parameters, "page_size": "0"})
         request = ApiRequest(f"{self._url}?{query}")
         hits = self._transport.get_json(request, needs="items").get("hits")

@@ -310,7 +310,8 @@ def _key(search: BoxSearch) -> dict[str, Any]:
 
 def _is_of(record: Mapping[str, Any], search: BoxSearch) -> bool:
     """Return whether a record is of a slice of a search."""
-    return record["bbox"] == list(search.bbox) and record.get("number", 0) == search.number
+    number: int = record.get("number", 0)
+    return bool(record["bbox"] == list(search.bbox)) and number == search.number
 
 
 def _digest(value: Any) -> str:

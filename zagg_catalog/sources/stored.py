@@ -157,7 +157,7 @@ class Selection:
         without_time = ids.filter(pa.array(timeless)).to_pylist()
         aside = [*chosen.quarantined, *(Quarantined(id=n, reason=NO_TIME) for n in without_time)]
         all_ids = pa.chunked_array([ids, pa.array([entry.id for entry in known], pa.string())])
-        facts = {
+        facts: dict[str, Any] = {
             "outside": outside,
             "quarantined": tuple(sorted(aside, key=lambda entry: entry.id)),
             "missing": self.filters.missing(all_ids) if self.filters.granules else (),
