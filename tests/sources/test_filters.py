@@ -15,8 +15,8 @@ import shapely
 
 from tests.sources.served import WORLD, cycle_22, ids
 from tests.sources.stub import Stub, name, ok, page, quick, stac_search
-from zagg_catalog.cycles import granule_name_columns
 from zagg_catalog.errors import EmptyHarvest, InputNotFound, InvalidQuery
+from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources import Catalog, CMRSource, Query
 from zagg_catalog.sources.cmr import name_patterns

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 import pyarrow as pa
 
+from zagg_catalog.granule_names import MULTI_CYCLE_PRODUCTS
 from zagg_catalog.sources.filters import base_names
 from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest
 from zagg_catalog.sources.items import text_or_none
@@ -27,8 +28,6 @@ PAGE_MAX = 2000
 PATTERNS_AT_ONCE = 40
 CONCEPTS = "concepts"
 
-# Names of these products have two cycles; the pattern below is for names with one.
-_MULTI_CYCLE = frozenset({"ATL11", "ATL14", "ATL15"})
 _ROLES = {
     "GET DATA": "data",
     "GET DATA VIA DIRECT ACCESS": "data",
@@ -132,12 +131,15 @@ def by_name(*patterns: str) -> dict[str, str | list[str]]:
 
 def cycle_pattern(
     short_name: str, cycle: int | None, track: int | None = None, region: int | None = None
-) -> str:
+) -> str | None:
     """Return a pattern of the names with a cycle, track and region; None is any.
 
     In patterns ``*`` is any text, ``?`` one character. Sea-ice products have the hemisphere after
-    the short name, ``ATL07-01``.
+    the short name, ``ATL07-01``. None for a product whose names have a first and a last cycle: a
+    pattern cannot compare numbers.
     """
+    if short_name in MULTI_CYCLE_PRODUCTS:
+        return None
     parts = ((track, 4), (cycle, 2), (region, 2))
     place = "".join("?" * width if n is None else f"{n:0{width}d}" for n, width in parts)
     return f"{short_name}*_{'?' * 14}_{place}_*"
@@ -151,8 +153,6 @@ def name_patterns(query: Query) -> list[str]:
     filters = query.filters
     if filters.granules:
         return [f"{name}*" for name in base_names(pa.array(filters.granules)).to_pylist()]
-    if query.short_name in _MULTI_CYCLE:
-        return []
     tracks: Sequence[int | None] = filters.tracks or [None]
     regions: Sequence[int | None] = filters.regions or [None]
     if len(tracks) > PATTERNS_AT_ONCE:
@@ -161,11 +161,12 @@ def name_patterns(query: Query) -> list[str]:
         regions = [None]
     if filters.cycle is None and tracks == [None] and regions == [None]:
         return []
-    return [
+    patterns = [
         cycle_pattern(query.short_name, filters.cycle, track, region)
         for track in tracks
         for region in regions
     ]
+    return [pattern for pattern in patterns if pattern is not None]
 
 
 def _feature(item: Any, request: ApiRequest) -> Any:

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from zagg_catalog.cycles import REGIONS, TRACKS, check_cycle, granule_name_columns
+from zagg_catalog.cycles import REGIONS, TRACKS, check_cycle
 from zagg_catalog.errors import InputNotFound, InvalidQuery
+from zagg_catalog.granule_names import granule_name_columns
 
 Direction = Literal["ascending", "descending"]
 Numbers = str | int | Iterable[int]
@@ -35,9 +36,11 @@ REGION_PRODUCTS = ("02", "03", "06", "08", "11", "24")
 # Names of the filters in reports, in the order in which they apply.
 KINDS = ("cycle", "track", "granule_region", "direction", "name")
 KEPT, UNREADABLE = 0, -1
+# Parts of a name that filters need.
+_COLUMNS = {"cycle": "cycle", "track": "rgt", "granule_region": "region", "direction": "region"}
 
 _SPAN = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
-_BASE = r"^(?:.*/)?(.*?)(?:\.h5.*)?$"
+_BASE = r"^(?:.*/)?(.*?)(?:\.(?:h5|nc).*)?$"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +150,8 @@ class NameFilters:
             selected = self._selected(kind, ids, names)
             if selected is not None:
                 verdict[(verdict == KEPT) & ~selected] = number
-        if set(self.kinds) - {"name"}:
-            verdict[~_flags(pc.is_valid(names["cycle"]))] = UNREADABLE
+        for column in {_COLUMNS[kind] for kind in self.kinds if kind in _COLUMNS}:
+            verdict[~_flags(pc.is_valid(names[column]))] = UNREADABLE
         return verdict
 
     def _selected(self, kind: str, ids: pa.Array, names: pa.Table) -> NDArray[np.bool_] | None:
@@ -189,7 +192,7 @@ class NameFilters:
 
 
 def base_names(ids: pa.Array) -> pa.Array:
-    """Return granule names without folders, ``.h5`` and the suffix after it."""
+    """Return granule names without folders, ``.h5`` or ``.nc``, and the suffix after it."""
     return pc.replace_substring_regex(ids, _BASE, r"\1")
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field, NonNegativeInt
 
 from zagg_catalog.jsonio import StrictModel
+from zagg_catalog.messages import names_note
 
 
 class SliceCount(StrictModel):
@@ -94,6 +95,8 @@ class HarvestReport(StrictModel):
     """Granules left out for a newer revision, by id."""
     quarantined: tuple[Quarantined, ...]
     """Items that cannot be used, by id."""
+    irregular_names: NonNegativeInt = 0
+    """Rows of the catalog whose names are not ICESat-2's, so that revisions are not known."""
     slices: tuple[SliceCount, ...]
     """One per search: two if the region crosses the antimeridian, one for each year of a season."""
     transfer: Transfer = Field(default=Transfer(), exclude=True)
@@ -114,6 +117,11 @@ class HarvestReport(StrictModel):
     def left_out(self) -> int:
         """Granules left out by all filters of the query."""
         return self.outside_cycle + sum(self.outside.values())
+
+    @property
+    def names_note(self) -> str | None:
+        """A sentence about names that are not understood, or None."""
+        return names_note(self.irregular_names)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values.

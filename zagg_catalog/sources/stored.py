@@ -16,8 +16,9 @@ from pydantic import ValidationError
 
 from zagg_catalog.catalog.schema import TIME
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.cycles import Convention, cycle_to_days, granule_name_columns
+from zagg_catalog.cycles import Convention, cycle_to_days
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
+from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.messages import first_few
 from zagg_catalog.sources.filters import NameFilters, Numbers, number_text
 from zagg_catalog.sources.query import Query, check_day
