@@ -95,7 +95,7 @@ class HarvestReport(StrictModel):
     """Granules left out for a newer revision, by id."""
     quarantined: tuple[Quarantined, ...]
     """Items that cannot be used, by id."""
-    irregular_names: NonNegativeInt = 0
+    irregular_names: NonNegativeInt = Field(default=0, exclude_if=lambda count: not count)
     """Rows of the catalog whose names are not ICESat-2's, so that revisions are not known."""
     slices: tuple[SliceCount, ...]
     """One per search: two if the region crosses the antimeridian, one for each year of a season."""
