@@ -17,6 +17,7 @@ from zagg_catalog.shardmap.build import Area, coverage_of
 from zagg_catalog.shardmap.empty import no_shard_reason
 from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.sources import CMRSource, Query
+from zagg_catalog.sources.stored import Selection
 
 
 def make_shardmap(
@@ -28,10 +29,11 @@ def make_shardmap(
     catalog_out: str | Path | None = None,
     footprint: str = "swath",
     source: CMRSource | None = None,
+    catalog: Catalog | str | Path | None = None,
     edge: Edge = "shards",
     allow_empty: bool = False,
 ) -> ShardMap:
-    """Fetch a catalog and build its shard map.
+    """Fetch a catalog, or select from a stored one, and build its shard map.
 
     The fetch asks for the box of the shards that the region touches; see `area_of`.
 
@@ -52,6 +54,8 @@ def make_shardmap(
         Footprints to pair; see `ShardMap.build`.
     source : CMRSource, optional
         The API to fetch from; by default the one of the settings, CMR-STAC.
+    catalog : Catalog, str or Path, optional
+        A catalog or its file, from which the query selects instead of a fetch.
     edge : {"shards", "region"}
         ``shards``: every granule of each shard is asked for. ``region``: only those of the query's
         area, as zagg does, so that shards at the edge of the region lack some.
@@ -76,12 +80,14 @@ def make_shardmap(
         If the API cannot be read.
     InvalidOption, InvalidRegion, MissingBackend
         If the map cannot be built; see `ShardMap.build`.
+    InvalidQuery
+        If the catalog is of another product, or narrower than the query; see `Selection.apply`.
     """
     mask = bbox_region(query.bbox) if region is None else as_region(region)
     query = query_for(query, [grid], mask, edge=edge, allow_empty=allow_empty)
-    catalog = (source or CMRSource()).fetch(query)
+    granules = _granules(query, source, catalog)
     built = map_catalog(
-        catalog,
+        granules,
         grid,
         region=mask,
         catalog_out=catalog_out,
@@ -89,6 +95,7 @@ def make_shardmap(
         footprint=footprint,
         edge=edge,
     )
+    built.warn(allow_empty=True, stacklevel=2)
     return built.shard_map if allow_empty else built.check_not_empty()
 
 
@@ -139,6 +146,15 @@ def query_for(
     if check_edge(edge) == "region":
         return query
     return replace(query, area=area_of(grids, region, boxes=query.boxes))
+
+
+def _granules(
+    query: Query, source: CMRSource | None, catalog: Catalog | str | Path | None
+) -> Catalog:
+    if catalog is None:
+        return (source or CMRSource()).fetch(query)
+    stored = catalog if isinstance(catalog, Catalog) else Catalog.from_geoparquet(catalog)
+    return Selection.of(query).apply(stored)
 
 
 def map_catalog(

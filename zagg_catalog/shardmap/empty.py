@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from zagg_catalog.geometry.boxes import meet
@@ -19,50 +21,46 @@ def empty_reason(columns: MapColumns, grid: OutputGrid, region: Region) -> str:
     """Return why a map that was built for a region has no pair."""
     if not len(grid.coverage(region)):
         return no_shard_reason(grid, region)
-    metadata = columns.metadata
-    count, area = metadata.get("total_granules") or 0, area_in(metadata)
+    count, area = columns.metadata.get("total_granules") or 0, area_in(columns.metadata)
     box = polygon_to_bbox(region)
-    where = f" of the catalog, whose area is {boxes_text(area)}," if area else " of the catalog"
-    swapped = any(_meet_if_swapped(box, part) for part in area or ())
+    where = f", whose area is {boxes_text(area)}," if area else ""
     return (
-        f"The map has no pair: none of the {count:,} granules{where} reaches a shard of the region,"
-        f" whose box is {boxes_text([box])}; the grid's box is {_extent_text(grid)} (west, south,"
-        f" east, north in degrees).{_swap_text(swapped)}"
+        f"The map has no pair: none of the {count:,} granules of the catalog{where} reaches a shard"
+        f" of the region, whose box is {boxes_text([box])}; {grid_text(grid)}."
+        f"{_advice(box, area or [])}"
     )
 
 
 def no_shard_reason(grid: OutputGrid, region: Region) -> str:
     """Return why no shard of a grid touches a region."""
     box, extent = polygon_to_bbox(region), grid.extent()
-    swapped = extent is not None and _meet_if_swapped(box, extent)
     return (
         f"The map has no shard: the grid does not reach the region, whose box is"
-        f" {boxes_text([box])}; the grid's box is {_extent_text(grid)} (west, south, east, north in"
-        f" degrees).{_swap_text(swapped)}"
+        f" {boxes_text([box])}; {grid_text(grid)}.{_advice(box, [extent] if extent else [])}"
     )
 
 
-def _extent_text(grid: OutputGrid) -> str:
+def grid_text(grid: OutputGrid) -> str:
+    """Return where a grid is, as a part of a sentence."""
     extent = grid.extent()
-    return "outside the Earth" if extent is None else boxes_text([extent])
+    if extent is None:
+        return "the grid's bounds are outside the domain of its crs"
+    return f"the grid's box is {boxes_text([extent])} (west, south, east, north in degrees)"
 
 
-def _swap_text(swapped: bool) -> str:
-    if swapped:
+def _advice(box: Bbox, others: Sequence[Bbox]) -> str:
+    """Return whether a region's box would meet others with its axes swapped; empty if it does."""
+    west, south, east, north = box
+    if any(meet(np.array([box]), other)[0] for other in others):
+        return ""
+    swapped = (south, west, north, east)
+    possible = -90.0 <= west < east <= 90.0
+    if possible and any(meet(np.array([swapped]), other)[0] for other in others):
         return (
-            " They would meet with the region's longitudes and latitudes swapped; write longitude"
-            " before latitude."
+            " They would meet with the region's axes swapped: write longitude before latitude in"
+            " it."
         )
     return (
-        " They would not meet with longitudes and latitudes swapped either; check the region, and"
-        " the grid's crs and bounds."
+        " They would not meet with the region's axes swapped either; check the region, and the"
+        " grid's crs and bounds."
     )
-
-
-def _meet_if_swapped(box: Bbox, other: Bbox) -> bool:
-    """Return whether two boxes do not meet, and would if one had its axes swapped."""
-    west, south, east, north = box
-    possible = west < east and max(abs(west), abs(east)) <= 90.0
-    both = np.array([box, (south, west, north, east)])
-    found = meet(both, other)
-    return possible and bool(found[1]) and not found[0]
