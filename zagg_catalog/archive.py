@@ -29,7 +29,7 @@ from zagg_catalog.regions import Region
 from zagg_catalog.releases import find_release
 from zagg_catalog.releases.publication import version_of
 from zagg_catalog.shardmap import ShardMap, merge_maps
-from zagg_catalog.shardmap.area import BEYOND_KEY
+from zagg_catalog.shardmap.columns import BEYOND_KEY
 from zagg_catalog.shardmap.json_file import read_json_metadata
 from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata

@@ -24,7 +24,9 @@ def column(*rings):
 
 
 def build(grid, *rings, backend="auto"):
-    return ShardMap.build(make_catalog(*rings), grid, region=ANTARCTIC, backend=backend)
+    whole = {"complete": True, "area": [[-180, -90, 180, -50]]}
+    catalog = make_catalog(*rings, metadata=whole)
+    return ShardMap.build(catalog, grid, region=ANTARCTIC, backend=backend)
 
 
 def swath():

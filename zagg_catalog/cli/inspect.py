@@ -20,9 +20,8 @@ from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_su
 from zagg_catalog.diff import diff_catalogs, diff_maps
 from zagg_catalog.errors import EmptyShardMap, InvalidCatalog, InvalidQuery, InvalidShardMap
 from zagg_catalog.granule_names import granule_name_columns
-from zagg_catalog.shardmap.area import BEYOND_KEY, boxes_text
-from zagg_catalog.shardmap.columns import MapColumns
-from zagg_catalog.shardmap.empty import grid_text
+from zagg_catalog.messages import boxes_text, extent_text
+from zagg_catalog.shardmap.columns import BEYOND_KEY, MapColumns
 from zagg_catalog.shardmap.json_file import read_json
 from zagg_catalog.shardmap.parquet_file import is_manifest, read_parquet
 
@@ -105,7 +104,9 @@ def check(
     shard_map.check(grid)
     grid.check_keys(shard_map.shards)
     if not shard_map.n_pairs:
-        raise EmptyShardMap(f"{map} has no pair, so it belongs to no grid; {grid_text(grid)}.")
+        raise EmptyShardMap(
+            f"{map} has no pair, so it belongs to no grid; {extent_text(grid.extent())}."
+        )
     print(f"{map} belongs to {config}: {shard_map!r}")
     if beyond := _beyond(loaded.metadata):
         area = boxes_text(loaded.metadata.get("area") or [])

@@ -200,15 +200,16 @@ def _archive_grid(
 ) -> ArchiveGrid:
     """Return a grid with its options; a flag overrides the registered option."""
     if entry is None:
-        grid, options = from_config(name), dict(options)
-        name = Path(name).stem
-    else:
-        assert entry.grid is not None  # a grid without a problem has one
-        grid = entry.grid
-        own = {key: value for key, value in entry.options.items() if value is not None}
-        allow_empty |= bool(own.pop("allow_empty", False))
-        options = own | options
-    return ArchiveGrid(name=name, grid=grid, options=options, allow_empty=allow_empty)
+        return ArchiveGrid(
+            name=Path(name).stem,
+            grid=from_config(name),
+            options=options,
+            allow_empty=allow_empty,
+        )
+    assert entry.grid is not None  # a grid without a problem has one
+    own = {key: value for key, value in entry.options.items() if value is not None}
+    allow_empty |= bool(own.pop("allow_empty", False))
+    return ArchiveGrid(name=name, grid=entry.grid, options=own | options, allow_empty=allow_empty)
 
 
 def _only(option: str, names: set[str]) -> str:

@@ -233,8 +233,8 @@ def _grid_facts(grid: GridDiff) -> dict[str, Any]:
 
 
 def _print_grids(grids: Iterable[GridRecord], shown: ReleaseView | None = None) -> None:
-    heads = ("grid", "status", "shards", "pairs", "granules", "quarantined", "beyond area")
-    heads = (*heads, "backend", "error")
+    counts = ("shards", "pairs", "granules", "quarantined", "beyond area")
+    heads = ("grid", "status", *counts, "backend", "error")
     picked = ("picked up",) if shown else ()
     rows = [
         (

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from zagg_catalog.messages import names_note
+from zagg_catalog.messages import boxes_text, names_note
 
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
@@ -87,7 +87,7 @@ def print_build(
         ("shards", f"{len(shard_map):,}"),
         ("pairs", f"{shard_map.n_pairs:,}"),
         ("backend", f"{metadata['backend']}, {metadata['build_wall_s']} s"),
-        ("area", "not known" if area.area is None else "\n".join(map(_inline, area.area))),
+        ("area", boxes_text(area.area) if area.area else "not known"),
         ("edge", "region" if area.edge == "region" else None),
         ("beyond area", area.sentence() if area.beyond else None),
     ]

@@ -96,12 +96,14 @@ def enclosing(boxes: Floats) -> Floats:
 
 
 def rounded_outwards(box: Floats) -> tuple[float, float, float, float]:
-    """Return a box with sides of five decimals (1 m), none of them further inside."""
-    west, south, east, north = box.tolist()
-    scale = 10.0**_DECIMALS
-    low = [float(np.floor(side * scale - 1e-4) / scale) for side in (west, south)]
-    high = [float(np.ceil(side * scale + 1e-4) / scale) for side in (east, north)]
-    return max(low[0], -180.0), max(low[1], -90.0), min(high[0], 180.0), min(high[1], 90.0)
+    """Return a box with sides of five decimals (1 m), none further inside by more than 0.1 mm."""
+    near = np.round(box, _DECIMALS)
+    step = 10.0**-_DECIMALS
+    low = np.round(np.where(near - box > _ROUNDING, near - step, near), _DECIMALS)
+    high = np.round(np.where(box - near > _ROUNDING, near + step, near), _DECIMALS)
+    west, south = np.maximum(low[:2], (-180.0, -90.0)).tolist()
+    east, north = np.minimum(high[2:], (180.0, 90.0)).tolist()
+    return west, south, east, north
 
 
 def are_inside(boxes: Floats, area: Sequence[Sequence[float]]) -> NDArray[np.bool_]:

@@ -45,7 +45,7 @@ from zagg_catalog.releases.record import (
     status_of,
 )
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.shardmap.area import BEYOND_KEY
+from zagg_catalog.shardmap.columns import BEYOND_KEY
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store, check_name
 from zagg_catalog.store.base import ContentLike

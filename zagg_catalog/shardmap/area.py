@@ -12,11 +12,11 @@ from zagg_catalog.errors import InvalidCatalog, InvalidOption, InvalidRegion
 from zagg_catalog.geometry.boxes import are_inside, enclosing, enlarged, rounded_outwards
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.base import Keys
+from zagg_catalog.messages import boxes_text
 from zagg_catalog.regions import Bbox, Region, check_bbox, polygon_to_bbox
+from zagg_catalog.shardmap.columns import BEYOND_KEY
 
 Edge = Literal["shards", "region"]
-# Metadata of a map: its edge, the catalog's area, and the keys of the shards beyond it.
-EDGE_KEY, AREA_KEY, BEYOND_KEY = "edge", "area", "shards_beyond_area"
 # A fetch asks for this much more than the shards, metres: footprints within 10 m are paired.
 MARGIN = 20.0
 
@@ -44,9 +44,9 @@ class AreaCheck:
 
     def metadata(self) -> dict[str, Any]:
         """Return the fields of a map's metadata."""
-        area = {} if self.area is None else {AREA_KEY: [list(box) for box in self.area]}
+        area = {} if self.area is None else {"area": [list(box) for box in self.area]}
         beyond = {} if self.beyond is None else {BEYOND_KEY: self.beyond}
-        return {EDGE_KEY: self.edge} | area | beyond
+        return {"edge": self.edge} | area | beyond
 
     def sentence(self) -> str:
         """Return how many shards reach beyond the area, and what to do."""
@@ -100,7 +100,7 @@ def area_in(metadata: Mapping[str, Any]) -> list[Bbox] | None:
 
     A catalog without ``area`` but with a harvest report was fetched for its ``bbox``.
     """
-    boxes = metadata.get(AREA_KEY)
+    boxes = metadata.get("area")
     if boxes is None and metadata.get("harvest") and metadata.get("bbox"):
         boxes = [metadata["bbox"]]
     if boxes is None:
@@ -133,8 +133,3 @@ def shard_box(shards: Sequence[tuple[OutputGrid, Keys]], boxes: Sequence[Bbox] =
     found = enlarged(found[np.isfinite(found[:, 0])], MARGIN)
     found = np.concatenate([found, np.array(boxes, dtype=np.float64).reshape(-1, 4)])
     return rounded_outwards(enclosing(found)) if len(found) else None
-
-
-def boxes_text(boxes: Sequence[Sequence[float]]) -> str:
-    """Return boxes as text, ``[-76.72871, 38.71166, -76.37671, 39.09519]``."""
-    return " and ".join(f"[{', '.join(f'{side:.10g}' for side in box)}]" for box in boxes)

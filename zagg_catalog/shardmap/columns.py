@@ -27,6 +27,8 @@ ENTRY_SCHEMA = pa.schema(
     ]
 )
 _FIELDS = tuple(ENTRY_SCHEMA.names[:-1])
+# In a map's metadata: the keys of the shards that reach beyond the area of the catalog.
+BEYOND_KEY = "shards_beyond_area"
 # Keys named in an error; the others are counted.
 _NAMED = 5
 # Timing differs from run to run; files hold only fields that follow from the inputs.

@@ -8,8 +8,9 @@ import numpy as np
 
 from zagg_catalog.geometry.boxes import meet
 from zagg_catalog.grids import OutputGrid
+from zagg_catalog.messages import boxes_text, extent_text
 from zagg_catalog.regions import Bbox, Region, polygon_to_bbox
-from zagg_catalog.shardmap.area import area_in, boxes_text
+from zagg_catalog.shardmap.area import area_in
 from zagg_catalog.shardmap.columns import MapColumns
 
 
@@ -26,7 +27,7 @@ def empty_reason(columns: MapColumns, grid: OutputGrid, region: Region) -> str:
     where = f", whose area is {boxes_text(area)}," if area else ""
     return (
         f"The map has no pair: none of the {count:,} granules of the catalog{where} reaches a shard"
-        f" of the region, whose box is {boxes_text([box])}; {grid_text(grid)}."
+        f" of the region, whose box is {boxes_text([box])}; {extent_text(grid.extent())}."
         f"{_advice(box, area or [])}"
     )
 
@@ -36,16 +37,8 @@ def no_shard_reason(grid: OutputGrid, region: Region) -> str:
     box, extent = polygon_to_bbox(region), grid.extent()
     return (
         f"The map has no shard: the grid does not reach the region, whose box is"
-        f" {boxes_text([box])}; {grid_text(grid)}.{_advice(box, [extent] if extent else [])}"
+        f" {boxes_text([box])}; {extent_text(extent)}.{_advice(box, [extent] if extent else [])}"
     )
-
-
-def grid_text(grid: OutputGrid) -> str:
-    """Return where a grid is, as a part of a sentence."""
-    extent = grid.extent()
-    if extent is None:
-        return "the grid's bounds are outside the domain of its crs"
-    return f"the grid's box is {boxes_text([extent])} (west, south, east, north in degrees)"
 
 
 def _advice(box: Bbox, others: Sequence[Bbox]) -> str:

@@ -14,8 +14,7 @@ from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
 from zagg_catalog.geometry.ragged import gather, runs, to_offsets
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Keys, Mask
-from zagg_catalog.shardmap.area import BEYOND_KEY
-from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.columns import BEYOND_KEY, MapColumns
 from zagg_catalog.shardmap.model import ShardMap
 
 _SUMS = ("total_granules", "build_wall_s")
