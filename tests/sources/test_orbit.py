@@ -13,10 +13,10 @@ import shapely
 
 from tests.oracle.sphere import Rings, vectors
 from zagg_catalog import Catalog, ShardMap
-from zagg_catalog.cycles import parse_granule_name
 from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.orbit import ICESAT2
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, angle_between, to_xyz, wrap_longitude
+from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.grids import HealpixGrid
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.sandbox.orbit import REGION_STARTS, SHIFT_PER_ORBIT, TRACK_1_NODE

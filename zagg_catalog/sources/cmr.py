@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zagg_catalog.granule_names import MULTI_CYCLE_PRODUCTS
 from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest, Transport
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.search import BoxSearch, Page
@@ -19,9 +20,6 @@ from zagg_catalog.sources.umm_collection import CollectionLookup, encode
 
 # CMR refuses larger pages.
 PAGE_MAX = 2000
-
-# Names of these products have two cycles; the pattern below is for names with one.
-_MULTI_CYCLE = frozenset({"ATL11", "ATL14", "ATL15"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,17 +114,18 @@ def by_name(pattern: str) -> dict[str, str]:
     }
 
 
-def cycle_pattern(short_name: str, cycle: int) -> str:
+def cycle_pattern(short_name: str, cycle: int) -> str | None:
     """Return a pattern of the names with a cycle; ``*`` is any text, ``?`` one character.
 
-    Sea-ice products have the hemisphere after the short name, ``ATL07-01``.
+    Sea-ice products have the hemisphere after the short name, ``ATL07-01``. None for a product
+    whose names have a first and a last cycle: a pattern cannot compare numbers.
     """
+    if short_name in MULTI_CYCLE_PRODUCTS:
+        return None
     return f"{short_name}*_{'?' * 14}_????{cycle:02d}??_*"
 
 
 def name_pattern(query: Query) -> str | None:
     """Return a pattern of the names with a query's cycle; None if names are not used to select."""
     cycle = query.name_cycle
-    if cycle is None or query.short_name in _MULTI_CYCLE:
-        return None
-    return cycle_pattern(query.short_name, cycle)
+    return None if cycle is None else cycle_pattern(query.short_name, cycle)
