@@ -422,7 +422,7 @@ def _table(
 def _bbox(item: Item, wkb: bytes) -> dict[str, float]:
     """Return the box of an item; from its footprint if it states none or a doubtful one."""
     box = item.get("bbox")
-    stated = None
+    stated: Sequence[float] | None = None
     if isinstance(box, list) and len(box) in (4, 6):
         flat = box if len(box) == 4 else [box[i] for i in (0, 1, 3, 4)]
         if all(isinstance(v, int | float) and np.isfinite(v) for v in flat):
