@@ -94,6 +94,8 @@ def print_build(
             fields.append(
                 (key, shorten([f"{one['id']}: {one['reason']}" for one in metadata[key]]))
             )
+    if missing := catalog.metadata.get("harvest", {}).get("missing"):
+        fields.append(("not found", shorten(missing)))
     if not metadata["complete"]:
         fields.append(("complete", "no"))
     print_fields(None, fields)

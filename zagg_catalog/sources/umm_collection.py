@@ -68,9 +68,10 @@ class CollectionLookup:
         )
 
 
-def encode(parameters: Mapping[str, str]) -> str:
-    """Return search parameters as a query string, without empty ones."""
-    return urlencode({k: v for k, v in parameters.items() if v}, quote_via=quote, safe=":*,")
+def encode(parameters: Mapping[str, str | list[str]]) -> str:
+    """Return search parameters as a query string, without empty ones; a list repeats its name."""
+    given = {k: v for k, v in parameters.items() if v}
+    return urlencode(given, doseq=True, quote_via=quote, safe=":*,")
 
 
 def _has_record(item: Any) -> bool:
