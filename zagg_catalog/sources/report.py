@@ -34,11 +34,11 @@ class SliceCount(StrictModel):
 
 
 class Superseded(StrictModel):
-    """A granule that a newer revision replaces."""
+    """A granule that a newer revision replaces, or that is listed twice."""
 
     id: str
     by: str
-    """Id of the newer revision."""
+    """Id of the newer revision, or of the copy that counts."""
 
 
 class Quarantined(StrictModel):
@@ -87,7 +87,7 @@ class HarvestReport(StrictModel):
     outside_cycle: NonNegativeInt
     """Granules left out because their names have another cycle."""
     superseded: tuple[Superseded, ...]
-    """Granules left out for a newer revision, by id."""
+    """Granules left out for a newer revision or as copies of another, by id."""
     quarantined: tuple[Quarantined, ...]
     """Items that cannot be used, by id."""
     irregular_names: NonNegativeInt = 0
