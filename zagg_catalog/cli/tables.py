@@ -97,6 +97,8 @@ def print_build(
     if copies := metadata.get("superseded"):
         texts = [f"{one['id']}: {one['by']} counts instead" for one in copies]
         fields.append(("copies", shorten(texts)))
+    if missing := catalog.metadata.get("harvest", {}).get("missing"):
+        fields.append(("not found", shorten(missing)))
     if not metadata["complete"]:
         fields.append(("complete", "no"))
     print_fields(None, fields)
