@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.catalog.copies import share_a_name
 from zagg_catalog.catalog.schema import catalog_schema
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.geometry.sphere import Ints
@@ -25,8 +26,8 @@ from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
-from zagg_catalog.sources.report import HarvestReport, Transfer
-from zagg_catalog.sources.revisions import newest_revisions
+from zagg_catalog.sources.report import HarvestReport, Superseded, Transfer
+from zagg_catalog.sources.revisions import newest_revisions, superseded_copies
 from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
 from zagg_catalog.sources.selection import choose, reasons
 from zagg_catalog.sources.spool import Decoder, Spool
@@ -219,6 +220,8 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
     kept = pa.array(chosen.keep)
     ids, names, places = ids.filter(kept), names.filter(kept), places[chosen.keep]
     keep, superseded = newest_revisions(ids, names)
+    keep, copies = without_copies(batches, places, keep)
+    superseded = sorted([*superseded, *copies], key=lambda entry: entry.id)
     report = HarvestReport.of_slices(
         [found.counts for found in results],
         harvested=harvested,
@@ -233,6 +236,23 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
         transfer=transfer,
     )
     return Harvest(batches=batches, places=places[keep], report=report)
+
+
+def without_copies(
+    batches: Sequence[Batch], places: Ints, keep: Ints
+) -> tuple[Ints, list[Superseded]]:
+    """Return the rows to keep without copies of a granule, and the copies; see `find_copies`."""
+    if not len(keep):
+        return keep, []
+    kept = pa.array(places[keep])
+    columns = zip(*(batch.file_names() for batch in batches), strict=True)
+    names = [pa.chunked_array(column).combine_chunks().take(kept) for column in columns]
+    shared = np.union1d(*map(share_a_name, names))
+    if not len(shared):
+        return keep, []
+    table = gather(batches, places[keep[shared]])
+    copies, named = superseded_copies(table)
+    return np.delete(keep, shared[copies]), named
 
 
 def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
