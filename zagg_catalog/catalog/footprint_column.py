@@ -18,7 +18,7 @@ shapely = lazy_module("shapely")
 _COLUMN = "geometry"
 # Levels of lists around the coordinates of GeoArrow's polygons and multipolygons.
 _KINDS = {2: "POLYGON", 3: "MULTIPOLYGON"}
-_LON_LAT = {"OGC": {"CRS84", "CRS84h"}, "EPSG": {4326, 4979}}
+_LON_LAT: dict[str, set[Any]] = {"OGC": {"CRS84", "CRS84h"}, "EPSG": {4326, 4979}}
 
 
 def with_wkb(table: pa.Table) -> pa.Table:
@@ -118,7 +118,7 @@ def _check_reference_system(schema: pa.Schema) -> None:
     system = _described(schema).get("crs")
     if not isinstance(system, dict):
         return
-    ident = system.get("id") or {}
+    ident: dict[str, Any] = system.get("id") or {}
     known = ident.get("code") in _LON_LAT.get(str(ident.get("authority")), ())
     if not known and system.get("type") not in ("GeographicCRS", "GeodeticCRS"):
         name = system.get("name") or f"{ident.get('authority')}:{ident.get('code')}"
