@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.footprint_column import with_wkb
 from zagg_catalog.catalog.geoparquet import CellsFile, read_catalog, write_catalog
 from zagg_catalog.catalog.schema import (
     CELLS_COLUMN,
@@ -23,6 +24,7 @@ from zagg_catalog.catalog.schema import (
     column_values,
     has_cells,
     plain_metadata,
+    with_signed_cells,
 )
 from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.lazy import lazy_module
@@ -59,6 +61,7 @@ class Catalog:
 
     def __post_init__(self) -> None:
         _check_columns(self.table.schema)
+        self.table = with_wkb(self.table)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"table": self.table, "metadata": self.metadata, "cells_file": None}
@@ -149,7 +152,7 @@ class Catalog:
         if cells is None:
             return self.without_cells()
         if not isinstance(cells, CellsFile):
-            return self
+            return Catalog(with_signed_cells(self.table), self.metadata)
         columns = cells.read(0, cells.rows)
         table = self.table
         for name in (CELLS_COLUMN, NOTE_COLUMN):
