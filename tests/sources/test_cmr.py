@@ -70,7 +70,7 @@ def test_both_apis_give_the_same_table(server, query):
 def test_maps_of_either_are_pair_for_pair_equal(server):
     query = cycle_22((-180, -90, 180, -60))
     maps = [
-        ShardMap.build(fetch(server, query, api=api)[0], HealpixGrid(6, 12))
+        ShardMap.build(fetch(server, query, api=api)[0], HealpixGrid(6, 12), edge="region")
         for api in ("stac", "cmr")
     ]
     assert maps[0].n_pairs > 1000
