@@ -30,7 +30,7 @@ ORDER_KEY, RULE_KEY, DIGEST_KEY = CELLS_KEYS = (
 # HEALPix order of footprint cells, 12.7 km.
 CELLS_ORDER = 9
 # Increased when the cells of the same footprint change.
-RULE = "zagg-catalog 1"
+RULE = "zagg-catalog 2"
 
 
 def catalog_schema(assets: Iterable[str] = DATA_ASSETS) -> pa.Schema:
