@@ -5,23 +5,27 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
+import numpy as np
 import pyarrow as pa
 
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
+from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.items import align_assets, unique_rows
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, total
-from zagg_catalog.sources.revisions import newest_revisions
+from zagg_catalog.sources.revisions import newest_revisions, superseded_copies
+from zagg_catalog.sources.season import season_days
 
 # Shorter slices would fetch more of the shared days than they save.
 SHORTEST = timedelta(days=7)
 
-_UNNAMED = re.compile(r"(box \d+ )?page \d+ item \d+")
+_UNNAMED = re.compile(r"((box|search) \d+ )?page \d+ item \d+")
 
 
 def time_slices(query: Query, count: int) -> list[Query]:
@@ -35,8 +39,11 @@ def time_slices(query: Query, count: int) -> list[Query]:
     first, last = (date.fromisoformat(str(day)) for day in (query.start_date, query.end_date))
     count = max(1, min(count, (last - first) // SHORTEST))
     steps = [first + (last - first) * i // count for i in range(count + 1)]
+    slices = itertools.pairwise(steps)
     return [
-        replace(query, start_date=start, end_date=end) for start, end in itertools.pairwise(steps)
+        replace(query, start_date=start, end_date=end)
+        for start, end in slices
+        if query.season is None or season_days(query.season, start, end)
     ]
 
 
@@ -55,13 +62,17 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
         )
     rows = unique_rows(align_assets(catalog.table for catalog in catalogs))
     keep, superseded = newest_revisions(rows["id"])
-    table = rows.take(keep).sort_by("id").combine_chunks()
+    rows = rows.take(keep)
+    copies, named = superseded_copies(rows)
+    superseded += named
+    rows = rows.take(np.delete(np.arange(rows.num_rows), copies))
+    table = rows.sort_by("id").combine_chunks()
     # Strict models accept JSON arrays as tuples, but not lists.
     reports = [
         HarvestReport.model_validate_json(json.dumps(catalog.metadata["harvest"]))
         for catalog in catalogs
     ]
-    report = _joined(reports, [catalog.table for catalog in catalogs], superseded, table.num_rows)
+    report = _joined(reports, [catalog.table for catalog in catalogs], superseded, table)
     metadata = catalogs[0].metadata | {
         "start_date": query.start_date,
         "end_date": query.end_date,
@@ -73,7 +84,10 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
 
 
 def _joined(
-    reports: list[HarvestReport], tables: list[pa.Table], between: list[Superseded], kept: int
+    reports: list[HarvestReport],
+    tables: list[pa.Table],
+    between: list[Superseded],
+    kept: pa.Table,
 ) -> HarvestReport:
     """Return one report of several; `between` are granules superseded in another slice."""
     aside = [_with_slice(report.quarantined, n) for n, report in enumerate(reports, 1)]
@@ -87,17 +101,30 @@ def _joined(
     ]
     twice = sum(map(len, known)) - len(set().union(*known))
     superseded = [entry for report in reports for entry in report.superseded]
+    # A granule name is in one slice only.
+    elsewhere = [set(report.missing) for report in reports]
+    missing = tuple(name for name in reports[0].missing if all(name in one for one in elsewhere))
     return HarvestReport(
-        complete=all(report.complete for report in reports),
+        complete=all(map(_is_proven, reports)) and not missing,
         declared_before=total([report.declared_before for report in reports]),
         declared_after=total([report.declared_after for report in reports]),
         harvested=sum(report.harvested for report in reports) - twice,
         shared=sum(report.shared for report in reports) + twice,
-        kept=kept,
+        kept=kept.num_rows,
+        irregular_names=granule_name_columns(kept["id"])["product"].null_count,
         outside_cycle=sum(report.outside_cycle for report in reports),
+        outside=dict(sum((Counter(report.outside) for report in reports), Counter())),
+        missing=missing,
         superseded=_by_id([*superseded, *between]),
         quarantined=_by_id([entry for entries in aside for entry in entries]),
         slices=tuple(part for report in reports for part in report.slices),
+    )
+
+
+def _is_proven(report: HarvestReport) -> bool:
+    """Return whether a slice is complete but for granule names that other slices may have."""
+    return report.complete or (
+        bool(report.missing) and all(part.complete for part in report.slices)
     )
 
 
