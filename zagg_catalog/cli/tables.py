@@ -92,8 +92,8 @@ def print_build(
             fields.append(
                 (key, shorten([f"{one['id']}: {one['reason']}" for one in metadata[key]]))
             )
-    if not metadata["complete"]:
-        fields.append(("complete", "no"))
+    if shard_map.completeness is not True:
+        fields.append(("complete", "no" if shard_map.completeness is False else "unknown"))
     print_fields(None, fields)
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.completeness import all_complete, completeness, set_aside
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
 from zagg_catalog.geometry.ragged import gather, runs, to_offsets
 from zagg_catalog.geometry.sphere import Ints
@@ -18,7 +19,6 @@ from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.model import ShardMap
 
 _SUMS = ("total_granules", "build_wall_s")
-_LISTS = ("quarantined", "repaired")
 
 
 def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
@@ -34,7 +34,8 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
     ShardMap
         In every shard the granules are in the order of the maps. ``metadata`` has the fields
         that are equal in all maps, the sums of counts, and the first and last dates; it is
-        complete if all maps are.
+        complete if all maps are, and
+        unknown to be if one is and none is incomplete.
 
     Raises
     ------
@@ -117,12 +118,15 @@ def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if all(key in part and part[key] == value for part in parts)
     }
     sums = {key: sum(part.get(key) or 0 for part in parts) for key in _SUMS}
-    lists = {key: [item for part in parts for item in part.get(key) or []] for key in _LISTS}
+    lists = {
+        "quarantined": [entry for part in parts for entry in set_aside(part)],
+        "repaired": [entry for part in parts for entry in part.get("repaired") or []],
+    }
     dates = {
         key: choose(part[key] for part in parts)
         for key, choose in (("start_date", min), ("end_date", max))
         if all(part.get(key) for part in parts)
     }
     cycles = [part["cycle"] for part in parts if part.get("cycle") is not None]
-    whole = {"complete": all(part.get("complete", True) for part in parts)}
+    whole = {"complete": all_complete(map(completeness, parts))}
     return same | sums | lists | dates | whole | ({"cycles": cycles} if cycles else {})

@@ -23,7 +23,7 @@ from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
-from zagg_catalog.sources.report import HarvestReport, Quarantined, Transfer
+from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, Transfer
 from zagg_catalog.sources.revisions import in_cycle, newest_revisions
 from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
 from zagg_catalog.sources.spool import Decoder, Spool
@@ -216,14 +216,15 @@ def merge(results: Sequence[SearchResult], cycle: int | None, transfer: Transfer
         ids, names = ids.filter(carries), names.filter(carries)
         places = places[carries.to_numpy(zero_copy_only=False)]
     keep, superseded = newest_revisions(ids, names)
+    aside, replaced = _not_replaced(quarantined, ids.take(keep))
     report = HarvestReport.of_slices(
         [found.counts for found in results],
         harvested=harvested,
         shared=sum(found.harvested for found in results) - harvested,
         kept=len(keep),
         outside_cycle=outside,
-        superseded=tuple(superseded),
-        quarantined=tuple(sorted(quarantined.values(), key=lambda entry: entry.id)),
+        superseded=tuple(sorted([*superseded, *replaced], key=lambda entry: entry.id)),
+        quarantined=tuple(sorted(aside, key=lambda entry: entry.id)),
         transfer=transfer,
     )
     return Harvest(batches=batches, places=places[keep], report=report)
@@ -257,6 +258,29 @@ def _of_cycle(
     aside |= {name: Quarantined(id=name, reason=reason) for name in unreadable}
     outside = ids.filter(pc.and_(readable, pc.invert(carries))).to_pylist()
     return carries, aside, len({*outside, *elsewhere})
+
+
+def _not_replaced(
+    quarantined: dict[str, Quarantined], ids: pa.Array | pa.ChunkedArray
+) -> tuple[list[Quarantined], list[Superseded]]:
+    """Return the quarantined items that are missing, and those that a usable item replaces.
+
+    `ids` are the granules of the catalog. A usable copy of an item replaces it without a trace; a
+    usable newer revision supersedes it.
+    """
+    if not quarantined:
+        return [], []
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    copies = set(
+        ids.filter(pc.is_in(ids, value_set=pa.array(quarantined, pa.string()))).to_pylist()
+    )
+    missing = {name: entry for name, entry in quarantined.items() if name not in copies}
+    _, older = newest_revisions(pa.concat_arrays([ids, pa.array(missing, pa.string())]))
+    replaced = [one for one in older if one.id in missing and one.by not in missing]
+    for entry in replaced:
+        del missing[entry.id]
+    return list(missing.values()), replaced
 
 
 def _explain_empty(request: ApiRequest, report: HarvestReport, cycle: int | None) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
@@ -21,7 +22,7 @@ from zagg_catalog.sources.revisions import newest_revisions
 # Shorter slices would fetch more of the shared days than they save.
 SHORTEST = timedelta(days=7)
 
-_UNNAMED = re.compile(r"(box \d+ )?page \d+ item \d+")
+_UNNAMED = re.compile(r"(box \d+ )?(slice \S+ )?page \d+ item \d+")
 
 
 def time_slices(query: Query, count: int) -> list[Query]:
@@ -44,7 +45,8 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
     """Return the catalogs of a query's time slices as one, with the rows of a single fetch.
 
     In ``metadata["harvest"]``, ``slices`` has the counts of every slice, ``shared`` the number of
-    granules in two of them, and ``complete`` is true if every slice is proven complete. A granule
+    granules in two of them, and ``complete`` is true if every slice is complete, except for
+    granules that are usable in another slice. A granule
     of another cycle on a shared day is counted in both slices. Raises `EmptyHarvest` if there is
     no catalog.
     """
@@ -62,12 +64,14 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
         for catalog in catalogs
     ]
     report = _joined(reports, [catalog.table for catalog in catalogs], superseded, table.num_rows)
+    harvest = report.to_dict()
     metadata = catalogs[0].metadata | {
         "start_date": query.start_date,
         "end_date": query.end_date,
         "total_granules": table.num_rows,
         "complete": report.complete,
-        "harvest": report.to_dict(),
+        "quarantined": harvest["quarantined"],
+        "harvest": harvest,
     }
     return Catalog(table, metadata)
 
@@ -87,8 +91,9 @@ def _joined(
     ]
     twice = sum(map(len, known)) - len(set().union(*known))
     superseded = [entry for report in reports for entry in report.superseded]
+    missing = _missing([entry for entries in aside for entry in entries], tables)
     return HarvestReport(
-        complete=all(report.complete for report in reports),
+        complete=all(map(_is_proven, reports)) and not missing,
         declared_before=total([report.declared_before for report in reports]),
         declared_after=total([report.declared_after for report in reports]),
         harvested=sum(report.harvested for report in reports) - twice,
@@ -96,9 +101,24 @@ def _joined(
         kept=kept,
         outside_cycle=sum(report.outside_cycle for report in reports),
         superseded=_by_id([*superseded, *between]),
-        quarantined=_by_id([entry for entries in aside for entry in entries]),
+        quarantined=missing,
         slices=tuple(part for report in reports for part in report.slices),
     )
+
+
+def _is_proven(report: HarvestReport) -> bool:
+    """Return whether everything declared was received, usable or not."""
+    counted = all(part.complete for part in report.slices)
+    return report.complete or (counted and bool(report.quarantined))
+
+
+def _missing(aside: Sequence[Quarantined], tables: Sequence[pa.Table]) -> tuple[Quarantined, ...]:
+    """Return the quarantined items, by id, that no slice has in a usable copy."""
+    names = pa.array([entry.id for entry in aside], pa.string())
+    usable: set[str] = set()
+    for table in tables if aside else ():
+        usable.update(names.filter(pc.is_in(names, value_set=table["id"])).to_pylist())
+    return _by_id([entry for entry in aside if entry.id not in usable])
 
 
 def _with_slice(entries: Sequence[Quarantined], number: int) -> list[Quarantined]:

@@ -72,7 +72,8 @@ class HarvestReport(StrictModel):
     """Counts declared and received, and the granules left out of the catalog."""
 
     complete: bool
-    """Whether every slice is proven complete."""
+    """Whether every slice is proven complete and nothing is quarantined, so that the sum of the
+    declared counts is ``kept`` + superseded granules + ``outside_cycle`` + ``shared``."""
     declared_before: NonNegativeInt | None
     """Sum of the counts on the slices' first pages; None if one declared nothing."""
     declared_after: NonNegativeInt | None
@@ -98,7 +99,7 @@ class HarvestReport(StrictModel):
     def of_slices(cls, slices: Sequence[SliceCount], **facts: Any) -> Self:
         """Return the report of some slices; `facts` are the remaining fields."""
         return cls(
-            complete=all(part.complete for part in slices),
+            complete=all(part.complete for part in slices) and not facts["quarantined"],
             declared_before=total([part.declared_before for part in slices]),
             declared_after=total([part.declared_after for part in slices]),
             slices=tuple(slices),
