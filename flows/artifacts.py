@@ -214,6 +214,7 @@ def _harvest(published: Published) -> str:
         f" {len(harvest.slices)} slices, {harvest.declared_after or 0:,} declared in all;"
         f" {len(harvest.superseded):,} superseded,"
         f" {harvest.outside_cycle:,} of other cycles, {len(harvest.quarantined):,} unusable"
+        + (f"; {harvest.names_note}" if harvest.names_note else "")
     )
 
 

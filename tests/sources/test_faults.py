@@ -178,11 +178,12 @@ def test_no_mixture_of_faults_loses_a_granule_in_silence(
 
 
 def test_quarantined_items_are_named_with_their_reasons(few: Granules, few_truth: Catalog) -> None:
-    with SandboxServer(
-        few, page_size=25, faults=["null-geometry=2", "missing-id:page=3"]
-    ) as server:
-        with pytest.warns(IncompleteCatalog, match="3 granules cannot be used, .*: no geometry"):
-            found = fetch(server)
+    names = "3 granules cannot be used, .*: no geometry"
+    with (
+        SandboxServer(few, page_size=25, faults=["null-geometry=2", "missing-id:page=3"]) as server,
+        pytest.warns(IncompleteCatalog, match=names),
+    ):
+        found = fetch(server)
     report = found.metadata["harvest"]
     assert found.metadata["quarantined"] == report["quarantined"]
     assert not found.complete

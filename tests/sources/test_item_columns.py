@@ -23,10 +23,10 @@ def page():
         return orjson.loads(requests.get(url, timeout=10).content)["features"]
 
 
-def each_by_itself(features, monkeypatch):
+def each_by_itself(features, monkeypatch, collection=COLLECTION):
     with monkeypatch.context() as patch:
         patch.setattr(items, "decode_regular_page", lambda *_: None)
-        return items.read_items(features, COLLECTION)
+        return items.read_items(features, collection)
 
 
 def test_columns_are_what_each_item_by_itself_gives(page, monkeypatch):
@@ -34,6 +34,23 @@ def test_columns_are_what_each_item_by_itself_gives(page, monkeypatch):
     table.validate(full=True)
     assert table.schema.equals(catalog_schema(), check_metadata=True)
     assert table.equals(each_by_itself(page, monkeypatch).table)
+
+
+@pytest.mark.realdata
+def test_recorded_pages_of_cmr_stac_go_to_columns(real_data, monkeypatch):
+    recorded = orjson.loads((real_data / "recorded" / "cmr_stac_three_pages.json").read_bytes())
+    features = [item for page in recorded["pages"] for item in page["features"]]
+    table = decode_regular_page(features, "ATL03_007")
+    assert table.equals(each_by_itself(features, monkeypatch, "ATL03_007").table)
+    row = table.to_pylist()[0]
+    assert row["stac_version"] == "1.1.0"
+    assert row["stac_extensions"] == [
+        "https://stac-extensions.github.io/storage/v2.0.0/schema.json"
+    ]
+    assert row["assets"]["data"]["title"] == "Direct Download"
+    assert row["assets"]["data"]["type"] is None
+    assert row["assets"]["data_s3"]["href"].startswith("s3://nsidc-cumulus-prod-protected/")
+    assert row["assets"]["metadata"]["href"].endswith("/G3450088110-NSIDC_CPRD.xml")
 
 
 def ordinary(number):
@@ -52,8 +69,11 @@ def ordinary(number):
         {"id": 5},
         {"id": "ATL06_é.h5"},
         {"collection": "ATL03_007"},
-        {"stac_version": "1.1.0"},
-        {"stac_extensions": ["a"]},
+        {"stac_version": ""},
+        {"stac_version": None},
+        {"stac_extensions": None},
+        {"stac_extensions": "a"},
+        {"stac_extensions": [5]},
         {"geometry": None},
         {"geometry": {"type": "Point", "coordinates": [0, 0]}},
         {"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}},

@@ -9,6 +9,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from zagg_catalog.messages import names_note
+
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
     from zagg_catalog.diff import CatalogDiff, MapDiff
@@ -139,6 +141,8 @@ def _harvest_line(harvest: dict[str, Any]) -> str:
     for key in ("superseded", "quarantined"):
         if harvest[key]:
             parts.append(f"{len(harvest[key])} {key}")
+    if note := names_note(harvest.get("irregular_names", 0)):
+        parts.append(note)
     return ", ".join(parts)
 
 

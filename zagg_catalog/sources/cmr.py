@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from zagg_catalog.granule_names import MULTI_CYCLE_PRODUCTS
 from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest
 from zagg_catalog.sources.items import text_or_none
 from zagg_catalog.sources.query import Query
@@ -21,8 +22,6 @@ from zagg_catalog.sources.search import BoxSearch, Page
 PAGE_MAX = 2000
 CONCEPTS = "concepts"
 
-# Names of these products have two cycles; the pattern below is for names with one.
-_MULTI_CYCLE = frozenset({"ATL11", "ATL14", "ATL15"})
 _ROLES = {
     "GET DATA": "data",
     "GET DATA VIA DIRECT ACCESS": "data",
@@ -118,20 +117,21 @@ def by_name(pattern: str) -> dict[str, str]:
     }
 
 
-def cycle_pattern(short_name: str, cycle: int) -> str:
+def cycle_pattern(short_name: str, cycle: int) -> str | None:
     """Return a pattern of the names with a cycle; ``*`` is any text, ``?`` one character.
 
-    Sea-ice products have the hemisphere after the short name, ``ATL07-01``.
+    Sea-ice products have the hemisphere after the short name, ``ATL07-01``. None for a product
+    whose names have a first and a last cycle: a pattern cannot compare numbers.
     """
+    if short_name in MULTI_CYCLE_PRODUCTS:
+        return None
     return f"{short_name}*_{'?' * 14}_????{cycle:02d}??_*"
 
 
 def name_pattern(query: Query) -> str | None:
     """Return a pattern of the names with a query's cycle; None if names are not used to select."""
     cycle = query.name_cycle
-    if cycle is None or query.short_name in _MULTI_CYCLE:
-        return None
-    return cycle_pattern(query.short_name, cycle)
+    return None if cycle is None else cycle_pattern(query.short_name, cycle)
 
 
 def _feature(item: Any, request: ApiRequest) -> Any:

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zagg_catalog.catalog.schema import catalog_schema
-from zagg_catalog.cycles import granule_name_columns
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.geometry.sphere import Ints
+from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.batches import Batch, gather
 from zagg_catalog.sources.harvest_slices import ATTEMPTS, SlicedFetch
 from zagg_catalog.sources.http import ApiRequest, Transport
@@ -222,6 +222,7 @@ def merge(results: Sequence[SearchResult], cycle: int | None, transfer: Transfer
         harvested=harvested,
         shared=sum(found.harvested for found in results) - harvested,
         kept=len(keep),
+        irregular_names=names["product"].combine_chunks().take(pa.array(keep)).null_count,
         outside_cycle=outside,
         superseded=tuple(sorted([*superseded, *replaced], key=lambda entry: entry.id)),
         quarantined=tuple(sorted(aside, key=lambda entry: entry.id)),

@@ -41,7 +41,8 @@ def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | 
     """Return items as rows, or None if one of them is not regular.
 
     A regular item has an id, the requested collection, strings where the schema has strings, one
-    closed ring of finite positions, a box, times in UTC with milliseconds, and a data file. The
+    closed ring of finite positions, a box, times in UTC with milliseconds, and a data file; the
+    items of CMR-STAC are regular, with any version of STAC and any extensions. The
     rows are those of `zagg_catalog.sources.items.read_items`, but footprints are not screened.
     """
     if not features:
@@ -49,8 +50,8 @@ def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | 
     try:
         columns = [
             pa.repeat("Feature", len(features)),
-            pa.repeat("1.0.0", len(features)),
-            _no_extensions(features),
+            _versions(features),
+            _extensions(features),
             _ids(features),
             _of_collection(features, collection),
             *_shapes(features),
@@ -74,9 +75,17 @@ def _of_collection(features: Sequence[Any], collection: str) -> pa.Array:
     return pa.repeat(collection, len(features))
 
 
-def _no_extensions(features: Sequence[Any]) -> pa.Array:
-    _require(all(f["stac_version"] == "1.0.0" and f["stac_extensions"] == [] for f in features))
-    return pa.ListArray.from_arrays(_zeros(len(features)), pa.array([], pa.string()))
+def _versions(features: Sequence[Any]) -> pa.Array:
+    versions = [feature["stac_version"] for feature in features]
+    _require(all(versions))
+    return _texts(versions)
+
+
+def _extensions(features: Sequence[Any]) -> pa.Array:
+    extensions = [feature["stac_extensions"] for feature in features]
+    _require(all(type(some) is list for some in extensions))
+    values = _texts(list(chain.from_iterable(extensions)))
+    return pa.ListArray.from_arrays(_offsets(extensions), values)
 
 
 def _shapes(features: Sequence[Any]) -> list[pa.Array]:
@@ -105,11 +114,10 @@ def _shapes(features: Sequence[Any]) -> list[pa.Array]:
 def _links(features: Sequence[Any]) -> pa.Array:
     links = [feature["links"] for feature in features]
     flat = list(chain.from_iterable(links))
-    offsets = np.concatenate([[0], np.cumsum([len(some) for some in links])]).astype(np.int32)
     hrefs, rels = [link["href"] for link in flat], [link["rel"] for link in flat]
     members = [_texts(hrefs), _texts(rels)]
     return pa.ListArray.from_arrays(
-        pa.array(offsets), pa.StructArray.from_arrays(members, fields=list(_LINK))
+        _offsets(links), pa.StructArray.from_arrays(members, fields=list(_LINK))
     ).cast(_SCHEMA.field("links").type)
 
 
@@ -170,8 +178,11 @@ def _times(features: Sequence[Any]) -> list[pa.Array]:
     return columns
 
 
-def _zeros(count: int) -> pa.Array:
-    return pa.array(np.zeros(count + 1, dtype=np.int32))
+def _offsets(lists: Sequence[Sequence[Any]]) -> pa.Array:
+    """Return the offsets of an Arrow list array whose lists have these lengths."""
+    return pa.array(
+        np.concatenate([[0], np.cumsum([len(some) for some in lists])]).astype(np.int32)
+    )
 
 
 def _require(condition: Any) -> None:

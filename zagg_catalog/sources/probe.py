@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from zagg_catalog.cycles import cycle_to_dates, parse_granule_name
+from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import BadResponse
+from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.sources.cmr import by_name, cycle_pattern, encode, granules_url
 from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.query import PROVIDER
@@ -109,7 +110,10 @@ class CmrProbe:
         return self._ask({})
 
     def count(self, cycle: int) -> int:
-        """See `Probe`; exact, by the cycle in the names."""
+        """See `Probe`; exact, by the cycle in the names.
+
+        Granules of a multi-cycle product, such as ATL11, are counted by time.
+        """
         return self._ask(self._of_cycle(cycle))
 
     def revised(self, since: datetime, cycle: int | None = None) -> int | None:
@@ -118,7 +122,12 @@ class CmrProbe:
         return self._ask(when | ({} if cycle is None else self._of_cycle(cycle)))
 
     def _of_cycle(self, cycle: int) -> dict[str, str]:
-        return by_name(cycle_pattern(self._short_name, cycle))
+        pattern = cycle_pattern(self._short_name, cycle)
+        if pattern is not None:
+            return by_name(pattern)
+        return {
+            "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in cycle_to_dates(cycle))
+        }
 
     def _ask(self, parameters: dict[str, str]) -> int:
         query = encode({**self._granules, **parameters, "page_size": "0"})

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
+from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.items import align_assets, unique_rows
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, total
@@ -63,7 +64,7 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
         HarvestReport.model_validate_json(json.dumps(catalog.metadata["harvest"]))
         for catalog in catalogs
     ]
-    report = _joined(reports, [catalog.table for catalog in catalogs], superseded, table.num_rows)
+    report = _joined(reports, [catalog.table for catalog in catalogs], superseded, table)
     harvest = report.to_dict()
     metadata = catalogs[0].metadata | {
         "start_date": query.start_date,
@@ -77,7 +78,10 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
 
 
 def _joined(
-    reports: list[HarvestReport], tables: list[pa.Table], between: list[Superseded], kept: int
+    reports: list[HarvestReport],
+    tables: list[pa.Table],
+    between: list[Superseded],
+    kept: pa.Table,
 ) -> HarvestReport:
     """Return one report of several; `between` are granules superseded in another slice."""
     aside = [_with_slice(report.quarantined, n) for n, report in enumerate(reports, 1)]
@@ -98,7 +102,8 @@ def _joined(
         declared_after=total([report.declared_after for report in reports]),
         harvested=sum(report.harvested for report in reports) - twice,
         shared=sum(report.shared for report in reports) + twice,
-        kept=kept,
+        kept=kept.num_rows,
+        irregular_names=granule_name_columns(kept["id"])["product"].null_count,
         outside_cycle=sum(report.outside_cycle for report in reports),
         superseded=_by_id([*superseded, *between]),
         quarantined=missing,

@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field, NonNegativeInt
 
 from zagg_catalog.jsonio import StrictModel
+from zagg_catalog.messages import names_note
 
 
 class SliceCount(StrictModel):
@@ -90,6 +91,8 @@ class HarvestReport(StrictModel):
     """Granules left out for a newer revision, by id."""
     quarantined: tuple[Quarantined, ...]
     """Items that cannot be used, by id."""
+    irregular_names: NonNegativeInt = 0
+    """Rows of the catalog whose names are not ICESat-2's, so that revisions are not known."""
     slices: tuple[SliceCount, ...]
     """One per box of the query; two if the region crosses the antimeridian."""
     transfer: Transfer = Field(default=Transfer(), exclude=True)
@@ -105,6 +108,11 @@ class HarvestReport(StrictModel):
             slices=tuple(slices),
             **facts,
         )
+
+    @property
+    def names_note(self) -> str | None:
+        """A sentence about names that are not understood, or None."""
+        return names_note(self.irregular_names)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values.
