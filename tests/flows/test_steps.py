@@ -1,16 +1,18 @@
 """fetch-catalog and build-shardmaps, each run by itself."""
 
 import os
+import shutil
 import time
 
 import pytest
+import yaml
 
 from flows.fetch import fetch_catalog
 from flows.jobs import Job
 from flows.results import Session, content_key, read_slice, write_slice
 from flows.settings import cycle_or_current
 from flows.shardmaps import build_shardmaps
-from zagg_catalog import Catalog
+from zagg_catalog import Catalog, ShardMap, from_config
 from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.registry import load_registry
@@ -64,6 +66,30 @@ def test_build_shardmaps_names_the_grid_that_failed(team):
     )
     assert state.is_failed()
     assert "1 failed, atl06-greenland-polar:" in state.message
+
+
+def test_grids_of_one_tiling_are_built_side_by_side(team):
+    """Both maps equal that of the library alone."""
+    config = team.registry / "grids/atl06-greenland-polar.yaml"
+    shutil.copy(config, config.with_name("twin.yaml"))
+    path = team.registry / "registry.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["grids"]["twin"] = content["grids"]["atl06-greenland-polar"] | {
+        "config": "grids/twin.yaml"
+    }
+    path.write_text(yaml.safe_dump(content))
+    catalog = fetch_catalog(region="greenland", **team.parameters())
+    names = ["atl06-greenland-polar", "twin"]
+    outcomes = build_shardmaps(
+        catalog["key"], grids=names, store=team.store_url, registry=str(path)
+    )
+    region = load_registry(path).regions["greenland"].region
+    stored = team.store.download(catalog["key"], f"{team.store_url}-c.parquet")
+    alone = ShardMap.build(Catalog.from_geoparquet(stored), from_config(config), region=region)
+    for outcome in outcomes:
+        file = team.store.download(outcome["manifest"], f"{team.store_url}-m.parquet")
+        assert ShardMap.from_parquet(file).pairs().equals(alone.pairs())
+    assert len(outcomes) == 2
 
 
 def test_an_unknown_region_is_refused(team):

@@ -235,7 +235,7 @@ class TestTheOracleSeesAMiss:
         shrink = lambda shapes: shapely.buffer(shapes, -2 * reach)  # noqa: E731
         project = Plane.project_rings
         monkeypatch.setattr(Plane, "project_rings", lambda *args: shrink(project(*args)))
-        monkeypatch.setattr(planar, "_cached_blocks", {})
+        planar._blocks_of.cache_clear()
         with pytest.raises(AssertionError, match="misses pairs"):
             hold(antarctica, [ring])
 

@@ -15,7 +15,7 @@ from zagg_catalog.errors import BadResponse, IncompleteHarvest, InvalidQuery, Re
 from zagg_catalog.grids import HealpixGrid
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources import CMRSource, Query
-from zagg_catalog.sources.cmr import name_pattern
+from zagg_catalog.sources.cmr import name_patterns
 
 
 def fetch(server, query=None, *, api="cmr", retries=6, timeout=5, **more):
@@ -110,8 +110,8 @@ def test_a_cycle_is_asked_for_by_name(many):
     assert asked["options[readable_granule_name][pattern]"] == "true"
     assert asked["provider"] == "NSIDC_CPRD"
     assert report.outside_cycle == 0
-    assert name_pattern(Query.for_cycle("ATL11", "007", 22, WORLD)) is None
-    assert name_pattern(cycle_22(convention="nominal")) is None
+    assert name_patterns(Query.for_cycle("ATL11", "007", 22, WORLD)) == []
+    assert name_patterns(cycle_22(convention="nominal")) == []
 
 
 def test_a_page_is_asked_for_with_the_same_parameters_and_the_header(many):

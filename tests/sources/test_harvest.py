@@ -10,6 +10,7 @@ import pytest
 
 from tests.sources.stub import Stub, item, name, ok, page, quick, stac_search
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest, PagingError, RequestFailed
+from zagg_catalog.sources.filters import NameFilters
 from zagg_catalog.sources.harvest import harvest
 from zagg_catalog.sources.progress import Progress
 from zagg_catalog.sources.report import HarvestReport
@@ -34,7 +35,13 @@ def run(
     **more: Any,
 ) -> tuple[list[str], HarvestReport, Stub]:
     with Stub(*script) as stub, quick(**more) as transport, Spool("ATL06_007") as spool:
-        found = harvest(transport, searches(stub, boxes), spool, cycle=cycle, partial=partial)
+        found = harvest(
+            transport,
+            searches(stub, boxes),
+            spool,
+            filters=NameFilters(cycle=cycle),
+            partial=partial,
+        )
         return found.table()["id"].to_pylist(), found.report, stub
 
 

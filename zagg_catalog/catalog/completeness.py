@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from zagg_catalog.messages import SHOWN
+from zagg_catalog.messages import SHOWN, first_few
 
 Completeness = Literal["unknown"] | bool
 """True, False, or ``"unknown"`` if the metadata does not say it."""
@@ -71,3 +71,12 @@ def name_set_aside(entries: Iterable[Mapping[str, Any]]) -> str:
     more = f"; and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else ""
     what = "1 granule" if len(texts) == 1 else f"{len(texts):,} granules"
     return f"{what} cannot be used, {'; '.join(texts[:SHOWN])}{more}"
+
+
+def explain_missing(metadata: Mapping[str, Any]) -> str:
+    """Return what an incomplete catalog or map lacks, as far as its metadata names it."""
+    aside, harvest = set_aside(metadata), metadata.get("harvest")
+    parts = [name_set_aside(aside)] if aside else []
+    if isinstance(harvest, Mapping) and (missing := harvest.get("missing")):
+        parts.append(f"granules that were asked for and not found, {first_few(missing)}")
+    return "; ".join(parts) or "not everything that the server declared was received"

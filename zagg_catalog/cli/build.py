@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
 from zagg_catalog.build import map_catalog
 from zagg_catalog.catalog import Catalog, IncompleteCatalog
 from zagg_catalog.cli.common import exit_code_of
-from zagg_catalog.cli.options import OUTPUT, WHEN, AreaOptions, GeometryOptions
+from zagg_catalog.cli.options import OUTPUT, WHEN, AreaOptions, FilterOptions, GeometryOptions
 from zagg_catalog.cli.tables import print_build
 from zagg_catalog.cycles import Convention
 from zagg_catalog.errors import InvalidQuery
@@ -20,6 +20,7 @@ from zagg_catalog.grids import from_config
 from zagg_catalog.regions import Bbox
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query import PROVIDER
+from zagg_catalog.sources.stored import Selection
 
 EXAMPLES = """Examples:
   # an ICESat-2 cycle on the HEALPix grid of atl06.yaml, over a polygon
@@ -31,8 +32,9 @@ EXAMPLES = """Examples:
       --start-date 2025-01-01 --end-date 2025-12-31 \\
       --bbox=-76.62107,38.84504,-76.50583,38.93512 --catalog-out serc.parquet
 
-  # another grid from that catalog, without fetching again
-  zagg-catalog build --config serc_10km.yaml --catalog serc.parquet
+  # another grid from that catalog, without fetching again; filters select from it
+  zagg-catalog build --config serc_10km.yaml --catalog serc.parquet \\
+      --start-date 2025-06-01 --end-date 2025-08-31 --direction ascending
 """
 ApiName = Literal["stac", "cmr"]
 PRODUCT = Group("Product", sort_key=1)
@@ -46,10 +48,10 @@ class ProductOptions:
 
     short_name: Annotated[str | None, Parameter(metavar="NAME")] = None
     """Product short name, such as ATL06."""
-    version: Annotated[str, Parameter(metavar="NNN")] = "007"
-    """Product version."""
-    provider: Annotated[str, Parameter(metavar="NAME")] = PROVIDER
-    """CMR provider; an empty string for none."""
+    version: Annotated[str | None, Parameter(metavar="NNN")] = None
+    """Product version (default: 007)."""
+    provider: Annotated[str | None, Parameter(metavar="NAME")] = None
+    """CMR provider; an empty string for none (default: NSIDC_CPRD)."""
 
 
 @Parameter(name="*", group=WHEN)
@@ -65,6 +67,13 @@ class DateOptions:
     """Last day, UTC."""
     convention: Convention = "mission"
     """Cycle dates: the mission's, or zagg's 91 days from 2018-10-13."""
+    season: Annotated[str | None, Parameter(metavar="DAYS")] = None
+    """Days of each year: 12-01..02-28, or months 06..08."""
+
+    @property
+    def number(self) -> int | None:
+        """The cycle as a number."""
+        return None if self.cycle is None else _cycle_number(self.cycle)
 
 
 @Parameter(name="*", group=FETCH)
@@ -83,8 +92,20 @@ class FetchOptions:
     partial: bool = False
     """Accept missing or unusable granules; the files are marked as incomplete."""
 
-    def check(self) -> None:
-        """Refuse the root of the STAC API together with CMR's own search."""
+    def check(self, catalog: Path | None) -> None:
+        """Refuse options of a fetch with a stored catalog, and a STAC root with CMR's search."""
+        given = {
+            "--api": self.api,
+            "--stac-root": self.stac_root,
+            "--checkpoint": self.checkpoint,
+            "--preserve-thumbnails": self.preserve_thumbnails,
+        }
+        unused = [flag for flag, value in given.items() if value]
+        if catalog and unused:
+            raise InvalidQuery(
+                f"{', '.join(unused)} is for a fetch, and --catalog fetches nothing; remove one"
+                " of the two."
+            )
         if self.api == "cmr" and self.stac_root:
             raise InvalidQuery(
                 "--stac-root is for --api stac; ZAGG_CATALOG_CMR_ROOT sets CMR's root."
@@ -116,6 +137,7 @@ def build(
     catalog: Annotated[Path | None, Parameter(alias="--from-catalog", metavar="FILE")] = None,
     product: ProductOptions = ProductOptions(),
     dates: DateOptions = DateOptions(),
+    filters: FilterOptions = FilterOptions(),
     area: AreaOptions = AreaOptions(),
     fetch: FetchOptions = FetchOptions(),
     geometry: GeometryOptions = GeometryOptions(),
@@ -129,7 +151,7 @@ def build(
     config
         Pipeline config YAML; defines the output grid.
     catalog
-        Use this stored catalog and fetch nothing.
+        Use this stored catalog and fetch nothing; product, dates and filters select from it.
     output
         The map, .json or .parquet (default: a .json file named after product and dates).
     catalog_out
@@ -141,13 +163,15 @@ def build(
         raise InvalidQuery(
             "The area is missing; give --polygon FILE or --bbox lon_min,lat_min,lon_max,lat_max."
         )
-    fetch.check()
-    query = None if box is None or catalog else make_query(product, dates, box)
+    fetch.check(catalog)
+    query = None if box is None or catalog else make_query(product, dates, filters, box)
+    selection = make_selection(product, dates, filters) if catalog else None
     check_output(output, (".json", ".parquet"))
     check_output(catalog_out, (".parquet", ".geoparquet"))
     if query is None:
         assert catalog is not None
-        granules = Catalog.from_geoparquet(catalog)
+        assert selection is not None
+        granules = selection.apply(Catalog.from_geoparquet(catalog))
     else:
         granules = fetch.fetch(query, catalog_out)
     shard_map = map_catalog(
@@ -159,29 +183,57 @@ def build(
     return exit_code_of(shard_map, "map", partial=fetch.partial)
 
 
-def make_query(product: ProductOptions, dates: DateOptions, box: Bbox) -> Query:
+def make_query(
+    product: ProductOptions, dates: DateOptions, filters: FilterOptions, box: Bbox
+) -> Query:
     """Return the query of the options; raise `InvalidQuery` if they do not make one."""
     if not product.short_name:
         raise InvalidQuery(
             "The product is missing; give --short-name, such as ATL06, or --catalog FILE."
         )
-    first, last = dates.start_date, dates.end_date
-    if dates.cycle is not None:
-        if first or last:
-            raise InvalidQuery("Give --cycle or --start-date and --end-date, not both.")
+    _check_dates(dates)
+    version = "007" if product.version is None else product.version
+    provider = PROVIDER if product.provider is None else product.provider
+    own: dict[str, Any] = {"season": dates.season, **filters.values()}
+    if dates.number is not None:
         return Query.for_cycle(
             product.short_name,
-            product.version,
-            _cycle_number(dates.cycle),
+            version,
+            dates.number,
             box,
-            provider=product.provider,
+            provider=provider,
             convention=dates.convention,
+            **own,
         )
+    first, last = dates.start_date, dates.end_date
     if not (first and last):
         raise InvalidQuery(
             "The time is missing; give --cycle, or both --start-date and --end-date."
         )
-    return Query(product.short_name, product.version, first, last, box, product.provider)
+    return Query(product.short_name, version, first, last, box, provider, **own)
+
+
+def make_selection(
+    product: ProductOptions, dates: DateOptions, filters: FilterOptions
+) -> Selection:
+    """Return what the options select from a stored catalog."""
+    _check_dates(dates)
+    return Selection(
+        short_name=product.short_name,
+        version=product.version,
+        provider=product.provider,
+        cycle=dates.number,
+        convention=dates.convention,
+        start_date=dates.start_date,
+        end_date=dates.end_date,
+        season=dates.season,
+        **filters.values(),
+    )
+
+
+def _check_dates(dates: DateOptions) -> None:
+    if dates.cycle is not None and (dates.start_date or dates.end_date):
+        raise InvalidQuery("Give --cycle or --start-date and --end-date, not both.")
 
 
 def _cycle_number(text: str) -> int:

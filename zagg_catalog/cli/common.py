@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zagg_catalog.catalog.completeness import name_set_aside
+from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import InputNotFound
 
 if TYPE_CHECKING:
@@ -33,9 +33,8 @@ def exit_code_of(data: Catalog | MapColumns, kind: str, *, partial: bool) -> int
         print_error(f"note: the {kind} does not say whether it is complete.")
     if data.completeness is not False:
         return DONE
-    lacks = f": {name_set_aside(data.quarantined)}" if data.quarantined else ""
     accepts = "" if partial else " --partial accepts that."
-    print_error(f"the {kind} is incomplete{lacks}.{accepts}")
+    print_error(f"the {kind} is incomplete: {explain_missing(data.metadata)}.{accepts}")
     return DONE if partial else WRONG_DATA
 
 

@@ -16,9 +16,11 @@ from zagg_catalog.regions import (
     load_polygon,
     polygon_to_bbox,
 )
+from zagg_catalog.sources.filters import Direction, read_granule_names
 
 WHEN = Group("When (choose one)", sort_key=2)
 WHERE = Group("Where (choose one)", sort_key=3)
+FILTERS = Group("Filters", sort_key=3)
 HOW = Group("How", sort_key=5)
 OUTPUT = Group("Output", sort_key=6)
 
@@ -57,6 +59,32 @@ class AreaOptions:
             box = check_bbox(self.bbox.split(","))
             return box, bbox_region(box)
         return None, None
+
+
+@Parameter(name="*", group=FILTERS)
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions:
+    """Granules to select by their names."""
+
+    track: Annotated[str | None, Parameter(metavar="1-100,205")] = None
+    """Reference ground tracks (RGT)."""
+    granule_region: Annotated[str | None, Parameter(metavar="10-12")] = None
+    """Along-track regions, 1 to 14."""
+    direction: Direction | None = None
+    """Direction of the satellite; granules of regions 4 and 11 have both."""
+    granule: Annotated[list[str] | None, Parameter(metavar="NAME|FILE", consume_multiple=True)] = (
+        None
+    )
+    """Granule names, or files with one name a line."""
+
+    def values(self) -> dict[str, Any]:
+        """Return the filters as arguments of `Query` and `Selection`."""
+        return {
+            "tracks": self.track,
+            "granule_regions": self.granule_region,
+            "direction": self.direction,
+            "granules": None if self.granule is None else read_granule_names(self.granule),
+        }
 
 
 @Parameter(name="*", group=HOW)

@@ -94,6 +94,8 @@ def print_build(
             fields.append(
                 (key, shorten([f"{one['id']}: {one['reason']}" for one in metadata[key]]))
             )
+    if missing := catalog.metadata.get("harvest", {}).get("missing"):
+        fields.append(("not found", shorten(missing)))
     if shard_map.completeness is not True:
         fields.append(("complete", "no" if shard_map.completeness is False else "unknown"))
     print_fields(None, fields)

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -36,9 +36,6 @@ from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import MapColumns
 
 FOOTPRINTS = ("swath", "beams")
-# Cached coverages: enough for a team's grids over a few regions.
-_CACHED = 16
-_covered: dict[bytes, Keys] = {}
 Area = Region | Iterable[tuple[Any, Any]]
 
 
@@ -80,15 +77,24 @@ def coverage_of(grid: OutputGrid, region: Region) -> Keys:
         digest.update(np.array([len(polygon), *(len(lats) for lats, _ in polygon)]).tobytes())
         for ring in polygon:
             digest.update(np.stack(ring).tobytes())
-    key = digest.digest()
-    covered = _covered.get(key)
-    if covered is None:
-        covered = grid.coverage(region)
-        covered.flags.writeable = False
-        if len(_covered) >= _CACHED:
-            _covered.pop(next(iter(_covered)), None)
-        _covered[key] = covered
-    return covered
+    return _covered(_Coverage(digest.digest(), grid, region))
+
+
+@dataclass(frozen=True)
+class _Coverage:
+    """A grid and a region, equal to those of the same digest."""
+
+    digest: bytes
+    grid: OutputGrid = field(compare=False)
+    region: Region = field(compare=False)
+
+
+# Enough for a team's grids over a few regions.
+@lru_cache(maxsize=16)
+def _covered(coverage: _Coverage) -> Keys:
+    keys = coverage.grid.coverage(coverage.region)
+    keys.flags.writeable = False
+    return keys
 
 
 def _any_near(joins: list[PreparedJoin]) -> Near:

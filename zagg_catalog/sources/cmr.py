@@ -7,19 +7,25 @@ revision of each granule. Source: CMR's API documentation, "Search After", "Para
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import pyarrow as pa
+
 from zagg_catalog.granule_names import MULTI_CYCLE_PRODUCTS
+from zagg_catalog.sources.filters import base_names
 from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest
 from zagg_catalog.sources.items import text_or_none
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Page
+from zagg_catalog.sources.search import BoxSearch, Page, numbered
 
 # CMR refuses larger pages.
 PAGE_MAX = 2000
+# Patterns of names in one search, so that URLs stay short.
+PATTERNS_AT_ONCE = 40
 CONCEPTS = "concepts"
 
 _ROLES = {
@@ -36,7 +42,7 @@ class CmrSearch(BoxSearch):
 
     url: str
     """URL of the granule search."""
-    granules: dict[str, str]
+    granules: dict[str, str | list[str]]
     """Search parameters other than box and time."""
 
     needs = "items"
@@ -77,26 +83,29 @@ class CmrSearch(BoxSearch):
 
 
 def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list[BoxSearch]:
-    """Return the search of a query's box, with at most 2,000 granules on a page.
+    """Return the searches of a query's box, with at most 2,000 granules on a page.
 
-    The search names the provider, because another one may list the same short name.
+    There is one for each range of days and each group of granule names. The search names the
+    provider, because another one may list the same short name.
     """
-    granules = {
+    granules: dict[str, str | list[str]] = {
         "short_name": query.short_name,
         "version": str(query.version),
         "provider": provider,
     }
-    if pattern := name_pattern(query):
-        granules |= by_name(pattern)
-    return [
+    groups = list(itertools.batched(name_patterns(query), PATTERNS_AT_ONCE)) or [()]
+    searches = [
         CmrSearch(
             bbox=query.bbox,
-            interval=query.interval,
+            interval=interval,
             limit=min(page_size, PAGE_MAX),
             url=granules_url(root),
-            granules=granules,
+            granules=granules | by_name(*group),
         )
+        for interval in query.intervals
+        for group in groups
     ]
+    return [*numbered(searches, "search")]
 
 
 def granules_url(root: str) -> str:
@@ -104,34 +113,60 @@ def granules_url(root: str) -> str:
     return f"{root.rstrip('/')}/granules.umm_json"
 
 
-def encode(parameters: Mapping[str, str]) -> str:
-    """Return search parameters as a query string, without empty ones."""
-    return urlencode({k: v for k, v in parameters.items() if v}, quote_via=quote, safe=":*,")
+def encode(parameters: Mapping[str, str | list[str]]) -> str:
+    """Return search parameters as a query string, without empty ones; a list repeats its name."""
+    given = {k: v for k, v in parameters.items() if v}
+    return urlencode(given, doseq=True, quote_via=quote, safe=":*,")
 
 
-def by_name(pattern: str) -> dict[str, str]:
-    """Return the search parameters for a pattern of granule names."""
+def by_name(*patterns: str) -> dict[str, str | list[str]]:
+    """Return the search parameters for granule names that match one of some patterns."""
+    if not patterns:
+        return {}
     return {
-        "readable_granule_name[]": pattern,
+        "readable_granule_name[]": list(patterns),
         "options[readable_granule_name][pattern]": "true",
     }
 
 
-def cycle_pattern(short_name: str, cycle: int) -> str | None:
-    """Return a pattern of the names with a cycle; ``*`` is any text, ``?`` one character.
+def cycle_pattern(
+    short_name: str, cycle: int | None, track: int | None = None, region: int | None = None
+) -> str | None:
+    """Return a pattern of the names with a cycle, track and region; None is any.
 
-    Sea-ice products have the hemisphere after the short name, ``ATL07-01``. None for a product
-    whose names have a first and a last cycle: a pattern cannot compare numbers.
+    In patterns ``*`` is any text, ``?`` one character. Sea-ice products have the hemisphere after
+    the short name, ``ATL07-01``. None for a product whose names have a first and a last cycle: a
+    pattern cannot compare numbers.
     """
     if short_name in MULTI_CYCLE_PRODUCTS:
         return None
-    return f"{short_name}*_{'?' * 14}_????{cycle:02d}??_*"
+    parts = ((track, 4), (cycle, 2), (region, 2))
+    place = "".join("?" * width if n is None else f"{n:0{width}d}" for n, width in parts)
+    return f"{short_name}*_{'?' * 14}_{place}_*"
 
 
-def name_pattern(query: Query) -> str | None:
-    """Return a pattern of the names with a query's cycle; None if names are not used to select."""
-    cycle = query.name_cycle
-    return None if cycle is None else cycle_pattern(query.short_name, cycle)
+def name_patterns(query: Query) -> list[str]:
+    """Return patterns of the names that a query selects; empty if names are not used to select.
+
+    The server leaves out what it can; the harvest applies all filters to what remains.
+    """
+    filters = query.filters
+    if filters.granules:
+        return [f"{name}*" for name in base_names(pa.array(filters.granules)).to_pylist()]
+    tracks: Sequence[int | None] = filters.tracks or [None]
+    regions: Sequence[int | None] = filters.regions or [None]
+    if len(tracks) > PATTERNS_AT_ONCE:
+        tracks = [None]
+    if len(tracks) * len(regions) > PATTERNS_AT_ONCE:
+        regions = [None]
+    if filters.cycle is None and tracks == [None] and regions == [None]:
+        return []
+    patterns = [
+        cycle_pattern(query.short_name, filters.cycle, track, region)
+        for track in tracks
+        for region in regions
+    ]
+    return [pattern for pattern in patterns if pattern is not None]
 
 
 def _feature(item: Any, request: ApiRequest) -> Any:

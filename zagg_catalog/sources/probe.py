@@ -118,10 +118,12 @@ class CmrProbe:
 
     def revised(self, since: datetime, cycle: int | None = None) -> int | None:
         """See `Probe`."""
-        when = {"updated_since": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-        return self._ask(when | ({} if cycle is None else self._of_cycle(cycle)))
+        when = f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return self._ask(
+            {"updated_since": when, **({} if cycle is None else self._of_cycle(cycle))}
+        )
 
-    def _of_cycle(self, cycle: int) -> dict[str, str]:
+    def _of_cycle(self, cycle: int) -> dict[str, str | list[str]]:
         pattern = cycle_pattern(self._short_name, cycle)
         if pattern is not None:
             return by_name(pattern)
@@ -129,7 +131,7 @@ class CmrProbe:
             "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in cycle_to_dates(cycle))
         }
 
-    def _ask(self, parameters: dict[str, str]) -> int:
+    def _ask(self, parameters: dict[str, str | list[str]]) -> int:
         query = encode({**self._granules, **parameters, "page_size": "0"})
         request = ApiRequest(f"{self._url}?{query}")
         hits = self._transport.get_json(request, needs="items").get("hits")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from zagg_catalog.cycles import Convention, check_cycle, cycle_to_days
 from zagg_catalog.errors import InvalidQuery, InvalidRegion
 from zagg_catalog.regions import Bbox, check_bbox, load_polygon, polygon_to_bbox
+from zagg_catalog.sources.filters import NameFilters, Numbers
+from zagg_catalog.sources.season import season_days
 
 PROVIDER = "NSIDC_CPRD"
 
@@ -37,6 +39,19 @@ class Query:
         Mission cycle to select by granule names.
     convention : {"mission", "nominal"}
         ``nominal`` selects by the dates only, whatever cycle the names have.
+    season : str, optional
+        Days of each year between the dates: ``12-01..02-28``, or months ``06..08``; several are
+        joined by commas. Each year's days are searched, and proven complete, separately.
+    tracks : str or int or iterable of int, optional
+        Reference ground tracks (RGT), 1 to 1387: ``"1-100,205"``.
+    granule_regions : str or int or iterable of int, optional
+        Along-track regions, 1 to 14: ``"10-12"``.
+    direction : {"ascending", "descending"}, optional
+        Direction of the satellite: regions 1 to 3 and 12 to 14 are ascending, 5 to 10 descending;
+        granules of 4 and 11, around the poles, have both and are selected with either.
+    granules : iterable of str, optional
+        Granule names, with or without ``.h5``; names that are not found make the catalog
+        incomplete.
 
     Attributes
     ----------
@@ -46,7 +61,8 @@ class Query:
     Raises
     ------
     InvalidQuery
-        If a value is not valid; `InvalidRegion` if it is the region.
+        If a value is not valid, or the names of the product do not have what a filter needs;
+        `InvalidRegion` if it is the region.
     """
 
     short_name: str
@@ -57,10 +73,16 @@ class Query:
     provider: str = PROVIDER
     cycle: int | None = None
     convention: Convention = "mission"
+    season: str | None = None
+    tracks: Numbers | None = None
+    granule_regions: Numbers | None = None
+    direction: str | None = None
+    granules: Iterable[str] | None = None
+    filters: NameFilters = field(init=False, repr=False, compare=False)
     bbox: Bbox = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        start, end = _day(self.start_date, "start_date"), _day(self.end_date, "end_date")
+        start, end = check_day(self.start_date, "start_date"), check_day(self.end_date, "end_date")
         if start > end:
             raise InvalidQuery(f"start_date {start} is after end_date {end}; swap them.")
         if self.cycle is not None:
@@ -72,7 +94,18 @@ class Query:
             bbox = polygon_to_bbox(load_polygon(self.region))
         else:
             region = bbox = check_bbox(_numbers(self.region))
+        filters = NameFilters.checked(
+            cycle=self.cycle if self.convention == "mission" else None,
+            tracks=self.tracks,
+            granule_regions=self.granule_regions,
+            direction=self.direction,
+            granules=self.granules,
+        )
         checked = {
+            "tracks": filters.tracks or None,
+            "granule_regions": filters.granule_regions or None,
+            "granules": filters.granules or None,
+            "filters": filters,
             "short_name": _word(self.short_name, "short_name", example="ATL06").upper(),
             "version": _version(self.version),
             "start_date": start,
@@ -83,6 +116,11 @@ class Query:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        filters.check_product(self.short_name)
+        if not self.intervals:
+            raise InvalidQuery(
+                f"No day of the season {self.season} is between {start} and {end}; widen the dates."
+            )
 
     @classmethod
     def for_cycle(
@@ -94,6 +132,7 @@ class Query:
         *,
         provider: str = PROVIDER,
         convention: Convention = "mission",
+        **filters: Any,
     ) -> Query:
         """Return the query for one repeat cycle.
 
@@ -106,6 +145,8 @@ class Query:
         convention : {"mission", "nominal"}
             ``mission`` computes the days from the orbit and selects exactly the granules whose
             name has the cycle; ``nominal`` uses zagg's 91 days and selects all granules in them.
+        **filters
+            ``season``, ``tracks``, ``granule_regions``, ``direction`` and ``granules`` of `Query`.
 
         Returns
         -------
@@ -118,7 +159,15 @@ class Query:
         """
         start, end = cycle_to_days(cycle, convention=convention)
         return cls(
-            short_name, version, start, end, region, provider, cycle=cycle, convention=convention
+            short_name,
+            version,
+            start,
+            end,
+            region,
+            provider,
+            cycle=cycle,
+            convention=convention,
+            **filters,
         )
 
     @property
@@ -129,8 +178,25 @@ class Query:
     @property
     def interval(self) -> tuple[datetime, datetime]:
         """The first and the last second of the days, UTC and naive."""
+        return _seconds(*self._days)
+
+    @property
+    def intervals(self) -> list[tuple[datetime, datetime]]:
+        """The first and last second of each search: the days, or those of the season."""
+        if self.season is None:
+            return [self.interval]
+        return [_seconds(*days) for days in season_days(self.season, *self._days)]
+
+    @property
+    def filter_values(self) -> dict[str, Any]:
+        """The filters that are given, as JSON values; arguments of `Query`."""
+        season = {} if self.season is None else {"season": self.season}
+        return season | self.filters.values()
+
+    @property
+    def _days(self) -> tuple[date, date]:
         first, last = (date.fromisoformat(str(day)) for day in (self.start_date, self.end_date))
-        return datetime.combine(first, time.min), datetime.combine(last, time(23, 59, 59))
+        return first, last
 
     @property
     def datetime(self) -> str:
@@ -140,10 +206,16 @@ class Query:
     @property
     def name_cycle(self) -> int | None:
         """The cycle to select by granule names, or None if names are not used to select."""
-        return self.cycle if self.convention == "mission" else None
+        return self.filters.cycle
 
 
-def _day(value: str | date, name: str) -> str:
+def _seconds(first: date, last: date) -> tuple[datetime, datetime]:
+    """Return the first and the last second of some days, UTC and naive."""
+    return datetime.combine(first, time.min), datetime.combine(last, time(23, 59, 59))
+
+
+def check_day(value: str | date, name: str) -> str:
+    """Return a day as ``YYYY-MM-DD``; raise `InvalidQuery` if it is not one."""
     if isinstance(value, date):
         return value.isoformat()[:10]
     try:

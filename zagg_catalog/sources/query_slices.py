@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -19,11 +20,12 @@ from zagg_catalog.sources.items import align_assets, unique_rows
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, total
 from zagg_catalog.sources.revisions import newest_revisions
+from zagg_catalog.sources.season import season_days
 
 # Shorter slices would fetch more of the shared days than they save.
 SHORTEST = timedelta(days=7)
 
-_UNNAMED = re.compile(r"(box \d+ )?(slice \S+ )?page \d+ item \d+")
+_UNNAMED = re.compile(r"((box|search) \d+ )?(slice \S+ )?page \d+ item \d+")
 
 
 def time_slices(query: Query, count: int) -> list[Query]:
@@ -37,8 +39,11 @@ def time_slices(query: Query, count: int) -> list[Query]:
     first, last = (date.fromisoformat(str(day)) for day in (query.start_date, query.end_date))
     count = max(1, min(count, (last - first) // SHORTEST))
     steps = [first + (last - first) * i // count for i in range(count + 1)]
+    slices = itertools.pairwise(steps)
     return [
-        replace(query, start_date=start, end_date=end) for start, end in itertools.pairwise(steps)
+        replace(query, start_date=start, end_date=end)
+        for start, end in slices
+        if query.season is None or season_days(query.season, start, end)
     ]
 
 
@@ -95,9 +100,12 @@ def _joined(
     ]
     twice = sum(map(len, known)) - len(set().union(*known))
     superseded = [entry for report in reports for entry in report.superseded]
-    missing = _missing([entry for entries in aside for entry in entries], tables)
+    unusable = _unusable([entry for entries in aside for entry in entries], tables)
+    # A granule name is in one slice only.
+    elsewhere = [set(report.missing) for report in reports]
+    missing = tuple(name for name in reports[0].missing if all(name in one for one in elsewhere))
     return HarvestReport(
-        complete=all(map(_is_proven, reports)) and not missing,
+        complete=all(report.proven for report in reports) and not (missing or unusable),
         declared_before=total([report.declared_before for report in reports]),
         declared_after=total([report.declared_after for report in reports]),
         harvested=sum(report.harvested for report in reports) - twice,
@@ -105,19 +113,15 @@ def _joined(
         kept=kept.num_rows,
         irregular_names=granule_name_columns(kept["id"])["product"].null_count,
         outside_cycle=sum(report.outside_cycle for report in reports),
+        outside=dict(sum((Counter(report.outside) for report in reports), Counter())),
+        missing=missing,
         superseded=_by_id([*superseded, *between]),
-        quarantined=missing,
+        quarantined=unusable,
         slices=tuple(part for report in reports for part in report.slices),
     )
 
 
-def _is_proven(report: HarvestReport) -> bool:
-    """Return whether everything declared was received, usable or not."""
-    counted = all(part.complete for part in report.slices)
-    return report.complete or (counted and bool(report.quarantined))
-
-
-def _missing(aside: Sequence[Quarantined], tables: Sequence[pa.Table]) -> tuple[Quarantined, ...]:
+def _unusable(aside: Sequence[Quarantined], tables: Sequence[pa.Table]) -> tuple[Quarantined, ...]:
     """Return the quarantined items, by id, that no slice has in a usable copy."""
     names = pa.array([entry.id for entry in aside], pa.string())
     usable: set[str] = set()

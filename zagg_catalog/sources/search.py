@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Self
@@ -41,6 +41,8 @@ class BoxSearch(ABC):
     """Page size to request."""
     label: str = ""
     """Prefix of the places of items without an id, if there are several searches."""
+    number: int = 0
+    """Number of the search within its query, which its slices share."""
 
     needs: ClassVar[str]
     """Name of the list that a response must have."""
@@ -79,6 +81,15 @@ class BoxSearch(ABC):
     def read_count(self, transport: Transport) -> int | None:
         """Request the number of granules that match now; None if the server declares no count."""
         return self.read(transport, self.request(self.count_limit)).declared
+
+
+def numbered[Search: BoxSearch](searches: Sequence[Search], noun: str) -> list[Search]:
+    """Return the searches of a query with their numbers, and with labels if there are several."""
+    several = len(searches) > 1
+    return [
+        replace(search, number=number, label=f"{noun} {number + 1} " if several else "")
+        for number, search in enumerate(searches)
+    ]
 
 
 @dataclass

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
 
-from zagg_catalog.catalog.completeness import IncompleteCatalog, name_set_aside
+from zagg_catalog.catalog.completeness import IncompleteCatalog, explain_missing
 from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.cmr import cmr_searches
@@ -243,11 +243,12 @@ class CMRSource:
         sliced = self._transport is None and (self.connections > 1 or checkpoint is not None)
         with spool:
             with self.connect() as transport, show_progress(query.collection, progress) as shown:
-                found = harvest(
-                    transport,
+                found = self._find(
+                    query,
                     searches,
-                    spool,
-                    cycle=query.name_cycle,
+                    limit,
+                    transport=transport,
+                    spool=spool,
                     partial=partial,
                     connections=self.connections if sliced else None,
                     progress=shown,
@@ -257,19 +258,41 @@ class CMRSource:
             # The caller has read the rows, so that no later fetch needs the checkpoint.
             spool.clear()
         if not (found.report.complete or partial):
-            aside = [dict(entry) for entry in found.report.quarantined]
+            lacks = explain_missing({"harvest": found.report.to_dict()})
             # At the caller of `fetch`, above this generator and its context manager.
             warnings.warn(
-                IncompleteCatalog(
-                    f"The catalog of {query.collection} is incomplete: {name_set_aside(aside)}."
-                ),
+                IncompleteCatalog(f"The catalog of {query.collection} is incomplete: {lacks}."),
                 stacklevel=4,
             )
 
-    def _searches(self, query: Query, limit: int) -> list[BoxSearch]:
+    def _find(
+        self,
+        query: Query,
+        searches: list[BoxSearch],
+        limit: int,
+        *,
+        transport: Transport,
+        spool: Spool,
+        **options: Any,
+    ) -> Harvest:
+        """Harvest the searches of a query; search again if some names are not found as ids."""
+        if self._by_id(query):
+            with suppress(EmptyHarvest):
+                found = harvest(transport, searches, spool, filters=query.filters, **options)
+                if not found.report.missing:
+                    return found
+            searches = self._searches(query, limit, by_id=False)
+        return harvest(transport, searches, spool, filters=query.filters, **options)
+
+    def _by_id(self, query: Query) -> bool:
+        """Return whether a STAC API selects granule names as ids."""
+        return self.api == "stac" and bool(query.filters.granules)
+
+    def _searches(self, query: Query, limit: int, *, by_id: bool = True) -> list[BoxSearch]:
         provider = self._provider(query)
         if self.api == "stac":
-            return stac_searches(self.root_url, query, provider, limit, self.method)
+            by_id = by_id and self._by_id(query)
+            return stac_searches(self.root_url, query, provider, limit, self.method, by_id=by_id)
         if not provider:
             raise InvalidQuery(
                 "CMR itself needs a provider, such as NSIDC_CPRD; others list the same products."
@@ -295,6 +318,7 @@ class CMRSource:
             "bbox": list(query.bbox),
             "cycle": query.cycle,
             "cycle_convention": None if query.cycle is None else query.convention,
+            **({"filters": query.filter_values} if query.filter_values else {}),
             "preserve_thumbnails": preserve_thumbnails,
             "total_granules": report.kept,
             "complete": report.complete,

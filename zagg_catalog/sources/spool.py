@@ -150,7 +150,7 @@ class Spool:
             record = self._read(path)
             if record is None:
                 path.unlink()
-            elif record["bbox"] == list(search.bbox):
+            elif _is_of(record, search):
                 found.append(self._result(search, record))
         self.resumed = bool(found)
         return found
@@ -159,7 +159,7 @@ class Spool:
         """Delete the slices of one search."""
         for path in self._records():
             record = self._read(path)
-            if record is None or record["bbox"] == list(search.bbox):
+            if record is None or _is_of(record, search):
                 path.unlink()
 
     def clear(self) -> None:
@@ -189,7 +189,7 @@ class Spool:
                 for file in record["files"]
             )
             # The name has a digest of box and interval; under another name a record is not valid.
-            key = {"bbox": record["bbox"], "interval": record["interval"]}
+            key = {name: record[name] for name in _KEY if name in record}
             good = good and path.name == self._record_name(key)
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -300,8 +300,18 @@ def decode_pages(pages: Pages, collection: str, *, preserve_thumbnails: bool) ->
 _COUNTS = ("unnamed", "declared_before", "declared_last", "pages", "received", "total")
 
 
+_KEY = ("bbox", "interval", "number")
+
+
 def _key(search: BoxSearch) -> dict[str, Any]:
-    return {"bbox": list(search.bbox), "interval": [t.isoformat() for t in search.interval]}
+    key = {"bbox": list(search.bbox), "interval": [t.isoformat() for t in search.interval]}
+    return key | ({"number": search.number} if search.number else {})
+
+
+def _is_of(record: Mapping[str, Any], search: BoxSearch) -> bool:
+    """Return whether a record is of a slice of a search."""
+    number: int = record.get("number", 0)
+    return bool(record["bbox"] == list(search.bbox)) and number == search.number
 
 
 def _digest(value: Any) -> str:
