@@ -94,6 +94,9 @@ def print_build(
             fields.append(
                 (key, shorten([f"{one['id']}: {one['reason']}" for one in metadata[key]]))
             )
+    if copies := metadata.get("superseded"):
+        texts = [f"{one['id']}: {one['by']} counts instead" for one in copies]
+        fields.append(("copies", shorten(texts)))
     if missing := catalog.metadata.get("harvest", {}).get("missing"):
         fields.append(("not found", shorten(missing)))
     if shard_map.completeness is not True:

@@ -34,6 +34,7 @@ from zagg_catalog.shardmap.backends import (
 from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
 from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.copies import without_copies
 
 FOOTPRINTS = ("swath", "beams")
 Area = Region | Iterable[tuple[Any, Any]]
@@ -160,7 +161,7 @@ class _Work:
             | ({} if aoi is None else {"aoi_mask": True})
             | {"build_wall_s": round(time.perf_counter() - started, 3)}
         )
-        return MapColumns(
+        found = MapColumns(
             grid_signature=self.grid.spatial_signature(),
             shards=keys,
             offsets=offsets,
@@ -169,6 +170,7 @@ class _Work:
             metadata=metadata,
             mask=None if aoi is None else self.grid.aoi_mask(aoi, keys),
         )
+        return without_copies(found)
 
     def _counts(self, catalog: Catalog, granules: int, shards: int, pairs: int) -> dict[str, Any]:
         ids = catalog.table["id"]

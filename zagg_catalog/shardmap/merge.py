@@ -16,9 +16,11 @@ from zagg_catalog.geometry.ragged import gather, runs, to_offsets
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Keys, Mask
 from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.copies import without_copies
 from zagg_catalog.shardmap.model import ShardMap
 
 _SUMS = ("total_granules", "build_wall_s")
+_OPTIONAL_LISTS = ("superseded",)
 
 
 def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
@@ -32,17 +34,19 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
     Returns
     -------
     ShardMap
-        In every shard the granules are in the order of the maps. ``metadata`` has the fields
-        that are equal in all maps, the sums of counts, and the first and last dates; it is
-        complete if all maps are, and
-        unknown to be if one is and none is incomplete.
+        In every shard the granules are in the order of the maps; copies of a granule, whose files
+        have one name under different addresses, are once, as in `ShardMap.build`. ``metadata``
+        has the fields that are equal in all maps, the sums of counts, and the first and last
+        dates; it is complete if all maps are, and unknown
+        if one is and none is incomplete.
 
     Raises
     ------
     SignatureMismatch
         If the maps are not of one grid.
     InvalidShardMap
-        If there is no map, or a granule is in two of them.
+        If there is no map, a granule is in two of them, or a shard has different granules whose
+        files have one name.
     """
     parts = list(maps)
     if not parts:
@@ -67,7 +71,7 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
         metadata=_merged_metadata([part.metadata for part in parts]) | counts,
         mask=_merged_mask(parts, shards),
     )
-    return ShardMap.from_columns(columns)
+    return ShardMap.from_columns(without_copies(columns))
 
 
 def _check_distinct(ids: pa.ChunkedArray) -> None:
@@ -122,6 +126,9 @@ def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "quarantined": [entry for part in parts for entry in set_aside(part)],
         "repaired": [entry for part in parts for entry in part.get("repaired") or []],
     }
+    for key in _OPTIONAL_LISTS:
+        if any(part.get(key) for part in parts):
+            lists[key] = [entry for part in parts for entry in part.get(key) or []]
     dates = {
         key: choose(part[key] for part in parts)
         for key, choose in (("start_date", min), ("end_date", max))

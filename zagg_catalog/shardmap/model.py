@@ -234,9 +234,13 @@ class ShardMap(MapColumns):
             used, and those whose footprint cannot be used; then ``complete`` is false.
             ``complete`` is ``"unknown"`` if the catalog does not say whether it is complete.
             ``repaired`` names the granules whose footprint was repaired.
+            ``superseded``, if any, names copies of granules: of files of one name under different
+            addresses, one with an S3 address counts before one without, then the first by id.
 
         Raises
         ------
+        InvalidShardMap
+            If a shard has different granules whose files have one name; zagg refuses such a map.
         InvalidOption
             If an option is not allowed, or there is neither a region nor a box in the catalog.
         InvalidRegion

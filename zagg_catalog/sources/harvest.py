@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.catalog.copies import share_a_name
 from zagg_catalog.catalog.schema import catalog_schema
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.batches import Batch, gather
+from zagg_catalog.sources.earthdata import HINT
 from zagg_catalog.sources.filters import NO_FILTERS, NameFilters
 from zagg_catalog.sources.harvest_slices import ATTEMPTS, SlicedFetch
 from zagg_catalog.sources.http import ApiRequest, Transport
@@ -25,7 +27,7 @@ from zagg_catalog.sources.items import align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
 from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, Transfer
-from zagg_catalog.sources.revisions import newest_revisions
+from zagg_catalog.sources.revisions import newest_revisions, superseded_copies
 from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
 from zagg_catalog.sources.selection import choose, reasons
 from zagg_catalog.sources.spool import Decoder, Spool
@@ -136,7 +138,7 @@ def harvest(
     merged = merge(results, filters, transfer)
     if not len(merged.places) and (merged.report.complete or not partial):
         raise EmptyHarvest(
-            _explain_empty(searches[0].first, merged.report, filters),
+            _explain_empty(transport, searches[0].first, merged.report, filters),
             matched=merged.report.harvested,
         )
     return merged
@@ -219,6 +221,8 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
     ids, names, places = ids.filter(kept), names.filter(kept), places[chosen.keep]
     keep, superseded = newest_revisions(ids, names)
     aside, replaced = _not_replaced(chosen.quarantined, ids.take(keep))
+    keep, copies = without_copies(batches, places, keep)
+    superseded = sorted([*superseded, *replaced, *copies], key=lambda entry: entry.id)
     report = HarvestReport.of_slices(
         [found.counts for found in results],
         harvested=harvested,
@@ -228,11 +232,28 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
         outside_cycle=chosen.outside.pop("cycle", 0),
         outside=chosen.outside,
         missing=missing,
-        superseded=tuple(sorted([*superseded, *replaced], key=lambda entry: entry.id)),
+        superseded=tuple(superseded),
         quarantined=tuple(sorted(aside, key=lambda entry: entry.id)),
         transfer=transfer,
     )
     return Harvest(batches=batches, places=places[keep], report=report)
+
+
+def without_copies(
+    batches: Sequence[Batch], places: Ints, keep: Ints
+) -> tuple[Ints, list[Superseded]]:
+    """Return the rows to keep without copies of a granule, and the copies; see `find_copies`."""
+    if not len(keep):
+        return keep, []
+    kept = pa.array(places[keep])
+    columns = zip(*(batch.file_names() for batch in batches), strict=True)
+    names = [pa.chunked_array(column).combine_chunks().take(kept) for column in columns]
+    shared = np.union1d(*map(share_a_name, names))
+    if not len(shared):
+        return keep, []
+    table = gather(batches, places[keep[shared]])
+    copies, named = superseded_copies(table)
+    return np.delete(keep, shared[copies]), named
 
 
 def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
@@ -272,10 +293,14 @@ def _not_replaced(
     return list(missing.values()), replaced
 
 
-def _explain_empty(request: ApiRequest, report: HarvestReport, filters: NameFilters) -> str:
+def _explain_empty(
+    transport: Transport, request: ApiRequest, report: HarvestReport, filters: NameFilters
+) -> str:
     if not report.harvested:
+        hint = "" if transport.is_authorized else f"; {HINT}"
         return (
-            f"No granules match {request}; check the product, its version, the days and the region."
+            f"No granules match {request}; check the product, its version, the days and the"
+            f" region{hint}."
         )
     why = reasons({"cycle": report.outside_cycle} | report.outside, filters)
     if report.quarantined:

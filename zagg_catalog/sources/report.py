@@ -34,11 +34,11 @@ class SliceCount(StrictModel):
 
 
 class Superseded(StrictModel):
-    """A granule that a newer revision replaces."""
+    """A granule that a newer revision replaces, or that is listed twice."""
 
     id: str
     by: str
-    """Id of the newer revision."""
+    """Id of the newer revision, or of the copy that counts."""
 
 
 class Quarantined(StrictModel):
@@ -93,7 +93,7 @@ class HarvestReport(StrictModel):
     missing: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
     """Granule names of the query that were not found; they make the harvest incomplete."""
     superseded: tuple[Superseded, ...]
-    """Granules left out for a newer revision, by id."""
+    """Granules left out for a newer revision or as copies of another, by id."""
     quarantined: tuple[Quarantined, ...]
     """Items that cannot be used, by id."""
     irregular_names: NonNegativeInt = Field(default=0, exclude_if=lambda count: not count)

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.catalog.copies import find_copies
+from zagg_catalog.catalog.table import granule_entries
 from zagg_catalog.granule_names import granule_keys, granule_name_columns, revision_ranks
 from zagg_catalog.sources.report import Superseded
 
@@ -69,6 +71,17 @@ def newest_revisions(
         }
     ).sort_by([("key", "ascending"), ("revision", "descending"), ("id", "ascending")])
     return _pick(rows)
+
+
+def superseded_copies(table: pa.Table) -> tuple[np.ndarray, list[Superseded]]:
+    """Find the copies of granules in a catalog's table; see `find_copies`.
+
+    Returns the rows to leave out, ascending, and their ids with those that count instead.
+    """
+    copies, instead = find_copies(granule_entries(table))
+    ids = table["id"]
+    pairs = zip(ids.take(copies).to_pylist(), ids.take(instead).to_pylist(), strict=True)
+    return copies, [Superseded(id=old, by=new) for old, new in pairs]
 
 
 def _granule_keys(ids: pa.Array, names: pa.Table) -> pa.Array:
