@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.completeness import Completeness, completeness, set_aside
+from zagg_catalog.catalog.footprint_column import with_wkb
 from zagg_catalog.catalog.geoparquet import CellsFile, read_catalog, write_catalog
 from zagg_catalog.catalog.schema import (
     CELLS_COLUMN,
@@ -61,6 +62,7 @@ class Catalog:
 
     def __post_init__(self) -> None:
         _check_columns(self.table.schema)
+        self.table = with_wkb(self.table)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"table": self.table, "metadata": self.metadata, "cells_file": None}
