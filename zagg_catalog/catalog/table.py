@@ -72,7 +72,8 @@ class Catalog:
 
     def __repr__(self) -> str:
         name = self.metadata.get("collection", "catalog")
-        state = {True: "", False: ", incomplete"}.get(self.completeness, ", completeness unknown")
+        lacking = self.completeness is False
+        state = "" if self.complete else ", incomplete" if lacking else ", completeness unknown"
         return f"<Catalog {name}: {len(self):,} granules{state}>"
 
     @property

@@ -230,6 +230,6 @@ def _cells(one: ArchiveMap) -> tuple[str, ...]:
     if one.state == "failed":
         return (one.catalog, one.grid, "", "", "", "", "failed")
     counts = (f"{count:,}" for count in (one.granules, one.shards, one.pairs))
-    status = {True: "complete", False: "partial"}.get(one.complete, "unknown")
+    status = "complete" if one.complete is True else "partial" if not one.complete else "unknown"
     state = f"{status}, kept" if one.state == "kept" else status
     return (one.catalog, one.grid, *counts, f"{one.seconds:.1f}", state)
