@@ -20,7 +20,7 @@ from zagg_catalog.sources.filters import base_names
 from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest
 from zagg_catalog.sources.items import text_or_none
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Page, numbered
+from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
 
 # CMR refuses larger pages.
 PAGE_MAX = 2000
@@ -57,7 +57,7 @@ class CmrSearch(BoxSearch):
         parameters = {
             **self.granules,
             "bounding_box[]": ",".join(format(side, ".15g") for side in self.bbox),
-            "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval),
+            "temporal[]": ",".join(map(timestamp, self.interval)),
             # Paging needs a stable order; CMR breaks ties itself.
             "sort_key[]": "start_date",
             "page_size": str(limit),
