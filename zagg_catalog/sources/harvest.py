@@ -19,6 +19,7 @@ from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.batches import Batch, gather
+from zagg_catalog.sources.earthdata import HINT
 from zagg_catalog.sources.filters import NO_FILTERS, NameFilters
 from zagg_catalog.sources.harvest_slices import ATTEMPTS, SlicedFetch
 from zagg_catalog.sources.http import ApiRequest, Transport
@@ -137,7 +138,7 @@ def harvest(
     merged = merge(results, filters, transfer)
     if not len(merged.places) and (merged.report.complete or not partial):
         raise EmptyHarvest(
-            _explain_empty(searches[0].first, merged.report, filters),
+            _explain_empty(transport, searches[0].first, merged.report, filters),
             matched=merged.report.harvested,
         )
     return merged
@@ -268,10 +269,14 @@ def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
     return ids.filter(pa.array(first)), places[first]
 
 
-def _explain_empty(request: ApiRequest, report: HarvestReport, filters: NameFilters) -> str:
+def _explain_empty(
+    transport: Transport, request: ApiRequest, report: HarvestReport, filters: NameFilters
+) -> str:
     if not report.harvested:
+        hint = "" if transport.is_authorized else f"; {HINT}"
         return (
-            f"No granules match {request}; check the product, its version, the days and the region."
+            f"No granules match {request}; check the product, its version, the days and the"
+            f" region{hint}."
         )
     why = reasons({"cycle": report.outside_cycle} | report.outside, filters)
     if report.quarantined:

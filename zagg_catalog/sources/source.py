@@ -14,6 +14,7 @@ from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.cmr import cmr_searches
+from zagg_catalog.sources.earthdata import earthdata_auth
 from zagg_catalog.sources.harvest import Harvest, harvest
 from zagg_catalog.sources.http import Transport
 from zagg_catalog.sources.progress import OnPage, show_progress
@@ -203,6 +204,8 @@ class CMRSource:
         transport = self._transport or Transport(self.timeout, connections=self.connections)
         if self._login is not None:
             transport.session.auth = self._login
+        elif (auth := earthdata_auth(self.root_url, get_settings())) is not None:
+            transport.session.auth, transport.secret = auth, auth.token
         return transport if self._transport is None else nullcontext(transport)
 
     @contextmanager
