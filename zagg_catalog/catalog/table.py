@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.footprint_column import with_wkb
 from zagg_catalog.catalog.geoparquet import CellsFile, read_catalog, write_catalog
 from zagg_catalog.catalog.schema import (
     CELLS_COLUMN,
@@ -60,6 +61,7 @@ class Catalog:
 
     def __post_init__(self) -> None:
         _check_columns(self.table.schema)
+        self.table = with_wkb(self.table)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"table": self.table, "metadata": self.metadata, "cells_file": None}
