@@ -11,6 +11,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
+from zagg_catalog.catalog.completeness import BEYOND_KEY, Completeness, all_complete, completeness
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import (
     CorruptObject,
@@ -29,7 +30,6 @@ from zagg_catalog.regions import Region
 from zagg_catalog.releases import find_release
 from zagg_catalog.releases.publication import version_of
 from zagg_catalog.shardmap import ShardMap, merge_maps
-from zagg_catalog.shardmap.columns import BEYOND_KEY
 from zagg_catalog.shardmap.json_file import read_json_metadata
 from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
@@ -103,8 +103,8 @@ class ArchiveMap:
     """Shards with granules."""
     pairs: int = 0
     """(shard, granule) pairs."""
-    complete: bool = False
-    """Whether no granule is missing or unusable."""
+    complete: Completeness = False
+    """Whether no granule is missing or unusable; ``"unknown"`` if the catalog does not say it."""
     beyond_area: int | None = None
     """Shards of the region that reach beyond the catalog's area; None if that is not known."""
     seconds: float = 0.0
@@ -131,8 +131,13 @@ class ArchiveReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every map was made and none lacks a granule."""
-        return all(one.complete for one in (*self.maps, *self.merged))
+        """Whether every map was made and is known to lack no granule."""
+        return self.completeness is True
+
+    @property
+    def completeness(self) -> Completeness:
+        """``False`` if a map is missing or incomplete, else ``"unknown"`` if one is unknown."""
+        return all_complete(one.complete for one in (*self.maps, *self.merged))
 
 
 def release_catalogs(
@@ -461,7 +466,7 @@ def _made(
         granules=metadata["total_granules"],
         shards=metadata["total_shards"],
         pairs=metadata["total_pairs"],
-        complete=metadata["complete"],
+        complete=completeness(metadata),
         beyond_area=None if metadata.get(BEYOND_KEY) is None else len(metadata[BEYOND_KEY]),
         seconds=seconds,
     )

@@ -19,7 +19,7 @@ from zagg_catalog import (
     make_shardmap,
 )
 from zagg_catalog.errors import InvalidCatalog, InvalidOption
-from zagg_catalog.geometry.boxes import are_inside
+from zagg_catalog.geometry.extents import are_inside
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.sandbox import SandboxServer
 from zagg_catalog.sandbox.items import from_geoparquet

@@ -13,15 +13,16 @@ import pyarrow.parquet as pq
 from cyclopts import Parameter
 
 from zagg_catalog import grids, shardmap
+from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
-from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
-from zagg_catalog.cli.options import AsJson, ExitCode
+from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, exit_code_of, print_json
+from zagg_catalog.cli.options import AcceptPartial, AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
 from zagg_catalog.diff import diff_catalogs, diff_maps
 from zagg_catalog.errors import EmptyShardMap, InvalidCatalog, InvalidQuery, InvalidShardMap
 from zagg_catalog.granule_names import granule_name_columns
-from zagg_catalog.messages import boxes_text, extent_text
-from zagg_catalog.shardmap.columns import BEYOND_KEY, MapColumns
+from zagg_catalog.messages import extent_text
+from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.json_file import read_json
 from zagg_catalog.shardmap.parquet_file import is_manifest, read_parquet
 
@@ -41,7 +42,7 @@ _PROVENANCE = (
 )
 
 
-def show(file: Path, /, *, as_json: AsJson = False) -> int:
+def show(file: Path, /, *, as_json: AsJson = False, partial: AcceptPartial = False) -> int:
     """Describe a catalog or a shard map.
 
     Parameters
@@ -51,12 +52,12 @@ def show(file: Path, /, *, as_json: AsJson = False) -> int:
     """
     loaded = _load(file)
     summary = summarise_map(loaded) if isinstance(loaded, MapColumns) else summarise_catalog(loaded)
+    kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
     if as_json:
         print_json(summary)
     else:
-        kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
         print_summary(f"{kind} {file}", summary)
-    return DONE
+    return exit_code_of(loaded, kind, partial=partial)
 
 
 def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
@@ -85,7 +86,11 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
 
 
 def check(
-    map: Path, /, *, config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")]
+    map: Path,
+    /,
+    *,
+    config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")],
+    partial: AcceptPartial = False,
 ) -> int:
     """Compare a map's signature and shard keys with a config's grid.
 
@@ -108,13 +113,7 @@ def check(
             f"{map} has no pair, so it belongs to no grid; {extent_text(grid.extent())}."
         )
     print(f"{map} belongs to {config}: {shard_map!r}")
-    if beyond := _beyond(loaded.metadata):
-        area = boxes_text(loaded.metadata.get("area") or [])
-        print_error(f"{beyond:,} shards of the region reach beyond the catalog's area, {area}.")
-    if not loaded.metadata.get("complete", True):
-        print_error("the map is incomplete.")
-        return WRONG_DATA
-    return DONE
+    return exit_code_of(loaded, "map", partial=partial)
 
 
 def _load(path: Path) -> Catalog | MapColumns:
@@ -134,7 +133,8 @@ def summarise_catalog(catalog: Catalog) -> Summary:
     first, last = _time_range(catalog.table)
     return {
         "granules": len(catalog),
-        "complete": catalog.complete,
+        "complete": catalog.completeness,
+        "quarantined": catalog.quarantined,
         **{key: catalog.metadata[key] for key in _PROVENANCE if catalog.metadata.get(key)},
         "first_granule": first,
         "last_granule": last,
@@ -168,12 +168,12 @@ def summarise_map(shard_map: MapColumns) -> Summary:
         "pairs": len(shard_map.rows),
         "granules_assigned": shard_map.table.num_rows,
         "granules_considered": metadata.get("total_granules"),
-        "complete": metadata.get("complete", True),
+        "complete": shard_map.completeness,
         "granules_per_shard": spread,
         "fullest_shards": {str(shard_map.shards[i]): int(per_shard[i]) for i in fullest},
         **{key: metadata[key] for key in keys if metadata.get(key) is not None},
         "shards_beyond_area": _beyond(metadata),
-        "quarantined": metadata.get("quarantined", []),
+        "quarantined": shard_map.quarantined,
         "repaired": metadata.get("repaired", []),
     }
 

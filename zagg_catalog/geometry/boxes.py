@@ -1,172 +1,221 @@
-"""Boxes of longitude and latitude: around rings, around other boxes, and inside an area.
+"""Boxes: rings whose sides run along parallels and meridians, found and drawn.
 
-A box is ``(west, south, east, north)`` in degrees, west > east over the antimeridian, and -180 to
-180 all around.
+A ring is a box if its vertices are the four corners of its own box of longitudes and latitudes, or
+lie exactly on the sides. The edges of other rings are great circles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats
+from zagg_catalog.geometry.ragged import following, gather, starts, to_offsets
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
 
-# A vertex within this many degrees of a pole (1 m) is the pole; alone, it has no longitude.
-_AT_POLE = 1e-5
-# Margins in longitude do not grow beyond this latitude, where ICESat-2 has no granules.
-_STEEPEST = 89.9
-# A box counts as inside an area that it exceeds by this much, degrees; 0.1 mm.
+# Greatest distance of a drawn parallel from the parallel, metres.
+TOLERANCE = 0.5
+# Longest chord of a drawn parallel, degrees.
+_LONGEST = 2.0
+# Boxes are cut into wedges no wider than this, degrees, so that each is its own smaller side.
+WEDGE = 90.0
+# Longest edge along a meridian, degrees: edges to the antipode have no short way.
+_TALLEST = 89.0
+# Chords are moved outwards by this much more than their sagitta, for the flattening of the Earth.
+_SPARE = 1.01
+# A side this near to a pole, degrees, is at the pole: 2 cm.
+_AT_POLE = 2e-7
+# Sides agree within rounding, as a part of their length.
 _ROUNDING = 1e-9
-_DECIMALS = 5
+# A box that leaves out less than this, degrees, is not one over the antimeridian: 11 m.
+_NARROWEST = 1e-4
+# A box is at least this high and wide, degrees: 11 mm.
+_LEAST = 1e-7
 
 
-def side_steps(count: int) -> int:
-    """Return how many points per side are enough for `ring_boxes` of many shards; even."""
-    return 2 * int(np.clip(2048 // max(count, 1), 1, 16))
+class DrawnBoxes(NamedTuple):
+    """Boxes as rings of great-circle edges, one for each wedge."""
+
+    lats: Floats
+    """Degrees, shape (vertices,); rings are not closed."""
+    lons: Floats
+    """As ``lats``, in [-180, 180)."""
+    offsets: Ints
+    """Ring i is ``[offsets[i]:offsets[i + 1]]``; shape (rings + 1,)."""
+    box: Ints
+    """Box of each ring, shape (rings,), ascending."""
 
 
-def ring_boxes(lats: Floats, lons: Floats, spare: float = 0.0) -> Floats:
-    """Return the boxes of rings that are sampled along smooth sides.
+def find_boxes(lats: Floats, lons: Floats, offsets: Ints) -> tuple[Ints, Floats]:
+    """Find the rings that are boxes.
 
     Parameters
     ----------
-    lats, lons : ndarray of float64, shape (n, m)
-        Vertices, degrees, not closed; m is even, and the corners are at even places. No step
-        spans 180° of longitude.
-    spare : float
-        Metres by which every box is enlarged.
+    lats, lons : ndarray of float64, shape (vertices,)
+        Vertices of all rings, degrees, closed or not.
+    offsets : ndarray of int64, shape (rings + 1,)
+        Ring i has the vertices ``offsets[i]:offsets[i + 1]``.
 
     Returns
     -------
-    ndarray of float64, shape (n, 4)
-        Never smaller than the ring: larger by the deviation of the odd vertices from the middle of
-        their neighbours, which bounds how far the sides bulge. A ring around a pole contains the
-        nearer pole.
+    rings : ndarray of int64, shape (boxes,)
+        The rings that are boxes, ascending.
+    boxes : ndarray of float64, shape (boxes, 4)
+        West, south, east and north, degrees; east is greater than west, by 360 at most.
+
+    Notes
+    -----
+    All vertices lie exactly on the sides of the box, and go around it once. Four corners more than
+    180° of longitude apart are a box of that width if they go around counter-clockwise (the
+    right-hand rule of RFC 7946), or if the rest of the globe is less than 0.0001°; otherwise they
+    are the box on the other side, over the antimeridian.
     """
-    pole = np.abs(lats) > 90.0 - _AT_POLE
-    # Neighbours at a pole keep their longitudes, which are the extent along the pole.
-    alone = pole & ~np.roll(pole, 1, axis=1) & ~np.roll(pole, -1, axis=1)
-    path = _unwrapped(lons, alone)
-    around = np.abs(path[:, -1] - path[:, 0]) > 180.0
-    rise = np.abs(_bulges(np.column_stack([lats, lats[:, :1]])))
-    drift = np.abs(_bulges(path))
-    beside = alone | np.roll(alone, 1, axis=1) | np.roll(alone, -1, axis=1)
-    drift[beside[:, 1::2]] = 0.0
-    south, north = lats.min(axis=1) - rise.max(axis=1), lats.max(axis=1) + rise.max(axis=1)
-    above = lats.mean(axis=1) > 0.0
-    south = np.where(around & ~above | (pole & (lats < 0.0)).any(axis=1), -90.0, south)
-    north = np.where(around & above | (pole & (lats > 0.0)).any(axis=1), 90.0, north)
-    west, east = path.min(axis=1) - drift.max(axis=1), path.max(axis=1) + drift.max(axis=1)
-    east = np.where(around, west + 360.0, east)
-    return enlarged(_boxes(west, south, east, north), spare)
+    rings = _straight(lats, lons, offsets)
+    if not len(rings):
+        return rings, np.empty((0, 4))
+    part, vertex = gather(offsets, rings)
+    lats, lons = lats[vertex], lons[vertex]
+    plain, boxes = _as_boxes(lats, lons, part)
+    turned, others = _as_boxes(lats, _without_jumps(lons, part), part)
+    width = boxes[:, 2] - boxes[:, 0]
+    wide = (plain > 0) | (360.0 - width < _NARROWEST)
+    chosen = (plain != 0) & (wide | (turned == 0))
+    boxes = np.where(chosen[:, None], boxes, others)
+    found = chosen | (turned != 0)
+    return rings[found], boxes[found]
 
 
-def enlarged(boxes: Floats, metres: float) -> Floats:
-    """Return boxes (n, 4), larger by some metres on every side."""
-    if metres == 0.0:
-        return boxes
-    degrees = float(np.degrees(metres / EARTH_RADIUS))
-    west, south, east, north = boxes.T
-    # The sphere of this radius has shorter degrees than the ellipsoid near the equator.
-    degrees *= 1.01
-    steep = np.minimum(np.maximum(np.abs(south), np.abs(north)) + degrees, _STEEPEST)
-    across = degrees / np.cos(np.radians(steep))
-    east = west + _widths(boxes)
-    return _boxes(west - across, south - degrees, east + across, north + degrees)
+def _straight(lats: Floats, lons: Floats, offsets: Ints) -> Ints:
+    """Return the rings of four vertices and more whose edges all follow a parallel or meridian.
 
-
-def enclosing(boxes: Floats) -> Floats:
-    """Return the smallest box (4,) around boxes (n, 4), of which there is at least one."""
-    order = np.argsort(boxes[:, 0], kind="stable")
-    west = boxes[order, 0]
-    ends = west + _widths(boxes)[order]
-    # The end of all boxes before each; those past 180° reach the first ones again.
-    before = np.maximum.accumulate(np.append(ends.max() - 360.0, ends))[:-1]
-    gaps = west - before
-    widest = int(np.argmax(gaps))
-    start, stop = west[widest], before[widest] + 360.0
-    if gaps[widest] <= 0.0:
-        start, stop = -180.0, 180.0
-    sides = (start, boxes[:, 1].min(), stop, boxes[:, 3].max())
-    whole: Floats = _boxes(*(np.array([side]) for side in sides))[0]
-    return whole
-
-
-def rounded_outwards(box: Floats) -> tuple[float, float, float, float]:
-    """Return a box with sides of five decimals (1 m), none further inside by more than 0.1 mm."""
-    near = np.round(box, _DECIMALS)
-    step = 10.0**-_DECIMALS
-    low = np.round(np.where(near - box > _ROUNDING, near - step, near), _DECIMALS)
-    high = np.round(np.where(box - near > _ROUNDING, near + step, near), _DECIMALS)
-    west, south = np.maximum(low[:2], (-180.0, -90.0)).tolist()
-    east, north = np.minimum(high[2:], (180.0, 90.0)).tolist()
-    return west, south, east, north
-
-
-def are_inside(boxes: Floats, area: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
-    """Return which boxes (n, 4) lie inside the union of the boxes of an area."""
-    sides = np.array(area, dtype=np.float64).reshape(-1, 4)
-    parts = [part for part in _halves(sides) if part is not None]
-    union = shapely.union_all(np.concatenate(parts)).buffer(_ROUNDING, join_style="mitre")
-    shapely.prepare(union)
-    inside = np.ones(len(boxes), dtype=bool)
-    for part in _halves(boxes):
-        inside &= shapely.is_empty(part) | shapely.covers(union, part)
-    return inside
-
-
-def meet(boxes: Floats, other: Sequence[float]) -> NDArray[np.bool_]:
-    """Return which boxes (n, 4) meet another box."""
-    halves = [part[0] for part in _halves(np.array([other], dtype=np.float64))]
-    found = np.zeros(len(boxes), dtype=bool)
-    for part in _halves(boxes):
-        found |= shapely.intersects(part, shapely.union_all(halves))
-    return found
-
-
-def _halves(boxes: Floats) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-    """Return boxes (n, 4) as polygons: their parts west and east of the antimeridian."""
-    west, south, east, north = boxes.T
-    crossing = west > east
-    first = shapely.box(west, south, np.where(crossing, 180.0, east), north)
-    second = shapely.box(-180.0, south, np.where(crossing, east, -180.0), north)
-    second[~crossing] = shapely.Polygon()
-    return first, second
-
-
-def _widths(boxes: Floats) -> Floats:
-    """Return the widths of boxes, degrees; more than 0, up to 360."""
-    wide = boxes[:, 2] - boxes[:, 0]
-    return np.where(wide < 0.0, wide + 360.0, wide)
-
-
-def _boxes(west: Floats, south: Floats, east: Floats, north: Floats) -> Floats:
-    """Return boxes (n, 4) with sides in range, for west <= east of any turn."""
-    full = east - west >= 360.0 - _ROUNDING
-    turns = np.floor((west + 180.0) / 360.0) * 360.0
-    west, east = west - turns, east - turns
-    east = np.where(east > 180.0, east - 360.0, east)
-    west, east = np.where(full, -180.0, west), np.where(full, 180.0, east)
-    return np.column_stack([west, np.maximum(south, -90.0), east, np.minimum(north, 90.0)])
-
-
-def _unwrapped(lons: Floats, without: NDArray[np.bool_]) -> Floats:
-    """Return longitudes (n, m + 1) along rings and back to the start, without jumps of whole turns.
-
-    A vertex ``without`` a longitude of its own gets that of the vertex before it.
+    The edge from the last vertex to the first is not tested.
     """
-    if without.any():
-        count = lons.shape[1]
-        place = np.where(np.tile(without, 2), -1, np.arange(2 * count))
-        last = np.maximum.accumulate(place, axis=1)[:, count:]
-        lons = np.take_along_axis(lons, np.maximum(last, 0) % count, axis=1)
-    path: Floats = np.unwrap(np.column_stack([lons, lons[:, :1]]), period=360.0, axis=1)
+    sloping = lons[1:] != lons[:-1]
+    sloping &= lats[1:] != lats[:-1]
+    sloping[offsets[1:-1][(offsets[1:-1] > 0) & (offsets[1:-1] < len(lats))] - 1] = False
+    before = np.append(0, np.cumsum(sloping, dtype=np.int32))
+    first, last = offsets[:-1], np.maximum(offsets[1:] - 1, 0)
+    enough = np.flatnonzero(last - first >= 3)
+    rings: Ints = enough[before[last[enough]] == before[first[enough]]]
+    return rings
+
+
+def _without_jumps(lons: Floats, offsets: Ints) -> Floats:
+    """Return longitudes along rings that take the shorter way between any two vertices."""
+    counts = np.diff(offsets)
+    ring = np.repeat(np.arange(len(counts)), counts)
+    step = np.diff(lons, prepend=lons[:1])
+    step[offsets[:-1]] = 0.0
+    turns = np.cumsum(np.round(step / 360.0))
+    turns -= turns[offsets[:-1]][ring]
+    path: Floats = lons - 360.0 * turns
     return path
 
 
-def _bulges(path: Floats) -> Floats:
-    """Return how far (n, m / 2) odd vertices of closed paths are from their neighbours' middle."""
-    return path[:, 1::2] - (path[:, 0:-1:2] + path[:, 2::2]) / 2.0
+def _as_boxes(lats: Floats, lons: Floats, offsets: Ints) -> tuple[NDArray[np.int8], Floats]:
+    """Return whether rings go around their box once: 1 counter-clockwise, -1 clockwise, else 0."""
+    counts = np.diff(offsets)
+    ring = np.repeat(np.arange(len(counts)), counts)
+    after, first = following(ring), offsets[:-1]
+    west, south, east, north = (
+        ends.reduceat(values, first)
+        for ends, values in (
+            (np.minimum, lons),
+            (np.minimum, lats),
+            (np.maximum, lons),
+            (np.maximum, lats),
+        )
+    )
+    width, height = east - west, north - south
+    aside = (lons != west[ring]) & (lons != east[ring])
+    aside &= (lats != south[ring]) & (lats != north[ring])
+    across, up = lons[after] - lons, lats[after] - lats
+    area = np.add.reduceat((lons - west[ring]) * up, first)
+    once = (
+        _same(np.add.reduceat(np.abs(across), first), 2.0 * width)
+        & _same(np.add.reduceat(np.abs(up), first), 2.0 * height)
+        & _same(np.abs(area), width * height)
+        & ~np.logical_or.reduceat(aside, first)
+        & ~np.logical_or.reduceat((across != 0.0) & (up != 0.0), first)
+        & (np.minimum(width, height) >= _LEAST)
+        & (width <= 360.0)
+    )
+    return np.where(once, np.sign(area), 0.0).astype(np.int8), np.stack(
+        [west, south, east, north], axis=1
+    )
+
+
+def _same(a: Floats, b: Floats) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = np.abs(a - b) <= _ROUNDING * np.abs(b)
+    return same
+
+
+def draw_boxes(boxes: Floats, step: float | None = None) -> DrawnBoxes:
+    """Draw boxes as wedges that every spherical kernel interprets correctly.
+
+    Parameters
+    ----------
+    boxes : ndarray of float64, shape (n, 4)
+        West, south, east and north, degrees; east is greater than west, by 360 at most.
+    step : float, optional
+        Longest chord of a parallel, degrees; by default one that exceeds the box by 0.5 m at most.
+
+    Returns
+    -------
+    DrawnBoxes
+        Wedges of at most 90° of longitude. Parallels are drawn with chords, moved outwards where
+        they would cut into the box, so that the wedges cover all of it.
+
+    Notes
+    -----
+    The apex of a chord is poleward of its ends: tan(apex) = tan(lat) / cos(half the chord).
+    """
+    width = boxes[:, 2] - boxes[:, 0]
+    counts = np.ceil(width / WEDGE).astype(np.int64)
+    box = np.repeat(np.arange(len(boxes)), counts)
+    place = np.arange(len(box)) - starts(counts)[box]
+    west = boxes[box, 0] + width[box] * place / counts[box]
+    east = boxes[box, 0] + width[box] * (place + 1) / counts[box]
+    south, low = _parallels(boxes[box, 1], east - west, step, bulge=1.0)
+    north, high = _parallels(boxes[box, 3], east - west, step, bulge=-1.0)
+    between = np.ceil((north - south) / _TALLEST).astype(np.int64) - 1
+    # Four sides of each wedge: south, east, north, west; parallels with both of their ends.
+    sizes = np.stack([low + 1, between, high + 1, between], axis=1).ravel()
+    side = np.repeat(np.arange(len(sizes)), sizes)
+    wedge, which = np.divmod(side, 4)
+    along = np.arange(len(side)) - starts(sizes)[side]
+    # A pole is one vertex, in the middle of the wedge.
+    eastwards = np.where(sizes[side] == 1, 0.5, along / np.maximum(sizes[side] - 1, 1))
+    eastwards *= (east - west)[wedge]
+    upwards = (north - south)[wedge] * (along + 1) / (sizes[side] + 1)
+    w, e, s, n = (part[wedge] for part in (west, east, south, north))
+    lons = np.choose(which, [w + eastwards, e, e - eastwards, w])
+    lats = np.choose(which, [s, s + upwards, n, n - upwards])
+    total = sizes.reshape(-1, 4).sum(axis=1)
+    return DrawnBoxes(lats, (lons + 540.0) % 360.0 - 180.0, to_offsets(total), box)
+
+
+def _parallels(
+    lats: Floats, widths: Floats, step: float | None, *, bulge: float
+) -> tuple[Floats, Ints]:
+    """Return the latitudes of the ends of chords along parallels, and the number of chords.
+
+    ``bulge`` is 1 if a chord that bends to the north cuts into the box, -1 if one to the south.
+    """
+    pole = np.abs(lats) > 90.0 - _AT_POLE
+    phi = np.radians(np.where(pole, 0.0, lats))
+    longest = np.full(len(lats), step)
+    if step is None:
+        curve = np.maximum(np.abs(np.sin(phi) * np.cos(phi)), 1e-12)
+        longest = np.degrees(np.sqrt(8.0 * TOLERANCE / EARTH_RADIUS / curve))
+        longest = np.minimum(longest, _LONGEST)
+    counts = np.maximum(np.ceil(widths / longest), 1.0)
+    half = np.radians(widths / counts / 2.0)
+    inwards = bulge * lats > 0.0
+    moved = phi - _SPARE * (phi - np.arctan(np.tan(phi) * np.cos(half)))
+    drawn = np.where(inwards, np.degrees(moved), lats)
+    return (
+        np.where(pole, np.copysign(90.0, lats), drawn),
+        np.where(pole, 0, counts).astype(np.int64),
+    )

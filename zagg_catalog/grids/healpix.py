@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from zagg_catalog.config import MAX_ORDER, HealpixSection, PipelineConfig
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
-from zagg_catalog.geometry.boxes import ring_boxes, side_steps
+from zagg_catalog.geometry.extents import ring_boxes, side_steps
 from zagg_catalog.geometry.healpix_cells import cell_keys, cell_numbers, face_positions
 from zagg_catalog.geometry.healpix_walk import sorted_distinct, walk_everywhere
 from zagg_catalog.geometry.plane import chord_error, lonlat_polygon, ring_edges, unit_vectors

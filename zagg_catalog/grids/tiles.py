@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.geometry.boxes import enclosing, enlarged, ring_boxes, side_steps
+from zagg_catalog.geometry.extents import enclosing, enlarged, ring_boxes, side_steps
 from zagg_catalog.geometry.plane import Geometries, Plane, chord_error, unit_vectors
 from zagg_catalog.geometry.ragged import join_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
@@ -194,7 +194,7 @@ class GridCrs:
         Returns
         -------
         ndarray of float64, shape (n, 4)
-            See `zagg_catalog.geometry.boxes`; NaN for a box outside the domain of the CRS.
+            See `zagg_catalog.geometry.extents`; NaN for a box outside the domain of the CRS.
         """
         found = np.full((len(boxes), 4), np.nan)
         on_earth = np.flatnonzero(np.isfinite(boxes[:, 0]))

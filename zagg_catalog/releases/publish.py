@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.errors import (
     ConfigNotFound,
     InvalidCatalog,
@@ -45,7 +46,6 @@ from zagg_catalog.releases.record import (
     status_of,
 )
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.shardmap.columns import BEYOND_KEY
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store, check_name
 from zagg_catalog.store.base import ContentLike
@@ -354,11 +354,11 @@ def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
     backend, beyond = metadata.get("backend"), metadata.get(BEYOND_KEY)
     version = metadata.get("backend_version") or (version_of(backend) if backend else None)
     return {
-        "status": "complete" if metadata.get("complete", True) else "partial",
+        "status": "complete" if shard_map.completeness is True else "partial",
         "shards": len(shard_map),
         "pairs": shard_map.n_pairs,
         "granules": shard_map.table.num_rows,
-        "quarantined": len(metadata.get("quarantined") or []),
+        "quarantined": len(shard_map.quarantined),
         "shards_beyond_area": None if beyond is None else len(beyond),
         "backend": backend,
         "backend_version": version,

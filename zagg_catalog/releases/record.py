@@ -54,7 +54,7 @@ class CatalogRecord(StoredFile):
     rows: NonNegativeInt
     """Number of granules."""
     complete: bool
-    """Whether the harvest got everything that the server declared."""
+    """Whether the catalog is known to have everything that the server declared."""
 
 
 class QueryRecord(StrictModel):
@@ -96,7 +96,8 @@ class GridRecord(StrictModel):
     signature_digest: Digest
     """SHA-256 of the signature's canonical JSON."""
     status: GridStatus
-    """``partial``: granules are missing; ``failed``: there is no map."""
+    """``partial``: granules are missing, or it is not known whether any are; ``failed``: there is
+    no map."""
     error: str | None = None
     """Why it failed."""
     manifest: ManifestFiles | None = None
@@ -108,7 +109,7 @@ class GridRecord(StrictModel):
     granules: NonNegativeInt = 0
     """Number of granules assigned to shards."""
     quarantined: NonNegativeInt = 0
-    """Number of granules left out because their footprint is not usable."""
+    """Number of granules left out because they cannot be used."""
     shards_beyond_area: NonNegativeInt | None = Field(
         default=None, exclude_if=lambda count: count is None
     )
@@ -153,7 +154,7 @@ class ReleaseRecord(Document):
     grids: tuple[GridRecord, ...]
     """By name."""
     status: Status
-    """``partial`` if the catalog or a grid is not complete."""
+    """``partial`` if the catalog or a grid is not complete, or not known to be."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -8,13 +8,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from zagg_catalog.catalog.completeness import BEYOND_KEY, Completeness
 from zagg_catalog.errors import InvalidCatalog, InvalidOption, InvalidRegion
-from zagg_catalog.geometry.boxes import are_inside, enclosing, enlarged, rounded_outwards
+from zagg_catalog.geometry.extents import are_inside, enclosing, enlarged, rounded_outwards
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.base import Keys
 from zagg_catalog.messages import boxes_text
 from zagg_catalog.regions import Bbox, Region, check_bbox, polygon_to_bbox
-from zagg_catalog.shardmap.columns import BEYOND_KEY
 
 Edge = Literal["shards", "region"]
 # A fetch asks for this much more than the shards, metres: footprints within 10 m are paired.
@@ -39,7 +39,7 @@ class AreaCheck:
     """Keys of the shards that reach beyond the area; None if that is not known or not asked."""
     needed: Bbox | None
     """Box to fetch for all shards of the region; None if it is not known or not asked."""
-    whole: bool | Literal["unknown"]
+    whole: Completeness
     """Whether the catalog is complete for all that the map lists."""
 
     def metadata(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.completeness import all_complete
 from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
@@ -214,10 +215,12 @@ class _Work:
     ) -> dict[str, Any]:
         ids = catalog.table["id"]
         usable = {row: how for row, how in self.repaired.items() if row not in self.problems}
-        quarantined, repaired = (
+        unusable, repaired = (
             [{"id": ids[row].as_py(), "reason": rows[row]} for row in sorted(rows)]
             for rows in (self.problems, usable)
         )
+        # A map cannot have what its catalog lacks.
+        quarantined = catalog.quarantined + unusable
         return {
             "total_granules": len(catalog),
             "granules_assigned": granules,
@@ -225,7 +228,7 @@ class _Work:
             "total_pairs": pairs,
             "quarantined": quarantined,
             "repaired": repaired,
-            "complete": catalog.complete and not quarantined and checked.whole,
+            "complete": all_complete([catalog.completeness, not quarantined, checked.whole]),
         }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zagg_catalog.geometry.boxes import meet
+from zagg_catalog.geometry.extents import meet
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.messages import boxes_text, extent_text
 from zagg_catalog.regions import Bbox, Region, polygon_to_bbox
