@@ -11,6 +11,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
+from zagg_catalog.catalog.completeness import Completeness, all_complete, completeness
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import (
     CorruptObject,
@@ -102,8 +103,8 @@ class ArchiveMap:
     """Shards with granules."""
     pairs: int = 0
     """(shard, granule) pairs."""
-    complete: bool = False
-    """Whether no granule is missing or unusable."""
+    complete: Completeness = False
+    """Whether no granule is missing or unusable; ``"unknown"`` if the catalog does not say it."""
     seconds: float = 0.0
     """Time to build and write it; grids that are built together share it evenly."""
     error: str | None = None
@@ -128,8 +129,13 @@ class ArchiveReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every map was made and none lacks a granule."""
-        return all(one.complete for one in (*self.maps, *self.merged))
+        """Whether every map was made and is known to lack no granule."""
+        return self.completeness is True
+
+    @property
+    def completeness(self) -> Completeness:
+        """``False`` if a map is missing or incomplete, else ``"unknown"`` if one is unknown."""
+        return all_complete(one.complete for one in (*self.maps, *self.merged))
 
 
 def release_catalogs(
@@ -472,7 +478,7 @@ def _made(
         granules=metadata["total_granules"],
         shards=metadata["total_shards"],
         pairs=metadata["total_pairs"],
-        complete=metadata["complete"],
+        complete=completeness(metadata),
         seconds=seconds,
     )
 

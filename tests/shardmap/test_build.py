@@ -116,8 +116,10 @@ def test_granules_stand_in_catalog_order_inside_a_shard():
 @pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: grid.kind)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_one_bad_footprint_is_quarantined_and_costs_nobody_else_theirs(grid, backend):
-    good = ShardMap.build(make_catalog(*SWATHS[:2]), grid, region=ANTARCTIC, backend=backend)
-    catalog = make_catalog(*SWATHS[:2], None, [(0, 0), (1, 1), (0, 0)])
+    said = {"complete": True}
+    whole = make_catalog(*SWATHS[:2], metadata=said)
+    good = ShardMap.build(whole, grid, region=ANTARCTIC, backend=backend)
+    catalog = make_catalog(*SWATHS[:2], None, [(0, 0), (1, 1), (0, 0)], metadata=said)
     both = ShardMap.build(catalog, grid, region=ANTARCTIC, backend=backend)
     assert pairs(both) == pairs(good)
     assert [bad["id"][21:25] for bad in both.metadata["quarantined"]] == ["0003", "0004"]

@@ -154,7 +154,9 @@ def build_maps(
     _print_report(report, missing, as_json=as_json)
     if report is None or report.failed or (missing and not skip_missing):
         return WRONG_DATA
-    if report.complete or partial:
+    if report.completeness == "unknown":
+        print_error("note: some catalogs do not say whether they are complete (see above).")
+    if report.completeness is not False or partial:
         return DONE
     print_error("some maps are incomplete (see above); --partial accepts that.")
     return WRONG_DATA
@@ -244,6 +246,6 @@ def _cells(one: ArchiveMap) -> tuple[str, ...]:
     if one.state == "failed":
         return (one.catalog, one.grid, "", "", "", "", "failed")
     counts = (f"{count:,}" for count in (one.granules, one.shards, one.pairs))
-    status = "complete" if one.complete else "partial"
+    status = "complete" if one.complete is True else "partial" if not one.complete else "unknown"
     state = f"{status}, kept" if one.state == "kept" else status
     return (one.catalog, one.grid, *counts, f"{one.seconds:.1f}", state)

@@ -33,6 +33,7 @@ RegistryFile = Annotated[
     Parameter(metavar="FILE", help="Path or s3://bucket/key (default: the setting)."),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
+AcceptPartial = Annotated[bool, Parameter(help="Exit with 0 even if granules are missing.")]
 ExitCode = Annotated[bool, Parameter(help="Exit with 1 if they differ.")]
 PublishedBy = Annotated[
     str | None, Parameter(metavar="WHO", help="Who does it (default: user@host).")

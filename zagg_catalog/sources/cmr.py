@@ -11,29 +11,21 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import pyarrow as pa
 
 from zagg_catalog.granule_names import MULTI_CYCLE_PRODUCTS
 from zagg_catalog.sources.filters import base_names
-from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest
-from zagg_catalog.sources.items import text_or_none
+from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest, Transport
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Page, numbered
+from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
+from zagg_catalog.sources.umm import needs_collection, stac_items
+from zagg_catalog.sources.umm_collection import CollectionLookup, encode
 
 # CMR refuses larger pages.
 PAGE_MAX = 2000
 # Patterns of names in one search, so that URLs stay short.
 PATTERNS_AT_ONCE = 40
-CONCEPTS = "concepts"
-
-_ROLES = {
-    "GET DATA": "data",
-    "GET DATA VIA DIRECT ACCESS": "data",
-    "EXTENDED METADATA": "metadata",
-    "GET RELATED VISUALIZATION": "browse",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +36,8 @@ class CmrSearch(BoxSearch):
     """URL of the granule search."""
     granules: dict[str, str | list[str]]
     """Search parameters other than box and time."""
+    lookup: CollectionLookup
+    """The collection that results are compared with."""
 
     needs = "items"
     count_limit = 0
@@ -57,12 +51,19 @@ class CmrSearch(BoxSearch):
         parameters = {
             **self.granules,
             "bounding_box[]": ",".join(format(side, ".15g") for side in self.bbox),
-            "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval),
+            "temporal[]": ",".join(map(timestamp, self.interval)),
             # Paging needs a stable order; CMR breaks ties itself.
             "sort_key[]": "start_date",
             "page_size": str(limit),
         }
         return ApiRequest(f"{self.url}?{encode(parameters)}")
+
+    def read(self, transport: Transport, request: ApiRequest) -> Page:
+        """Send a request of this search, ask for the collection if necessary, return the page."""
+        document, headers = transport.get_answer(request, needs=self.needs)
+        if needs_collection(document["items"]):
+            self.lookup.ask(transport)
+        return self.parse(document, headers, request)
 
     def parse(
         self, document: dict[str, Any], headers: Mapping[str, str], request: ApiRequest
@@ -76,7 +77,7 @@ class CmrSearch(BoxSearch):
         if after:
             following = ApiRequest(request.url, headers={**request.headers, SEARCH_AFTER: after})
         return Page(
-            features=[_feature(item, request) for item in document["items"]],
+            features=stac_items(document["items"], self.lookup.found, self.lookup.root),
             declared=int(hits) if hits.isascii() and hits.isdigit() else None,
             following=following,
         )
@@ -94,6 +95,7 @@ def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list
         "provider": provider,
     }
     groups = list(itertools.batched(name_patterns(query), PATTERNS_AT_ONCE)) or [()]
+    lookup = CollectionLookup(root, query.short_name, query.version, provider)
     searches = [
         CmrSearch(
             bbox=query.bbox,
@@ -101,6 +103,7 @@ def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list
             limit=min(page_size, PAGE_MAX),
             url=granules_url(root),
             granules=granules | by_name(*group),
+            lookup=lookup,
         )
         for interval in query.intervals
         for group in groups
@@ -111,12 +114,6 @@ def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list
 def granules_url(root: str) -> str:
     """Return the URL of the granule search."""
     return f"{root.rstrip('/')}/granules.umm_json"
-
-
-def encode(parameters: Mapping[str, str | list[str]]) -> str:
-    """Return search parameters as a query string, without empty ones; a list repeats its name."""
-    given = {k: v for k, v in parameters.items() if v}
-    return urlencode(given, doseq=True, quote_via=quote, safe=":*,")
 
 
 def by_name(*patterns: str) -> dict[str, str | list[str]]:
@@ -167,103 +164,3 @@ def name_patterns(query: Query) -> list[str]:
         for region in regions
     ]
     return [pattern for pattern in patterns if pattern is not None]
-
-
-def _feature(item: Any, request: ApiRequest) -> Any:
-    """Return a UMM-G record as a STAC item, as CMR-STAC does."""
-    umm = item.get("umm") if isinstance(item, dict) else None
-    if not isinstance(umm, dict):
-        return "no UMM-G record"
-    meta = item.get("meta")
-    meta = meta if isinstance(meta, dict) else {}
-    rings = _rings(umm)
-    return {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "stac_extensions": [],
-        "id": umm.get("GranuleUR"),
-        "collection": _collection(umm),
-        "geometry": _geometry(rings),
-        "bbox": _box(rings),
-        "properties": _times(umm),
-        "links": _links(meta, request),
-        "assets": _assets(umm.get("RelatedUrls")),
-    }
-
-
-def _collection(umm: Mapping[str, Any]) -> str | None:
-    reference = umm.get("CollectionReference")
-    if not isinstance(reference, dict) or "ShortName" not in reference:
-        return None
-    return f"{reference['ShortName']}_{reference.get('Version', '')}"
-
-
-def _rings(umm: Mapping[str, Any]) -> list[list[Any]] | None:
-    """Return polygons as lists of rings of (lon, lat), the outer ring first; None if none exist."""
-    try:
-        domain = umm["SpatialExtent"]["HorizontalSpatialDomain"]["Geometry"]
-        return [
-            [
-                [[point["Longitude"], point["Latitude"]] for point in ring["Points"]]
-                for ring in (polygon["Boundary"], *_holes(polygon))
-            ]
-            for polygon in domain["GPolygons"]
-        ]
-    except (KeyError, TypeError, AttributeError):
-        return None
-
-
-def _holes(polygon: Mapping[str, Any]) -> Sequence[Any]:
-    zone = polygon.get("ExclusiveZone")
-    found: Sequence[Any] = zone.get("Boundaries", ()) if isinstance(zone, dict) else ()
-    return found
-
-
-def _geometry(polygons: list[list[Any]] | None) -> dict[str, Any] | None:
-    if polygons is None:
-        return None
-    if len(polygons) == 1:
-        return {"type": "Polygon", "coordinates": polygons[0]}
-    return {"type": "MultiPolygon", "coordinates": polygons}
-
-
-def _box(polygons: list[list[Any]] | None) -> list[float] | None:
-    """Return minimum and maximum of the outer rings' coordinates, as CMR-STAC does."""
-    try:
-        points = [point for polygon in polygons or () for point in polygon[0]]
-        lons, lats = [lon for lon, _ in points], [lat for _, lat in points]
-        return [min(lons), min(lats), max(lons), max(lats)]
-    except (TypeError, ValueError, IndexError):
-        return None
-
-
-def _times(umm: Mapping[str, Any]) -> dict[str, Any]:
-    extent = umm.get("TemporalExtent")
-    extent = extent if isinstance(extent, dict) else {}
-    span = extent.get("RangeDateTime")
-    if isinstance(span, dict):
-        start, end = span.get("BeginningDateTime"), span.get("EndingDateTime")
-        return {"datetime": start, "start_datetime": start, "end_datetime": end}
-    return {"datetime": extent.get("SingleDateTime")}
-
-
-def _links(meta: Mapping[str, Any], request: ApiRequest) -> list[dict[str, str]]:
-    concept = text_or_none(meta.get("concept-id"))
-    if concept is None:
-        return []
-    root = request.url.partition("?")[0].rpartition("/")[0]
-    return [{"href": f"{root}/{CONCEPTS}/{quote(concept)}.umm_json", "rel": "via"}]
-
-
-def _assets(urls: Any) -> dict[str, dict[str, Any]]:
-    assets: dict[str, dict[str, Any]] = {}
-    for number, url in enumerate(urls if isinstance(urls, list) else ()):
-        role = _ROLES.get(url.get("Type", "")) if isinstance(url, dict) else None
-        if role is not None:
-            assets[str(number)] = {
-                "href": url.get("URL"),
-                "type": url.get("MimeType"),
-                "title": url.get("Description"),
-                "roles": [role],
-            }
-    return assets

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema, column_values
 from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.sphere import Floats
-from zagg_catalog.regions import polygon_to_bbox
+from zagg_catalog.sources.item_box import box_of_item, is_doubtful
 from zagg_catalog.sources.item_columns import decode_regular_page
 from zagg_catalog.sources.report import Quarantined
 
@@ -167,8 +167,19 @@ def footprint_wkb(
     return wkb, dict(sorted(problems.items()))
 
 
+@dataclass(frozen=True)
+class NoFootprint:
+    """Stands for the geometry of an item that has no footprint."""
+
+    reason: str
+    """Reason, as a part of a sentence."""
+
+
 class _UnusableGeometry(Exception):
     """Raised when a GeoJSON object is not a footprint; its text is the reason."""
+
+
+_NO_AREAS = ("Point", "MultiPoint", "LineString", "MultiLineString")
 
 
 def _kind(geometry: Any) -> str | None:
@@ -180,8 +191,12 @@ def _polygons(geometry: Any) -> list[list[Floats]]:
     """Return the rings of each polygon as arrays of shape (n, 2), lon and lat."""
     if geometry is None:
         raise _UnusableGeometry("no geometry")
+    if isinstance(geometry, NoFootprint):
+        raise _UnusableGeometry(geometry.reason)
     kind = _kind(geometry)
     if kind not in {"Polygon", "MultiPolygon"}:
+        if kind in _NO_AREAS:
+            raise _UnusableGeometry(f"a footprint is an area, and this granule has a {kind}")
         shown = (text_or_none(kind) or "something else")[:40]
         raise _UnusableGeometry(f"a footprint is a polygon, not {shown}")
     coordinates = geometry.get("coordinates")
@@ -340,6 +355,25 @@ def item_name(feature: Any) -> str | None:
     return text_or_none(name) if isinstance(name, str) and name.strip() else None
 
 
+# Ids of the former archive of NSIDC, SC:ATL06.005:228825416, do not say which file it is.
+_ARCHIVE_ID = "SC:"
+
+
+def name_by_file(feature: Any) -> Any:
+    """Return an item whose id is the name of its first data file, if its id is an archive's.
+
+    Other items are returned as they are.
+    """
+    name = item_name(feature)
+    if name is None or not name.startswith(_ARCHIVE_ID):
+        return feature
+    assets = feature.get("assets")
+    for asset in map(_asset, assets.values() if isinstance(assets, dict) else ()):
+        if asset is not None and "data" in (asset["roles"] or ()):
+            return {**feature, "id": _path(asset["href"]).rpartition("/")[2] or name}
+    return feature
+
+
 def _nameless(feature: Any) -> str:
     if not isinstance(feature, dict):
         return f"an item is a JSON object, not {type(feature).__name__}"
@@ -386,16 +420,17 @@ def _table(
 
 
 def _bbox(item: Item, wkb: bytes) -> dict[str, float]:
-    """Return the box of an item, or that of its footprint if the item has no valid box."""
+    """Return the box of an item; from its footprint if it states none or a doubtful one."""
     box = item.get("bbox")
-    sides = ("xmin", "ymin", "xmax", "ymax")
+    stated: Sequence[float] | None = None
     if isinstance(box, list) and len(box) in (4, 6):
         flat = box if len(box) == 4 else [box[i] for i in (0, 1, 3, 4)]
         if all(isinstance(v, int | float) and np.isfinite(v) for v in flat):
-            return dict(zip(sides, map(float, flat), strict=True))
-    rings = shapely.get_exterior_ring(shapely.get_parts(shapely.from_wkb(wkb)))
-    parts = [(xy[:, 1], xy[:, 0]) for xy in map(shapely.get_coordinates, rings)]
-    return dict(zip(sides, polygon_to_bbox(parts), strict=True))
+            stated = flat
+    if stated is None or is_doubtful(stated):
+        rings = shapely.get_exterior_ring(shapely.get_parts(shapely.from_wkb(wkb)))
+        stated = box_of_item(stated, [shapely.get_coordinates(ring) for ring in rings])
+    return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(float, stated), strict=True))
 
 
 def _texts(values: Any) -> list[str]:

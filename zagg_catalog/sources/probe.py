@@ -11,11 +11,12 @@ from urllib.parse import urlencode
 from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import BadResponse
 from zagg_catalog.granule_names import parse_granule_name
-from zagg_catalog.sources.cmr import by_name, cycle_pattern, encode, granules_url
+from zagg_catalog.sources.cmr import by_name, cycle_pattern, granules_url
 from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.source import ApiName, CMRSource
 from zagg_catalog.sources.stac import declared_count, search_url
+from zagg_catalog.sources.umm_collection import encode
 
 # Up to this many granules are counted by name, as those of neighbouring cycles may match.
 FEW = 10

@@ -12,8 +12,9 @@ from zagg_catalog.errors import PagingError
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.regions import split_bbox
 from zagg_catalog.sources.http import ApiRequest, origin_of
+from zagg_catalog.sources.items import name_by_file
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Page, numbered
+from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
 
 # CMR-STAC refuses larger limits, and reduces smaller ones.
 LIMIT_MAX = 5000
@@ -39,7 +40,7 @@ class StacSearch(BoxSearch):
 
     def request(self, limit: int) -> ApiRequest:
         """Return the request for the first page, with at most `limit` granules."""
-        between = "/".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval)
+        between = "/".join(map(timestamp, self.interval))
         if self.method == "POST":
             body: dict[str, Any] = {
                 "collections": [self.collection],
@@ -66,7 +67,9 @@ class StacSearch(BoxSearch):
         """Return the page in the response to a request."""
         following = next_request(document, request)
         return Page(
-            features=document["features"], declared=declared_count(document), following=following
+            features=[name_by_file(feature) for feature in document["features"]],
+            declared=declared_count(document),
+            following=following,
         )
 
 
