@@ -25,6 +25,7 @@ from zagg_catalog.shardmap.model import build_checked
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.report import Transfer
+from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import Store, open_store
 
 Values = dict[str, Any]
@@ -93,10 +94,12 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
     place = open_store(store)
     product, region, cycle = spec["release_key"]
     grid = from_config(_config(spec["config"], spec["grid"]))
+    # A catalog that was stored before the region had filters has other granules, too.
+    catalog = Selection(**spec.get("filters", {})).apply(_load_catalog(store, spec["catalog"]))
     options = dict(spec["options"])
     allow_empty = options.pop("allow_empty", False)
-    catalog, region_of = _load_catalog(store, spec["catalog"]), spec["region"].encode()
-    built = build_checked(catalog, [grid], region=read_region(region_of), **options)[0]
+    region_of = read_region(spec["region"].encode())
+    built = build_checked(catalog, [grid], region=region_of, **options)[0]
     shard_map = built.shard_map if allow_empty else built.check_not_empty()
     with scratch() as folder:
         path = Path(folder, "map.parquet")
