@@ -58,6 +58,7 @@ def test_provenance_says_what_was_asked_and_what_came(
         "preserve_thumbnails": False,
         "total_granules": len(truth),
         "complete": True,
+        "quarantined": [],
     }
     assert harvest["declared_before"] == harvest["harvested"]
     assert harvest["kept"] == len(truth)
