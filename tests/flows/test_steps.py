@@ -12,6 +12,7 @@ from flows.jobs import Job
 from flows.results import Session, content_key, read_slice, write_slice
 from flows.settings import cycle_or_current
 from flows.shardmaps import build_shardmaps
+from tests.sources.served import known_to_both
 from zagg_catalog import Catalog, ShardMap, from_config
 from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
@@ -47,7 +48,7 @@ def test_the_setting_lets_cmr_itself_be_asked(team, stac, monkeypatch):
         for n, c in enumerate((one, other))
     ]
     assert [catalog.metadata["source"] for catalog in catalogs] == ["CMR-STAC", "CMR"]
-    tables = [catalog.table.drop_columns(["links"]) for catalog in catalogs]
+    tables = [known_to_both(catalog) for catalog in catalogs]
     assert tables[0].equals(tables[1])
 
 
@@ -90,6 +91,30 @@ def test_grids_of_one_tiling_are_built_side_by_side(team):
         file = team.store.download(outcome["manifest"], f"{team.store_url}-m.parquet")
         assert ShardMap.from_parquet(file).pairs().equals(alone.pairs())
     assert len(outcomes) == 2
+
+
+def test_a_region_with_filters_gets_the_granules_that_they_select(team):
+    """A catalog that was stored before the filters is selected from."""
+    whole = fetch_catalog(region="greenland", **team.parameters())
+    path = team.registry / "registry.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["regions"]["greenland"] |= {"tracks": "1-700", "direction": "ascending"}
+    path.write_text(yaml.safe_dump(content))
+    part = fetch_catalog(region="greenland", **team.parameters())
+    assert 0 < part["rows"] < whole["rows"]
+    stored = team.store.download(part["key"], f"{team.store_url}-c.parquet")
+    catalog = Catalog.from_geoparquet(stored)
+    assert catalog.metadata["filters"] == {"tracks": "1-700", "direction": "ascending"}
+    assert {name[27:29] for name in catalog.table["id"].to_pylist()} <= {"01", "02", "03", "04"}
+    tables = []
+    for key in (part["key"], whole["key"]):
+        outcome = build_shardmaps(
+            key, ["atl06-greenland-healpix"], store=team.store_url, registry=str(path)
+        )[0]
+        file = team.store.download(outcome["manifest"], f"{team.store_url}-m.parquet")
+        tables.append(ShardMap.from_parquet(file).pairs())
+    assert tables[0].num_rows > 0
+    assert tables[0].equals(tables[1])
 
 
 def test_an_unknown_region_is_refused(team):

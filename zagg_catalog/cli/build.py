@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,8 +10,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Group, Parameter
 
 from zagg_catalog.build import map_catalog
-from zagg_catalog.catalog import Catalog
-from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error
+from zagg_catalog.catalog import Catalog, IncompleteCatalog
+from zagg_catalog.cli.common import exit_code_of
 from zagg_catalog.cli.options import OUTPUT, WHEN, AreaOptions, FilterOptions, GeometryOptions
 from zagg_catalog.cli.tables import print_build
 from zagg_catalog.cycles import Convention
@@ -89,7 +90,7 @@ class FetchOptions:
     preserve_thumbnails: bool = False
     """Store browse images in the catalog."""
     partial: bool = False
-    """Accept an incomplete harvest; the files are marked as incomplete."""
+    """Accept missing or unusable granules; the files are marked as incomplete."""
 
     def check(self, catalog: Path | None) -> None:
         """Refuse options of a fetch with a stored catalog, and a STAC root with CMR's search."""
@@ -115,12 +116,15 @@ class FetchOptions:
         beside = catalog_out and catalog_out.with_name(f".{catalog_out.name}.fetch")
         # --stac-root selects the STAC API and overrides the setting.
         api = "stac" if self.stac_root else self.api
-        return CMRSource(root_url=self.stac_root, api=api).fetch(
-            query,
-            preserve_thumbnails=self.preserve_thumbnails,
-            partial=self.partial,
-            checkpoint=self.checkpoint or beside,
-        )
+        with warnings.catch_warnings():
+            # The command says it itself.
+            warnings.simplefilter("ignore", IncompleteCatalog)
+            return CMRSource(root_url=self.stac_root, api=api).fetch(
+                query,
+                preserve_thumbnails=self.preserve_thumbnails,
+                partial=self.partial,
+                checkpoint=self.checkpoint or beside,
+            )
 
 
 app = App(name="build", help_epilogue=EXAMPLES, version_flags=())
@@ -176,10 +180,7 @@ def build(
     target = output or _default_output(granules)
     (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)
     print_build(granules, shard_map, target, catalog_out, fetched=query is not None)
-    if shard_map.metadata["complete"] or fetch.partial:
-        return DONE
-    print_error("the map is incomplete (see above); --partial accepts that.")
-    return WRONG_DATA
+    return exit_code_of(shard_map, "map", partial=fetch.partial)
 
 
 def make_query(

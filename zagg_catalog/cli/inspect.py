@@ -14,8 +14,8 @@ from cyclopts import Parameter
 
 from zagg_catalog import grids, shardmap
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
-from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
-from zagg_catalog.cli.options import AsJson, ExitCode
+from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, exit_code_of, print_json
+from zagg_catalog.cli.options import AcceptPartial, AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
 from zagg_catalog.diff import diff_catalogs, diff_maps
 from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap
@@ -39,7 +39,7 @@ _PROVENANCE = (
 )
 
 
-def show(file: Path, /, *, as_json: AsJson = False) -> int:
+def show(file: Path, /, *, as_json: AsJson = False, partial: AcceptPartial = False) -> int:
     """Describe a catalog or a shard map.
 
     Parameters
@@ -49,12 +49,12 @@ def show(file: Path, /, *, as_json: AsJson = False) -> int:
     """
     loaded = load_file(file)
     summary = summarise_map(loaded) if isinstance(loaded, MapColumns) else summarise_catalog(loaded)
+    kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
     if as_json:
         print_json(summary)
     else:
-        kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
         print_summary(f"{kind} {file}", summary)
-    return DONE
+    return exit_code_of(loaded, kind, partial=partial)
 
 
 def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
@@ -83,7 +83,11 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
 
 
 def check(
-    map: Path, /, *, config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")]
+    map: Path,
+    /,
+    *,
+    config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")],
+    partial: AcceptPartial = False,
 ) -> int:
     """Compare a map's signature and shard keys with a config's grid.
 
@@ -102,10 +106,7 @@ def check(
     shard_map.check(grid)
     grid.check_keys(shard_map.shards)
     print(f"{map} belongs to {config}: {shard_map!r}")
-    if not loaded.metadata.get("complete", True):
-        print_error("the map is incomplete.")
-        return WRONG_DATA
-    return DONE
+    return exit_code_of(loaded, "map", partial=partial)
 
 
 def load_file(path: Path) -> Catalog | MapColumns:
@@ -125,7 +126,8 @@ def summarise_catalog(catalog: Catalog) -> Summary:
     first, last = _time_range(catalog.table)
     return {
         "granules": len(catalog),
-        "complete": catalog.complete,
+        "complete": catalog.completeness,
+        "quarantined": catalog.quarantined,
         **{key: catalog.metadata[key] for key in _PROVENANCE if catalog.metadata.get(key)},
         "first_granule": first,
         "last_granule": last,
@@ -159,11 +161,11 @@ def summarise_map(shard_map: MapColumns) -> Summary:
         "pairs": len(shard_map.rows),
         "granules_assigned": shard_map.table.num_rows,
         "granules_considered": metadata.get("total_granules"),
-        "complete": metadata.get("complete", True),
+        "complete": shard_map.completeness,
         "granules_per_shard": spread,
         "fullest_shards": {str(shard_map.shards[i]): int(per_shard[i]) for i in fullest},
         **{key: metadata[key] for key in keys if metadata.get(key) is not None},
-        "quarantined": metadata.get("quarantined", []),
+        "quarantined": shard_map.quarantined,
         "repaired": metadata.get("repaired", []),
     }
 

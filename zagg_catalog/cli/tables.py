@@ -99,8 +99,8 @@ def print_build(
         fields.append(("copies", shorten(texts)))
     if missing := catalog.metadata.get("harvest", {}).get("missing"):
         fields.append(("not found", shorten(missing)))
-    if not metadata["complete"]:
-        fields.append(("complete", "no"))
+    if shard_map.completeness is not True:
+        fields.append(("complete", "no" if shard_map.completeness is False else "unknown"))
     print_fields(None, fields)
 
 

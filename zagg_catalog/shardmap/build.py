@@ -175,10 +175,12 @@ class _Work:
     def _counts(self, catalog: Catalog, granules: int, shards: int, pairs: int) -> dict[str, Any]:
         ids = catalog.table["id"]
         usable = {row: how for row, how in self.repaired.items() if row not in self.problems}
-        quarantined, repaired = (
+        unusable, repaired = (
             [{"id": ids[row].as_py(), "reason": rows[row]} for row in sorted(rows)]
             for rows in (self.problems, usable)
         )
+        # A map cannot have what its catalog lacks.
+        quarantined = catalog.quarantined + unusable
         return {
             "total_granules": len(catalog),
             "granules_assigned": granules,
@@ -186,7 +188,7 @@ class _Work:
             "total_pairs": pairs,
             "quarantined": quarantined,
             "repaired": repaired,
-            "complete": catalog.complete and not quarantined,
+            "complete": False if quarantined else catalog.completeness,
         }
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.completeness import all_complete, completeness, set_aside
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
 from zagg_catalog.geometry.ragged import gather, runs, to_offsets
 from zagg_catalog.geometry.sphere import Ints
@@ -19,7 +20,6 @@ from zagg_catalog.shardmap.copies import without_copies
 from zagg_catalog.shardmap.model import ShardMap
 
 _SUMS = ("total_granules", "build_wall_s")
-_LISTS = ("quarantined", "repaired")
 _OPTIONAL_LISTS = ("superseded",)
 
 
@@ -37,7 +37,8 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
         In every shard the granules are in the order of the maps; copies of a granule, whose files
         have one name under different addresses, are once, as in `ShardMap.build`. ``metadata``
         has the fields that are equal in all maps, the sums of counts, and the first and last
-        dates; it is complete if all maps are.
+        dates; it is complete if all maps are, and unknown
+        if one is and none is incomplete.
 
     Raises
     ------
@@ -121,13 +122,18 @@ def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if all(key in part and part[key] == value for part in parts)
     }
     sums = {key: sum(part.get(key) or 0 for part in parts) for key in _SUMS}
-    names = [*_LISTS, *(key for key in _OPTIONAL_LISTS if any(part.get(key) for part in parts))]
-    lists = {key: [item for part in parts for item in part.get(key) or []] for key in names}
+    lists = {
+        "quarantined": [entry for part in parts for entry in set_aside(part)],
+        "repaired": [entry for part in parts for entry in part.get("repaired") or []],
+    }
+    for key in _OPTIONAL_LISTS:
+        if any(part.get(key) for part in parts):
+            lists[key] = [entry for part in parts for entry in part.get(key) or []]
     dates = {
         key: choose(part[key] for part in parts)
         for key, choose in (("start_date", min), ("end_date", max))
         if all(part.get(key) for part in parts)
     }
     cycles = [part["cycle"] for part in parts if part.get("cycle") is not None]
-    whole = {"complete": all(part.get("complete", True) for part in parts)}
+    whole = {"complete": all_complete(map(completeness, parts))}
     return same | sums | lists | dates | whole | ({"cycles": cycles} if cycles else {})

@@ -18,7 +18,7 @@ from zagg_catalog.granule_names import MULTI_CYCLE_PRODUCTS
 from zagg_catalog.sources.filters import base_names
 from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest, Transport
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Page, numbered
+from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
 from zagg_catalog.sources.umm import needs_collection, stac_items
 from zagg_catalog.sources.umm_collection import CollectionLookup, encode
 
@@ -51,7 +51,7 @@ class CmrSearch(BoxSearch):
         parameters = {
             **self.granules,
             "bounding_box[]": ",".join(format(side, ".15g") for side in self.bbox),
-            "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval),
+            "temporal[]": ",".join(map(timestamp, self.interval)),
             # Paging needs a stable order; CMR breaks ties itself.
             "sort_key[]": "start_date",
             "page_size": str(limit),

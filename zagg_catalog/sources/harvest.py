@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,7 +26,7 @@ from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
-from zagg_catalog.sources.report import HarvestReport, Superseded, Transfer
+from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, Transfer
 from zagg_catalog.sources.revisions import newest_revisions, superseded_copies
 from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
 from zagg_catalog.sources.selection import choose, reasons
@@ -220,8 +220,9 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
     kept = pa.array(chosen.keep)
     ids, names, places = ids.filter(kept), names.filter(kept), places[chosen.keep]
     keep, superseded = newest_revisions(ids, names)
+    aside, replaced = _not_replaced(chosen.quarantined, ids.take(keep))
     keep, copies = without_copies(batches, places, keep)
-    superseded = sorted([*superseded, *copies], key=lambda entry: entry.id)
+    superseded = sorted([*superseded, *replaced, *copies], key=lambda entry: entry.id)
     report = HarvestReport.of_slices(
         [found.counts for found in results],
         harvested=harvested,
@@ -232,7 +233,7 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
         outside=chosen.outside,
         missing=missing,
         superseded=tuple(superseded),
-        quarantined=tuple(sorted(chosen.quarantined, key=lambda entry: entry.id)),
+        quarantined=tuple(sorted(aside, key=lambda entry: entry.id)),
         transfer=transfer,
     )
     return Harvest(batches=batches, places=places[keep], report=report)
@@ -267,6 +268,29 @@ def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
     new = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
     first = np.concatenate([[True], new])
     return ids.filter(pa.array(first)), places[first]
+
+
+def _not_replaced(
+    quarantined: Iterable[Quarantined], ids: pa.Array | pa.ChunkedArray
+) -> tuple[list[Quarantined], list[Superseded]]:
+    """Return the quarantined items that are missing, and those that a usable item replaces.
+
+    `ids` are the granules of the catalog. A usable copy of an item replaces it without a trace; a
+    usable newer revision supersedes it.
+    """
+    missing = {entry.id: entry for entry in quarantined}
+    if not missing:
+        return [], []
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    aside = pa.array(missing, pa.string())
+    for name in ids.filter(pc.is_in(ids, value_set=aside)).to_pylist():
+        del missing[name]
+    _, older = newest_revisions(pa.concat_arrays([ids, pa.array(missing, pa.string())]))
+    replaced = [one for one in older if one.id in missing and one.by not in missing]
+    for entry in replaced:
+        del missing[entry.id]
+    return list(missing.values()), replaced
 
 
 def _explain_empty(

@@ -177,15 +177,15 @@ class Query:
 
     @property
     def interval(self) -> tuple[datetime, datetime]:
-        """The first and the last second of the days, UTC and naive."""
-        return _seconds(*self._days)
+        """The first and the last microsecond of the days, UTC and naive."""
+        return _span(*self._days)
 
     @property
     def intervals(self) -> list[tuple[datetime, datetime]]:
-        """The first and last second of each search: the days, or those of the season."""
+        """The first and last microsecond of each search: of the days, or of the season."""
         if self.season is None:
             return [self.interval]
-        return [_seconds(*days) for days in season_days(self.season, *self._days)]
+        return [_span(*days) for days in season_days(self.season, *self._days)]
 
     @property
     def filter_values(self) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class Query:
     @property
     def datetime(self) -> str:
         """The days as a closed STAC interval, UTC."""
-        return f"{self.start_date}T00:00:00Z/{self.end_date}T23:59:59Z"
+        return f"{self.start_date}T00:00:00Z/{self.end_date}T23:59:59.999999Z"
 
     @property
     def name_cycle(self) -> int | None:
@@ -209,9 +209,13 @@ class Query:
         return self.filters.cycle
 
 
-def _seconds(first: date, last: date) -> tuple[datetime, datetime]:
-    """Return the first and the last second of some days, UTC and naive."""
-    return datetime.combine(first, time.min), datetime.combine(last, time(23, 59, 59))
+def _span(first: date, last: date) -> tuple[datetime, datetime]:
+    """Return the first and the last microsecond of some days, UTC and naive.
+
+    APIs take closed intervals, so that one that ends at 23:59:59 lacks what starts in the last
+    second. CMR reads up to nine digits and counts milliseconds.
+    """
+    return datetime.combine(first, time.min), datetime.combine(last, time.max)
 
 
 def check_day(value: str | date, name: str) -> str:

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
@@ -25,7 +26,7 @@ from zagg_catalog.sources.season import season_days
 # Shorter slices would fetch more of the shared days than they save.
 SHORTEST = timedelta(days=7)
 
-_UNNAMED = re.compile(r"((box|search) \d+ )?page \d+ item \d+")
+_UNNAMED = re.compile(r"((box|search) \d+ )?(slice \S+ )?page \d+ item \d+")
 
 
 def time_slices(query: Query, count: int) -> list[Query]:
@@ -51,7 +52,8 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
     """Return the catalogs of a query's time slices as one, with the rows of a single fetch.
 
     In ``metadata["harvest"]``, ``slices`` has the counts of every slice, ``shared`` the number of
-    granules in two of them, and ``complete`` is true if every slice is proven complete. A granule
+    granules in two of them, and ``complete`` is true if every slice is complete, except for
+    granules that are usable in another slice. A granule
     of another cycle on a shared day is counted in both slices. Raises `EmptyHarvest` if there is
     no catalog.
     """
@@ -73,12 +75,14 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
         for catalog in catalogs
     ]
     report = _joined(reports, [catalog.table for catalog in catalogs], superseded, table)
+    harvest = report.to_dict()
     metadata = catalogs[0].metadata | {
         "start_date": query.start_date,
         "end_date": query.end_date,
         "total_granules": table.num_rows,
         "complete": report.complete,
-        "harvest": report.to_dict(),
+        "quarantined": harvest["quarantined"],
+        "harvest": harvest,
     }
     return Catalog(table, metadata)
 
@@ -101,11 +105,12 @@ def _joined(
     ]
     twice = sum(map(len, known)) - len(set().union(*known))
     superseded = [entry for report in reports for entry in report.superseded]
+    unusable = _unusable([entry for entries in aside for entry in entries], tables)
     # A granule name is in one slice only.
     elsewhere = [set(report.missing) for report in reports]
     missing = tuple(name for name in reports[0].missing if all(name in one for one in elsewhere))
     return HarvestReport(
-        complete=all(map(_is_proven, reports)) and not missing,
+        complete=all(report.proven for report in reports) and not (missing or unusable),
         declared_before=total([report.declared_before for report in reports]),
         declared_after=total([report.declared_after for report in reports]),
         harvested=sum(report.harvested for report in reports) - twice,
@@ -116,16 +121,18 @@ def _joined(
         outside=dict(sum((Counter(report.outside) for report in reports), Counter())),
         missing=missing,
         superseded=_by_id([*superseded, *between]),
-        quarantined=_by_id([entry for entries in aside for entry in entries]),
+        quarantined=unusable,
         slices=tuple(part for report in reports for part in report.slices),
     )
 
 
-def _is_proven(report: HarvestReport) -> bool:
-    """Return whether a slice is complete but for granule names that other slices may have."""
-    return report.complete or (
-        bool(report.missing) and all(part.complete for part in report.slices)
-    )
+def _unusable(aside: Sequence[Quarantined], tables: Sequence[pa.Table]) -> tuple[Quarantined, ...]:
+    """Return the quarantined items, by id, that no slice has in a usable copy."""
+    names = pa.array([entry.id for entry in aside], pa.string())
+    usable: set[str] = set()
+    for table in tables if aside else ():
+        usable.update(names.filter(pc.is_in(names, value_set=table["id"])).to_pylist())
+    return _by_id([entry for entry in aside if entry.id not in usable])
 
 
 def _with_slice(entries: Sequence[Quarantined], number: int) -> list[Quarantined]:

@@ -73,7 +73,8 @@ class HarvestReport(StrictModel):
     """Counts declared and received, and the granules left out of the catalog."""
 
     complete: bool
-    """Whether every slice is proven complete."""
+    """Whether every slice is proven complete and nothing is quarantined, so that the sum of the
+    declared counts is ``kept`` + superseded granules + ``outside_cycle`` + ``shared``."""
     declared_before: NonNegativeInt | None
     """Sum of the counts on the slices' first pages; None if one declared nothing."""
     declared_after: NonNegativeInt | None
@@ -106,7 +107,8 @@ class HarvestReport(StrictModel):
     def of_slices(cls, slices: Sequence[SliceCount], **facts: Any) -> Self:
         """Return the report of some slices; `facts` are the remaining fields."""
         return cls(
-            complete=all(part.complete for part in slices) and not facts.get("missing"),
+            complete=all(part.complete for part in slices)
+            and not (facts["quarantined"] or facts.get("missing")),
             declared_before=total([part.declared_before for part in slices]),
             declared_after=total([part.declared_after for part in slices]),
             slices=tuple(slices),
@@ -122,6 +124,12 @@ class HarvestReport(StrictModel):
     def names_note(self) -> str | None:
         """A sentence about names that are not understood, or None."""
         return names_note(self.irregular_names)
+
+    @property
+    def proven(self) -> bool:
+        """Whether everything declared was received, usable or not."""
+        lacking = bool(self.quarantined or self.missing)
+        return self.complete or (lacking and all(part.complete for part in self.slices))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values.

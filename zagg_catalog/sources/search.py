@@ -18,6 +18,11 @@ from zagg_catalog.sources.report import Quarantined, SliceCount
 Interval = tuple[datetime, datetime]
 
 
+def timestamp(when: datetime) -> str:
+    """Return a naive UTC time as RFC 3339, with microseconds if there are any."""
+    return f"{when.isoformat()}Z"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """One page of a search, as STAC items."""
@@ -36,7 +41,7 @@ class BoxSearch(ABC):
     bbox: Bbox
     """``(west, south, east, north)``, degrees; west > east only if the API accepts it."""
     interval: Interval
-    """First and last second, UTC and naive."""
+    """First and last microsecond, UTC and naive."""
     limit: int
     """Page size to request."""
     label: str = ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
 
+from zagg_catalog.catalog.completeness import IncompleteCatalog, explain_missing
 from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
@@ -130,7 +132,8 @@ class CMRSource:
             Page size hint, at most 5000 for a STAC API and 2000 for CMR; servers may reduce it.
         partial : bool
             Return the granules received even if they cannot be proven complete;
-            ``Catalog.complete`` is then False. A request that fails still raises.
+            ``Catalog.complete`` is then False. A request that fails still raises. Do not warn of
+            granules that cannot be used.
         progress : bool or callable, optional
             Show a bar on standard error; by default only on a terminal. A callable is called with
             the granules received so far and the declared count, or None.
@@ -144,6 +147,12 @@ class CMRSource:
             Rows sorted by id. ``metadata`` has the query, ``complete``, and the ``harvest``
             report; it depends on the content of the server only. A table of more than 50,000
             rows is memory-mapped from a deleted file.
+
+        Warns
+        -----
+        IncompleteCatalog
+            If granules cannot be used; it names them, ``complete`` is false, and ``quarantined``
+            lists them with the reasons. Not with `partial`.
 
         Raises
         ------
@@ -251,6 +260,13 @@ class CMRSource:
             yield found, self._metadata(query, preserve_thumbnails, found.report)
             # The caller has read the rows, so that no later fetch needs the checkpoint.
             spool.clear()
+        if not (found.report.complete or partial):
+            lacks = explain_missing({"harvest": found.report.to_dict()})
+            # At the caller of `fetch`, above this generator and its context manager.
+            warnings.warn(
+                IncompleteCatalog(f"The catalog of {query.collection} is incomplete: {lacks}."),
+                stacklevel=4,
+            )
 
     def _find(
         self,
@@ -292,6 +308,7 @@ class CMRSource:
     def _metadata(
         self, query: Query, preserve_thumbnails: bool, report: HarvestReport
     ) -> dict[str, Any]:
+        harvest = report.to_dict()
         return {
             "source": "CMR-STAC" if self.api == "stac" else "CMR",
             f"{self.api}_root": self.root_url,
@@ -308,7 +325,8 @@ class CMRSource:
             "preserve_thumbnails": preserve_thumbnails,
             "total_granules": report.kept,
             "complete": report.complete,
-            "harvest": report.to_dict(),
+            "quarantined": harvest["quarantined"],
+            "harvest": harvest,
         }
 
 

@@ -14,7 +14,7 @@ from zagg_catalog.regions import split_bbox
 from zagg_catalog.sources.http import ApiRequest, origin_of
 from zagg_catalog.sources.items import name_by_file
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Page, numbered
+from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
 
 # CMR-STAC refuses larger limits, and reduces smaller ones.
 LIMIT_MAX = 5000
@@ -40,7 +40,7 @@ class StacSearch(BoxSearch):
 
     def request(self, limit: int) -> ApiRequest:
         """Return the request for the first page, with at most `limit` granules."""
-        between = "/".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval)
+        between = "/".join(map(timestamp, self.interval))
         if self.method == "POST":
             body: dict[str, Any] = {
                 "collections": [self.collection],

@@ -214,15 +214,18 @@ class Selection:
         changes |= {key: value for key, value in days.items() if value is not None}
         if self.cycle is not None:
             changes |= {"cycle": self.cycle, "cycle_convention": self.convention}
-        new = {entry.id for entry in quarantined} - {
-            e.id for e in (report.quarantined if report else ())
-        }
-        if missing or new:
-            changes["complete"] = False
+        if report is None and (missing or quarantined):
+            changes |= {"complete": False, "quarantined": [dict(entry) for entry in quarantined]}
         if report is not None:
-            changes["harvest"] = _selected_report(
+            selected = _selected_report(
                 report, len(catalog), outside, quarantined=quarantined, missing=missing
-            ).to_dict()
+            )
+            harvest = selected.to_dict()
+            changes |= {
+                "complete": selected.complete,
+                "quarantined": harvest["quarantined"],
+                "harvest": harvest,
+            }
         return catalog.metadata | changes
 
 
@@ -244,7 +247,7 @@ def _selected_report(
         "kept": kept,
         "outside_cycle": report.outside_cycle + outside.get("cycle", 0),
         "outside": counts,
-        "complete": report.complete and not facts["missing"],
+        "complete": report.proven and not (facts["quarantined"] or facts["missing"]),
     }
     return report.model_copy(update=changes | facts)
 
