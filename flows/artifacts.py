@@ -162,6 +162,7 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
         "|---|---|",
         f"| granules | {record.catalog.rows:,} |",
         f"| days | {record.query.start_date} to {record.query.end_date} |",
+        *_filters(record.query.filters),
         f"| box | {_box(record.query.bbox)} |",
         f"| complete for the area | {_area(record.query.area)} |",
         f"| harvest | {_harvest(published)} |",
@@ -215,6 +216,14 @@ def _box(box: tuple[float, ...] | None) -> str:
 
 def _area(boxes: tuple[tuple[float, ...], ...] | None) -> str:
     return "; ".join(map(_box, boxes)) if boxes else "not known"
+
+
+def _filters(filters: dict[str, Any] | None) -> list[str]:
+    """Return a row for each filter of the query."""
+    known = {key.replace("_", " "): value for key, value in (filters or {}).items()}
+    if "granules" in known:
+        known["granules"] = f"{len(known['granules']):,} names"
+    return [f"| {name} | {value} |" for name, value in known.items()]
 
 
 def _harvest(published: Published) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -73,6 +73,8 @@ class QueryRecord(StrictModel):
     """``(west, south, east, north)``, degrees."""
     area: tuple[Box, ...] | None = Field(default=None, exclude_if=lambda area: area is None)
     """Boxes that the fetch asked for and the catalog is complete for; left out if not known."""
+    filters: dict[str, Any] | None = Field(default=None, exclude_if=lambda given: given is None)
+    """Filters of the query, if it has some; left out otherwise."""
 
 
 class ManifestFiles(StrictModel):
