@@ -222,7 +222,9 @@ def _harvest(published: Published) -> str:
         f"{harvest.harvested:,} harvested, {harvest.shared:,} of them in two of"
         f" {len(harvest.slices)} slices, {harvest.declared_after or 0:,} declared in all;"
         f" {len(harvest.superseded):,} superseded,"
-        f" {harvest.outside_cycle:,} of other cycles, {len(harvest.quarantined):,} unusable"
+        f" {harvest.outside_cycle:,} of other cycles,"
+        f" {sum(harvest.outside.values()):,} left out by filters,"
+        f" {len(harvest.quarantined):,} unusable"
         + (f"; {harvest.names_note}" if harvest.names_note else "")
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from glob import glob
 from pathlib import Path
@@ -15,6 +15,7 @@ from zagg_catalog.catalog.completeness import Completeness, all_complete, comple
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import (
     CorruptObject,
+    EmptyHarvest,
     InputNotFound,
     InvalidCatalog,
     InvalidQuery,
@@ -32,6 +33,7 @@ from zagg_catalog.releases.publication import version_of
 from zagg_catalog.shardmap import ShardMap, build_maps, merge_maps
 from zagg_catalog.shardmap.json_file import read_json_metadata
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
+from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import Store
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "catalog_files",
     "merge_maps",
     "release_catalogs",
+    "select_from",
 ]
 
 Suffix = Literal[".parquet", ".json"]
@@ -223,6 +226,28 @@ def _load_object(store: Store, key: str) -> Catalog:
         return Catalog.from_geoparquet(store.download(key, Path(folder, "catalog.parquet")))
 
 
+def select_from(catalog: StoredCatalog, selection: Selection) -> StoredCatalog:
+    """Return a stored catalog of which a build reads only the selected granules.
+
+    Parameters
+    ----------
+    catalog : StoredCatalog
+        From `release_catalogs` or `catalog_files`.
+    selection : Selection
+        Product and filters; applied when the catalog is read.
+
+    Returns
+    -------
+    StoredCatalog
+        Its ``digest`` is one of the file, the product and the filters.
+    """
+    if not selection:
+        return catalog
+    product = [selection.short_name, selection.version]
+    digest = canonical_digest([catalog.digest, *product, selection.filters.values()])
+    return replace(catalog, digest=digest, load=lambda: selection.apply(catalog.load()))
+
+
 def build_archive(
     catalogs: Sequence[StoredCatalog],
     grids: Sequence[ArchiveGrid],
@@ -389,7 +414,7 @@ def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Excepti
         for number in range(len(catalogs)):
             try:
                 loaded: Catalog | Exception = reading.pop().result()
-            except (StoreError, InvalidCatalog) as error:
+            except (StoreError, InvalidCatalog, InvalidQuery, EmptyHarvest) as error:
                 loaded = error
             reading += [pool.submit(one.load) for one in catalogs[number + 1 : number + 2]]
             yield loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +241,54 @@ def test_recorded_orbits_are_drawn(real_data: Path) -> None:
         rows = read_items(stac_items(records, known, ROOT), name)
         assert rows.quarantined == []
         assert all(text.endswith(".h5") for text in rows.table["id"].to_pylist())
+
+
+def as_umm(item: dict[str, Any]) -> dict[str, Any]:
+    """The record that CMR has of an item of CMR-STAC."""
+    concept = item["links"][-1]["href"].rpartition("/")[2].removesuffix(".umm_json")
+    ring = item["geometry"]["coordinates"][0]
+    points = [{"Longitude": lon, "Latitude": lat} for lon, lat in ring]
+    times = item["properties"]
+    kinds = {"s3:": "GET DATA VIA DIRECT ACCESS", "http": "GET DATA"}
+    return {
+        "meta": {"concept-id": concept, "collection-concept-id": "C1-NSIDC_CPRD"},
+        "umm": {
+            "GranuleUR": item["id"],
+            "CollectionReference": {"EntryTitle": "Land Ice Height V007"},
+            "SpatialExtent": {
+                "HorizontalSpatialDomain": {
+                    "Geometry": {"GPolygons": [{"Boundary": {"Points": points}}]}
+                }
+            },
+            "TemporalExtent": {
+                "RangeDateTime": {
+                    "BeginningDateTime": times["start_datetime"],
+                    "EndingDateTime": times["end_datetime"],
+                }
+            },
+            "RelatedUrls": [
+                {"URL": asset["href"], "Type": kind}
+                for asset in item["assets"].values()
+                for start, kind in kinds.items()
+                if asset["href"].startswith(start) and asset["roles"] == ["data"]
+            ],
+        },
+    }
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("thumbnails", [False, True], ids=["columns", "one by one"])
+def test_recorded_items_and_their_records_are_equal_rows(real_data: Path, thumbnails: bool) -> None:
+    recorded = json.loads((real_data / "recorded/cmr_stac_three_pages.json").read_text())
+    items = [item for page in recorded["pages"] for item in page["features"]]
+    assert len(items) > 2
+    made = stac_items(
+        [as_umm(item) for item in items],
+        replace(COLLECTION, name="ATL03_007"),
+        "https://cmr.earthdata.nasa.gov/search",
+    )
+    one, other = (
+        read_items(some, "ATL03_007", preserve_thumbnails=thumbnails).table.drop_columns(["links"])
+        for some in (items, made)
+    )
+    assert one.equals(other)

@@ -33,7 +33,7 @@ CELLS_ORDER = 9
 # zagg reads both. The field has parquet's name, so that a file written again is the same.
 CELLS_TYPE = pa.large_list(pa.field("element", pa.int64()))
 # Increased when the cells of the same footprint change.
-RULE = "zagg-catalog 1"
+RULE = "zagg-catalog 2"
 
 
 def catalog_schema(assets: Iterable[str] = DATA_ASSETS) -> pa.Schema:

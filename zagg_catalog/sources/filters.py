@@ -270,13 +270,17 @@ def read_granule_names(values: Iterable[str | Path]) -> tuple[str, ...]:
     for value in values:
         path = Path(value)
         if path.is_file():
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-            found += [name for line in lines if (name := line.partition("#")[0].strip())]
+            found += names_in(path.read_text(encoding="utf-8-sig"))
         elif path.suffix == ".txt":
             raise InputNotFound(f"There is no file of granule names {value}.")
         else:
             found.append(str(value))
     return granule_names(found)
+
+
+def names_in(text: str) -> list[str]:
+    """Return the granule names in a text, one a line, with ``#`` comments."""
+    return [name for line in text.splitlines() if (name := line.partition("#")[0].strip())]
 
 
 def _check_product(short_name: str, known: Sequence[str], filter_: str, needs: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from zagg_catalog.sources.items import name_by_file, text_or_none
@@ -83,7 +83,7 @@ def _item(
     concept = text_or_none(meta.get("concept-id"))
     concept_url = None if concept is None else f"{root}/concepts/{quote(concept)}"
     urls = umm.get("RelatedUrls")
-    files = [_File.of(url) for url in urls if isinstance(url, dict)] if urls else []
+    files = _files(urls) if isinstance(urls, list) else []
     assets = _assets(files, concept, concept_url)
     return name_by_file(
         {
@@ -130,28 +130,39 @@ def _times(umm: Mapping[str, Any]) -> dict[str, Any]:
     return {"datetime": extent.get("SingleDateTime")}
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(NamedTuple):
     """A related URL."""
 
     href: str
     kind: str
     media: Any = None
 
-    @classmethod
-    def of(cls, url: Mapping[str, Any]) -> _File:
-        href, kind = text_or_none(url.get("URL")), text_or_none(url.get("Type"))
-        return cls(href or "", kind or "", url.get("MimeType"))
-
     @property
     def is_direct(self) -> bool:
-        return self.kind == "GET DATA VIA DIRECT ACCESS" and self.href.startswith("s3://")
+        return self.kind == _DIRECT and self.href.startswith("s3://")
 
     @property
     def key(self) -> str:
         """The part of the address before the ending, by which CMR-STAC names a data file."""
         parts = self.href.split(".")
         return (parts[-2] if len(parts) > 1 else "") or "asset_key"
+
+
+_DATA, _DIRECT = "GET DATA", "GET DATA VIA DIRECT ACCESS"
+_IMAGE, _THUMBNAIL = "GET RELATED VISUALIZATION", "Thumbnail"
+_PAGE = "DATA SET LANDING PAGE"
+_KINDS = frozenset({_DATA, _DIRECT, _IMAGE, _THUMBNAIL, _PAGE})
+
+
+def _files(urls: list[Any]) -> list[_File]:
+    """Return the related URLs of which CMR-STAC makes assets."""
+    return [
+        _File(href, str(url["Type"]), url.get("MimeType"))
+        for url in urls
+        if isinstance(url, dict)
+        and str(url.get("Type")) in _KINDS
+        and (href := text_or_none(url.get("URL")))
+    ]
 
 
 def _assets(
@@ -164,11 +175,9 @@ def _assets(
             title = f"Download {file.href.rpartition('/')[2]}"
             found["browse"] = _asset(file.href, title, "browse", "image/jpeg")
     for numbered in (
-        _numbered("thumbnail", "Thumbnail", [f for f in files if f.kind in ("Thumbnail", _IMAGE)]),
-        _data("", "Direct Download", [f for f in files if f.kind == "GET DATA"]),
-        _numbered(
-            "metadata", "Provider Metadata", [f for f in files if f.kind == "DATA SET LANDING PAGE"]
-        ),
+        _numbered("thumbnail", "Thumbnail", [f for f in files if f.kind in (_THUMBNAIL, _IMAGE)]),
+        _data("", "Direct Download", [f for f in files if f.kind == _DATA]),
+        _numbered("metadata", "Provider Metadata", [f for f in files if f.kind == _PAGE]),
         _data("s3_", "S3 Direct Download", [f for f in files if f.is_direct]),
     ):
         found |= numbered
@@ -176,9 +185,6 @@ def _assets(
         title = f"CMR XML metadata for {concept}"
         found["metadata"] = _asset(f"{concept_url}.xml", title, "metadata", "application/xml")
     return found
-
-
-_IMAGE = "GET RELATED VISUALIZATION"
 
 
 def _data(prefix: str, title: str, files: Sequence[_File]) -> dict[str, dict[str, Any]]:
