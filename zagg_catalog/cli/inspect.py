@@ -35,6 +35,7 @@ _PROVENANCE = (
     "cycle_convention",
     "start_date",
     "end_date",
+    "filters",
     "bbox",
 )
 
