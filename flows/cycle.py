@@ -129,6 +129,7 @@ def prepare_cycle(
                 provider=provider,
                 slices=slices,
                 force=force,
+                area=tuple(registered.area_of(name, region)),
             )
             outcomes.append(_prepare(job, wanted, registered, accepted))
         state = _final_state(f"{name}, cycle {number}", outcomes)
@@ -199,7 +200,14 @@ def _log(job: Job, outcome: RegionOutcome) -> None:
 def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]]) -> RegionOutcome:
     failed = [entry for entry in outcomes if entry.get("error")]
     failures = [failure_of(job, failed)] if failed else []
+    failures += [
+        f"{job.release_key}: grid {entry['grid']}: {entry['beyond_area']}"
+        for entry in outcomes
+        if entry.get("beyond_area")
+    ]
     failures += [f"{job.release_key}: {lacks}" for lacks in missing_in(published)]
+    if published.record.status == "partial" and not failures:
+        failures.append(f"{job.release_key}: {'; '.join(published.record.lacks)}")
     return RegionOutcome(
         region=job.region.name,
         release=published.digest,
@@ -218,11 +226,7 @@ def missing_in(published: Published) -> list[str]:
         texts.append(f"the catalog is incomplete, {explain_missing({'harvest': harvest})}")
     # A map lists what its catalog lacks, and then what it lacks itself.
     known = len(record.harvest.quarantined) if record.harvest else 0
-    own = [
-        grid.name
-        for grid in record.grids
-        if grid.status == "partial" and (record.catalog.complete or grid.quarantined > known)
-    ]
+    own = [grid.name for grid in record.grids if grid.quarantined > known]
     if own:
         texts.append(
             f"the maps of {', '.join(own)} are incomplete, they lack granules whose footprints"
