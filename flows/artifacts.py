@@ -160,6 +160,7 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
         "|---|---|",
         f"| granules | {record.catalog.rows:,} |",
         f"| days | {record.query.start_date} to {record.query.end_date} |",
+        *_filters(record.query.filters),
         f"| box | {_box(record.query.bbox)} |",
         f"| harvest | {_harvest(published)} |",
         f"| granules removed since the previous release | {_removed(published)} |",
@@ -203,6 +204,14 @@ def _missing(published: Published) -> list[str]:
 
 def _box(box: tuple[float, ...] | None) -> str:
     return ", ".join(f"{side:g}°" for side in box) if box else "not known"
+
+
+def _filters(filters: dict[str, Any] | None) -> list[str]:
+    """Return a row for each filter of the query."""
+    known = {key.replace("_", " "): value for key, value in (filters or {}).items()}
+    if "granules" in known:
+        known["granules"] = f"{len(known['granules']):,} names"
+    return [f"| {name} | {value} |" for name, value in known.items()]
 
 
 def _harvest(published: Published) -> str:

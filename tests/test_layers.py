@@ -18,7 +18,7 @@ LAYERS = """
     regions
     sources grids sandbox
     shardmap
-    registry build diff
+    registry build diff export
     releases
     aggregation watch archive
     zagg_catalog

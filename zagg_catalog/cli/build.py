@@ -47,11 +47,13 @@ class ProductOptions:
     """The product."""
 
     short_name: Annotated[str | None, Parameter(metavar="NAME")] = None
-    """Product short name, such as ATL06."""
+    """Product short name, such as ATL06; a collection's id if the version is empty."""
     version: Annotated[str | None, Parameter(metavar="NNN")] = None
     """Product version (default: 007)."""
     provider: Annotated[str | None, Parameter(metavar="NAME")] = None
     """CMR provider; an empty string for none (default: NSIDC_CPRD)."""
+    data_asset: Annotated[str | None, Parameter(metavar="RULE")] = None
+    """Data file of an item, by role, type, ending and key (default: role=data,ending=.h5)."""
 
 
 @Parameter(name="*", group=WHEN)
@@ -164,6 +166,10 @@ def build(
             "The area is missing; give --polygon FILE or --bbox lon_min,lat_min,lon_max,lat_max."
         )
     fetch.check(catalog)
+    if catalog and product.data_asset:
+        raise InvalidQuery(
+            "--data-asset is for a fetch, and --catalog fetches nothing; remove one of the two."
+        )
     query = None if box is None or catalog else make_query(product, dates, filters, box)
     selection = make_selection(product, dates, filters) if catalog else None
     check_output(output, (".json", ".parquet"))
@@ -194,7 +200,11 @@ def make_query(
     _check_dates(dates)
     version = "007" if product.version is None else product.version
     provider = PROVIDER if product.provider is None else product.provider
-    own: dict[str, Any] = {"season": dates.season, **filters.values()}
+    own: dict[str, Any] = {
+        "season": dates.season,
+        "data_asset": product.data_asset,
+        **filters.values(),
+    }
     if dates.number is not None:
         return Query.for_cycle(
             product.short_name,

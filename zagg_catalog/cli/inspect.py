@@ -35,6 +35,7 @@ _PROVENANCE = (
     "cycle_convention",
     "start_date",
     "end_date",
+    "filters",
     "bbox",
 )
 
@@ -47,7 +48,7 @@ def show(file: Path, /, *, as_json: AsJson = False, partial: AcceptPartial = Fal
     file
         A catalog (.parquet) or a map (.json, .parquet).
     """
-    loaded = _load(file)
+    loaded = load_file(file)
     summary = summarise_map(loaded) if isinstance(loaded, MapColumns) else summarise_catalog(loaded)
     kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
     if as_json:
@@ -67,7 +68,7 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
     new
         Another one of the same kind.
     """
-    before, after = _load(old), _load(new)
+    before, after = load_file(old), load_file(new)
     if isinstance(before, MapColumns) and isinstance(after, MapColumns):
         make = shardmap.ShardMap.from_columns
         maps = diff_maps(make(before), make(after))
@@ -99,7 +100,7 @@ def check(
         Pipeline config YAML.
     """
     grid = grids.from_config(config)
-    loaded = _load(map)
+    loaded = load_file(map)
     if not isinstance(loaded, MapColumns):
         raise InvalidShardMap(f"{map} is a catalog; check needs a shard map.")
     shard_map = shardmap.ShardMap.from_columns(loaded)
@@ -109,7 +110,7 @@ def check(
     return exit_code_of(loaded, "map", partial=partial)
 
 
-def _load(path: Path) -> Catalog | MapColumns:
+def load_file(path: Path) -> Catalog | MapColumns:
     """Load a catalog or a shard map."""
     if check_file(path).suffix.lower() == ".json":
         return read_json(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -71,6 +71,8 @@ class QueryRecord(StrictModel):
     """Last day, inclusive."""
     bbox: Box | None = None
     """``(west, south, east, north)``, degrees."""
+    filters: dict[str, Any] | None = Field(default=None, exclude_if=lambda given: given is None)
+    """Filters of the query, if it has some; left out otherwise."""
 
 
 class ManifestFiles(StrictModel):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zagg_catalog.cycles import REGIONS, TRACKS, check_cycle
 from zagg_catalog.errors import InputNotFound, InvalidQuery
-from zagg_catalog.granule_names import granule_name_columns
+from zagg_catalog.granule_names import granule_name_columns, is_icesat2
 
 Direction = Literal["ascending", "descending"]
 Numbers = str | int | Iterable[int]
@@ -118,6 +118,11 @@ class NameFilters:
 
     def check_product(self, short_name: str) -> None:
         """Raise `InvalidQuery` if the names of a product do not have what the filters need."""
+        if self.cycle is not None and not is_icesat2(short_name):
+            raise InvalidQuery(
+                f"Cycles are in the names of ICESat-2 granules (ATL06 and others), not of"
+                f" {short_name}; give a first and a last day instead."
+            )
         if self.tracks:
             _check_product(short_name, TRACK_PRODUCTS, "tracks", "one track in each granule")
         if self.granule_regions or self.direction:

@@ -292,8 +292,10 @@ class Holdings:
         self._check_filters(wanted)
 
     def _check_product(self, wanted: Selection) -> None:
-        short_names = {name.rpartition("_")[0] for name in self.products}
-        versions = {_plain(name.rpartition("_")[2]) for name in self.products}
+        whole = wanted.short_name if wanted.version in ("", None) else None
+        pairs = [split_product(name, whole) for name in self.products]
+        short_names = {name for name, _ in pairs}
+        versions = {_plain(version) for _, version in pairs}
         if wanted.short_name is not None:
             held = {name.lower() for name in short_names}
             if held and held != {wanted.short_name.lower()}:
@@ -372,6 +374,12 @@ class Holdings:
         raise InvalidQuery(
             f"The catalog holds {held} only, not {asked}; choose another catalog, or fetch."
         )
+
+
+def split_product(product: str, whole: str | None) -> tuple[str, str]:
+    """Return short name and version; a name without ``_``, or that is `whole`, has no version."""
+    name, _, version = product.rpartition("_")
+    return (name, version) if name and product != whole else (product, "")
 
 
 def _plain(version: object) -> str:
