@@ -67,6 +67,7 @@ def test_provenance_says_what_was_asked_and_what_came(
         "start_date": "2023-12-18",
         "end_date": "2024-03-18",
         "bbox": [-180.0, -90.0, 180.0, 90.0],
+        "area": [[-180.0, -90.0, 180.0, 90.0]],
         "cycle": 22,
         "cycle_convention": "mission",
         "preserve_thumbnails": False,
