@@ -71,9 +71,11 @@ def test_a_grid_that_is_registered_later_is_named_with_the_box_that_it_needs(tea
     catalog = fetch_catalog(region="greenland", **team.parameters())
     add_grid(team, "coarse", grid={"parent_order": 2, "chunk_inner": 11})
     registry = str(team.registry / "registry.yaml")
-    (outcome,) = build_shardmaps(
-        catalog["key"], grids=["coarse"], store=team.store_url, registry=registry
-    )
+    options = {"grids": ["coarse"], "store": team.store_url, "registry": registry}
+    state = build_shardmaps(catalog["key"], **options, return_state=True)
+    assert state.is_failed()
+    assert "coarse: 4 shards of the region reach beyond the area" in state.message
+    (outcome,) = build_shardmaps(catalog["key"], **options, partial=True)
     assert outcome["complete"] is False
     assert "shards of the region reach beyond the area of the catalog" in outcome["beyond_area"]
     made = ShardMap.from_parquet(stored(team, outcome["manifest"]))
