@@ -9,6 +9,7 @@ import shapely
 from tests.sources.served import WORLD, cycle_22, ids
 from tests.sources.stub import Stub, name, ok, quick
 from zagg_catalog import ShardMap
+from zagg_catalog.catalog.table import asset_hrefs
 from zagg_catalog.errors import BadResponse, IncompleteHarvest, InvalidQuery, RequestFailed
 from zagg_catalog.grids import HealpixGrid
 from zagg_catalog.sandbox import SandboxServer, simulate
@@ -24,9 +25,13 @@ def fetch(server, query=None, *, api="cmr", retries=6, timeout=5, **more):
     return catalog, source.last_report
 
 
-def without_links(catalog):
-    """The table but for the links, which lead to each API's own address."""
-    return catalog.table.drop_columns(["links"])
+def known_to_both(catalog):
+    """The columns that both APIs know: all but links, and the hrefs of data files."""
+    own = ["links", "assets", "stac_version", "stac_extensions"]
+    table = catalog.table.drop_columns(own)
+    for asset in ("data", "data_s3"):
+        table = table.append_column(asset, asset_hrefs(catalog.table, asset))
+    return table
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,7 @@ def server(many):
 def test_both_apis_give_the_same_table(server, query):
     stac, _ = fetch(server, query, api="stac")
     cmr, report = fetch(server, query)
-    assert without_links(cmr).equals(without_links(stac))
+    assert known_to_both(cmr).equals(known_to_both(stac))
     assert cmr.table.schema.equals(stac.table.schema)
     assert report.complete
 
@@ -267,6 +272,8 @@ EXPECTED = {
     "missing-id": 1,
     "not-an-item": 1,
     "missing-assets": 1,
+    "bad-item": RequestFailed,
+    "no-links": 12,
     "missing-datetime": 0,
 }
 
@@ -282,7 +289,7 @@ def test_a_fault_is_ridden_out_or_ends_in_a_named_error(few, few_truth, fault, e
         found, report = fetch(server, timeout=0.5)
     assert report.complete
     if end == COMPLETE:
-        assert without_links(found).equals(without_links(few_truth))
+        assert known_to_both(found).equals(known_to_both(few_truth))
     else:
         assert len(report.quarantined) + len(report.superseded) == end
         assert len(found) == len(few_truth) - (0 if fault.startswith("superseded") else end)

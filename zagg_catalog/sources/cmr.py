@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import numpy as np
+
 from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest
 from zagg_catalog.sources.items import text_or_none
 from zagg_catalog.sources.query import Query
@@ -44,8 +46,7 @@ class CmrSearch(BoxSearch):
     count_limit = 0
     # CMR's pages are large.
     few_pages = 2
-    # CMR sends a next page even after the last granule; that page is empty.
-    stops_when_full = True
+    exact_count = True
 
     def request(self, limit: int) -> ApiRequest:
         """Return the request for the first page, with at most `limit` granules."""
@@ -193,13 +194,19 @@ def _geometry(polygons: list[list[Any]] | None) -> dict[str, Any] | None:
 
 
 def _box(polygons: list[list[Any]] | None) -> list[float] | None:
-    """Return minimum and maximum of the outer rings' coordinates, as CMR-STAC does."""
+    """Return the box of the outer rings' vertices; west > east over the antimeridian."""
     try:
         points = [point for polygon in polygons or () for point in polygon[0]]
-        lons, lats = [lon for lon, _ in points], [lat for _, lat in points]
-        return [min(lons), min(lats), max(lons), max(lats)]
-    except (TypeError, ValueError, IndexError):
+        lons, lats = (np.array(values, dtype=np.float64) for values in zip(*points, strict=True))
+    except (TypeError, ValueError):
         return None
+    west, east = lons.min(), lons.max()
+    if east - west > 180.0:
+        path = np.unwrap(lons, period=360.0)
+        west, east = lons[path.argmin()], lons[path.argmax()]
+        if np.ptp(path) >= 360.0:
+            west, east = -180.0, 180.0
+    return [float(west), float(lats.min()), float(east), float(lats.max())]
 
 
 def _times(umm: Mapping[str, Any]) -> dict[str, Any]:
