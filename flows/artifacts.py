@@ -160,6 +160,7 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
         "|---|---|",
         f"| granules | {record.catalog.rows:,} |",
         f"| days | {record.query.start_date} to {record.query.end_date} |",
+        *_filters(record.query.filters),
         f"| box | {_box(record.query.bbox)} |",
         f"| harvest | {_harvest(published)} |",
         f"| granules removed since the previous release | {_removed(published)} |",
@@ -205,6 +206,14 @@ def _box(box: tuple[float, ...] | None) -> str:
     return ", ".join(f"{side:g}°" for side in box) if box else "not known"
 
 
+def _filters(filters: dict[str, Any] | None) -> list[str]:
+    """Return a row for each filter of the query."""
+    known = {key.replace("_", " "): value for key, value in (filters or {}).items()}
+    if "granules" in known:
+        known["granules"] = f"{len(known['granules']):,} names"
+    return [f"| {name} | {value} |" for name, value in known.items()]
+
+
 def _harvest(published: Published) -> str:
     harvest = published.record.harvest
     if harvest is None:
@@ -213,7 +222,10 @@ def _harvest(published: Published) -> str:
         f"{harvest.harvested:,} harvested, {harvest.shared:,} of them in two of"
         f" {len(harvest.slices)} slices, {harvest.declared_after or 0:,} declared in all;"
         f" {len(harvest.superseded):,} superseded,"
-        f" {harvest.outside_cycle:,} of other cycles, {len(harvest.quarantined):,} unusable"
+        f" {harvest.outside_cycle:,} of other cycles,"
+        f" {sum(harvest.outside.values()):,} left out by filters,"
+        f" {len(harvest.quarantined):,} unusable"
+        + (f"; {harvest.names_note}" if harvest.names_note else "")
     )
 
 

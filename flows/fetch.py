@@ -51,7 +51,7 @@ def fetch_catalog(
     Args:
         product: Short name of the product.
         version: Release of the product, three digits.
-        region: Registered region.
+        region: Registered region, which may have filters.
         cycle: Mission cycle; empty for the one of 45 days ago.
         slices: Time slices fetched at the same time; empty for 4, or 1 for a small region.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.

@@ -72,13 +72,16 @@ class Job:
             self.region.bbox,
             provider=self.provider,
             convention=self.convention,
+            **self.region.filters_of(self.cycle),
         )
 
     @property
     def slice_count(self) -> int:
-        """Number of time slices to fetch."""
+        """Number of time slices to fetch; filters leave too little for several."""
         if self.slices is not None:
             return self.slices
+        if self.region.filters:
+            return 1
         west, south, east, north = self.region.bbox
         width = east - west if west < east else east - west + 360
         return 1 if width * (north - south) < SMALL_AREA else DEFAULT_SLICES
@@ -99,12 +102,14 @@ def query_values(query: Query) -> dict[str, Any]:
         "cycle",
         "convention",
     )
-    return {name: getattr(query, name) for name in names} | {"region": list(query.bbox)}
+    values = {name: getattr(query, name) for name in names} | {"region": list(query.bbox)}
+    return values | query.filter_values
 
 
 def build_values(job: Job, grid: RegisteredGrid, catalog: dict[str, Any]) -> dict[str, Any]:
     """Return the inputs of a map as JSON values."""
-    return {
+    filters = job.region.filters_of(job.cycle)
+    return ({"filters": filters} if filters else {}) | {
         "grid": grid.name,
         "config": grid.config.decode(),
         "region": job.region.definition.decode(),

@@ -24,6 +24,7 @@ from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.report import Transfer
+from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import Store, open_store
 
 Values = dict[str, Any]
@@ -92,8 +93,10 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
     place = open_store(store)
     product, region, cycle = spec["release_key"]
     grid = from_config(_config(spec["config"], spec["grid"]))
+    # A catalog that was stored before the region had filters has other granules, too.
+    catalog = Selection(**spec.get("filters", {})).apply(_load_catalog(store, spec["catalog"]))
     shard_map = ShardMap.build(
-        _load_catalog(store, spec["catalog"]),
+        catalog,
         grid,
         region=read_region(spec["region"].encode()),
         **spec["options"],

@@ -1,8 +1,7 @@
-"""Granule names, mission cycles and their dates."""
+"""Mission cycles and their dates."""
 
 from datetime import UTC, datetime, timedelta
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -14,10 +13,9 @@ from zagg_catalog.cycles import (
     cycle_of,
     cycle_to_dates,
     cycle_to_days,
-    granule_name_columns,
-    parse_granule_name,
 )
 from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.granule_names import parse_granule_name
 
 # Starts that the orbit arithmetic predicts, to the minute.
 KNOWN_STARTS = {
@@ -86,35 +84,6 @@ def test_a_time_falls_in_its_cycle():
     assert cycle_of(end.replace(tzinfo=UTC)) == 23
     with pytest.raises(InvalidQuery, match="before cycle 1"):
         cycle_of(datetime(2018, 1, 1))
-
-
-def test_a_name_is_read_with_folder_and_suffix():
-    name = parse_granule_name("s3://b/ATL03_20211117212830_08621302_007_02.h5_dpyQXxz6")
-    assert (name.product, name.rgt, name.cycle, name.region) == ("ATL03", 862, 13, 2)
-    assert (name.release, name.revision, name.last_cycle) == ("007", 2, 13)
-    assert name.start == datetime(2021, 11, 17, 21, 28, 30)
-
-
-def test_sea_ice_and_multi_cycle_names_are_read():
-    assert parse_granule_name("ATL07-02_20211117212830_08621301_006_01.h5").cycle == 13
-    slope = parse_granule_name("ATL11_000110_0322_006_01.h5")
-    assert (slope.rgt, slope.region, slope.cycle, slope.last_cycle) == (1, 10, 3, 22)
-    assert slope.start is None
-
-
-@pytest.mark.parametrize("name", ["", "foo", "ATL06_20231318000000_00010101_007_01.h5"])
-def test_other_names_are_not_read(name):
-    assert parse_granule_name(name) is None
-
-
-def test_a_column_of_names_is_read_like_single_names():
-    names = ["ATL03_20211117212830_08621302_007_02.h5", "ATL11_000110_0322_006_01.h5", "foo", None]
-    rows = granule_name_columns(pa.array(names)).to_pylist()
-    for name, row in zip(names, rows, strict=True):
-        single = parse_granule_name(name) if name else None
-        assert row["cycle"] == (single and single.cycle)
-        assert row["last_cycle"] == (single and single.last_cycle)
-        assert row["revision"] == (single and single.revision)
 
 
 def test_real_granules_start_when_the_orbit_says(real_data):

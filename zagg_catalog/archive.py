@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
+from zagg_catalog.catalog.completeness import Completeness, all_complete, completeness
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import (
     CorruptObject,
+    EmptyHarvest,
     InputNotFound,
     InvalidCatalog,
     InvalidQuery,
@@ -31,6 +33,7 @@ from zagg_catalog.releases.publication import version_of
 from zagg_catalog.shardmap import ShardMap, build_maps, merge_maps
 from zagg_catalog.shardmap.json_file import read_json_metadata
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
+from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import Store
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "catalog_files",
     "merge_maps",
     "release_catalogs",
+    "select_from",
 ]
 
 Suffix = Literal[".parquet", ".json"]
@@ -99,8 +103,8 @@ class ArchiveMap:
     """Shards with granules."""
     pairs: int = 0
     """(shard, granule) pairs."""
-    complete: bool = False
-    """Whether no granule is missing or unusable."""
+    complete: Completeness = False
+    """Whether no granule is missing or unusable; ``"unknown"`` if the catalog does not say it."""
     seconds: float = 0.0
     """Time to build and write it; grids that are built together share it evenly."""
     error: str | None = None
@@ -125,8 +129,13 @@ class ArchiveReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every map was made and none lacks a granule."""
-        return all(one.complete for one in (*self.maps, *self.merged))
+        """Whether every map was made and is known to lack no granule."""
+        return self.completeness is True
+
+    @property
+    def completeness(self) -> Completeness:
+        """``False`` if a map is missing or incomplete, else ``"unknown"`` if one is unknown."""
+        return all_complete(one.complete for one in (*self.maps, *self.merged))
 
 
 def release_catalogs(
@@ -215,6 +224,28 @@ def catalog_files(patterns: Iterable[str]) -> list[StoredCatalog]:
 def _load_object(store: Store, key: str) -> Catalog:
     with scratch() as folder:
         return Catalog.from_geoparquet(store.download(key, Path(folder, "catalog.parquet")))
+
+
+def select_from(catalog: StoredCatalog, selection: Selection) -> StoredCatalog:
+    """Return a stored catalog of which a build reads only the selected granules.
+
+    Parameters
+    ----------
+    catalog : StoredCatalog
+        From `release_catalogs` or `catalog_files`.
+    selection : Selection
+        Product and filters; applied when the catalog is read.
+
+    Returns
+    -------
+    StoredCatalog
+        Its ``digest`` is one of the file, the product and the filters.
+    """
+    if not selection:
+        return catalog
+    product = [selection.short_name, selection.version]
+    digest = canonical_digest([catalog.digest, *product, selection.filters.values()])
+    return replace(catalog, digest=digest, load=lambda: selection.apply(catalog.load()))
 
 
 def build_archive(
@@ -383,7 +414,7 @@ def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Excepti
         for number in range(len(catalogs)):
             try:
                 loaded: Catalog | Exception = reading.pop().result()
-            except (StoreError, InvalidCatalog) as error:
+            except (StoreError, InvalidCatalog, InvalidQuery, EmptyHarvest) as error:
                 loaded = error
             reading += [pool.submit(one.load) for one in catalogs[number + 1 : number + 2]]
             yield loaded
@@ -447,7 +478,7 @@ def _made(
         granules=metadata["total_granules"],
         shards=metadata["total_shards"],
         pairs=metadata["total_pairs"],
-        complete=metadata["complete"],
+        complete=completeness(metadata),
         seconds=seconds,
     )
 

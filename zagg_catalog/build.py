@@ -11,6 +11,7 @@ from zagg_catalog.regions import bbox_region
 from zagg_catalog.shardmap import ShardMap, index_footprints
 from zagg_catalog.shardmap.build import Area
 from zagg_catalog.sources import CMRSource, Query
+from zagg_catalog.sources.stored import Selection
 
 
 def make_shardmap(
@@ -22,8 +23,9 @@ def make_shardmap(
     catalog_out: str | Path | None = None,
     footprint: str = "swath",
     source: CMRSource | None = None,
+    catalog: Catalog | str | Path | None = None,
 ) -> ShardMap:
-    """Fetch a catalog and build its shard map.
+    """Fetch a catalog, or select from a stored one, and build its shard map.
 
     Parameters
     ----------
@@ -42,6 +44,8 @@ def make_shardmap(
         Footprints to pair; see `ShardMap.build`.
     source : CMRSource, optional
         The API to fetch from; by default the one of the settings, CMR-STAC.
+    catalog : Catalog, str or Path, optional
+        A catalog or its file, from which the query selects instead of a fetch.
 
     Returns
     -------
@@ -58,17 +62,28 @@ def make_shardmap(
         If the API cannot be read.
     InvalidOption, InvalidRegion, MissingBackend
         If the map cannot be built; see `ShardMap.build`.
+    InvalidQuery
+        If the catalog is of another product, or narrower than the query; see `Selection.apply`.
     """
-    catalog = (source or CMRSource()).fetch(query)
+    granules = _granules(query, source, catalog)
     mask = bbox_region(query.bbox) if region is None else region
     return map_catalog(
-        catalog,
+        granules,
         grid,
         region=mask,
         catalog_out=catalog_out,
         backend=backend,
         footprint=footprint,
     )
+
+
+def _granules(
+    query: Query, source: CMRSource | None, catalog: Catalog | str | Path | None
+) -> Catalog:
+    if catalog is None:
+        return (source or CMRSource()).fetch(query)
+    stored = catalog if isinstance(catalog, Catalog) else Catalog.from_geoparquet(catalog)
+    return Selection.of(query).apply(stored)
 
 
 def map_catalog(

@@ -1,21 +1,20 @@
-"""ICESat-2 granule names, mission cycles and their dates.
+"""Mission cycles and their dates.
 
-Sources: granule naming from the NSIDC user guides (``ATLxx_[date]_[RGT][cycle][region]_...``).
 The orbit arithmetic was fitted to the start times in 5,689 real granule names: an orbit takes
 5657.3796 s and 1,387 orbits make a cycle of 90.8193 days; residual 30 s (std), 98 s at most.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from zagg_catalog.errors import InvalidQuery
+
+# Names are read in their own module; they are importable from here as well.
+from zagg_catalog.granule_names import GranuleName as GranuleName
+from zagg_catalog.granule_names import granule_name_columns as granule_name_columns
+from zagg_catalog.granule_names import parse_granule_name as parse_granule_name
 
 Convention = Literal["mission", "nominal"]
 
@@ -36,97 +35,6 @@ KNOWN_GAPS: tuple[tuple[date, date], ...] = (
     (date(2022, 4, 4), date(2022, 4, 16)),
     (date(2024, 5, 10), date(2024, 6, 21)),
 )
-
-_TRACK_NAME = (
-    r"^(?P<product>ATL\d{2})(?:-\d{2})?_(?P<start>\d{14})"
-    r"_(?P<rgt>\d{4})(?P<cycle>\d{2})(?P<region>\d{2})"
-    r"_(?P<release>\d{3})_(?P<revision>\d{2})"
-)
-_MULTI_CYCLE_NAME = (
-    r"^(?P<product>ATL\d{2})_(?P<rgt>\d{4})(?P<region>\d{2})"
-    r"_(?P<cycle>\d{2})(?P<last_cycle>\d{2})"
-    r"_(?P<release>\d{3})_(?P<revision>\d{2})"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GranuleName:
-    """The parts of an ICESat-2 granule name."""
-
-    product: str  # short name, ``ATL06``
-    start: datetime | None  # UTC and naive; None for products without one in the name (ATL11)
-    rgt: int  # reference ground track, 1 to 1387
-    cycle: int
-    last_cycle: int  # differs from cycle in multi-cycle products (ATL11)
-    region: int  # along-track region, 1 to 14
-    release: str  # data release, ``007``
-    revision: int  # of this granule within its release
-
-
-def parse_granule_name(name: str) -> GranuleName | None:
-    """Read one granule name; return None if it is not an along-track ICESat-2 name.
-
-    The name may have folders before it and a suffix after ``.h5``.
-    """
-    name = name.rsplit("/", 1)[-1]
-    if not (match := re.match(_TRACK_NAME, name) or re.match(_MULTI_CYCLE_NAME, name)):
-        return None
-    parts = match.groupdict()
-    cycle = int(parts["cycle"])
-    try:
-        start = datetime.strptime(parts["start"], "%Y%m%d%H%M%S") if "start" in parts else None
-    except ValueError:
-        return None
-    return GranuleName(
-        product=parts["product"],
-        start=start,
-        rgt=int(parts["rgt"]),
-        cycle=cycle,
-        last_cycle=int(parts.get("last_cycle") or cycle),
-        region=int(parts["region"]),
-        release=parts["release"],
-        revision=int(parts["revision"]),
-    )
-
-
-def granule_name_columns(names: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """Read a column of granule names at once.
-
-    Parameters
-    ----------
-    names : pyarrow.Array of string
-        Granule or item names, without a folder in front.
-
-    Returns
-    -------
-    pyarrow.Table
-        Columns ``product`` (string), ``rgt``, ``cycle``, ``last_cycle``, ``region`` (int16),
-        ``release`` (string) and ``revision`` (int16); all null where a name does not parse.
-        Rows are parallel to ``names``.
-    """
-    if isinstance(names, pa.ChunkedArray):
-        names = names.combine_chunks()
-    single = pc.extract_regex(names, _TRACK_NAME)
-    multi = pc.extract_regex(names, _MULTI_CYCLE_NAME)
-
-    def column(field: str, multi_field: str | None = None) -> pa.Array:
-        first = pc.struct_field(single, field)
-        return pc.coalesce(first, pc.struct_field(multi, multi_field or field))
-
-    def number(field: str, multi_field: str | None = None) -> pa.Array:
-        return pc.cast(column(field, multi_field), pa.int16())
-
-    return pa.table(
-        {
-            "product": column("product"),
-            "rgt": number("rgt"),
-            "cycle": number("cycle"),
-            "last_cycle": number("cycle", "last_cycle"),
-            "region": number("region"),
-            "release": column("release"),
-            "revision": number("revision"),
-        }
-    )
 
 
 def check_cycle(cycle: int) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.cycles import granule_name_columns
+from zagg_catalog.granule_names import granule_keys, granule_name_columns
 
 if TYPE_CHECKING:
     from zagg_catalog.shardmap import ShardMap
@@ -158,10 +158,7 @@ def _signature_keys(old: ShardMap, new: ShardMap) -> list[str]:
     return sorted(k for k in set(first) | set(second) if first.get(k) != second.get(k))
 
 
-def _identities(ids: pa.Array) -> list[Any]:
+def _identities(ids: pa.Array) -> list[str]:
     """Return the part of a name that all revisions share; the id if the name is irregular."""
-    parts = granule_name_columns(ids).drop_columns("revision").to_pylist()
-    return [
-        tuple(part.values()) if part["product"] else name
-        for part, name in zip(parts, ids.to_pylist(), strict=True)
-    ]
+    keys: list[str] = pc.coalesce(granule_keys(granule_name_columns(ids)), ids).to_pylist()
+    return keys

@@ -83,6 +83,12 @@ class MissingBackend(ZaggCatalogError, ImportError):
     exit_code = 2
 
 
+class MissingPackage(ZaggCatalogError, ImportError):
+    """Raised when an optional package is not installed; the message has the command."""
+
+    exit_code = 2
+
+
 class FetchError(ZaggCatalogError):
     """Raised when a STAC API cannot be read; the message names the request."""
 

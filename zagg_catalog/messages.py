@@ -59,3 +59,11 @@ def user_at_host() -> str:
     except (OSError, KeyError):  # a container's user without a name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
+
+
+def names_note(irregular: int) -> str | None:
+    """Return a sentence about the number of names that are not understood; None for 0."""
+    if not irregular:
+        return None
+    granules = "1 granule" if irregular == 1 else f"{irregular:,} granules"
+    return f"revisions of {granules} cannot be told apart, because the names are not ICESat-2's"

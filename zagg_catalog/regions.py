@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zagg_catalog.errors import InvalidRegion, RegionNotFound
+from zagg_catalog.geometry.boxes import draw_boxes
 from zagg_catalog.geometry.sphere import Floats, lat_extremes
 
 Ring = tuple[Floats, Floats]
@@ -25,8 +26,6 @@ Bbox = tuple[float, float, float, float]
 PARALLEL_STEP = 0.25
 # Below this length a parallel edge stays one great circle; they differ by 121 m at most.
 PARALLEL_MIN = 1.0
-# Boxes are cut into wedges no wider than this, so that each is its own smaller side.
-WEDGE = 90.0
 
 
 class Region(list[Ring]):
@@ -165,11 +164,10 @@ def bbox_region(bbox: Sequence[float]) -> Region:
         it by 8 m at most.
     """
     west, south, east, north = check_bbox(bbox)
-    width = east - west if west < east else east - west + 360.0
-    count = int(np.ceil(width / WEDGE))
-    sides = west + width * np.arange(count + 1) / count
-    pairs = itertools.pairwise(sides.tolist())
-    rings = [_wedge(start, south, end, north) for start, end in pairs]
+    end = east if west < east else east + 360.0
+    drawn = draw_boxes(np.array([[west, south, end, north]]), PARALLEL_STEP)
+    parts = (slice(*ends) for ends in itertools.pairwise(drawn.offsets.tolist()))
+    rings = [(drawn.lats[part], drawn.lons[part]) for part in parts]
     return Region(rings, bbox=(west, south, east, north))
 
 
@@ -381,31 +379,6 @@ def _as_box(polygon: list[Floats]) -> Bbox | None:
     if area < 0 and np.abs(steps_lon).max() < 360.0:
         return None
     return check_bbox((lon.min(), lat.min(), lon.max(), lat.max()))
-
-
-def _wedge(west: float, south: float, east: float, north: float) -> Ring:
-    bottom = _parallel(south, west, east, outwards=south > 0)
-    top = _parallel(north, west, east, outwards=north < 0)
-    # Vertices on the meridians, so that edges are under 90°: antipodal ends have no short way.
-    between = np.linspace(south, north, int(np.ceil((north - south) / 89.0)) + 1)[1:-1]
-    lats = np.concatenate([bottom[0], between, top[0][::-1], between[::-1]])
-    lons = np.concatenate(
-        [bottom[1], np.full(between.size, east), top[1][::-1], np.full(between.size, west)]
-    )
-    return lats, (lons + 540.0) % 360.0 - 180.0
-
-
-def _parallel(lat: float, west: float, east: float, *, outwards: bool) -> Ring:
-    """Draw a parallel; ``outwards`` where its chords would bulge into the box."""
-    if abs(lat) == 90.0:
-        return np.array([lat]), np.array([west])
-    count = max(1, int(np.ceil((east - west) / PARALLEL_STEP)))
-    lons = west + (east - west) * np.arange(count + 1) / count
-    if outwards:
-        # A chord's apex is poleward: tan(apex) = tan(lat) / cos(half a step).
-        half = np.radians((east - west) / count / 2.0)
-        lat = float(np.degrees(np.arctan(np.tan(np.radians(lat)) * np.cos(half))))
-    return np.full(lons.size, lat), lons
 
 
 def _wrapped(lons: Floats) -> Floats:

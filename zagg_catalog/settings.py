@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     cmr_root: str = CMR_ROOT
     # Method of STAC searches; the paging of a few servers works by POST only.
     stac_method: Literal["GET", "POST"] = "GET"
+    # Bearer token of Earthdata Login, for collections under access control.
+    earthdata_token: SecretStr | None = None
     # Number of connections of a large fetch.
     connections: int = Field(default=8, ge=1, le=32)
     # Seconds for one request.
@@ -61,6 +63,12 @@ class Settings(BaseSettings):
     s3_access_key_id: SecretStr | None = None
     s3_secret_access_key: SecretStr | None = None
     s3_session_token: SecretStr | None = None
+    # Whether to send S3 requests without a signature, to read public buckets.
+    s3_unsigned: bool = False
+    # Whether to pay for requests to buckets whose requesters pay.
+    s3_requester_pays: bool = False
+    # Key of AWS KMS (id, ARN or alias) to encrypt objects with; default: as the bucket is set.
+    s3_kms_key_id: str | None = None
     # Seconds to wait for an S3 server to connect or to send data.
     s3_timeout: float = Field(default=30.0, gt=0)
     # Number of attempts for one S3 request.

@@ -122,7 +122,7 @@ class Desk:
             "by": "someone@somewhere",
             "lease": timedelta(seconds=30),
             "wait": 0.0,
-            "timeout": 60.0,
+            "timeout": 600.0,
         }
         return PickupRequest(**(given | changes))
 

@@ -380,7 +380,7 @@ def test_a_zagg_that_reads_another_grid_from_the_config(real_desk):
         signature=signature,
     )
     with pytest.raises(SignatureMismatch, match="child_order is 8, not 9"):
-        run_zagg(said, folder, timeout=60)
+        run_zagg(said, folder, timeout=600)
 
 
 def test_the_same_refusal_is_recorded_once(desk):

@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch):
 
     def start(how, **options):
         monkeypatch.setenv("ZAGG_ENDS", how)
-        return run_zagg(CALL, tmp_path, **({"timeout": 60} | options))
+        return run_zagg(CALL, tmp_path, **({"timeout": 600} | options))
 
     return start
 
@@ -100,7 +100,7 @@ def test_it_has_answered_and_does_not_end(run, monkeypatch):
 def test_it_cannot_read_its_inputs(tmp_path):
     pytest.importorskip("zagg")
     with pytest.raises(PickupRefused, match="FileNotFoundError"):
-        run_zagg(CALL, tmp_path, timeout=60)
+        run_zagg(CALL, tmp_path, timeout=600)
 
 
 @pytest.mark.parametrize("backend", ["local", "lambda"])
@@ -127,7 +127,7 @@ def test_the_command_is_one_that_zagg_understands(tmp_path):
     pytest.importorskip("zagg")
     command = CALL.command().replace("python", sys.executable, 1)
     said = subprocess.run(
-        command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert "No such file or directory: 'config.yaml'" in said.stderr
 

@@ -58,6 +58,68 @@ def test_another_grid_is_built_from_the_stored_catalog(fetched, capsys):
     assert str(out) in capsys.readouterr().out
 
 
+def stored(folder, *flags):
+    """Build a map from the folder's catalog; return its granules."""
+    out = folder / "selected.parquet"
+    call = ["--config", HEALPIX, "--from-catalog", folder / "c.parquet", "--output", out]
+    assert build(*call, *flags) == 0
+    return ShardMap.from_parquet(out).table["id"].to_pylist()
+
+
+def test_flags_select_from_a_stored_catalog(fetched):
+    whole = stored(fetched)
+    assert stored(fetched, "--short-name", "ATL06", "--version", "007", "--cycle", "22") == whole
+    january = stored(fetched, "--start-date", "2024-01-01", "--end-date", "2024-01-31")
+    assert january == [name for name in whole if name[6:12] == "202401"]
+    assert january != whole
+    some = stored(fetched, "--track", "1-700", "--granule-region", "10,11")
+    assert some == [n for n in whole if int(n[21:25]) <= 700 and n[27:29] in ("10", "11")]
+    descending = stored(fetched, "--direction", "descending", "--season", "01..02")
+    assert set(descending) < set(whole)
+    (fetched / "names.txt").write_text("\n".join(whole[:2]))
+    assert stored(fetched, "--granule", fetched / "names.txt") == whole[:2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--short-name", "ATL08", "--cycle", "3"], "holds ATL06_007, not ATL08"),
+        (["--cycle", "3"], "holds cycle 22, not 3"),
+        (["--start-date", "2019-01-01", "--end-date", "2019-12-31"], "holds 2023-12-18 to"),
+        (["--version", "006"], "not version 006"),
+        (["--provider", "NSIDC_ECS"], "provider 'NSIDC_CPRD'"),
+        (["--preserve-thumbnails"], "--catalog fetches nothing"),
+    ],
+)
+def test_what_a_stored_catalog_does_not_hold_ends_with_2(fetched, capsys, flags, says):
+    out = fetched / "wrong.json"
+    call = ["--config", HEALPIX, "--from-catalog", fetched / "c.parquet", "--output", out]
+    assert build(*call, *flags) == 2
+    assert says in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_names_that_are_not_found_end_with_1(fetched, capsys):
+    absent = "ATL06_20240101000000_00012202_007_01.h5"
+    names = [Catalog.from_geoparquet(fetched / "c.parquet").table["id"][0].as_py(), absent]
+    out = fetched / "named.json"
+    call = ["--config", HEALPIX, "--from-catalog", fetched / "c.parquet", "--output", out]
+    assert build(*call, "--granule", *names) == 1
+    assert absent in capsys.readouterr().out
+    assert ShardMap.from_json(out).metadata["complete"] is False
+
+
+def test_a_fetch_takes_the_filters(stac, tmp_path):
+    out = tmp_path / "c.parquet"
+    call = ["--config", HEALPIX, "--short-name", "ATL06", "--start-date", "2023-01-01", BOX]
+    files = ["--catalog-out", out, "--output", tmp_path / "m.json", "--stac-root", stac]
+    filters = ["--end-date", "2024-12-31", "--season", "01..02", "--direction", "descending"]
+    assert build(*call, *files, *filters) == 0
+    catalog = Catalog.from_geoparquet(out)
+    assert catalog.metadata["filters"] == {"season": "01..02", "direction": "descending"}
+    assert {name[10:12] for name in catalog.table["id"].to_pylist()} == {"01", "02"}
+
+
 def test_the_module_takes_the_flags_of_zagg(stac, tmp_path):
     """No subcommand, a box after a space, the default name of the output."""
     command = [sys.executable, "-m", "zagg_catalog", "--config", HEALPIX, "--short-name", "ATL06"]

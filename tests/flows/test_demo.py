@@ -47,6 +47,15 @@ def test_an_interrupt_ends_everything_that_the_demo_started(tmp_path):
     assert processes_with(str(tmp_path)) == []
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own handler: a shell that starts the tests in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_a_child_starts_comes_after_it_is_known():
     children = []
 

@@ -1,16 +1,19 @@
 """fetch-catalog and build-shardmaps, each run by itself."""
 
 import os
+import shutil
 import time
 
 import pytest
+import yaml
 
 from flows.fetch import fetch_catalog
 from flows.jobs import Job
 from flows.results import Session, content_key, read_slice, write_slice
 from flows.settings import cycle_or_current
 from flows.shardmaps import build_shardmaps
-from zagg_catalog import Catalog
+from tests.sources.served import known_to_both
+from zagg_catalog import Catalog, ShardMap, from_config
 from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.registry import load_registry
@@ -45,7 +48,7 @@ def test_the_setting_lets_cmr_itself_be_asked(team, stac, monkeypatch):
         for n, c in enumerate((one, other))
     ]
     assert [catalog.metadata["source"] for catalog in catalogs] == ["CMR-STAC", "CMR"]
-    tables = [catalog.table.drop_columns(["links"]) for catalog in catalogs]
+    tables = [known_to_both(catalog) for catalog in catalogs]
     assert tables[0].equals(tables[1])
 
 
@@ -64,6 +67,54 @@ def test_build_shardmaps_names_the_grid_that_failed(team):
     )
     assert state.is_failed()
     assert "1 failed, atl06-greenland-polar:" in state.message
+
+
+def test_grids_of_one_tiling_are_built_side_by_side(team):
+    """Both maps equal that of the library alone."""
+    config = team.registry / "grids/atl06-greenland-polar.yaml"
+    shutil.copy(config, config.with_name("twin.yaml"))
+    path = team.registry / "registry.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["grids"]["twin"] = content["grids"]["atl06-greenland-polar"] | {
+        "config": "grids/twin.yaml"
+    }
+    path.write_text(yaml.safe_dump(content))
+    catalog = fetch_catalog(region="greenland", **team.parameters())
+    names = ["atl06-greenland-polar", "twin"]
+    outcomes = build_shardmaps(
+        catalog["key"], grids=names, store=team.store_url, registry=str(path)
+    )
+    region = load_registry(path).regions["greenland"].region
+    stored = team.store.download(catalog["key"], f"{team.store_url}-c.parquet")
+    alone = ShardMap.build(Catalog.from_geoparquet(stored), from_config(config), region=region)
+    for outcome in outcomes:
+        file = team.store.download(outcome["manifest"], f"{team.store_url}-m.parquet")
+        assert ShardMap.from_parquet(file).pairs().equals(alone.pairs())
+    assert len(outcomes) == 2
+
+
+def test_a_region_with_filters_gets_the_granules_that_they_select(team):
+    """A catalog that was stored before the filters is selected from."""
+    whole = fetch_catalog(region="greenland", **team.parameters())
+    path = team.registry / "registry.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["regions"]["greenland"] |= {"tracks": "1-700", "direction": "ascending"}
+    path.write_text(yaml.safe_dump(content))
+    part = fetch_catalog(region="greenland", **team.parameters())
+    assert 0 < part["rows"] < whole["rows"]
+    stored = team.store.download(part["key"], f"{team.store_url}-c.parquet")
+    catalog = Catalog.from_geoparquet(stored)
+    assert catalog.metadata["filters"] == {"tracks": "1-700", "direction": "ascending"}
+    assert {name[27:29] for name in catalog.table["id"].to_pylist()} <= {"01", "02", "03", "04"}
+    tables = []
+    for key in (part["key"], whole["key"]):
+        outcome = build_shardmaps(
+            key, ["atl06-greenland-healpix"], store=team.store_url, registry=str(path)
+        )[0]
+        file = team.store.download(outcome["manifest"], f"{team.store_url}-m.parquet")
+        tables.append(ShardMap.from_parquet(file).pairs())
+    assert tables[0].num_rows > 0
+    assert tables[0].equals(tables[1])
 
 
 def test_an_unknown_region_is_refused(team):

@@ -43,6 +43,7 @@ class Proxy:
     endpoint: str
     faults: list[Fault] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -69,6 +70,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.proxy.headers.append({name.lower(): value for name, value in self.headers.items()})
         kind = self.proxy.next_fault(f"{self.command} {self.path}")
         if kind in ("500", "503"):
             code = b"InternalError" if kind == "500" else b"SlowDown"

@@ -74,9 +74,9 @@ def _around_centres(space, rings, cells):
 
 def _along_edges(space, rings, centre, radius):
     """Cells that a ring's edges run through, found on ever closer points."""
-    ring, a, b = rings.ring, rings.start, rings.end
+    ring, a, b, level = rings.ring, rings.start, rings.end, rings.level
     keep = _reaches(a, b, centre, radius)
-    ring, a, b = ring[keep], a[keep], b[keep]
+    ring, a, b, level = ring[keep], a[keep], b[keep], level[keep]
     found_ring, found_cell = [], []
     step = _STEP * space.size
     for depth in range(_DEEPEST):
@@ -91,20 +91,33 @@ def _along_edges(space, rings, centre, radius):
         length = np.linalg.norm(a - b, axis=1)
         jumps = ~space.adjacent(cell_a, cell_b) & (length > 1e-10) & (depth < _DEEPEST - 1)
         split = (length > step) | jumps
-        ring, a, b = ring[split], a[split], b[split]
-        middle = unit(a + b)
-        ring, a, b = (
+        ring, a, b, level = ring[split], a[split], b[split], level[split]
+        middle = _middle(a, b, level)
+        ring, a, b, level = (
             np.concatenate([ring, ring]),
             np.concatenate([a, middle]),
             np.concatenate([middle, b]),
+            np.concatenate([level, level]),
         )
         keep = _reaches(a, b, centre, radius)
-        ring, a, b = ring[keep], a[keep], b[keep]
+        ring, a, b, level = ring[keep], a[keep], b[keep], level[keep]
         # One of each pair is enough: keeps the lists short.
         if sum(map(len, found_ring)) > 3_000_000:
             found_ring, found_cell = _distinct(found_ring, found_cell)
     found_ring, found_cell = _distinct(found_ring, found_cell)
     return found_ring[0], found_cell[0]
+
+
+def _middle(a, b, level):
+    """Middle of each edge: of the great circle, or of the parallel where the edge is one."""
+    middle = unit(a + b)
+    z = a[level, 2]
+    flat = np.hypot(middle[level, 0], middle[level, 1])
+    scale = np.sqrt(1 - z**2) / np.where(flat > 0, flat, 1)
+    middle[level, 0] *= scale
+    middle[level, 1] *= scale
+    middle[level, 2] = z
+    return middle
 
 
 def _distinct(rings, cells):

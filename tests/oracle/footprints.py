@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.oracle.sphere import places, unit
 
-KINDS = ("patch", "swath", "around", "graze", "speck", "sliver")
+KINDS = ("patch", "swath", "around", "graze", "speck", "sliver", "box", "grazing box")
 
 
 def footprints(centre, radius, rim, *, longest=2.97):
@@ -35,12 +35,15 @@ def footprints(centre, radius, rim, *, longest=2.97):
 def make(centre, radius, rim, *, kind, where, heading, size, longest, seed, untidy):
     """Build a ring; ``heading`` and ``size`` go from 0 to 1."""
     random = np.random.default_rng(seed)
-    if kind in ("graze", "speck"):
+    if kind in ("graze", "speck", "grazing box"):
         at = rim(*where)
     else:
         # A hair aside, so that round numbers do not put centres of cells on edges.
         at = shift(np.array(centre), radius * where[0] ** 0.5, 2 * np.pi * where[1])
         at = unit(at + 1e-6 * random.normal(size=3))
+    if kind.endswith("box"):
+        ring = _box(at, radius, size, kind == "grazing box", random)
+        return untidied(*ring, untidy - {"nearly", "turned"}, random)
     ring = _SHAPES[kind](at, radius, 2 * np.pi * heading, size, longest, random)
     return untidied(*places(ring), untidy, random)
 
@@ -134,6 +137,51 @@ def _graze(at, radius, heading, size, longest, random):
     first = unit(np.cross(np.eye(3)[np.argmin(np.abs(centre))], centre))
     order = np.argsort(np.arctan2(ring @ np.cross(centre, first), ring @ first))
     return ring[order]
+
+
+def _box(at, radius, size, grazes, random):
+    """The corners of a box: a few metres to the whole globe, on both sides of anything.
+
+    Where it grazes, one of its sides passes a few centimetres to metres from the point.
+    """
+    (lat,), (lon,) = places(at[None])
+    reach = np.degrees(min(1.5 * radius, 1.5)) * 10 ** (-5 * size)
+    south, north = lat - reach * random.uniform(0.2, 1, 2) * [1, -1]
+    wide = reach / max(np.cos(np.radians(lat)), 0.01) * 10 ** random.uniform(-1, 1)
+    west, east = lon - wide * random.uniform(0.2, 1, 2) * [1, -1]
+    if grazes:
+        past = np.degrees(10 ** random.uniform(-8, -6)) * random.choice([-1, 1])
+        side = random.integers(4)
+        south, north = (lat + past if side == i else s for i, s in enumerate((south, north)))
+        past /= max(np.cos(np.radians(lat)), 1e-6)
+        west, east = (lon + past if side == i else s for i, s in enumerate((west, east), 2))
+    match random.integers(6):
+        case 0:
+            west, east = -180.0, 180.0
+        case 1:
+            south, north = (south, 90.0) if lat > 0 else (-90.0, north)
+        case 2 if reach > 1:
+            west, south, east, north = np.round([west, south, east, north])
+        case 3:
+            east = 90.0 * np.ceil(west / 90.0)
+    return _corners(west, max(south, -90.0), east, min(north, 90.0), random)
+
+
+def _corners(west, south, east, north, random):
+    width = np.clip(east - west, 2e-4, 360.0)
+    if north - south < 1e-5:
+        south, north = (south - 1e-5, south) if south > 0 else (north, north + 1e-5)
+    # Longitudes beyond 180° where the box is wide, else a west side that is east of the east side.
+    west = -180.0 if width == 360.0 else (west + 180) % 360 - 180
+    east = west + width
+    if east > 360:
+        west, east = west - 360, east - 360
+    lats, lons = np.array([south, south, north, north]), np.array([west, east, east, west])
+    if width <= 180:
+        lons = np.where(lons > 180, lons - 360, lons)
+        if random.random() < 0.5 and east <= 180:
+            return lats[::-1], lons[::-1]
+    return lats, lons
 
 
 _SHAPES = {

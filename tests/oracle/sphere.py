@@ -52,16 +52,48 @@ def dot(a, b):
     return np.einsum("...i,...i->...", a, b)
 
 
+def box_of(lats, lons):
+    """West, south, east and north of a ring of four corners along parallels and meridians.
+
+    None for another ring, whose edges are great circles.
+    """
+    lats, lons = np.asarray(lats, dtype=float), np.asarray(lons, dtype=float)
+    if len(np.unique(lats)) != 2 or len(np.unique(lons)) != 2:
+        return None
+    (south, north), (west, east) = np.unique(lats), np.unique(lons)
+    turned = np.sum(lons * np.roll(lats, -1) - np.roll(lons, -1) * lats) < 0
+    if turned and east - west > 180:
+        return east, south, west + 360, north
+    return west, south, east, north
+
+
+def _drawn(west, south, east, north):
+    """Vertices around a box, 30° apart at most, so that no edge is ambiguous."""
+    across = np.linspace(west, east, int(np.ceil((east - west) / 30)) + 1)[:-1]
+    up = np.linspace(south, north, int(np.ceil((north - south) / 30)) + 1)[:-1]
+    lons = [across, np.full(len(up), east), east + west - across, np.full(len(up), west)]
+    lats = [np.full(len(across), south), up, np.full(len(across), north), north + south - up]
+    return np.concatenate(lats), np.concatenate(lons)
+
+
 class Rings:
-    """Many rings of great-circle edges; each means its smaller side."""
+    """Many rings; each means its smaller side.
+
+    Edges are great circles, but for boxes: theirs follow parallels and meridians.
+    """
 
     def __init__(self, rings):
-        self.rings = [vectors(*ring) for ring in rings]
+        self.boxes = {i: box for i, ring in enumerate(rings) if (box := box_of(*ring))}
+        drawn = [_drawn(*self.boxes[i]) if i in self.boxes else r for i, r in enumerate(rings)]
+        self.rings = [vectors(*ring) for ring in drawn]
         self.offsets = np.concatenate([[0], np.cumsum([len(ring) for ring in self.rings])])
         self.ring = np.repeat(np.arange(len(self.rings)), np.diff(self.offsets))
         self.start = np.concatenate([*self.rings, np.empty((0, 3))])
         self.end = np.concatenate([*(np.roll(r, -1, axis=0) for r in self.rings), np.empty((0, 3))])
         self.normal = np.cross(self.start, self.end)
+        self.level = np.isin(self.ring, list(self.boxes)) & (
+            np.abs(self.start[:, 2] - self.end[:, 2]) < 1e-15
+        )
         self._mark()
 
     def __len__(self):
@@ -84,6 +116,8 @@ class Rings:
     def _bound(self, i, ring, ahead):
         middle = ring.sum(axis=0)
         self.cap[i], self.cap_cosine[i] = _ORIGIN, -2.0
+        if i in self.boxes:
+            return
         if np.linalg.norm(middle) < 1e-3 * len(ring):
             return
         centre = unit(middle)
@@ -103,6 +137,9 @@ class Rings:
             some = near[begin:stop]
             result[some] = self._parity(ring[some], points[some])
             begin = stop
+        for i, box in self.boxes.items():
+            asked = ring == i
+            result[asked] = _in_box(box, points[asked])
         return result
 
     def _parity(self, ring, points):
@@ -125,7 +162,24 @@ class Rings:
     def distance(self, i, points):
         """Least angle from each point to the edges of ring i, radians."""
         part = slice(self.offsets[i], self.offsets[i + 1])
-        return distance_to_arcs(points, self.start[part], self.end[part])
+        start, end, level = self.start[part], self.end[part], self.level[part]
+        if i not in self.boxes:
+            return distance_to_arcs(points, start, end)
+        # The meridians, both ways, so that all corners count.
+        start, end = start[~level], end[~level]
+        arcs = distance_to_arcs(points, np.concatenate([start, end]), np.concatenate([end, start]))
+        # The nearest point of a parallel has the same longitude, or is an end of it.
+        lats, lons = places(points)
+        west, south, east, north = self.boxes[i]
+        over = (lons - west) % 360 <= east - west
+        away = np.abs(authalic(lats)[:, None] - authalic(np.array([south, north])))
+        return np.where(over, np.minimum(arcs, np.radians(away.min(axis=1))), arcs)
+
+
+def _in_box(box, points):
+    west, south, east, north = box
+    lats, lons = places(points)
+    return (lats > south) & (lats < north) & ((lons - west) % 360 < east - west)
 
 
 def distance_to_arcs(points, start, end):

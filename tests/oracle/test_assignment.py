@@ -72,7 +72,9 @@ def test_healpix_shards_get_every_footprint_that_reaches_them(order, place):
     def holds(rings):
         sure, added = hold(case, rings)
         assert max(added["spherely"].values(), default=0) <= EXACT
-        assert len(added["mortie"]) <= 0.02 * len(sure) + 2
+        # A parallel may graze the corners of all cells of one latitude.
+        further = [gap for gap in added["mortie"].values() if gap > EXACT]
+        assert len(further) <= 0.02 * len(sure) + 2
 
     holds()
 
@@ -235,7 +237,7 @@ class TestTheOracleSeesAMiss:
         shrink = lambda shapes: shapely.buffer(shapes, -2 * reach)  # noqa: E731
         project = Plane.project_rings
         monkeypatch.setattr(Plane, "project_rings", lambda *args: shrink(project(*args)))
-        monkeypatch.setattr(planar, "_cached_blocks", {})
+        planar._blocks_of.cache_clear()
         with pytest.raises(AssertionError, match="misses pairs"):
             hold(antarctica, [ring])
 

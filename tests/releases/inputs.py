@@ -40,6 +40,7 @@ METADATA = {
     "start_date": "2023-12-18",
     "end_date": "2024-03-18",
     "bbox": [-180.0, -90.0, 180.0, -60.0],
+    "complete": True,
 }
 
 

@@ -171,3 +171,15 @@ def test_a_time_out_is_a_part_with_a_header(granules: Granules) -> None:
     assert late.headers["CMR-Time-Out"] == "true"
     assert len(late.json()["items"]) == 10
     assert "CMR-Time-Out" not in whole.headers
+
+
+def test_a_collection_is_found_by_name_version_and_provider(cmr: Cmr) -> None:
+    def search(**given: str) -> Any:
+        url = f"{cmr.server.cmr_url}/collections.umm_json"
+        return cmr.session.get(url, params=PINNED | given, timeout=5).json()["items"]
+
+    (item,) = search()
+    assert item["umm"]["EntryTitle"] == "ATLAS/ICESat-2 ATL06 V007"
+    assert item["meta"]["concept-id"].endswith("-NSIDC_CPRD")
+    assert item["umm"]["SpatialExtent"]["OrbitParameters"]["SwathWidth"] == 36.0
+    assert search(version="006") == search(provider="LPDAAC") == []

@@ -24,7 +24,8 @@ def column(*rings):
 
 
 def build(grid, *rings, backend="auto"):
-    return ShardMap.build(make_catalog(*rings), grid, region=ANTARCTIC, backend=backend)
+    catalog = make_catalog(*rings, metadata={"complete": True})
+    return ShardMap.build(catalog, grid, region=ANTARCTIC, backend=backend)
 
 
 def swath():

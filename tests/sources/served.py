@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+
 from tests.sources.stub import quick
+from zagg_catalog.catalog.table import asset_hrefs
 from zagg_catalog.sandbox import SandboxServer
 from zagg_catalog.sources import Catalog, CMRSource, Query
 
@@ -34,3 +37,12 @@ def same(one: Catalog, other: Catalog) -> bool:
     left, right = (c.table.drop_columns(["links"]) for c in (one, other))
     meta = [{k: v for k, v in c.metadata.items() if k != "stac_root"} for c in (one, other)]
     return left.equals(right) and meta[0] == meta[1]
+
+
+def known_to_both(catalog: Catalog) -> pa.Table:
+    """The columns of a catalog that CMR and CMR-STAC know: all but links, hrefs of data files."""
+    own = ["links", "assets", "stac_version", "stac_extensions"]
+    table = catalog.table.drop_columns(own)
+    for asset in ("data", "data_s3"):
+        table = table.append_column(asset, asset_hrefs(catalog.table, asset))
+    return table

@@ -10,6 +10,7 @@ import pytest
 
 from tests.sources.stub import Stub, item, name, ok, page, quick, stac_search
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest, PagingError, RequestFailed
+from zagg_catalog.sources.filters import NameFilters
 from zagg_catalog.sources.harvest import harvest
 from zagg_catalog.sources.progress import Progress
 from zagg_catalog.sources.report import HarvestReport
@@ -34,7 +35,13 @@ def run(
     **more: Any,
 ) -> tuple[list[str], HarvestReport, Stub]:
     with Stub(*script) as stub, quick(**more) as transport, Spool("ATL06_007") as spool:
-        found = harvest(transport, searches(stub, boxes), spool, cycle=cycle, partial=partial)
+        found = harvest(
+            transport,
+            searches(stub, boxes),
+            spool,
+            filters=NameFilters(cycle=cycle),
+            partial=partial,
+        )
         return found.table()["id"].to_pylist(), found.report, stub
 
 
@@ -177,17 +184,36 @@ def test_useless_items_are_named_and_count_as_received() -> None:
     answer = ok({**page(), "features": features, "numberMatched": 3})
     ids, report, _ = run(answer)
     assert ids == [name(1)]
-    assert report.complete
+    assert not report.complete
     assert {q.id: q.reason for q in report.quarantined} == {
         name(2): "no geometry",
         "page 1 item 3": "it has no id",
     }
 
 
-def test_a_useless_copy_of_a_good_item_counts_once() -> None:
+def test_an_unusable_copy_of_a_usable_item_is_not_a_missing_granule() -> None:
     features = [item(name(1)), item(name(1), geometry=None)]
     _, report, _ = run(ok({**page(), "features": features, "numberMatched": 1}))
-    assert (report.harvested, report.kept, len(report.quarantined)) == (1, 1, 1)
+    assert (report.harvested, report.kept, report.quarantined) == (1, 1, ())
+    assert report.complete
+
+
+def test_an_unusable_item_is_superseded_by_a_usable_newer_revision() -> None:
+    old, new = name(1, revision=1), name(1, revision=2)
+    features = [item(old, geometry=None), item(new)]
+    ids, report, _ = run(ok({**page(), "features": features, "numberMatched": 2}))
+    assert ids == [new]
+    assert report.complete
+    assert report.to_dict()["superseded"] == [{"id": old, "by": new}]
+
+
+def test_a_usable_item_does_not_replace_an_unusable_newer_revision() -> None:
+    old, new = name(1, revision=1), name(1, revision=2)
+    features = [item(old), item(new, geometry=None)]
+    ids, report, _ = run(ok({**page(), "features": features, "numberMatched": 2}))
+    assert ids == [old]
+    assert not report.complete
+    assert [entry.id for entry in report.quarantined] == [new]
 
 
 def test_where_nothing_is_usable_the_first_reason_is_said() -> None:
@@ -202,7 +228,7 @@ def test_a_cycle_is_kept_by_name_and_the_rest_is_counted() -> None:
     assert ids == [name(1)]
     assert (report.harvested, report.outside_cycle, report.kept) == (4, 2, 1)
     assert [q.id for q in report.quarantined] == ["unreadable.h5"]
-    assert report.complete
+    assert not report.complete
 
 
 def test_a_useless_item_of_another_cycle_is_not_this_cycles_trouble() -> None:

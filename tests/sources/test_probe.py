@@ -57,6 +57,15 @@ def test_cmr_counts_exactly_by_name(server, granules):
         ]
 
 
+def test_cmr_counts_granules_of_several_cycles_by_time(server):
+    """No pattern of names says that a cycle lies between the first and the last."""
+    with open_probe("ATL11_007", server.cmr_url, api="cmr") as probe:
+        assert probe.count(22) == 0
+    asked = server.requests[-1].query
+    assert asked["temporal[]"] == "2023-12-18T21:15:55Z,2024-03-18T16:55:41Z"
+    assert "readable_granule_name[]" not in asked
+
+
 def test_cmr_tells_what_was_added_or_replaced(granules):
     early, late = (datetime.now(UTC) + timedelta(hours=n) for n in (1, 3))
     with (

@@ -33,7 +33,7 @@ def test_takes_the_documented_arguments_in_their_order() -> None:
     made = Query("ATL03", "007", "2025-01-01", "2025-12-31", (-77, 38, -76, 39), "NSIDC_CPRD")
     assert made.collection == "ATL03_007"
     assert made.bbox == (-77.0, 38.0, -76.0, 39.0)
-    assert made.datetime == "2025-01-01T00:00:00Z/2025-12-31T23:59:59Z"
+    assert made.datetime == "2025-01-01T00:00:00Z/2025-12-31T23:59:59.999999Z"
     assert made.provider == "NSIDC_CPRD"
     assert made.cycle is None
 

@@ -44,10 +44,17 @@ def test_sea_ice_granules_also_differ_by_hemisphere_and_start() -> None:
     assert kept(north, south, later, newer) == [south, later, newer]
 
 
-def test_multi_cycle_granules_differ_by_their_cycles() -> None:
+def test_of_the_editions_of_a_multi_cycle_granule_the_longest_is_kept() -> None:
     old, new = "ATL11_012311_0321_006_01.h5", "ATL11_012311_0321_006_02.h5"
     more = "ATL11_012311_0322_006_01.h5"
-    assert kept(old, new, more) == [new, more]
+    assert kept(old, new) == [new]
+    assert kept(old, new, more) == [more]
+
+
+def test_of_the_releases_of_an_atl24_granule_the_newest_is_kept() -> None:
+    first = "ATL24_20181014001920_02350103_006_02_001_02.h5"
+    second = "ATL24_20181014001920_02350103_006_02_002_01.h5"
+    assert kept(first, second) == [second]
 
 
 def test_two_files_of_one_revision_are_both_kept() -> None:

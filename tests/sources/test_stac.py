@@ -58,6 +58,7 @@ def test_provenance_says_what_was_asked_and_what_came(
         "preserve_thumbnails": False,
         "total_granules": len(truth),
         "complete": True,
+        "quarantined": [],
     }
     assert harvest["declared_before"] == harvest["harvested"]
     assert harvest["kept"] == len(truth)
@@ -199,7 +200,7 @@ def test_the_settings_give_root_and_method(few: Granules, monkeypatch: pytest.Mo
         assert server.requests[0].body == {
             "collections": ["ATL06_007"],
             "bbox": [-180, -90, 180, 90],
-            "datetime": "2023-12-18T00:00:00Z/2024-03-18T23:59:59Z",
+            "datetime": "2023-12-18T00:00:00Z/2024-03-18T23:59:59.999999Z",
             "limit": 2000,
         }
 

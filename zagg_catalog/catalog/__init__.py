@@ -5,16 +5,19 @@ from typing import TYPE_CHECKING, Any
 from zagg_catalog.lazy import lazy_attribute
 
 if TYPE_CHECKING:
+    from zagg_catalog.catalog.completeness import IncompleteCatalog
     from zagg_catalog.catalog.table import Catalog, GranulesSkipped
 
 __all__ = [
     "Catalog",
     "GranulesSkipped",
+    "IncompleteCatalog",
 ]
 
 _MODULES = {
     "Catalog": "zagg_catalog.catalog.table",
     "GranulesSkipped": "zagg_catalog.catalog.table",
+    "IncompleteCatalog": "zagg_catalog.catalog.completeness",
 }
 
 

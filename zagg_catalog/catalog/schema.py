@@ -29,8 +29,11 @@ ORDER_KEY, RULE_KEY, DIGEST_KEY = CELLS_KEYS = (
 )
 # HEALPix order of footprint cells, 12.7 km.
 CELLS_ORDER = 9
+# The unsigned words as signed integers of the same bits: JSON libraries have no larger ones, and
+# zagg reads both. The field has parquet's name, so that a file written again is the same.
+CELLS_TYPE = pa.large_list(pa.field("element", pa.int64()))
 # Increased when the cells of the same footprint change.
-RULE = "zagg-catalog 1"
+RULE = "zagg-catalog 2"
 
 
 def catalog_schema(assets: Iterable[str] = DATA_ASSETS) -> pa.Schema:
@@ -69,6 +72,26 @@ def column_values(table: pa.Table, name: str) -> NDArray[np.object_]:
 def has_cells(schema: pa.Schema) -> bool:
     """Return whether a table or a file has the columns of footprint cells."""
     return {CELLS_COLUMN, NOTE_COLUMN} <= set(schema.names)
+
+
+def with_signed_cells(table: pa.Table) -> pa.Table:
+    """Return a table whose cells have `CELLS_TYPE`; old files have unsigned words."""
+    place = table.schema.get_field_index(CELLS_COLUMN)
+    if table.schema.field(place).type.equals(CELLS_TYPE):
+        return table
+    chunks = [_signed(chunk) for chunk in table[CELLS_COLUMN].chunks]
+    column = pa.chunked_array(chunks, CELLS_TYPE)
+    return table.set_column(place, pa.field(CELLS_COLUMN, CELLS_TYPE), column)
+
+
+def _signed(lists: pa.LargeListArray) -> pa.LargeListArray:
+    words = lists.flatten()
+    words = words.storage if isinstance(words, pa.ExtensionArray) else words
+    counts = np.asarray(pc.fill_null(pc.list_value_length(lists), 0), np.int64)
+    edges = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int64())
+    return pa.LargeListArray.from_arrays(
+        edges, words.view(pa.int64()), type=CELLS_TYPE, mask=lists.is_null()
+    )
 
 
 def are_current(metadata: dict[str, Any], table: pa.Table) -> bool:

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.completeness import Completeness, completeness, set_aside
+from zagg_catalog.catalog.footprint_column import with_wkb
 from zagg_catalog.catalog.geoparquet import CellsFile, read_catalog, write_catalog
 from zagg_catalog.catalog.schema import (
     CELLS_COLUMN,
@@ -23,6 +25,7 @@ from zagg_catalog.catalog.schema import (
     column_values,
     has_cells,
     plain_metadata,
+    with_signed_cells,
 )
 from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.lazy import lazy_module
@@ -59,6 +62,7 @@ class Catalog:
 
     def __post_init__(self) -> None:
         _check_columns(self.table.schema)
+        self.table = with_wkb(self.table)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"table": self.table, "metadata": self.metadata, "cells_file": None}
@@ -68,13 +72,27 @@ class Catalog:
 
     def __repr__(self) -> str:
         name = self.metadata.get("collection", "catalog")
-        state = "" if self.complete else ", incomplete"
+        lacking = self.completeness is False
+        state = "" if self.complete else ", incomplete" if lacking else ", completeness unknown"
         return f"<Catalog {name}: {len(self):,} granules{state}>"
 
     @property
     def complete(self) -> bool:
-        """Whether the harvest has every granule that the server declared."""
-        return bool(self.metadata.get("complete", True))
+        """Whether the catalog is known to have every granule that the server declared.
+
+        False for a catalog that does not say it, such as one of zagg; see `completeness`.
+        """
+        return self.completeness is True
+
+    @property
+    def completeness(self) -> Completeness:
+        """``True``, ``False``, or ``"unknown"`` for a catalog that does not say it."""
+        return completeness(self.metadata)
+
+    @property
+    def quarantined(self) -> list[dict[str, Any]]:
+        """Granules that the harvest set aside: ``{"id", "reason"}``, by id."""
+        return set_aside(self.metadata)
 
     @classmethod
     def from_geoparquet(cls, path: str | Path) -> Catalog:
@@ -149,7 +167,7 @@ class Catalog:
         if cells is None:
             return self.without_cells()
         if not isinstance(cells, CellsFile):
-            return self
+            return Catalog(with_signed_cells(self.table), self.metadata)
         columns = cells.read(0, cells.rows)
         table = self.table
         for name in (CELLS_COLUMN, NOTE_COLUMN):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
 from zagg_catalog.build import map_catalog
-from zagg_catalog.catalog import Catalog
-from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error
-from zagg_catalog.cli.options import OUTPUT, WHEN, AreaOptions, GeometryOptions
+from zagg_catalog.catalog import Catalog, IncompleteCatalog
+from zagg_catalog.cli.common import exit_code_of
+from zagg_catalog.cli.options import OUTPUT, WHEN, AreaOptions, FilterOptions, GeometryOptions
 from zagg_catalog.cli.tables import print_build
 from zagg_catalog.cycles import Convention
 from zagg_catalog.errors import InvalidQuery
@@ -19,6 +20,7 @@ from zagg_catalog.grids import from_config
 from zagg_catalog.regions import Bbox
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query import PROVIDER
+from zagg_catalog.sources.stored import Selection
 
 EXAMPLES = """Examples:
   # an ICESat-2 cycle on the HEALPix grid of atl06.yaml, over a polygon
@@ -30,8 +32,9 @@ EXAMPLES = """Examples:
       --start-date 2025-01-01 --end-date 2025-12-31 \\
       --bbox=-76.62107,38.84504,-76.50583,38.93512 --catalog-out serc.parquet
 
-  # another grid from that catalog, without fetching again
-  zagg-catalog build --config serc_10km.yaml --catalog serc.parquet
+  # another grid from that catalog, without fetching again; filters select from it
+  zagg-catalog build --config serc_10km.yaml --catalog serc.parquet \\
+      --start-date 2025-06-01 --end-date 2025-08-31 --direction ascending
 """
 ApiName = Literal["stac", "cmr"]
 PRODUCT = Group("Product", sort_key=1)
@@ -44,11 +47,13 @@ class ProductOptions:
     """The product."""
 
     short_name: Annotated[str | None, Parameter(metavar="NAME")] = None
-    """Product short name, such as ATL06."""
-    version: Annotated[str, Parameter(metavar="NNN")] = "007"
-    """Product version."""
-    provider: Annotated[str, Parameter(metavar="NAME")] = PROVIDER
-    """CMR provider; an empty string for none."""
+    """Product short name, such as ATL06; a collection's id if the version is empty."""
+    version: Annotated[str | None, Parameter(metavar="NNN")] = None
+    """Product version (default: 007)."""
+    provider: Annotated[str | None, Parameter(metavar="NAME")] = None
+    """CMR provider; an empty string for none (default: NSIDC_CPRD)."""
+    data_asset: Annotated[str | None, Parameter(metavar="RULE")] = None
+    """Data file of an item, by role, type, ending and key (default: role=data,ending=.h5)."""
 
 
 @Parameter(name="*", group=WHEN)
@@ -64,6 +69,13 @@ class DateOptions:
     """Last day, UTC."""
     convention: Convention = "mission"
     """Cycle dates: the mission's, or zagg's 91 days from 2018-10-13."""
+    season: Annotated[str | None, Parameter(metavar="DAYS")] = None
+    """Days of each year: 12-01..02-28, or months 06..08."""
+
+    @property
+    def number(self) -> int | None:
+        """The cycle as a number."""
+        return None if self.cycle is None else _cycle_number(self.cycle)
 
 
 @Parameter(name="*", group=FETCH)
@@ -80,10 +92,22 @@ class FetchOptions:
     preserve_thumbnails: bool = False
     """Store browse images in the catalog."""
     partial: bool = False
-    """Accept an incomplete harvest; the files are marked as incomplete."""
+    """Accept missing or unusable granules; the files are marked as incomplete."""
 
-    def check(self) -> None:
-        """Refuse the root of the STAC API together with CMR's own search."""
+    def check(self, catalog: Path | None) -> None:
+        """Refuse options of a fetch with a stored catalog, and a STAC root with CMR's search."""
+        given = {
+            "--api": self.api,
+            "--stac-root": self.stac_root,
+            "--checkpoint": self.checkpoint,
+            "--preserve-thumbnails": self.preserve_thumbnails,
+        }
+        unused = [flag for flag, value in given.items() if value]
+        if catalog and unused:
+            raise InvalidQuery(
+                f"{', '.join(unused)} is for a fetch, and --catalog fetches nothing; remove one"
+                " of the two."
+            )
         if self.api == "cmr" and self.stac_root:
             raise InvalidQuery(
                 "--stac-root is for --api stac; ZAGG_CATALOG_CMR_ROOT sets CMR's root."
@@ -94,12 +118,15 @@ class FetchOptions:
         beside = catalog_out and catalog_out.with_name(f".{catalog_out.name}.fetch")
         # --stac-root selects the STAC API and overrides the setting.
         api = "stac" if self.stac_root else self.api
-        return CMRSource(root_url=self.stac_root, api=api).fetch(
-            query,
-            preserve_thumbnails=self.preserve_thumbnails,
-            partial=self.partial,
-            checkpoint=self.checkpoint or beside,
-        )
+        with warnings.catch_warnings():
+            # The command says it itself.
+            warnings.simplefilter("ignore", IncompleteCatalog)
+            return CMRSource(root_url=self.stac_root, api=api).fetch(
+                query,
+                preserve_thumbnails=self.preserve_thumbnails,
+                partial=self.partial,
+                checkpoint=self.checkpoint or beside,
+            )
 
 
 app = App(name="build", help_epilogue=EXAMPLES, version_flags=())
@@ -112,6 +139,7 @@ def build(
     catalog: Annotated[Path | None, Parameter(alias="--from-catalog", metavar="FILE")] = None,
     product: ProductOptions = ProductOptions(),
     dates: DateOptions = DateOptions(),
+    filters: FilterOptions = FilterOptions(),
     area: AreaOptions = AreaOptions(),
     fetch: FetchOptions = FetchOptions(),
     geometry: GeometryOptions = GeometryOptions(),
@@ -125,7 +153,7 @@ def build(
     config
         Pipeline config YAML; defines the output grid.
     catalog
-        Use this stored catalog and fetch nothing.
+        Use this stored catalog and fetch nothing; product, dates and filters select from it.
     output
         The map, .json or .parquet (default: a .json file named after product and dates).
     catalog_out
@@ -137,13 +165,19 @@ def build(
         raise InvalidQuery(
             "The area is missing; give --polygon FILE or --bbox lon_min,lat_min,lon_max,lat_max."
         )
-    fetch.check()
-    query = None if box is None or catalog else make_query(product, dates, box)
+    fetch.check(catalog)
+    if catalog and product.data_asset:
+        raise InvalidQuery(
+            "--data-asset is for a fetch, and --catalog fetches nothing; remove one of the two."
+        )
+    query = None if box is None or catalog else make_query(product, dates, filters, box)
+    selection = make_selection(product, dates, filters) if catalog else None
     check_output(output, (".json", ".parquet"))
     check_output(catalog_out, (".parquet", ".geoparquet"))
     if query is None:
         assert catalog is not None
-        granules = Catalog.from_geoparquet(catalog)
+        assert selection is not None
+        granules = selection.apply(Catalog.from_geoparquet(catalog))
     else:
         granules = fetch.fetch(query, catalog_out)
     shard_map = map_catalog(
@@ -152,35 +186,64 @@ def build(
     target = output or _default_output(granules)
     (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)
     print_build(granules, shard_map, target, catalog_out, fetched=query is not None)
-    if shard_map.metadata["complete"] or fetch.partial:
-        return DONE
-    print_error("the map is incomplete (see above); --partial accepts that.")
-    return WRONG_DATA
+    return exit_code_of(shard_map, "map", partial=fetch.partial)
 
 
-def make_query(product: ProductOptions, dates: DateOptions, box: Bbox) -> Query:
+def make_query(
+    product: ProductOptions, dates: DateOptions, filters: FilterOptions, box: Bbox
+) -> Query:
     """Return the query of the options; raise `InvalidQuery` if they do not make one."""
     if not product.short_name:
         raise InvalidQuery(
             "The product is missing; give --short-name, such as ATL06, or --catalog FILE."
         )
-    first, last = dates.start_date, dates.end_date
-    if dates.cycle is not None:
-        if first or last:
-            raise InvalidQuery("Give --cycle or --start-date and --end-date, not both.")
+    _check_dates(dates)
+    version = "007" if product.version is None else product.version
+    provider = PROVIDER if product.provider is None else product.provider
+    own: dict[str, Any] = {
+        "season": dates.season,
+        "data_asset": product.data_asset,
+        **filters.values(),
+    }
+    if dates.number is not None:
         return Query.for_cycle(
             product.short_name,
-            product.version,
-            _cycle_number(dates.cycle),
+            version,
+            dates.number,
             box,
-            provider=product.provider,
+            provider=provider,
             convention=dates.convention,
+            **own,
         )
+    first, last = dates.start_date, dates.end_date
     if not (first and last):
         raise InvalidQuery(
             "The time is missing; give --cycle, or both --start-date and --end-date."
         )
-    return Query(product.short_name, product.version, first, last, box, product.provider)
+    return Query(product.short_name, version, first, last, box, provider, **own)
+
+
+def make_selection(
+    product: ProductOptions, dates: DateOptions, filters: FilterOptions
+) -> Selection:
+    """Return what the options select from a stored catalog."""
+    _check_dates(dates)
+    return Selection(
+        short_name=product.short_name,
+        version=product.version,
+        provider=product.provider,
+        cycle=dates.number,
+        convention=dates.convention,
+        start_date=dates.start_date,
+        end_date=dates.end_date,
+        season=dates.season,
+        **filters.values(),
+    )
+
+
+def _check_dates(dates: DateOptions) -> None:
+    if dates.cycle is not None and (dates.start_date or dates.end_date):
+        raise InvalidQuery("Give --cycle or --start-date and --end-date, not both.")
 
 
 def _cycle_number(text: str) -> int:

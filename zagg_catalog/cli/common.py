@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import InputNotFound
+
+if TYPE_CHECKING:
+    from zagg_catalog.catalog import Catalog
+    from zagg_catalog.shardmap.columns import MapColumns
 
 DONE, WRONG_DATA, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -19,6 +25,17 @@ def print_error(message: str) -> None:
 def print_json(value: object) -> None:
     """Print a value for programs; times and paths become strings."""
     print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def exit_code_of(data: Catalog | MapColumns, kind: str, *, partial: bool) -> int:
+    """Return 1 for incomplete data, unless `partial`, else 0; say if it is not complete."""
+    if data.completeness == "unknown":
+        print_error(f"note: the {kind} does not say whether it is complete.")
+    if data.completeness is not False:
+        return DONE
+    accepts = "" if partial else " --partial accepts that."
+    print_error(f"the {kind} is incomplete: {explain_missing(data.metadata)}.{accepts}")
+    return DONE if partial else WRONG_DATA
 
 
 def check_file(path: Path) -> Path:

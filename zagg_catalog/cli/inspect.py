@@ -14,12 +14,12 @@ from cyclopts import Parameter
 
 from zagg_catalog import grids, shardmap
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
-from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
-from zagg_catalog.cli.options import AsJson, ExitCode
+from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, exit_code_of, print_json
+from zagg_catalog.cli.options import AcceptPartial, AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
-from zagg_catalog.cycles import granule_name_columns
 from zagg_catalog.diff import diff_catalogs, diff_maps
 from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap
+from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.json_file import read_json
 from zagg_catalog.shardmap.parquet_file import is_manifest, read_parquet
@@ -35,11 +35,12 @@ _PROVENANCE = (
     "cycle_convention",
     "start_date",
     "end_date",
+    "filters",
     "bbox",
 )
 
 
-def show(file: Path, /, *, as_json: AsJson = False) -> int:
+def show(file: Path, /, *, as_json: AsJson = False, partial: AcceptPartial = False) -> int:
     """Describe a catalog or a shard map.
 
     Parameters
@@ -47,14 +48,14 @@ def show(file: Path, /, *, as_json: AsJson = False) -> int:
     file
         A catalog (.parquet) or a map (.json, .parquet).
     """
-    loaded = _load(file)
+    loaded = load_file(file)
     summary = summarise_map(loaded) if isinstance(loaded, MapColumns) else summarise_catalog(loaded)
+    kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
     if as_json:
         print_json(summary)
     else:
-        kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
         print_summary(f"{kind} {file}", summary)
-    return DONE
+    return exit_code_of(loaded, kind, partial=partial)
 
 
 def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
@@ -67,7 +68,7 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
     new
         Another one of the same kind.
     """
-    before, after = _load(old), _load(new)
+    before, after = load_file(old), load_file(new)
     if isinstance(before, MapColumns) and isinstance(after, MapColumns):
         make = shardmap.ShardMap.from_columns
         maps = diff_maps(make(before), make(after))
@@ -83,7 +84,11 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
 
 
 def check(
-    map: Path, /, *, config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")]
+    map: Path,
+    /,
+    *,
+    config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")],
+    partial: AcceptPartial = False,
 ) -> int:
     """Compare a map's signature and shard keys with a config's grid.
 
@@ -95,20 +100,17 @@ def check(
         Pipeline config YAML.
     """
     grid = grids.from_config(config)
-    loaded = _load(map)
+    loaded = load_file(map)
     if not isinstance(loaded, MapColumns):
         raise InvalidShardMap(f"{map} is a catalog; check needs a shard map.")
     shard_map = shardmap.ShardMap.from_columns(loaded)
     shard_map.check(grid)
     grid.check_keys(shard_map.shards)
     print(f"{map} belongs to {config}: {shard_map!r}")
-    if not loaded.metadata.get("complete", True):
-        print_error("the map is incomplete.")
-        return WRONG_DATA
-    return DONE
+    return exit_code_of(loaded, "map", partial=partial)
 
 
-def _load(path: Path) -> Catalog | MapColumns:
+def load_file(path: Path) -> Catalog | MapColumns:
     """Load a catalog or a shard map."""
     if check_file(path).suffix.lower() == ".json":
         return read_json(path)
@@ -125,7 +127,8 @@ def summarise_catalog(catalog: Catalog) -> Summary:
     first, last = _time_range(catalog.table)
     return {
         "granules": len(catalog),
-        "complete": catalog.complete,
+        "complete": catalog.completeness,
+        "quarantined": catalog.quarantined,
         **{key: catalog.metadata[key] for key in _PROVENANCE if catalog.metadata.get(key)},
         "first_granule": first,
         "last_granule": last,
@@ -159,11 +162,11 @@ def summarise_map(shard_map: MapColumns) -> Summary:
         "pairs": len(shard_map.rows),
         "granules_assigned": shard_map.table.num_rows,
         "granules_considered": metadata.get("total_granules"),
-        "complete": metadata.get("complete", True),
+        "complete": shard_map.completeness,
         "granules_per_shard": spread,
         "fullest_shards": {str(shard_map.shards[i]): int(per_shard[i]) for i in fullest},
         **{key: metadata[key] for key in keys if metadata.get(key) is not None},
-        "quarantined": metadata.get("quarantined", []),
+        "quarantined": shard_map.quarantined,
         "repaired": metadata.get("repaired", []),
     }
 

@@ -17,6 +17,7 @@ from zagg_catalog.archive import (
     build_archive,
     catalog_files,
     release_catalogs,
+    select_from,
 )
 from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json
 from zagg_catalog.cli.options import (
@@ -26,6 +27,7 @@ from zagg_catalog.cli.options import (
     GeometryOptions,
     RegistryFile,
     StoreUrl,
+    TrackOptions,
 )
 from zagg_catalog.cli.tables import print_table
 from zagg_catalog.cycles import check_cycle
@@ -33,6 +35,7 @@ from zagg_catalog.errors import InvalidConfig, InvalidQuery
 from zagg_catalog.grids import from_config
 from zagg_catalog.regions import Region
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
+from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import open_store
 
 EXAMPLES = """Examples:
@@ -70,6 +73,7 @@ def build_maps(
     store: Annotated[StoreUrl, Parameter(group=RELEASES)] = None,
     registry: Annotated[RegistryFile, Parameter(group=RELEASES)] = None,
     skip_missing: Annotated[bool, Parameter(group=RELEASES)] = False,
+    filters: TrackOptions = TrackOptions(),
     area: AreaOptions = AreaOptions(),
     geometry: GeometryOptions = GeometryOptions(),
     output: Annotated[Path, Parameter(alias="-o", group=OUTPUT, metavar="DIR")] = Path("maps"),
@@ -92,7 +96,7 @@ def build_maps(
     catalog
         Catalog files, or patterns.
     product
-        Such as ATL06_007 (default: that of a registered grid).
+        Such as ATL06_007 (default: that of a registered grid, or of the catalog files).
     region
         Name of the region (default: that of a registered grid).
     skip_missing
@@ -130,6 +134,8 @@ def build_maps(
         catalogs, missing = release_catalogs(open_store(store), product, region, numbers)
     else:
         catalogs = catalog_files(catalog or [])
+    selection = _selection(None if cycles else product, filters)
+    catalogs = [select_from(one, selection) for one in catalogs]
     for reason in missing.values():
         print_error(reason)
     report = None
@@ -148,10 +154,22 @@ def build_maps(
     _print_report(report, missing, as_json=as_json)
     if report is None or report.failed or (missing and not skip_missing):
         return WRONG_DATA
-    if report.complete or partial:
+    if report.completeness == "unknown":
+        print_error("note: some catalogs do not say whether they are complete (see above).")
+    if report.completeness is not False or partial:
         return DONE
     print_error("some maps are incomplete (see above); --partial accepts that.")
     return WRONG_DATA
+
+
+def _selection(product: str | None, filters: TrackOptions) -> Selection:
+    """Return what the options select from every catalog."""
+    if product is None:
+        return Selection(**filters.values())
+    short_name, _, version = product.rpartition("_")
+    if not short_name:
+        raise InvalidQuery(f"A product is a short name and a version, ATL06_007, not {product!r}.")
+    return Selection(short_name=short_name, version=version, **filters.values())
 
 
 def read_cycles(text: str) -> list[int]:
@@ -228,6 +246,6 @@ def _cells(one: ArchiveMap) -> tuple[str, ...]:
     if one.state == "failed":
         return (one.catalog, one.grid, "", "", "", "", "failed")
     counts = (f"{count:,}" for count in (one.granules, one.shards, one.pairs))
-    status = "complete" if one.complete else "partial"
+    status = "complete" if one.complete is True else "partial" if not one.complete else "unknown"
     state = f"{status}, kept" if one.state == "kept" else status
     return (one.catalog, one.grid, *counts, f"{one.seconds:.1f}", state)

@@ -111,6 +111,7 @@ def print_shown(shown: ReleaseView) -> None:
             "superseded": len(harvest.superseded),
             "quarantined": len(harvest.quarantined),
         }
+        facts["names"] = harvest.names_note
     print_summary(str(record.release_key), facts)
     _print_grids(record.grids, shown)
     if shown.latest and shown.publication is not None:

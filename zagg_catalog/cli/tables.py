@@ -9,6 +9,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from zagg_catalog.messages import names_note
+
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
     from zagg_catalog.diff import CatalogDiff, MapDiff
@@ -92,8 +94,13 @@ def print_build(
             fields.append(
                 (key, shorten([f"{one['id']}: {one['reason']}" for one in metadata[key]]))
             )
-    if not metadata["complete"]:
-        fields.append(("complete", "no"))
+    if copies := metadata.get("superseded"):
+        texts = [f"{one['id']}: {one['by']} counts instead" for one in copies]
+        fields.append(("copies", shorten(texts)))
+    if missing := catalog.metadata.get("harvest", {}).get("missing"):
+        fields.append(("not found", shorten(missing)))
+    if shard_map.completeness is not True:
+        fields.append(("complete", "no" if shard_map.completeness is False else "unknown"))
     print_fields(None, fields)
 
 
@@ -139,6 +146,8 @@ def _harvest_line(harvest: dict[str, Any]) -> str:
     for key in ("superseded", "quarantined"):
         if harvest[key]:
             parts.append(f"{len(harvest[key])} {key}")
+    if note := names_note(harvest.get("irregular_names", 0)):
+        parts.append(note)
     return ", ".join(parts)
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from zagg_catalog.geometry.boxes import draw_boxes, find_boxes
 from zagg_catalog.geometry.plane import ring_edges
 from zagg_catalog.geometry.ragged import following, gather, join_rings, runs, starts, to_offsets
-from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, ring_areas, to_xyz
+from zagg_catalog.geometry.sphere import (
+    EARTH_RADIUS,
+    Floats,
+    Ints,
+    angle_between,
+    ring_areas,
+    to_xyz,
+    turns_left,
+)
 from zagg_catalog.lazy import lazy_module
 
 mortie = lazy_module("mortie")  # loads pandas
@@ -25,6 +34,8 @@ UNSURE = 0.01
 # Rings of more vertices are tested one by one; number of edge sides to compute at once.
 _MOST_VERTICES = 200
 _MOST_SIDES = 500_000
+# Sides along a border of base cells are moved inwards by this much, radians: 1 mm.
+_INWARDS = 1e-3 / EARTH_RADIUS
 # Accuracy of a product of two triple products, each accurate to about 1e-16.
 _ROUNDING = 1e-15
 
@@ -98,6 +109,10 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
     the smaller side. A ring that crosses itself is repaired if its shape is certain: see `repair`.
     A ring is unusable with fewer than three distinct vertices, a vertex that is not finite, two
     neighbouring vertices that are antipodal, or an area within one per cent of a hemisphere.
+
+    A ring that is a box, as `zagg_catalog.geometry.boxes` defines it, becomes rings that follow its
+    parallels to 0.5 m. Sides along a meridian of a multiple of 90°, a border of HEALPix cells of
+    all orders, are moved inwards by 1 mm, so that cells that only touch them are not reached.
     """
     with np.errstate(invalid="ignore"):  # NaN coordinates are reported below
         geometries = shapely.from_wkb(wkb, on_invalid="ignore")
@@ -109,17 +124,22 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
         shapely.get_exterior_ring(parts), return_index=True
     )
     lons, lats = coordinates[:, 0].copy(), coordinates[:, 1].copy()
+    offsets = to_offsets(np.bincount(ring_of_vertex, minlength=len(parts)))
+    box, boxes = find_boxes(lats, lons, offsets)
     bad = _bad_vertices(lats, lons)
     keep = _distinct(lats, lons, ring_of_vertex)
     counts = np.bincount(ring_of_vertex[keep], minlength=len(parts))
     areal = _has_third_vertex(lats[keep], lons[keep], counts)
+    areal[box] = True
     for ring in np.unique(ring_of_vertex[bad]):
         problems[int(granule[ring])] = "a vertex is not a finite latitude and longitude"
     for ring in np.flatnonzero(~areal):
         problems.setdefault(int(granule[ring]), "fewer than three distinct vertices")
     good = ~np.isin(granule, np.fromiter(problems, np.int64, len(problems)))
+    boxes, box = boxes[good[box]], box[good[box]]
+    good[box] = False
     keep &= good[ring_of_vertex]
-    return _screened(
+    screened = _screened(
         Footprints(
             lats=lats[keep],
             lons=lons[keep],
@@ -128,6 +148,59 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
             problems=problems,
         )
     )
+    return _off_borders(_with_boxes(screened, boxes, granule[box]))
+
+
+def _with_boxes(footprints: Footprints, boxes: Floats, granule: Ints) -> Footprints:
+    """Add boxes, drawn as rings, to the rings of other granules or of the same ones."""
+    usable = ~np.isin(granule, np.fromiter(footprints.problems, np.int64))
+    if not usable.any():
+        return footprints
+    drawn = draw_boxes(boxes[usable])
+    ring = np.repeat(np.arange(len(drawn.box)), np.diff(drawn.offsets))
+    keep = _distinct(drawn.lats, drawn.lons, ring)
+    sizes = np.bincount(ring[keep], minlength=len(drawn.box))
+    both = Footprints(
+        lats=np.concatenate([footprints.lats, drawn.lats[keep]]),
+        lons=np.concatenate([footprints.lons, drawn.lons[keep]]),
+        offsets=to_offsets(np.concatenate([np.diff(footprints.offsets), sizes])),
+        granule=np.concatenate([footprints.granule, granule[usable][drawn.box]]),
+        problems=footprints.problems,
+        repaired=footprints.repaired,
+    )
+    return both.take(np.argsort(both.granule, kind="stable"))
+
+
+def _off_borders(footprints: Footprints) -> Footprints:
+    """Move sides along a border of base cells inwards, by less than the kernels' tolerance."""
+    lats, lons = footprints.lats, footprints.lons
+    some = np.flatnonzero(lons == np.rint(lons))  # most longitudes are not whole degrees
+    some = some[lons[some] % 90.0 == 0.0]
+    if not len(some):
+        return footprints
+    ring = np.repeat(np.arange(len(footprints)), np.diff(footprints.offsets))
+    rings = np.unique(ring[some])
+    _, vertex = gather(footprints.offsets, rings)
+    owner = np.unique(ring[vertex], return_inverse=True)[1]
+    a, b = vertex, vertex[following(owner)]
+    pole_a, pole_b = np.abs(lats[a]) == 90.0, np.abs(lats[b]) == 90.0
+    lon_a, lon_b = np.where(pole_a, lons[b], lons[a]), np.where(pole_b, lons[a], lons[b])
+    along = ((lon_a - lon_b) % 360.0 == 0.0) & (lon_a % 90.0 == 0.0) & ~(pole_a & pole_b)
+    if not along.any():
+        return footprints
+    part, _ = gather(footprints.offsets, rings)
+    left = turns_left(*ring_edges(lats[vertex], lons[vertex], part), len(rings))[owner]
+    # The inside of a side to the north is in the west if it is on the left.
+    way = np.where((lats[b] > lats[a]) == left, -1.0, 1.0)
+    lats, lons = lats.copy(), lons.copy()
+    for end, pole in ((a, pole_a), (b, pole_b)):
+        which = np.flatnonzero(along & ~pole)
+        at = end[which]
+        away = np.degrees(_INWARDS / np.cos(np.radians(lats[at])))
+        lons[at] = footprints.lons[at] + way[which] * away
+        at = end[along & pole]
+        lats[at] = np.copysign(90.0 - np.degrees(_INWARDS), lats[at])
+    return replace(footprints, lats=lats, lons=lons)
 
 
 def _screened(footprints: Footprints) -> Footprints:

@@ -58,13 +58,23 @@ def ring_areas(start: Floats, end: Floats, ring: Ints, count: int) -> Floats:
     The sum of the signed triangles of the edges and one point (Oosterom and Strackee 1983); the
     choice of the point changes it by whole spheres only. Accurate to 1e-14 for each edge.
     """
+    left = _left_areas(start, end, ring, count)
+    areas: Floats = np.minimum(left, 4.0 * np.pi - left)
+    return areas
+
+
+def turns_left(start: Floats, end: Floats, ring: Ints, count: int) -> NDArray[np.bool_]:
+    """Return which rings have their smaller side on the left; parameters as `ring_areas`."""
+    left: NDArray[np.bool_] = _left_areas(start, end, ring, count) < 2.0 * np.pi
+    return left
+
+
+def _left_areas(start: Floats, end: Floats, ring: Ints, count: int) -> Floats:
     origin = np.array([0.48, -0.6, 0.64])
     triple = np.cross(start, end) @ origin
     excess = 2.0 * np.arctan2(triple, 1.0 + start @ origin + end @ origin + _dot(start, end))
-    turn = 4.0 * np.pi
-    left = np.bincount(ring, weights=excess, minlength=count) % turn
-    areas: Floats = np.minimum(left, turn - left)
-    return areas
+    left: Floats = np.bincount(ring, weights=excess, minlength=count) % (4.0 * np.pi)
+    return left
 
 
 def wrap_longitude(lons: ArrayLike) -> Floats:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.messages import short_digest
@@ -27,6 +28,25 @@ class RegisteredRegion:
     """``(west, south, east, north)``, degrees; the box of queries."""
     definition: bytes
     """JSON of the box, or GeoJSON; see `read_region`."""
+    filters: dict[str, Any] = field(default_factory=dict)
+    """Filters of the region's catalogs as JSON values, arguments of `Query`."""
+
+    def filters_of(self, cycle: int) -> dict[str, Any]:
+        """Return the filters for a cycle: of granule names, those that have it or cannot be read.
+
+        Raises `InvalidQuery` if none of the region's granule names is of the cycle.
+        """
+        names = self.filters.get("granules")
+        if not names:
+            return self.filters
+        parsed = [(name, parse_granule_name(name)) for name in names]
+        mine = [n for n, p in parsed if p is None or p.cycle <= cycle <= p.last_cycle]
+        if not mine:
+            raise InvalidQuery(
+                f"None of the {len(names):,} granule names of region {self.name} is of cycle"
+                f" {cycle}; prepare another cycle, or correct the list."
+            )
+        return self.filters | {"granules": mine}
 
 
 def read_region(definition: bytes) -> Region:

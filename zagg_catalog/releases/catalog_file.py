@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from zagg_catalog.catalog.completeness import Completeness, completeness
 from zagg_catalog.catalog.geoparquet import META_KEY
 from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
 from zagg_catalog.files import digest_file, scratch
@@ -44,8 +45,13 @@ class CatalogFile:
 
     @property
     def complete(self) -> bool:
-        """Whether the harvest got everything that the server declared."""
-        return bool(self.metadata.get("complete", True))
+        """Whether the catalog is known to have everything that the server declared."""
+        return self.completeness is True
+
+    @property
+    def completeness(self) -> Completeness:
+        """``True``, ``False``, or ``"unknown"`` if the file does not say it."""
+        return completeness(self.metadata)
 
     def unknown_granules(self, shard_map: ShardMap) -> list[str]:
         """Return the ids of the granules in a map that the catalog does not have."""

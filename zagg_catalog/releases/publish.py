@@ -353,11 +353,11 @@ def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
     backend = metadata.get("backend")
     version = metadata.get("backend_version") or (version_of(backend) if backend else None)
     return {
-        "status": "complete" if metadata.get("complete", True) else "partial",
+        "status": "complete" if shard_map.completeness is True else "partial",
         "shards": len(shard_map),
         "pairs": shard_map.n_pairs,
         "granules": shard_map.table.num_rows,
-        "quarantined": len(metadata.get("quarantined") or []),
+        "quarantined": len(shard_map.quarantined),
         "backend": backend,
         "backend_version": version,
         "order": metadata.get("mortie_order"),

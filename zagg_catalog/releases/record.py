@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -54,7 +54,7 @@ class CatalogRecord(StoredFile):
     rows: NonNegativeInt
     """Number of granules."""
     complete: bool
-    """Whether the harvest got everything that the server declared."""
+    """Whether the catalog is known to have everything that the server declared."""
 
 
 class QueryRecord(StrictModel):
@@ -71,6 +71,8 @@ class QueryRecord(StrictModel):
     """Last day, inclusive."""
     bbox: Box | None = None
     """``(west, south, east, north)``, degrees."""
+    filters: dict[str, Any] | None = Field(default=None, exclude_if=lambda given: given is None)
+    """Filters of the query, if it has some; left out otherwise."""
 
 
 class ManifestFiles(StrictModel):
@@ -94,7 +96,8 @@ class GridRecord(StrictModel):
     signature_digest: Digest
     """SHA-256 of the signature's canonical JSON."""
     status: GridStatus
-    """``partial``: granules are missing; ``failed``: there is no map."""
+    """``partial``: granules are missing, or it is not known whether any are; ``failed``: there is
+    no map."""
     error: str | None = None
     """Why it failed."""
     manifest: ManifestFiles | None = None
@@ -106,7 +109,7 @@ class GridRecord(StrictModel):
     granules: NonNegativeInt = 0
     """Number of granules assigned to shards."""
     quarantined: NonNegativeInt = 0
-    """Number of granules left out because their footprint is not usable."""
+    """Number of granules left out because they cannot be used."""
     backend: str | None = None
     """Geometry backend."""
     backend_version: str | None = None
@@ -146,7 +149,7 @@ class ReleaseRecord(Document):
     grids: tuple[GridRecord, ...]
     """By name."""
     status: Status
-    """``partial`` if the catalog or a grid is not complete."""
+    """``partial`` if the catalog or a grid is not complete, or not known to be."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -191,8 +191,11 @@ class _Check:
         except InvalidCatalog as error:
             self._found(stored.key, str(error))
             return None
+        # A record made before unknown was incomplete says that such a catalog is complete.
+        known = catalog.completeness != "unknown"
+        complete = catalog.complete if known else stored.complete
         recorded = (stored.rows, stored.complete, record.query, record.harvest)
-        found = (catalog.rows, catalog.complete, catalog.query, catalog.harvest)
+        found = (catalog.rows, complete, catalog.query, catalog.harvest)
         names = ("rows", "completeness", "query", "harvest report")
         for name, one, other in zip(names, recorded, found, strict=True):
             if one != other:
@@ -225,9 +228,9 @@ class _Check:
     ) -> None:
         for problem in map_problems(shard_map, grid):
             self._found(key, f"{problem[0].upper()}{problem[1:]}.")
-        quarantined = len(shard_map.metadata.get("quarantined") or [])
-        whole = shard_map.metadata.get("complete", True)
-        if (quarantined, whole) != (grid.quarantined, grid.status == "complete"):
+        listed = {len(shard_map.metadata.get("quarantined") or []), len(shard_map.quarantined)}
+        whole, recorded = shard_map.completeness, grid.status == "complete"
+        if grid.quarantined not in listed or whole not in (recorded, "unknown"):
             self._found(key, "Its missing granules are not those that the release records.")
         unknown = catalog.unknown_granules(shard_map) if catalog is not None else []
         if unknown:

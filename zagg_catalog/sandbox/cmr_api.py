@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from zagg_catalog.sandbox.cmr_collections import collection_record
 from zagg_catalog.sandbox.faults import Page, Reply
 from zagg_catalog.sandbox.holdings import Record, Snapshot
 from zagg_catalog.sandbox.items import concept_id, images_of, timestamp
@@ -29,7 +30,7 @@ Given = Mapping[str, list[str]]
 
 
 class CmrApi:
-    """Answers ``/search/granules.umm_json`` and ``/search/granules.json``.
+    """Answers ``/search/granules.umm_json``, ``….json`` and ``/search/collections.umm_json``.
 
     `page_size` is the largest page; a larger one in a request is reduced to it.
     """
@@ -52,6 +53,8 @@ class CmrApi:
         Parameters have the same meaning with and without ``[]``. With `plain`, no fault reads or
         changes the items, so that cached JSON can be sent.
         """
+        if path == "/search/collections.umm_json":
+            return self._collections(content, given), None
         kind = re.fullmatch(r"/search/granules(?:\.(umm_json|json))?", path)
         if kind is None:
             return Reply(404, {"errors": [f"There is nothing at {path!r}."]}), None
@@ -59,6 +62,22 @@ class CmrApi:
             return self._search(content, kind[1] or "json", given, after, plain)
         except BadRequest as error:
             return Reply(400, {"errors": [str(error)]}), None
+
+    def _collections(self, content: Snapshot, given: Given) -> Reply:
+        """Answer a search of collections by short name, version and provider."""
+        asked = {key.removesuffix("[]"): values for key, values in given.items()}
+        records = [collection_record(name, self._provider) for name in content.collections]
+        found = [
+            record
+            for record in records
+            if record["umm"]["ShortName"] in asked.get("short_name", [record["umm"]["ShortName"]])
+            and record["umm"]["Version"] in asked.get("version", [record["umm"]["Version"]])
+            and self._provider in asked.get("provider", [self._provider])
+        ]
+        reply = Reply(200, _document("umm_json", found, len(found)))
+        reply.content_type = _MEDIA["umm_json"]
+        reply.headers["CMR-Hits"] = str(len(found))
+        return reply
 
     def _search(
         self, content: Snapshot, kind: str, given: Given, after: str | None, plain: bool

@@ -1,4 +1,4 @@
-"""The ICESat-2 orbit: ground tracks, along-track regions and beams, vectorized.
+"""ICESat-2: reference ground tracks, along-track regions and beams, vectorized.
 
 A circular orbit of 92° inclination over a turning Earth that repeats exactly: 1,387 orbits in
 91 turns of the Earth under the orbit plane. One constant, the node of track 1, is fitted to
@@ -12,18 +12,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zagg_catalog.cycles import ORBIT_SECONDS, REGIONS, TRACKS
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, to_latlon, to_xyz, wrap_longitude
+from zagg_catalog.cycles import ORBIT_SECONDS, REGIONS
+from zagg_catalog.geometry.orbit import ICESAT2
+from zagg_catalog.geometry.sphere import Floats
 
-INCLINATION = 92.0
-# The Earth turns 91 times under the orbit plane while the satellite makes 1,387 orbits.
-TURNS_PER_REPEAT = 91
-SHIFT_PER_ORBIT = -360.0 * TURNS_PER_REPEAT / TRACKS
+INCLINATION = ICESAT2.inclination
+SHIFT_PER_ORBIT = ICESAT2.shift
 TRACK_1_NODE = -0.122
 # The ascending node against the orbit's start in zagg_catalog.cycles; both fitted to names.
 NODE_SECONDS = -43.0
-# WGS84: the orbit is geocentric, latitudes in metadata are geodetic.
-ECCENTRICITY_SQUARED = 0.00669437999014
 
 BEAM_OFFSETS_KM = (-3.3, 0.0, 3.3)
 # Real rings reach this far past the nominal region borders, in degrees along the orbit.
@@ -49,24 +46,8 @@ REGION_STARTS: tuple[tuple[float, bool], ...] = (
 
 
 def phase_of_latitude(lat: float, *, ascending: bool) -> float:
-    """Return the phase at which the orbit crosses a latitude.
-
-    Parameters
-    ----------
-    lat : float
-        Geodetic latitude, degrees; clipped to the turning point of the orbit.
-    ascending : bool
-        Whether the satellite climbs north there.
-
-    Returns
-    -------
-    float
-        Degrees along the orbit from the ascending node, in [0, 360).
-    """
-    geocentric = np.arctan((1.0 - ECCENTRICITY_SQUARED) * np.tan(np.radians(lat)))
-    sine = np.clip(np.sin(geocentric) / np.sin(np.radians(INCLINATION)), -1.0, 1.0)
-    phase = float(np.degrees(np.arcsin(sine)))
-    return (phase if ascending else 180.0 - phase) % 360.0
+    """Return the phase at which the orbit crosses a latitude; see `Orbit.phase_of_latitude`."""
+    return float(ICESAT2.phase_of_latitude(lat, ascending))
 
 
 def region_phases(region: int) -> tuple[float, float]:
@@ -116,14 +97,8 @@ def ground_track(rgt: ArrayLike, phase: ArrayLike) -> tuple[Floats, Floats]:
     lats, lons : ndarray of float64
         Geodetic latitudes and longitudes in [-180, 180), degrees, broadcast shape.
     """
-    u, tilt = np.radians(phase), np.radians(INCLINATION)
-    geocentric = np.arcsin(np.sin(tilt) * np.sin(u))
-    lats = np.degrees(np.arctan(np.tan(geocentric) / (1.0 - ECCENTRICITY_SQUARED)))
-    inertial = np.degrees(np.arctan2(np.cos(tilt) * np.sin(u), np.cos(u)))
-    orbits = np.asarray(rgt, dtype=np.float64) - 1.0 + np.asarray(phase) / 360.0
-    lons = wrap_longitude(TRACK_1_NODE + inertial + SHIFT_PER_ORBIT * orbits)
-    shape = np.broadcast_shapes(lats.shape, lons.shape)
-    return np.broadcast_to(lats, shape), np.broadcast_to(lons, shape)
+    orbits = np.asarray(rgt, dtype=np.float64) - 1.0
+    return ICESAT2.ground_track(TRACK_1_NODE, phase, orbits)
 
 
 def offset_track(rgt: ArrayLike, phase: ArrayLike, offset_km: ArrayLike) -> tuple[Floats, Floats]:
@@ -142,13 +117,8 @@ def offset_track(rgt: ArrayLike, phase: ArrayLike, offset_km: ArrayLike) -> tupl
     lats, lons : ndarray of float64
         Degrees, broadcast shape.
     """
-    here, step = np.asarray(phase, dtype=np.float64), 1e-3
-    position = to_xyz(*ground_track(rgt, here))
-    motion = to_xyz(*ground_track(rgt, here + step)) - to_xyz(*ground_track(rgt, here - step))
-    right = np.cross(motion, position)
-    right /= np.linalg.norm(right, axis=-1, keepdims=True)
-    angle = np.asarray(offset_km, dtype=np.float64)[..., None] * 1000.0 / EARTH_RADIUS
-    return to_latlon(np.cos(angle) * position + np.sin(angle) * right)
+    orbits = np.asarray(rgt, dtype=np.float64) - 1.0
+    return ICESAT2.offset_track(TRACK_1_NODE, phase, offset_km, orbits)
 
 
 def beam_tracks(rgt: int, region: int, spacing: float = 0.05) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -34,11 +34,9 @@ from zagg_catalog.shardmap.backends import (
 from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
 from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.copies import without_copies
 
 FOOTPRINTS = ("swath", "beams")
-# Cached coverages: enough for a team's grids over a few regions.
-_CACHED = 16
-_covered: dict[bytes, Keys] = {}
 Area = Region | Iterable[tuple[Any, Any]]
 
 
@@ -80,15 +78,24 @@ def coverage_of(grid: OutputGrid, region: Region) -> Keys:
         digest.update(np.array([len(polygon), *(len(lats) for lats, _ in polygon)]).tobytes())
         for ring in polygon:
             digest.update(np.stack(ring).tobytes())
-    key = digest.digest()
-    covered = _covered.get(key)
-    if covered is None:
-        covered = grid.coverage(region)
-        covered.flags.writeable = False
-        if len(_covered) >= _CACHED:
-            _covered.pop(next(iter(_covered)), None)
-        _covered[key] = covered
-    return covered
+    return _covered(_Coverage(digest.digest(), grid, region))
+
+
+@dataclass(frozen=True)
+class _Coverage:
+    """A grid and a region, equal to those of the same digest."""
+
+    digest: bytes
+    grid: OutputGrid = field(compare=False)
+    region: Region = field(compare=False)
+
+
+# Enough for a team's grids over a few regions.
+@lru_cache(maxsize=16)
+def _covered(coverage: _Coverage) -> Keys:
+    keys = coverage.grid.coverage(coverage.region)
+    keys.flags.writeable = False
+    return keys
 
 
 def _any_near(joins: list[PreparedJoin]) -> Near:
@@ -154,7 +161,7 @@ class _Work:
             | ({} if aoi is None else {"aoi_mask": True})
             | {"build_wall_s": round(time.perf_counter() - started, 3)}
         )
-        return MapColumns(
+        found = MapColumns(
             grid_signature=self.grid.spatial_signature(),
             shards=keys,
             offsets=offsets,
@@ -163,14 +170,17 @@ class _Work:
             metadata=metadata,
             mask=None if aoi is None else self.grid.aoi_mask(aoi, keys),
         )
+        return without_copies(found)
 
     def _counts(self, catalog: Catalog, granules: int, shards: int, pairs: int) -> dict[str, Any]:
         ids = catalog.table["id"]
         usable = {row: how for row, how in self.repaired.items() if row not in self.problems}
-        quarantined, repaired = (
+        unusable, repaired = (
             [{"id": ids[row].as_py(), "reason": rows[row]} for row in sorted(rows)]
             for rows in (self.problems, usable)
         )
+        # A map cannot have what its catalog lacks.
+        quarantined = catalog.quarantined + unusable
         return {
             "total_granules": len(catalog),
             "granules_assigned": granules,
@@ -178,7 +188,7 @@ class _Work:
             "total_pairs": pairs,
             "quarantined": quarantined,
             "repaired": repaired,
-            "complete": catalog.complete and not quarantined,
+            "complete": False if quarantined else catalog.completeness,
         }
 
 

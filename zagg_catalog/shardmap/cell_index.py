@@ -15,6 +15,7 @@ from zagg_catalog.catalog.geoparquet import CELLS_ROWS, CellsFile
 from zagg_catalog.catalog.schema import (
     CELLS_COLUMN,
     CELLS_ORDER,
+    CELLS_TYPE,
     NOTE_COLUMN,
     cells_metadata,
     column_values,
@@ -259,8 +260,8 @@ def index_footprints(catalog: Catalog, order: int = CELLS_ORDER) -> Catalog:
         )
     plain = catalog.without_cells()
     batches = footprint_index(catalog).batches
-    lists = pa.chunked_array([_lists(batch.cells()) for batch in batches], _type())
-    table = plain.table.append_column(pa.field(CELLS_COLUMN, _type()), lists)
+    lists = pa.chunked_array([_lists(batch.cells()) for batch in batches], CELLS_TYPE)
+    table = plain.table.append_column(pa.field(CELLS_COLUMN, CELLS_TYPE), lists)
     notes: list[str | None] = [None] * len(catalog)
     for batch in batches:
         for row, how in batch.repaired.items():
@@ -271,25 +272,13 @@ def index_footprints(catalog: Catalog, order: int = CELLS_ORDER) -> Catalog:
     return Catalog(table, plain.metadata | cells_metadata(plain.table))
 
 
-def _word_type() -> pa.ExtensionType:
-    from mortie.arrow import morton_index_type  # loads pandas
-
-    return morton_index_type()
-
-
-def _type() -> pa.DataType:
-    # Parquet's name of the field, so that a file that is read and written again is the same.
-    return pa.large_list(pa.field("element", _word_type()))
-
-
 def _lists(cells: Cells) -> pa.Array:
     """Return the words of each row; null for a row without cells, which a build covers again."""
-    words = pa.array(words_of(cells.numbers))
-    values = pa.ExtensionArray.from_storage(_word_type(), words)
+    words = pa.array(words_of(cells.numbers).view(np.int64))
     null = ~cells.known
     null[np.fromiter(cells.uncovered, np.int64) - cells.first] = True
     return pa.LargeListArray.from_arrays(
-        pa.array(cells.offsets), values, type=_type(), mask=pa.array(null)
+        pa.array(cells.offsets), words, type=CELLS_TYPE, mask=pa.array(null)
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from zagg_catalog.catalog.completeness import Completeness, completeness, set_aside
 from zagg_catalog.errors import InvalidShardMap, UnknownShard
 from zagg_catalog.geometry.ragged import gather, to_offsets
 from zagg_catalog.geometry.sphere import Ints
@@ -57,6 +58,16 @@ class MapColumns:
     """Provenance copied from the catalog, and how the map was built."""
     mask: Mask | None = None
     """Cells inside the region, uint64, and where each shard's start, int64, shape (shards + 1,)."""
+
+    @property
+    def completeness(self) -> Completeness:
+        """``True``, ``False``, or ``"unknown"`` for a map that does not say it."""
+        return completeness(self.metadata)
+
+    @property
+    def quarantined(self) -> list[dict[str, Any]]:
+        """Granules that the map lacks because they cannot be used, with ``id`` and ``reason``."""
+        return set_aside(self.metadata)
 
     def __post_init__(self) -> None:
         shards, offsets = self.shards, self.offsets

@@ -10,15 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.completeness import all_complete, completeness, set_aside
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
 from zagg_catalog.geometry.ragged import gather, runs, to_offsets
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Keys, Mask
 from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.copies import without_copies
 from zagg_catalog.shardmap.model import ShardMap
 
 _SUMS = ("total_granules", "build_wall_s")
-_LISTS = ("quarantined", "repaired")
+_OPTIONAL_LISTS = ("superseded",)
 
 
 def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
@@ -32,16 +34,19 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
     Returns
     -------
     ShardMap
-        In every shard the granules are in the order of the maps. ``metadata`` has the fields
-        that are equal in all maps, the sums of counts, and the first and last dates; it is
-        complete if all maps are.
+        In every shard the granules are in the order of the maps; copies of a granule, whose files
+        have one name under different addresses, are once, as in `ShardMap.build`. ``metadata``
+        has the fields that are equal in all maps, the sums of counts, and the first and last
+        dates; it is complete if all maps are, and unknown
+        if one is and none is incomplete.
 
     Raises
     ------
     SignatureMismatch
         If the maps are not of one grid.
     InvalidShardMap
-        If there is no map, or a granule is in two of them.
+        If there is no map, a granule is in two of them, or a shard has different granules whose
+        files have one name.
     """
     parts = list(maps)
     if not parts:
@@ -66,7 +71,7 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
         metadata=_merged_metadata([part.metadata for part in parts]) | counts,
         mask=_merged_mask(parts, shards),
     )
-    return ShardMap.from_columns(columns)
+    return ShardMap.from_columns(without_copies(columns))
 
 
 def _check_distinct(ids: pa.ChunkedArray) -> None:
@@ -117,12 +122,18 @@ def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if all(key in part and part[key] == value for part in parts)
     }
     sums = {key: sum(part.get(key) or 0 for part in parts) for key in _SUMS}
-    lists = {key: [item for part in parts for item in part.get(key) or []] for key in _LISTS}
+    lists = {
+        "quarantined": [entry for part in parts for entry in set_aside(part)],
+        "repaired": [entry for part in parts for entry in part.get("repaired") or []],
+    }
+    for key in _OPTIONAL_LISTS:
+        if any(part.get(key) for part in parts):
+            lists[key] = [entry for part in parts for entry in part.get(key) or []]
     dates = {
         key: choose(part[key] for part in parts)
         for key, choose in (("start_date", min), ("end_date", max))
         if all(part.get(key) for part in parts)
     }
     cycles = [part["cycle"] for part in parts if part.get("cycle") is not None]
-    whole = {"complete": all(part.get("complete", True) for part in parts)}
+    whole = {"complete": all_complete(map(completeness, parts))}
     return same | sums | lists | dates | whole | ({"cycles": cycles} if cycles else {})

@@ -230,11 +230,17 @@ class ShardMap(MapColumns):
         -------
         ShardMap
             ``metadata`` has the catalog's provenance, the options and the counts;
-            ``quarantined`` names the granules whose footprint cannot be used, and then
-            ``complete`` is false; ``repaired`` names those whose footprint was repaired.
+            ``quarantined`` names the granules that the catalog lacks because they cannot be
+            used, and those whose footprint cannot be used; then ``complete`` is false.
+            ``complete`` is ``"unknown"`` if the catalog does not say whether it is complete.
+            ``repaired`` names the granules whose footprint was repaired.
+            ``superseded``, if any, names copies of granules: of files of one name under different
+            addresses, one with an S3 address counts before one without, then the first by id.
 
         Raises
         ------
+        InvalidShardMap
+            If a shard has different granules whose files have one name; zagg refuses such a map.
         InvalidOption
             If an option is not allowed, or there is neither a region nor a box in the catalog.
         InvalidRegion

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from zagg_catalog.catalog.copies import file_names
+from zagg_catalog.catalog.table import asset_hrefs
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sources.items import align_assets
 
@@ -34,6 +36,12 @@ class Batch:
         """Return a copy of the ids."""
         column = self.read()["id"].combine_chunks()
         return column.take(pa.array(np.arange(len(column))))
+
+    def file_names(self) -> tuple[pa.Array, pa.Array]:
+        """Return the names of the data files on S3 and over HTTPS; null where there is none."""
+        table = self.read()
+        s3, https = (file_names(asset_hrefs(table, name)) for name in ("data_s3", "data"))
+        return s3, https
 
     def asset_names(self) -> list[str]:
         """Return the names of the assets."""

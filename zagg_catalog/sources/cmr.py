@@ -7,30 +7,25 @@ revision of each granule. Source: CMR's API documentation, "Search After", "Para
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
 
-import numpy as np
+import pyarrow as pa
 
-from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest
-from zagg_catalog.sources.items import text_or_none
+from zagg_catalog.granule_names import MULTI_CYCLE_PRODUCTS
+from zagg_catalog.sources.filters import base_names
+from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest, Transport
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Page
+from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
+from zagg_catalog.sources.umm import needs_collection, stac_items
+from zagg_catalog.sources.umm_collection import CollectionLookup, encode
 
 # CMR refuses larger pages.
 PAGE_MAX = 2000
-CONCEPTS = "concepts"
-
-# Names of these products have two cycles; the pattern below is for names with one.
-_MULTI_CYCLE = frozenset({"ATL11", "ATL14", "ATL15"})
-_ROLES = {
-    "GET DATA": "data",
-    "GET DATA VIA DIRECT ACCESS": "data",
-    "EXTENDED METADATA": "metadata",
-    "GET RELATED VISUALIZATION": "browse",
-}
+# Patterns of names in one search, so that URLs stay short.
+PATTERNS_AT_ONCE = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +34,10 @@ class CmrSearch(BoxSearch):
 
     url: str
     """URL of the granule search."""
-    granules: dict[str, str]
+    granules: dict[str, str | list[str]]
     """Search parameters other than box and time."""
+    lookup: CollectionLookup
+    """The collection that results are compared with."""
 
     needs = "items"
     count_limit = 0
@@ -53,12 +50,19 @@ class CmrSearch(BoxSearch):
         parameters = {
             **self.granules,
             "bounding_box[]": ",".join(format(side, ".15g") for side in self.bbox),
-            "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval),
+            "temporal[]": ",".join(map(timestamp, self.interval)),
             # Paging needs a stable order; CMR breaks ties itself.
             "sort_key[]": "start_date",
             "page_size": str(limit),
         }
         return ApiRequest(f"{self.url}?{encode(parameters)}")
+
+    def read(self, transport: Transport, request: ApiRequest) -> Page:
+        """Send a request of this search, ask for the collection if necessary, return the page."""
+        document, headers = transport.get_answer(request, needs=self.needs)
+        if needs_collection(document["items"]):
+            self.lookup.ask(transport)
+        return self.parse(document, headers, request)
 
     def parse(
         self, document: dict[str, Any], headers: Mapping[str, str], request: ApiRequest
@@ -72,33 +76,38 @@ class CmrSearch(BoxSearch):
         if after:
             following = ApiRequest(request.url, headers={**request.headers, SEARCH_AFTER: after})
         return Page(
-            features=[_feature(item, request) for item in document["items"]],
+            features=stac_items(document["items"], self.lookup.found, self.lookup.root),
             declared=int(hits) if hits.isascii() and hits.isdigit() else None,
             following=following,
         )
 
 
 def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list[BoxSearch]:
-    """Return the search of a query's box, with at most 2,000 granules on a page.
+    """Return the searches of a query's box, with at most 2,000 granules on a page.
 
-    The search names the provider, because another one may list the same short name.
+    There is one for each range of days and each group of granule names. The search names the
+    provider, because another one may list the same short name.
     """
-    granules = {
+    granules: dict[str, str | list[str]] = {
         "short_name": query.short_name,
         "version": str(query.version),
         "provider": provider,
     }
-    if pattern := name_pattern(query):
-        granules |= by_name(pattern)
-    return [
+    groups = list(itertools.batched(name_patterns(query), PATTERNS_AT_ONCE)) or [()]
+    lookup = CollectionLookup(root, query.short_name, query.version, provider)
+    searches = [
         CmrSearch(
             bbox=query.bbox,
-            interval=query.interval,
+            interval=interval,
             limit=min(page_size, PAGE_MAX),
             url=granules_url(root),
-            granules=granules,
+            granules=granules | by_name(*group),
+            lookup=lookup,
         )
+        for interval in query.intervals
+        for group in groups
     ]
+    return [*numbered(searches, "search")]
 
 
 def granules_url(root: str) -> str:
@@ -106,136 +115,51 @@ def granules_url(root: str) -> str:
     return f"{root.rstrip('/')}/granules.umm_json"
 
 
-def encode(parameters: Mapping[str, str]) -> str:
-    """Return search parameters as a query string, without empty ones."""
-    return urlencode({k: v for k, v in parameters.items() if v}, quote_via=quote, safe=":*,")
-
-
-def by_name(pattern: str) -> dict[str, str]:
-    """Return the search parameters for a pattern of granule names."""
+def by_name(*patterns: str) -> dict[str, str | list[str]]:
+    """Return the search parameters for granule names that match one of some patterns."""
+    if not patterns:
+        return {}
     return {
-        "readable_granule_name[]": pattern,
+        "readable_granule_name[]": list(patterns),
         "options[readable_granule_name][pattern]": "true",
     }
 
 
-def cycle_pattern(short_name: str, cycle: int) -> str:
-    """Return a pattern of the names with a cycle; ``*`` is any text, ``?`` one character.
+def cycle_pattern(
+    short_name: str, cycle: int | None, track: int | None = None, region: int | None = None
+) -> str | None:
+    """Return a pattern of the names with a cycle, track and region; None is any.
 
-    Sea-ice products have the hemisphere after the short name, ``ATL07-01``.
+    In patterns ``*`` is any text, ``?`` one character. Sea-ice products have the hemisphere after
+    the short name, ``ATL07-01``. None for a product whose names have a first and a last cycle: a
+    pattern cannot compare numbers.
     """
-    return f"{short_name}*_{'?' * 14}_????{cycle:02d}??_*"
-
-
-def name_pattern(query: Query) -> str | None:
-    """Return a pattern of the names with a query's cycle; None if names are not used to select."""
-    cycle = query.name_cycle
-    if cycle is None or query.short_name in _MULTI_CYCLE:
+    if short_name in MULTI_CYCLE_PRODUCTS:
         return None
-    return cycle_pattern(query.short_name, cycle)
+    parts = ((track, 4), (cycle, 2), (region, 2))
+    place = "".join("?" * width if n is None else f"{n:0{width}d}" for n, width in parts)
+    return f"{short_name}*_{'?' * 14}_{place}_*"
 
 
-def _feature(item: Any, request: ApiRequest) -> Any:
-    """Return a UMM-G record as a STAC item, as CMR-STAC does."""
-    umm = item.get("umm") if isinstance(item, dict) else None
-    if not isinstance(umm, dict):
-        return "no UMM-G record"
-    meta = item.get("meta")
-    meta = meta if isinstance(meta, dict) else {}
-    rings = _rings(umm)
-    return {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "stac_extensions": [],
-        "id": umm.get("GranuleUR"),
-        "collection": _collection(umm),
-        "geometry": _geometry(rings),
-        "bbox": _box(rings),
-        "properties": _times(umm),
-        "links": _links(meta, request),
-        "assets": _assets(umm.get("RelatedUrls")),
-    }
+def name_patterns(query: Query) -> list[str]:
+    """Return patterns of the names that a query selects; empty if names are not used to select.
 
-
-def _collection(umm: Mapping[str, Any]) -> str | None:
-    reference = umm.get("CollectionReference")
-    if not isinstance(reference, dict) or "ShortName" not in reference:
-        return None
-    return f"{reference['ShortName']}_{reference.get('Version', '')}"
-
-
-def _rings(umm: Mapping[str, Any]) -> list[list[Any]] | None:
-    """Return polygons as lists of rings of (lon, lat), the outer ring first; None if none exist."""
-    try:
-        domain = umm["SpatialExtent"]["HorizontalSpatialDomain"]["Geometry"]
-        return [
-            [
-                [[point["Longitude"], point["Latitude"]] for point in ring["Points"]]
-                for ring in (polygon["Boundary"], *_holes(polygon))
-            ]
-            for polygon in domain["GPolygons"]
-        ]
-    except (KeyError, TypeError, AttributeError):
-        return None
-
-
-def _holes(polygon: Mapping[str, Any]) -> Sequence[Any]:
-    zone = polygon.get("ExclusiveZone")
-    found: Sequence[Any] = zone.get("Boundaries", ()) if isinstance(zone, dict) else ()
-    return found
-
-
-def _geometry(polygons: list[list[Any]] | None) -> dict[str, Any] | None:
-    if polygons is None:
-        return None
-    if len(polygons) == 1:
-        return {"type": "Polygon", "coordinates": polygons[0]}
-    return {"type": "MultiPolygon", "coordinates": polygons}
-
-
-def _box(polygons: list[list[Any]] | None) -> list[float] | None:
-    """Return the box of the outer rings' vertices; west > east over the antimeridian."""
-    try:
-        points = [point for polygon in polygons or () for point in polygon[0]]
-        lons, lats = (np.array(values, dtype=np.float64) for values in zip(*points, strict=True))
-    except (TypeError, ValueError):
-        return None
-    west, east = lons.min(), lons.max()
-    if east - west > 180.0:
-        path = np.unwrap(lons, period=360.0)
-        west, east = lons[path.argmin()], lons[path.argmax()]
-        if np.ptp(path) >= 360.0:
-            west, east = -180.0, 180.0
-    return [float(west), float(lats.min()), float(east), float(lats.max())]
-
-
-def _times(umm: Mapping[str, Any]) -> dict[str, Any]:
-    extent = umm.get("TemporalExtent")
-    extent = extent if isinstance(extent, dict) else {}
-    span = extent.get("RangeDateTime")
-    if isinstance(span, dict):
-        start, end = span.get("BeginningDateTime"), span.get("EndingDateTime")
-        return {"datetime": start, "start_datetime": start, "end_datetime": end}
-    return {"datetime": extent.get("SingleDateTime")}
-
-
-def _links(meta: Mapping[str, Any], request: ApiRequest) -> list[dict[str, str]]:
-    concept = text_or_none(meta.get("concept-id"))
-    if concept is None:
+    The server leaves out what it can; the harvest applies all filters to what remains.
+    """
+    filters = query.filters
+    if filters.granules:
+        return [f"{name}*" for name in base_names(pa.array(filters.granules)).to_pylist()]
+    tracks: Sequence[int | None] = filters.tracks or [None]
+    regions: Sequence[int | None] = filters.regions or [None]
+    if len(tracks) > PATTERNS_AT_ONCE:
+        tracks = [None]
+    if len(tracks) * len(regions) > PATTERNS_AT_ONCE:
+        regions = [None]
+    if filters.cycle is None and tracks == [None] and regions == [None]:
         return []
-    root = request.url.partition("?")[0].rpartition("/")[0]
-    return [{"href": f"{root}/{CONCEPTS}/{quote(concept)}.umm_json", "rel": "via"}]
-
-
-def _assets(urls: Any) -> dict[str, dict[str, Any]]:
-    assets: dict[str, dict[str, Any]] = {}
-    for number, url in enumerate(urls if isinstance(urls, list) else ()):
-        role = _ROLES.get(url.get("Type", "")) if isinstance(url, dict) else None
-        if role is not None:
-            assets[str(number)] = {
-                "href": url.get("URL"),
-                "type": url.get("MimeType"),
-                "title": url.get("Description"),
-                "roles": [role],
-            }
-    return assets
+    patterns = [
+        cycle_pattern(query.short_name, filters.cycle, track, region)
+        for track in tracks
+        for region in regions
+    ]
+    return [pattern for pattern in patterns if pattern is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,19 +13,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.catalog.copies import share_a_name
 from zagg_catalog.catalog.schema import catalog_schema
-from zagg_catalog.cycles import granule_name_columns
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.geometry.sphere import Ints
+from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.batches import Batch, gather
+from zagg_catalog.sources.earthdata import HINT
+from zagg_catalog.sources.filters import NO_FILTERS, NameFilters
 from zagg_catalog.sources.harvest_slices import ATTEMPTS, SlicedFetch
 from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
-from zagg_catalog.sources.report import HarvestReport, Quarantined, Transfer
-from zagg_catalog.sources.revisions import in_cycle, newest_revisions
+from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, Transfer
+from zagg_catalog.sources.revisions import newest_revisions, superseded_copies
 from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
+from zagg_catalog.sources.selection import choose, reasons
 from zagg_catalog.sources.spool import Decoder, Spool
 
 # Larger tables are written to a memory-mapped file.
@@ -81,7 +85,7 @@ def harvest(
     searches: Sequence[BoxSearch],
     spool: Spool,
     *,
-    cycle: int | None = None,
+    filters: NameFilters = NO_FILTERS,
     partial: bool = False,
     connections: int | None = None,
     progress: Progress | None = None,
@@ -93,11 +97,11 @@ def harvest(
     transport : Transport
         Sends the requests.
     searches : sequence of BoxSearch
-        One search, or one for each half of a box over the antimeridian.
+        One search, or several whose union is the query: halves of a box, years of a season.
     spool : Spool
         Decodes and stores the rows.
-    cycle : int, optional
-        Mission cycle to select by granule names.
+    filters : NameFilters
+        Granules to select by their names.
     partial : bool
         Return the granules received even if they cannot be proven complete.
     connections : int, optional
@@ -131,10 +135,10 @@ def harvest(
         duplicates=sum(found.received - found.harvested for found in results),
         seconds=time.monotonic() - started,
     )
-    merged = merge(results, cycle, transfer)
+    merged = merge(results, filters, transfer)
     if not len(merged.places) and (merged.report.complete or not partial):
         raise EmptyHarvest(
-            _explain_empty(searches[0].first, merged.report, cycle),
+            _explain_empty(transport, searches[0].first, merged.report, filters),
             matched=merged.report.harvested,
         )
     return merged
@@ -202,31 +206,54 @@ def is_large(search: BoxSearch, first: Page) -> bool:
     return declared is not None and size > 0 and declared > size * search.few_pages
 
 
-def merge(results: Sequence[SearchResult], cycle: int | None, transfer: Transfer) -> Harvest:
-    """Join the searches, select the cycle and the newest revisions, and sort."""
+def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Transfer) -> Harvest:
+    """Join the searches, apply the filters, select the newest revisions, and sort."""
     quarantined = {entry.id: entry for found in results for entry in found.quarantined.values()}
     batches = [batch for found in results for batch in found.batches]
     ids, places = _unique_ids(batches)
     named = pa.array([entry.id for entry in quarantined.values() if entry.named], pa.string())
     again = pc.sum(pc.is_in(named, value_set=ids)).as_py() or 0
     harvested = len(ids) + len(named) - again + sum(found.unnamed for found in results)
-    outside, names = 0, granule_name_columns(ids)
-    if cycle is not None:
-        carries, quarantined, outside = _of_cycle(ids, names, quarantined, cycle)
-        ids, names = ids.filter(carries), names.filter(carries)
-        places = places[carries.to_numpy(zero_copy_only=False)]
+    names = granule_name_columns(ids)
+    chosen = choose(ids, names, quarantined.values(), filters)
+    missing = filters.missing(pa.chunked_array([ids, named])) if filters.granules else ()
+    kept = pa.array(chosen.keep)
+    ids, names, places = ids.filter(kept), names.filter(kept), places[chosen.keep]
     keep, superseded = newest_revisions(ids, names)
+    aside, replaced = _not_replaced(chosen.quarantined, ids.take(keep))
+    keep, copies = without_copies(batches, places, keep)
+    superseded = sorted([*superseded, *replaced, *copies], key=lambda entry: entry.id)
     report = HarvestReport.of_slices(
         [found.counts for found in results],
         harvested=harvested,
         shared=sum(found.harvested for found in results) - harvested,
         kept=len(keep),
-        outside_cycle=outside,
+        irregular_names=names["product"].combine_chunks().take(pa.array(keep)).null_count,
+        outside_cycle=chosen.outside.pop("cycle", 0),
+        outside=chosen.outside,
+        missing=missing,
         superseded=tuple(superseded),
-        quarantined=tuple(sorted(quarantined.values(), key=lambda entry: entry.id)),
+        quarantined=tuple(sorted(aside, key=lambda entry: entry.id)),
         transfer=transfer,
     )
     return Harvest(batches=batches, places=places[keep], report=report)
+
+
+def without_copies(
+    batches: Sequence[Batch], places: Ints, keep: Ints
+) -> tuple[Ints, list[Superseded]]:
+    """Return the rows to keep without copies of a granule, and the copies; see `find_copies`."""
+    if not len(keep):
+        return keep, []
+    kept = pa.array(places[keep])
+    columns = zip(*(batch.file_names() for batch in batches), strict=True)
+    names = [pa.chunked_array(column).combine_chunks().take(kept) for column in columns]
+    shared = np.union1d(*map(share_a_name, names))
+    if not len(shared):
+        return keep, []
+    table = gather(batches, places[keep[shared]])
+    copies, named = superseded_copies(table)
+    return np.delete(keep, shared[copies]), named
 
 
 def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
@@ -243,33 +270,40 @@ def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
     return ids.filter(pa.array(first)), places[first]
 
 
-def _of_cycle(
-    ids: pa.Array, names: pa.Table, quarantined: dict[str, Quarantined], cycle: int
-) -> tuple[pa.Array, dict[str, Quarantined], int]:
-    """Return which ids have the cycle, the quarantined items, and the count in other cycles."""
-    carries, readable = in_cycle(ids, cycle, names)
-    reason = f"its name does not say whether it belongs to cycle {cycle}"
-    unreadable = ids.filter(pc.invert(readable)).to_pylist()
-    named = pa.array([entry.id for entry in quarantined.values()], pa.string())
-    carried, known = in_cycle(named, cycle)
-    elsewhere = named.filter(pc.and_(known, pc.invert(carried))).to_pylist()
-    aside = {name: entry for name, entry in quarantined.items() if name not in set(elsewhere)}
-    aside |= {name: Quarantined(id=name, reason=reason) for name in unreadable}
-    outside = ids.filter(pc.and_(readable, pc.invert(carries))).to_pylist()
-    return carries, aside, len({*outside, *elsewhere})
+def _not_replaced(
+    quarantined: Iterable[Quarantined], ids: pa.Array | pa.ChunkedArray
+) -> tuple[list[Quarantined], list[Superseded]]:
+    """Return the quarantined items that are missing, and those that a usable item replaces.
+
+    `ids` are the granules of the catalog. A usable copy of an item replaces it without a trace; a
+    usable newer revision supersedes it.
+    """
+    missing = {entry.id: entry for entry in quarantined}
+    if not missing:
+        return [], []
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    aside = pa.array(missing, pa.string())
+    for name in ids.filter(pc.is_in(ids, value_set=aside)).to_pylist():
+        del missing[name]
+    _, older = newest_revisions(pa.concat_arrays([ids, pa.array(missing, pa.string())]))
+    replaced = [one for one in older if one.id in missing and one.by not in missing]
+    for entry in replaced:
+        del missing[entry.id]
+    return list(missing.values()), replaced
 
 
-def _explain_empty(request: ApiRequest, report: HarvestReport, cycle: int | None) -> str:
+def _explain_empty(
+    transport: Transport, request: ApiRequest, report: HarvestReport, filters: NameFilters
+) -> str:
     if not report.harvested:
+        hint = "" if transport.is_authorized else f"; {HINT}"
         return (
-            f"No granules match {request}; check the product, its version, the days and the region."
+            f"No granules match {request}; check the product, its version, the days and the"
+            f" region{hint}."
         )
-    reasons = []
-    if report.outside_cycle:
-        reasons.append(f"{report.outside_cycle} are not of cycle {cycle}")
+    why = reasons({"cycle": report.outside_cycle} | report.outside, filters)
     if report.quarantined:
         first = report.quarantined[0]
-        reasons.append(
-            f"{len(report.quarantined)} cannot be used, first {first.id}: {first.reason}"
-        )
-    return f"No granule is left of {report.harvested} that match {request}: {'; '.join(reasons)}."
+        why.append(f"{len(report.quarantined)} cannot be used, first {first.id}: {first.reason}")
+    return f"No granule is left of {report.harvested} that match {request}: {'; '.join(why)}."

@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import orjson
 import requests
 import urllib3
+from pydantic import SecretStr
 from pystac_client.stac_api_io import StacApiIO
 from requests.adapters import HTTPAdapter
 
@@ -201,6 +202,8 @@ class Transport:
     ----------
     requests, retries_used : int
         Number of attempts, and of those that were repetitions.
+    secret : SecretStr or None
+        Token of the session's ``auth``, which is removed from responses.
     """
 
     def __init__(
@@ -219,6 +222,7 @@ class Transport:
         self.retries = settings.retries if retries is None else retries
         self.wait_max = settings.retry_wait_max if wait_max is None else wait_max
         self.session = _session(connections)
+        self.secret: SecretStr | None = None
         self.gate = Gate(now)
         self.requests = 0
         self.retries_used = 0
@@ -235,6 +239,11 @@ class Transport:
     def close(self) -> None:
         """Close the session's connections."""
         self.session.close()
+
+    @property
+    def is_authorized(self) -> bool:
+        """Whether requests carry a login or a token."""
+        return self.session.auth is not None
 
     def get_json(self, request: ApiRequest, *, needs: str | None = "features") -> dict[str, Any]:
         """Send a request and return the JSON object of the response; see `get_answer`."""
@@ -318,12 +327,18 @@ class Transport:
             deadline = time.monotonic() + self.seconds
             with self._send(request) as response:
                 if response.status_code not in REDIRECTS:
-                    body = _read(response, deadline)
-                    _check_status(request, response, body)
+                    body = self._without_secret(_read(response, deadline))
+                    _check_status(request, response, body, authorized=self.is_authorized)
                     return body, response.headers
                 request = _redirected(request, response)
         message = f"{request} failed: more than {MAX_REDIRECTS} redirects in a row."
         raise RequestFailed(message, final=True)
+
+    def _without_secret(self, body: bytes) -> bytes:
+        """Return a body without the token, which a server may repeat in an error."""
+        if self.secret is None:
+            return body
+        return body.replace(self.secret.get_secret_value().encode(), b"***")
 
     def _send(self, request: ApiRequest) -> requests.Response:
         return self.session.request(
@@ -361,7 +376,9 @@ def _read(response: requests.Response, deadline: float) -> bytes:
     return b"".join(pieces)
 
 
-def _check_status(request: ApiRequest, response: requests.Response, body: bytes) -> None:
+def _check_status(
+    request: ApiRequest, response: requests.Response, body: bytes, *, authorized: bool
+) -> None:
     status = response.status_code
     known = response.headers.get("CMR-Request-Id")
     named = f" (CMR-Request-Id {clean_text(known, limit=80)})" if known else ""
@@ -372,9 +389,17 @@ def _check_status(request: ApiRequest, response: requests.Response, body: bytes)
     if any(response.headers.get(name, "").lower() == "true" for name in PARTIAL):
         raise RetryableError(f"the server ran out of time and sent a part only{named}.")
     if not 200 <= status < 300:
-        problem = f"HTTP {status}{server_message(body)}{named}."
+        problem = f"HTTP {status}{server_message(body)}{named}.{_advice(status, authorized)}"
         raise RequestFailed(f"{request} was refused: {problem}", final=status < 500)
     logger.debug("%s answered%s", request, named)
+
+
+def _advice(status: int, authorized: bool) -> str:
+    if status not in (401, 403):
+        return ""
+    if authorized:
+        return " The login or token may be wrong or expired, or lack the rights."
+    return " Access may need an Earthdata token (ZAGG_CATALOG_EARTHDATA_TOKEN)."
 
 
 def _redirected(request: ApiRequest, response: requests.Response) -> ApiRequest:

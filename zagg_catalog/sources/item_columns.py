@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import shapely
 
 from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema
+from zagg_catalog.sources.item_box import box_of_item, is_doubtful
 
 _SCHEMA = catalog_schema()
 _LINK = _SCHEMA.field("links").type.value_type
@@ -107,6 +108,9 @@ def _shapes(features: Sequence[Any]) -> list[pa.Array]:
     _require(all(len(box) == 4 for box in boxes))
     sides = np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)
     _require(np.isfinite(sides).all() and not any(type(v) is bool for b in boxes for v in b))
+    for place in np.flatnonzero(is_doubtful(sides.T)):
+        ring = xy[ends[place] - counts[place] : ends[place]]
+        sides[place] = box_of_item(sides[place].tolist(), [ring])
     members = [pa.array(np.ascontiguousarray(side)) for side in sides.T]
     return [wkb, pa.StructArray.from_arrays(members, fields=list(_BBOX))]
 

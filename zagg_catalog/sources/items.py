@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema, column_values
 from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.sphere import Floats
-from zagg_catalog.regions import polygon_to_bbox
+from zagg_catalog.sources.data_asset import HDF5, DataAsset
+from zagg_catalog.sources.item_box import box_of_item, is_doubtful
 from zagg_catalog.sources.item_columns import decode_regular_page
 from zagg_catalog.sources.report import Quarantined
 
@@ -59,22 +60,25 @@ Assets = dict[str, Asset]
 _WEB = frozenset({"http", "https"})
 
 
-def canonical_assets(item: dict[str, Any], *, thumbnails: bool = False) -> Assets:
+def canonical_assets(
+    item: dict[str, Any], *, thumbnails: bool = False, data_asset: DataAsset = HDF5
+) -> Assets:
     """Return an item's assets by the names that catalogs use, chosen by role and href.
 
-    ``data`` is the first data file over HTTPS (role ``data``, ``.h5``), ``data_s3`` the first one
-    on S3, ``metadata`` the first metadata file, HTTPS before S3. With `thumbnails`, images become
-    ``thumbnail_1, thumbnail_2…`` and ``browse, browse_2…``. Missing fields are None.
+    ``data`` is the first data file over HTTPS (role ``data``, ``.h5``, unless `data_asset` says
+    otherwise), ``data_s3`` the first one on S3, ``metadata`` the first metadata file, HTTPS before
+    S3. With `thumbnails`, images become ``thumbnail_1, thumbnail_2…`` and ``browse, browse_2…``.
+    Missing fields are None.
     """
     assets = item.get("assets")
     found: Assets = {}
     counts = {"thumbnail": 0, "browse": 0}
-    for raw in assets.values() if isinstance(assets, dict) else ():
+    for key, raw in assets.items() if isinstance(assets, dict) else ():
         asset = _asset(raw)
         if asset is None:
             continue
         roles, scheme = set(asset["roles"] or ()), _scheme(asset["href"])
-        if "data" in roles and _path(asset["href"]).endswith(".h5"):
+        if data_asset.matches(key, asset):
             if scheme in _WEB:
                 found.setdefault("data", asset)
             elif scheme == "s3":
@@ -113,10 +117,6 @@ def _asset(raw: Any) -> Asset | None:
         if isinstance(roles, list)
         else None,
     }
-
-
-def _path(href: str) -> str:
-    return href.partition("#")[0].partition("?")[0]
 
 
 def _prefer_web(found: Assets, asset: Asset, scheme: str) -> None:
@@ -167,8 +167,19 @@ def footprint_wkb(
     return wkb, dict(sorted(problems.items()))
 
 
+@dataclass(frozen=True)
+class NoFootprint:
+    """Stands for the geometry of an item that has no footprint."""
+
+    reason: str
+    """Reason, as a part of a sentence."""
+
+
 class _UnusableGeometry(Exception):
     """Raised when a GeoJSON object is not a footprint; its text is the reason."""
+
+
+_NO_AREAS = ("Point", "MultiPoint", "LineString", "MultiLineString")
 
 
 def _kind(geometry: Any) -> str | None:
@@ -180,8 +191,12 @@ def _polygons(geometry: Any) -> list[list[Floats]]:
     """Return the rings of each polygon as arrays of shape (n, 2), lon and lat."""
     if geometry is None:
         raise _UnusableGeometry("no geometry")
+    if isinstance(geometry, NoFootprint):
+        raise _UnusableGeometry(geometry.reason)
     kind = _kind(geometry)
     if kind not in {"Polygon", "MultiPolygon"}:
+        if kind in _NO_AREAS:
+            raise _UnusableGeometry(f"a footprint is an area, and this granule has a {kind}")
         shown = (text_or_none(kind) or "something else")[:40]
         raise _UnusableGeometry(f"a footprint is a polygon, not {shown}")
     coordinates = geometry.get("coordinates")
@@ -228,6 +243,10 @@ def _assemble(
 Item = dict[str, Any]
 
 
+def _path(href: str) -> str:
+    return href.partition("#")[0].partition("?")[0]
+
+
 @dataclass(frozen=True, eq=False)
 class ItemRows:
     """The items of a page as rows."""
@@ -244,6 +263,7 @@ def read_items(
     *,
     place: str = "page 1",
     preserve_thumbnails: bool = False,
+    data_asset: DataAsset = HDF5,
 ) -> ItemRows:
     """Return the items of one page as rows, in the order of the page.
 
@@ -257,20 +277,24 @@ def read_items(
         Name of the page, to identify items without an id.
     preserve_thumbnails : bool
         Keep thumbnails and browse images as ``thumbnail_1…`` and ``browse, browse_2…``.
+    data_asset : DataAsset
+        The file of an item that is its data; an item without one is quarantined.
     """
-    if not preserve_thumbnails and (rows := decode_regular_page(features, collection)) is not None:
+    plain = not preserve_thumbnails and data_asset == HDF5
+    if plain and (rows := decode_regular_page(features, collection)) is not None:
         return screened(rows)
+    images = preserve_thumbnails
     quarantined: list[Quarantined] = []
     items: list[Item] = []
     assets: list[Assets] = []
     for number, feature in enumerate(features, 1):
         name = item_name(feature)
-        found = canonical_assets(feature, thumbnails=preserve_thumbnails) if name else {}
+        found = canonical_assets(feature, thumbnails=images, data_asset=data_asset) if name else {}
         if name is None:
             quarantined.append(
                 Quarantined(id=f"{place} item {number}", reason=_nameless(feature), named=False)
             )
-        elif (reason := _problem(feature, collection, found)) is not None:
+        elif (reason := _problem(feature, collection, found, data_asset)) is not None:
             quarantined.append(Quarantined(id=name, reason=reason))
         else:
             items.append(feature)
@@ -340,6 +364,25 @@ def item_name(feature: Any) -> str | None:
     return text_or_none(name) if isinstance(name, str) and name.strip() else None
 
 
+# Ids of the former archive of NSIDC, SC:ATL06.005:228825416, do not say which file it is.
+_ARCHIVE_ID = "SC:"
+
+
+def name_by_file(feature: Any) -> Any:
+    """Return an item whose id is the name of its first data file, if its id is an archive's.
+
+    Other items are returned as they are.
+    """
+    name = item_name(feature)
+    if name is None or not name.startswith(_ARCHIVE_ID):
+        return feature
+    assets = feature.get("assets")
+    for asset in map(_asset, assets.values() if isinstance(assets, dict) else ()):
+        if asset is not None and "data" in (asset["roles"] or ()):
+            return {**feature, "id": _path(asset["href"]).rpartition("/")[2] or name}
+    return feature
+
+
 def _nameless(feature: Any) -> str:
     if not isinstance(feature, dict):
         return f"an item is a JSON object, not {type(feature).__name__}"
@@ -348,12 +391,12 @@ def _nameless(feature: Any) -> str:
     return "its id is not text"
 
 
-def _problem(item: Item, collection: str, assets: Assets) -> str | None:
+def _problem(item: Item, collection: str, assets: Assets, data_asset: DataAsset) -> str | None:
     found = item.get("collection")
     if found is not None and found != collection:
         return f"it belongs to collection {text_or_none(found)!r}, not {collection!r}"
     if not ("data" in assets or "data_s3" in assets):
-        return "it has no data asset: role data and an href ending in .h5"
+        return f"it has no data asset: {data_asset}"
     return None
 
 
@@ -386,16 +429,17 @@ def _table(
 
 
 def _bbox(item: Item, wkb: bytes) -> dict[str, float]:
-    """Return the box of an item, or that of its footprint if the item has no valid box."""
+    """Return the box of an item; from its footprint if it states none or a doubtful one."""
     box = item.get("bbox")
-    sides = ("xmin", "ymin", "xmax", "ymax")
+    stated: Sequence[float] | None = None
     if isinstance(box, list) and len(box) in (4, 6):
         flat = box if len(box) == 4 else [box[i] for i in (0, 1, 3, 4)]
         if all(isinstance(v, int | float) and np.isfinite(v) for v in flat):
-            return dict(zip(sides, map(float, flat), strict=True))
-    rings = shapely.get_exterior_ring(shapely.get_parts(shapely.from_wkb(wkb)))
-    parts = [(xy[:, 1], xy[:, 0]) for xy in map(shapely.get_coordinates, rings)]
-    return dict(zip(sides, polygon_to_bbox(parts), strict=True))
+            stated = flat
+    if stated is None or is_doubtful(stated):
+        rings = shapely.get_exterior_ring(shapely.get_parts(shapely.from_wkb(wkb)))
+        stated = box_of_item(stated, [shapely.get_coordinates(ring) for ring in rings])
+    return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(float, stated), strict=True))
 
 
 def _texts(values: Any) -> list[str]:

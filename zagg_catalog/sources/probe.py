@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from zagg_catalog.cycles import cycle_to_dates, parse_granule_name
+from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import BadResponse
-from zagg_catalog.sources.cmr import by_name, cycle_pattern, encode, granules_url
+from zagg_catalog.granule_names import parse_granule_name
+from zagg_catalog.sources.cmr import by_name, cycle_pattern, granules_url
 from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.source import ApiName, CMRSource
 from zagg_catalog.sources.stac import declared_count, search_url
+from zagg_catalog.sources.umm_collection import encode
 
 # Up to this many granules are counted by name, as those of neighbouring cycles may match.
 FEW = 10
@@ -109,18 +111,28 @@ class CmrProbe:
         return self._ask({})
 
     def count(self, cycle: int) -> int:
-        """See `Probe`; exact, by the cycle in the names."""
+        """See `Probe`; exact, by the cycle in the names.
+
+        Granules of a multi-cycle product, such as ATL11, are counted by time.
+        """
         return self._ask(self._of_cycle(cycle))
 
     def revised(self, since: datetime, cycle: int | None = None) -> int | None:
         """See `Probe`."""
-        when = {"updated_since": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-        return self._ask(when | ({} if cycle is None else self._of_cycle(cycle)))
+        when = f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return self._ask(
+            {"updated_since": when, **({} if cycle is None else self._of_cycle(cycle))}
+        )
 
-    def _of_cycle(self, cycle: int) -> dict[str, str]:
-        return by_name(cycle_pattern(self._short_name, cycle))
+    def _of_cycle(self, cycle: int) -> dict[str, str | list[str]]:
+        pattern = cycle_pattern(self._short_name, cycle)
+        if pattern is not None:
+            return by_name(pattern)
+        return {
+            "temporal[]": ",".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in cycle_to_dates(cycle))
+        }
 
-    def _ask(self, parameters: dict[str, str]) -> int:
+    def _ask(self, parameters: dict[str, str | list[str]]) -> int:
         query = encode({**self._granules, **parameters, "page_size": "0"})
         request = ApiRequest(f"{self._url}?{query}")
         hits = self._transport.get_json(request, needs="items").get("hits")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from zagg_catalog.cycles import Convention, check_cycle, cycle_to_days
 from zagg_catalog.errors import InvalidQuery, InvalidRegion
+from zagg_catalog.granule_names import NETCDF_PRODUCTS, is_icesat2
 from zagg_catalog.regions import Bbox, check_bbox, load_polygon, polygon_to_bbox
+from zagg_catalog.sources.data_asset import HDF5, NETCDF, DataAsset
+from zagg_catalog.sources.filters import NameFilters, Numbers
+from zagg_catalog.sources.season import season_days
 
 PROVIDER = "NSIDC_CPRD"
 
@@ -23,9 +27,11 @@ class Query:
     Parameters
     ----------
     short_name : str
-        Product short name, ``"ATL06"``; lower case is accepted.
+        Product short name, ``"ATL06"``; lower case is accepted for ICESat-2, other names are sent
+        as they are. If the version is empty, the id of a STAC collection.
     version : str
-        Product version, ``"007"``; ``"7"`` and ``7`` mean the same.
+        Product version, ``"007"``; ``"7"`` and ``7`` mean the same for ICESat-2, other versions
+        are sent as they are.
     start_date, end_date : str or date
         Inclusive days, ``YYYY-MM-DD``, UTC.
     region : tuple of float, str or Path
@@ -37,16 +43,37 @@ class Query:
         Mission cycle to select by granule names.
     convention : {"mission", "nominal"}
         ``nominal`` selects by the dates only, whatever cycle the names have.
+    season : str, optional
+        Days of each year between the dates: ``12-01..02-28``, or months ``06..08``; several are
+        joined by commas. Each year's days are searched, and proven complete, separately.
+    tracks : str or int or iterable of int, optional
+        Reference ground tracks (RGT), 1 to 1387: ``"1-100,205"``.
+    granule_regions : str or int or iterable of int, optional
+        Along-track regions, 1 to 14: ``"10-12"``.
+    direction : {"ascending", "descending"}, optional
+        Direction of the satellite: regions 1 to 3 and 12 to 14 are ascending, 5 to 10 descending;
+        granules of 4 and 11, around the poles, have both and are selected with either.
+    granules : iterable of str, optional
+        Granule names, with or without ``.h5``; names that are not found make the catalog
+        incomplete.
+    data_asset : str, optional
+        Which asset of an item is its data file: ``role=…``, ``type=…`` (media type), ``ending=…``
+        (of the href) and ``key=…``, joined by commas, such as ``"role=data,ending=.tif"``. The
+        first asset that fulfils all of them counts. Default: ``role=data,ending=.h5``, and
+        ``.nc`` for ATL14 and ATL15.
 
     Attributes
     ----------
+    asset : DataAsset
+        The conditions of the data asset.
     bbox : tuple of float
         The region's box, ``(west, south, east, north)``, degrees.
 
     Raises
     ------
     InvalidQuery
-        If a value is not valid; `InvalidRegion` if it is the region.
+        If a value is not valid, or the names of the product do not have what a filter needs;
+        `InvalidRegion` if it is the region.
     """
 
     short_name: str
@@ -57,10 +84,18 @@ class Query:
     provider: str = PROVIDER
     cycle: int | None = None
     convention: Convention = "mission"
+    season: str | None = None
+    tracks: Numbers | None = None
+    granule_regions: Numbers | None = None
+    direction: str | None = None
+    granules: Iterable[str] | None = None
+    data_asset: str | None = None
+    asset: DataAsset = field(init=False, repr=False, compare=False)
+    filters: NameFilters = field(init=False, repr=False, compare=False)
     bbox: Bbox = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        start, end = _day(self.start_date, "start_date"), _day(self.end_date, "end_date")
+        start, end = check_day(self.start_date, "start_date"), check_day(self.end_date, "end_date")
         if start > end:
             raise InvalidQuery(f"start_date {start} is after end_date {end}; swap them.")
         if self.cycle is not None:
@@ -72,9 +107,22 @@ class Query:
             bbox = polygon_to_bbox(load_polygon(self.region))
         else:
             region = bbox = check_bbox(_numbers(self.region))
+        filters = NameFilters.checked(
+            cycle=self.cycle if self.convention == "mission" else None,
+            tracks=self.tracks,
+            granule_regions=self.granule_regions,
+            direction=self.direction,
+            granules=self.granules,
+        )
+        short_name = _short_name(self.short_name)
         checked = {
-            "short_name": _word(self.short_name, "short_name", example="ATL06").upper(),
-            "version": _version(self.version),
+            "tracks": filters.tracks or None,
+            "granule_regions": filters.granule_regions or None,
+            "granules": filters.granules or None,
+            "filters": filters,
+            "short_name": short_name,
+            "version": _version(self.version, short_name),
+            "asset": _data_asset(self.data_asset, short_name),
             "start_date": start,
             "end_date": end,
             "region": region,
@@ -83,6 +131,11 @@ class Query:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        filters.check_product(self.short_name)
+        if not self.intervals:
+            raise InvalidQuery(
+                f"No day of the season {self.season} is between {start} and {end}; widen the dates."
+            )
 
     @classmethod
     def for_cycle(
@@ -94,6 +147,7 @@ class Query:
         *,
         provider: str = PROVIDER,
         convention: Convention = "mission",
+        **filters: Any,
     ) -> Query:
         """Return the query for one repeat cycle.
 
@@ -106,6 +160,8 @@ class Query:
         convention : {"mission", "nominal"}
             ``mission`` computes the days from the orbit and selects exactly the granules whose
             name has the cycle; ``nominal`` uses zagg's 91 days and selects all granules in them.
+        **filters
+            ``season``, ``tracks``, ``granule_regions``, ``direction`` and ``granules`` of `Query`.
 
         Returns
         -------
@@ -118,32 +174,67 @@ class Query:
         """
         start, end = cycle_to_days(cycle, convention=convention)
         return cls(
-            short_name, version, start, end, region, provider, cycle=cycle, convention=convention
+            short_name,
+            version,
+            start,
+            end,
+            region,
+            provider,
+            cycle=cycle,
+            convention=convention,
+            **filters,
         )
 
     @property
     def collection(self) -> str:
-        """Id of the STAC collection, ``ATL06_007``."""
-        return f"{self.short_name}_{self.version}"
+        """Id of the STAC collection, ``ATL06_007``; the short name if there is no version."""
+        return f"{self.short_name}_{self.version}" if self.version else self.short_name
 
     @property
     def interval(self) -> tuple[datetime, datetime]:
-        """The first and the last second of the days, UTC and naive."""
+        """The first and the last microsecond of the days, UTC and naive."""
+        return _span(*self._days)
+
+    @property
+    def intervals(self) -> list[tuple[datetime, datetime]]:
+        """The first and last microsecond of each search: of the days, or of the season."""
+        if self.season is None:
+            return [self.interval]
+        return [_span(*days) for days in season_days(self.season, *self._days)]
+
+    @property
+    def filter_values(self) -> dict[str, Any]:
+        """The filters that are given, as JSON values; arguments of `Query`."""
+        season = {} if self.season is None else {"season": self.season}
+        return season | self.filters.values()
+
+    @property
+    def _days(self) -> tuple[date, date]:
         first, last = (date.fromisoformat(str(day)) for day in (self.start_date, self.end_date))
-        return datetime.combine(first, time.min), datetime.combine(last, time(23, 59, 59))
+        return first, last
 
     @property
     def datetime(self) -> str:
         """The days as a closed STAC interval, UTC."""
-        return f"{self.start_date}T00:00:00Z/{self.end_date}T23:59:59Z"
+        return f"{self.start_date}T00:00:00Z/{self.end_date}T23:59:59.999999Z"
 
     @property
     def name_cycle(self) -> int | None:
         """The cycle to select by granule names, or None if names are not used to select."""
-        return self.cycle if self.convention == "mission" else None
+        return self.filters.cycle
 
 
-def _day(value: str | date, name: str) -> str:
+def _span(first: date, last: date) -> tuple[datetime, datetime]:
+    """Return the first and the last microsecond of some days, UTC and naive.
+
+    APIs take closed intervals, so that one that ends at 23:59:59 lacks what starts in the last
+    second. CMR reads up to nine digits and counts milliseconds.
+    """
+    return datetime.combine(first, time.min), datetime.combine(last, time.max)
+
+
+def check_day(value: str | date, name: str) -> str:
+    """Return a day as ``YYYY-MM-DD``; raise `InvalidQuery` if it is not one."""
     if isinstance(value, date):
         return value.isoformat()[:10]
     try:
@@ -154,11 +245,26 @@ def _day(value: str | date, name: str) -> str:
         raise InvalidQuery(f"{name} is a day, YYYY-MM-DD, not {value!r}.") from None
 
 
-def _version(value: str | int) -> str:
+def _short_name(value: str) -> str:
+    """Return a short name, in capitals if it is that of an ICESat-2 product."""
+    text = _word(value, "short_name", example="ATL06")
+    return text.upper() if is_icesat2(text.upper()) else text
+
+
+def _version(value: str | int, short_name: str) -> str:
+    """Return a version, of an ICESat-2 product with three digits."""
     if isinstance(value, bool):
         raise InvalidQuery(f"version is a release such as '007', not {value!r}.")
-    text = _word(str(value) if isinstance(value, int) else value, "version", example="007")
-    return f"{int(text):03d}" if re.fullmatch(r"[0-9]+", text) else text
+    text = str(value) if isinstance(value, int) else value
+    text = _word(text, "version", example="007", empty=not is_icesat2(short_name))
+    number = is_icesat2(short_name) and re.fullmatch(r"[0-9]+", text)
+    return f"{int(text):03d}" if number else text
+
+
+def _data_asset(text: str | None, short_name: str) -> DataAsset:
+    if text is not None:
+        return DataAsset.parse(text)
+    return NETCDF if short_name in NETCDF_PRODUCTS else HDF5
 
 
 def _word(value: str, name: str, *, example: str, empty: bool = False) -> str:

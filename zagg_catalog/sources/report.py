@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field, NonNegativeInt
 
 from zagg_catalog.jsonio import StrictModel
+from zagg_catalog.messages import names_note
 
 
 class SliceCount(StrictModel):
@@ -33,11 +34,11 @@ class SliceCount(StrictModel):
 
 
 class Superseded(StrictModel):
-    """A granule that a newer revision replaces."""
+    """A granule that a newer revision replaces, or that is listed twice."""
 
     id: str
     by: str
-    """Id of the newer revision."""
+    """Id of the newer revision, or of the copy that counts."""
 
 
 class Quarantined(StrictModel):
@@ -72,7 +73,8 @@ class HarvestReport(StrictModel):
     """Counts declared and received, and the granules left out of the catalog."""
 
     complete: bool
-    """Whether every slice is proven complete."""
+    """Whether every slice is proven complete and nothing is quarantined, so that the sum of the
+    declared counts is ``kept`` + superseded granules + ``outside_cycle`` + ``shared``."""
     declared_before: NonNegativeInt | None
     """Sum of the counts on the slices' first pages; None if one declared nothing."""
     declared_after: NonNegativeInt | None
@@ -85,12 +87,19 @@ class HarvestReport(StrictModel):
     """Rows of the catalog."""
     outside_cycle: NonNegativeInt
     """Granules left out because their names have another cycle."""
+    outside: dict[str, NonNegativeInt] = Field(default={}, exclude_if=lambda counts: not counts)
+    """Granules left out by each further filter of the query: ``track``, ``granule_region``,
+    ``direction``, ``name`` or ``date``; each counts for the first filter that leaves it out."""
+    missing: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    """Granule names of the query that were not found; they make the harvest incomplete."""
     superseded: tuple[Superseded, ...]
-    """Granules left out for a newer revision, by id."""
+    """Granules left out for a newer revision or as copies of another, by id."""
     quarantined: tuple[Quarantined, ...]
     """Items that cannot be used, by id."""
+    irregular_names: NonNegativeInt = Field(default=0, exclude_if=lambda count: not count)
+    """Rows of the catalog whose names are not ICESat-2's, so that revisions are not known."""
     slices: tuple[SliceCount, ...]
-    """One per box of the query; two if the region crosses the antimeridian."""
+    """One per search: two if the region crosses the antimeridian, one for each year of a season."""
     transfer: Transfer = Field(default=Transfer(), exclude=True)
     """Requests and time of the harvest; not stored with the report."""
 
@@ -98,12 +107,29 @@ class HarvestReport(StrictModel):
     def of_slices(cls, slices: Sequence[SliceCount], **facts: Any) -> Self:
         """Return the report of some slices; `facts` are the remaining fields."""
         return cls(
-            complete=all(part.complete for part in slices),
+            complete=all(part.complete for part in slices)
+            and not (facts["quarantined"] or facts.get("missing")),
             declared_before=total([part.declared_before for part in slices]),
             declared_after=total([part.declared_after for part in slices]),
             slices=tuple(slices),
             **facts,
         )
+
+    @property
+    def left_out(self) -> int:
+        """Granules left out by all filters of the query."""
+        return self.outside_cycle + sum(self.outside.values())
+
+    @property
+    def names_note(self) -> str | None:
+        """A sentence about names that are not understood, or None."""
+        return names_note(self.irregular_names)
+
+    @property
+    def proven(self) -> bool:
+        """Whether everything declared was received, usable or not."""
+        lacking = bool(self.quarantined or self.missing)
+        return self.complete or (lacking and all(part.complete for part in self.slices))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values.

@@ -6,12 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zagg_catalog.cycles import granule_name_columns
+from zagg_catalog.catalog.copies import find_copies
+from zagg_catalog.catalog.table import granule_entries
+from zagg_catalog.granule_names import granule_keys, granule_name_columns, revision_ranks
 from zagg_catalog.sources.report import Superseded
 
 # Granules of sea-ice products are also distinguished by hemisphere and start.
-_SEA_ICE = r"^(?P<part>ATL\d{2}-\d{2}_\d{14})_"
-_BASE_NAME = r"^(?P<base>.*?\.h5)"
+_SEA_ICE = r"ATL\d{2}(?:QL)?-\d{2}_(?P<start>\d{14})_"
+_BASE_NAME = r"^(?P<base>.*?\.(?:h5|nc))"
 
 
 def in_cycle(
@@ -19,8 +21,9 @@ def in_cycle(
 ) -> tuple[pa.Array, pa.Array]:
     """Return which ids have a cycle in their names, and which are granule names at all.
 
-    The name of a multi-cycle product (ATL11) has all cycles from its first to its last. `names` is
-    the result of `granule_name_columns` for the ids, if the caller has it.
+    The name of a multi-cycle product (ATL11, ATL14, ATL15) has all cycles from its first to its
+    last; that of a weekly or monthly grid has the cycle of its first granule. `names` is the
+    result of `granule_name_columns` for the ids, if the caller has it.
     """
     names = granule_name_columns(ids) if names is None else names.combine_chunks()
     carries = pc.and_(
@@ -35,9 +38,9 @@ def newest_revisions(
 ) -> tuple[np.ndarray, list[Superseded]]:
     """Find the newest revision of every granule.
 
-    A granule is identified by (product, RGT, cycle, region, release), for sea-ice products also
-    by hemisphere and start. Two files of one revision both stay, unless their names differ only
-    in the suffix after ``.h5``.
+    A granule is identified by `granule_keys` (product, RGT, cycle, region, release), for sea-ice
+    products also by hemisphere and start; `revision_ranks` orders its files. Two files of one
+    revision both stay, unless their names differ only in the suffix after ``.h5``.
 
     Parameters
     ----------
@@ -61,7 +64,7 @@ def newest_revisions(
     rows = pa.table(
         {
             "key": pc.coalesce(key, base),
-            "revision": pc.fill_null(names["revision"], 0),
+            "revision": revision_ranks(names),
             "base": base,
             "id": ids,
             "place": np.arange(len(ids)),
@@ -70,12 +73,25 @@ def newest_revisions(
     return _pick(rows)
 
 
+def superseded_copies(table: pa.Table) -> tuple[np.ndarray, list[Superseded]]:
+    """Find the copies of granules in a catalog's table; see `find_copies`.
+
+    Returns the rows to leave out, ascending, and their ids with those that count instead.
+    """
+    entries = granule_entries(table)
+    moment = pc.cast(table["datetime"], pa.string())
+    start = pc.coalesce(entries["time_start"], moment)
+    place = entries.schema.get_field_index("time_start")
+    copies, instead = find_copies(entries.set_column(place, "time_start", start))
+    ids = table["id"]
+    pairs = zip(ids.take(copies).to_pylist(), ids.take(instead).to_pylist(), strict=True)
+    return copies, [Superseded(id=old, by=new) for old, new in pairs]
+
+
 def _granule_keys(ids: pa.Array, names: pa.Table) -> pa.Array:
     """Return a text that all revisions of a granule share; null if a name cannot be parsed."""
-    part = pc.struct_field(pc.extract_regex(ids, _SEA_ICE), "part")
-    fields = ("product", "rgt", "cycle", "last_cycle", "region", "release")
-    texts = [pc.cast(names[field].combine_chunks(), pa.string()) for field in fields]
-    return pc.binary_join_element_wise(*texts, pc.coalesce(part, pa.scalar("")), "_")
+    start = pc.coalesce(pc.struct_field(pc.extract_regex(ids, _SEA_ICE), "start"), "")
+    return pc.binary_join_element_wise(granule_keys(names), start, "_")
 
 
 def _pick(rows: pa.Table) -> tuple[np.ndarray, list[Superseded]]:

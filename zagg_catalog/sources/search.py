@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Self
@@ -16,6 +16,11 @@ from zagg_catalog.sources.items import item_name
 from zagg_catalog.sources.report import Quarantined, SliceCount
 
 Interval = tuple[datetime, datetime]
+
+
+def timestamp(when: datetime) -> str:
+    """Return a naive UTC time as RFC 3339, with microseconds if there are any."""
+    return f"{when.isoformat()}Z"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +41,13 @@ class BoxSearch(ABC):
     bbox: Bbox
     """``(west, south, east, north)``, degrees; west > east only if the API accepts it."""
     interval: Interval
-    """First and last second, UTC and naive."""
+    """First and last microsecond, UTC and naive."""
     limit: int
     """Page size to request."""
     label: str = ""
     """Prefix of the places of items without an id, if there are several searches."""
+    number: int = 0
+    """Number of the search within its query, which its slices share."""
 
     needs: ClassVar[str]
     """Name of the list that a response must have."""
@@ -79,6 +86,15 @@ class BoxSearch(ABC):
     def read_count(self, transport: Transport) -> int | None:
         """Request the number of granules that match now; None if the server declares no count."""
         return self.read(transport, self.request(self.count_limit)).declared
+
+
+def numbered[Search: BoxSearch](searches: Sequence[Search], noun: str) -> list[Search]:
+    """Return the searches of a query with their numbers, and with labels if there are several."""
+    several = len(searches) > 1
+    return [
+        replace(search, number=number, label=f"{noun} {number + 1} " if several else "")
+        for number, search in enumerate(searches)
+    ]
 
 
 @dataclass

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
 
+from zagg_catalog.catalog.completeness import IncompleteCatalog, explain_missing
 from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.cmr import cmr_searches
+from zagg_catalog.sources.earthdata import earthdata_auth
 from zagg_catalog.sources.harvest import Harvest, harvest
 from zagg_catalog.sources.http import Transport
 from zagg_catalog.sources.progress import OnPage, show_progress
@@ -129,7 +132,8 @@ class CMRSource:
             Page size hint, at most 5000 for a STAC API and 2000 for CMR; servers may reduce it.
         partial : bool
             Return the granules received even if they cannot be proven complete;
-            ``Catalog.complete`` is then False. A request that fails still raises.
+            ``Catalog.complete`` is then False. A request that fails still raises. Do not warn of
+            granules that cannot be used.
         progress : bool or callable, optional
             Show a bar on standard error; by default only on a terminal. A callable is called with
             the granules received so far and the declared count, or None.
@@ -143,6 +147,12 @@ class CMRSource:
             Rows sorted by id. ``metadata`` has the query, ``complete``, and the ``harvest``
             report; it depends on the content of the server only. A table of more than 50,000
             rows is memory-mapped from a deleted file.
+
+        Warns
+        -----
+        IncompleteCatalog
+            If granules cannot be used; it names them, ``complete`` is false, and ``quarantined``
+            lists them with the reasons. Not with `partial`.
 
         Raises
         ------
@@ -203,6 +213,8 @@ class CMRSource:
         transport = self._transport or Transport(self.timeout, connections=self.connections)
         if self._login is not None:
             transport.session.auth = self._login
+        elif (auth := earthdata_auth(self.root_url, get_settings())) is not None:
+            transport.session.auth, transport.secret = auth, auth.token
         return transport if self._transport is None else nullcontext(transport)
 
     @contextmanager
@@ -223,22 +235,25 @@ class CMRSource:
         spool = Spool(
             query.collection,
             preserve_thumbnails=preserve_thumbnails,
+            data_asset=query.asset,
             folder=None if checkpoint is None else Path(checkpoint),
             facts={
                 "api": self.api,
                 "root": self.root_url,
                 "searches": [str(search.first) for search in searches],
                 "thumbnails": preserve_thumbnails,
+                "data_asset": str(query.asset),
             },
         )
         sliced = self._transport is None and (self.connections > 1 or checkpoint is not None)
         with spool:
             with self.connect() as transport, show_progress(query.collection, progress) as shown:
-                found = harvest(
-                    transport,
+                found = self._find(
+                    query,
                     searches,
-                    spool,
-                    cycle=query.name_cycle,
+                    limit,
+                    transport=transport,
+                    spool=spool,
                     partial=partial,
                     connections=self.connections if sliced else None,
                     progress=shown,
@@ -247,14 +262,50 @@ class CMRSource:
             yield found, self._metadata(query, preserve_thumbnails, found.report)
             # The caller has read the rows, so that no later fetch needs the checkpoint.
             spool.clear()
+        if not (found.report.complete or partial):
+            lacks = explain_missing({"harvest": found.report.to_dict()})
+            # At the caller of `fetch`, above this generator and its context manager.
+            warnings.warn(
+                IncompleteCatalog(f"The catalog of {query.collection} is incomplete: {lacks}."),
+                stacklevel=4,
+            )
 
-    def _searches(self, query: Query, limit: int) -> list[BoxSearch]:
+    def _find(
+        self,
+        query: Query,
+        searches: list[BoxSearch],
+        limit: int,
+        *,
+        transport: Transport,
+        spool: Spool,
+        **options: Any,
+    ) -> Harvest:
+        """Harvest the searches of a query; search again if some names are not found as ids."""
+        if self._by_id(query):
+            with suppress(EmptyHarvest):
+                found = harvest(transport, searches, spool, filters=query.filters, **options)
+                if not found.report.missing:
+                    return found
+            searches = self._searches(query, limit, by_id=False)
+        return harvest(transport, searches, spool, filters=query.filters, **options)
+
+    def _by_id(self, query: Query) -> bool:
+        """Return whether a STAC API selects granule names as ids."""
+        return self.api == "stac" and bool(query.filters.granules)
+
+    def _searches(self, query: Query, limit: int, *, by_id: bool = True) -> list[BoxSearch]:
         provider = self._provider(query)
         if self.api == "stac":
-            return stac_searches(self.root_url, query, provider, limit, self.method)
+            by_id = by_id and self._by_id(query)
+            return stac_searches(self.root_url, query, provider, limit, self.method, by_id=by_id)
         if not provider:
             raise InvalidQuery(
                 "CMR itself needs a provider, such as NSIDC_CPRD; others list the same products."
+            )
+        if not query.version:
+            raise InvalidQuery(
+                f"CMR itself needs the version of {query.short_name}; only a STAC API has"
+                " collections whose id is not short name and version."
             )
         return cmr_searches(self.root_url, query, provider, limit)
 
@@ -264,6 +315,7 @@ class CMRSource:
     def _metadata(
         self, query: Query, preserve_thumbnails: bool, report: HarvestReport
     ) -> dict[str, Any]:
+        harvest = report.to_dict()
         return {
             "source": "CMR-STAC" if self.api == "stac" else "CMR",
             f"{self.api}_root": self.root_url,
@@ -276,10 +328,13 @@ class CMRSource:
             "bbox": list(query.bbox),
             "cycle": query.cycle,
             "cycle_convention": None if query.cycle is None else query.convention,
+            **({"filters": query.filter_values} if query.filter_values else {}),
+            **({"data_asset": query.data_asset} if query.data_asset else {}),
             "preserve_thumbnails": preserve_thumbnails,
             "total_granules": report.kept,
             "complete": report.complete,
-            "harvest": report.to_dict(),
+            "quarantined": harvest["quarantined"],
+            "harvest": harvest,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,14 @@ from zagg_catalog.errors import PagingError
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.regions import split_bbox
 from zagg_catalog.sources.http import ApiRequest, origin_of
+from zagg_catalog.sources.items import name_by_file
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Page
+from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
 
 # CMR-STAC refuses larger limits, and reduces smaller ones.
 LIMIT_MAX = 5000
+# Ids in one search, so that URLs stay short.
+IDS_AT_ONCE = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,8 @@ class StacSearch(BoxSearch):
     collection: str
     method: str = "GET"
     """Method of searches, GET or POST."""
+    ids: tuple[str, ...] = ()
+    """Ids of the items; empty for all."""
 
     needs = "features"
     count_limit = 1
@@ -34,21 +40,25 @@ class StacSearch(BoxSearch):
 
     def request(self, limit: int) -> ApiRequest:
         """Return the request for the first page, with at most `limit` granules."""
-        between = "/".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in self.interval)
+        between = "/".join(map(timestamp, self.interval))
         if self.method == "POST":
-            body = {
+            body: dict[str, Any] = {
                 "collections": [self.collection],
                 "bbox": list(self.bbox),
                 "datetime": between,
                 "limit": limit,
             }
+            if self.ids:
+                body["ids"] = list(self.ids)
             return ApiRequest(self.url, "POST", body)
-        parameters = {
+        parameters: dict[str, Any] = {
             "collections": self.collection,
             "bbox": ",".join(format(side, ".15g") for side in self.bbox),
             "datetime": between,
             "limit": limit,
         }
+        if self.ids:
+            parameters["ids"] = ",".join(self.ids)
         return ApiRequest(f"{self.url}?{urlencode(parameters, safe=',:/')}")
 
     def parse(
@@ -57,30 +67,44 @@ class StacSearch(BoxSearch):
         """Return the page in the response to a request."""
         following = next_request(document, request)
         return Page(
-            features=document["features"], declared=declared_count(document), following=following
+            features=[name_by_file(feature) for feature in document["features"]],
+            declared=declared_count(document),
+            following=following,
         )
 
 
 def stac_searches(
-    root: str, query: Query, provider: str, limit: int, method: str
+    root: str, query: Query, provider: str, limit: int, method: str, *, by_id: bool = False
 ) -> list[BoxSearch]:
-    """Return the search of a query's box, or of both its halves over the antimeridian.
+    """Return the searches of a query: one for each box, each range of days, and each group of ids.
 
-    `limit` is the page size to request, at most 5,000.
+    A box over the antimeridian is searched in two halves. `limit` is the page size to request, at
+    most 5,000. With `by_id` the server selects the query's granule names as ids, which may have
+    a suffix that the names do not.
     """
-    boxes = split_bbox(query.bbox)
-    return [
+    boxes, intervals = split_bbox(query.bbox), query.intervals
+    groups = list(itertools.batched(_ids(query), IDS_AT_ONCE)) if by_id else [()]
+    searches = [
         StacSearch(
             bbox=box,
-            interval=query.interval,
+            interval=interval,
             limit=min(limit, LIMIT_MAX),
-            label=f"box {number} " if len(boxes) > 1 else "",
             url=search_url(root, provider),
             collection=query.collection,
             method=method,
+            ids=group,
         )
-        for number, box in enumerate(boxes, 1)
+        for box in boxes
+        for interval in intervals
+        for group in groups
     ]
+    return [*numbered(searches, "box" if len(searches) == len(boxes) else "search")]
+
+
+def _ids(query: Query) -> list[str]:
+    """Return the ids of granule names; those of ICESat-2 have the suffix ``.h5``."""
+    names = [name.rpartition("/")[2] for name in query.filters.granules]
+    return [f"{n}.h5" if n.startswith("ATL") and ".h5" not in n else n for n in names]
 
 
 def search_url(root: str, provider: str) -> str:

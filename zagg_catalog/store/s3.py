@@ -226,11 +226,15 @@ class S3Store(Store):
         import s3fs  # type: ignore[import-untyped]  # loads slowly
         from pyarrow import fs
 
+        unsigned = self._settings.s3_unsigned
         with self._explained("open a filesystem"):
-            if self._session.get_credentials() is None:
+            if not unsigned and self._session.get_credentials() is None:
                 raise boto.NoCredentialsError
         key, secret, token = _credentials(self._settings)
         files = s3fs.S3FileSystem(
+            anon=unsigned,
+            requester_pays=self._settings.s3_requester_pays,
+            s3_additional_kwargs=_encryption(self._settings),
             key=key,
             secret=secret,
             token=token,
@@ -336,9 +340,11 @@ def make_session(settings: Settings) -> Any:
 
 def make_client(session: Any, settings: Settings) -> Any:
     """Return an S3 client; raise `StoreUnavailable` if the endpoint is not a URL."""
+    from botocore import UNSIGNED
     from botocore.config import Config
 
     config = Config(
+        signature_version=UNSIGNED if settings.s3_unsigned else None,
         connect_timeout=settings.s3_timeout,
         read_timeout=settings.s3_timeout,
         retries={"mode": "standard", "total_max_attempts": settings.s3_attempts},
@@ -354,7 +360,7 @@ def make_client(session: Any, settings: Settings) -> Any:
     )
     region = session.region_name or "us-east-1"
     try:
-        return session.client(
+        client = session.client(
             "s3", endpoint_url=settings.s3_endpoint, region_name=region, config=config
         )
     except (ValueError, BotoCoreError) as error:
@@ -362,6 +368,36 @@ def make_client(session: Any, settings: Settings) -> Any:
             f"The S3 settings cannot be used ({type(error).__name__}): check the endpoint,"
             " expected as in http://127.0.0.1:9000, and the region."
         ) from None
+    _add_parameters(client, settings)
+    return client
+
+
+# Operations that store an object.
+_STORING = ("PutObject", "CreateMultipartUpload")
+
+
+def _add_parameters(client: Any, settings: Settings) -> None:
+    """Add the requester's payment to all requests of a client, and a key to those that store."""
+
+    def pay(params: dict[str, Any], **_: Any) -> None:
+        params["headers"]["x-amz-request-payer"] = "requester"
+
+    def encrypt(params: dict[str, Any], **_: Any) -> None:
+        params.update(_encryption(settings))
+
+    events = client.meta.events
+    if settings.s3_requester_pays:
+        events.register("before-call.s3", pay)
+    if settings.s3_kms_key_id:
+        for operation in _STORING:
+            events.register(f"provide-client-params.s3.{operation}", encrypt)
+
+
+def _encryption(settings: Settings) -> dict[str, str]:
+    """Return the parameters of S3 that encrypt an object with a key of KMS."""
+    if not settings.s3_kms_key_id:
+        return {}
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": settings.s3_kms_key_id}
 
 
 def endpoint_name(url: str | None) -> str:

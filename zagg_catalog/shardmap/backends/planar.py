@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from threading import Lock
 
 import numpy as np
@@ -32,9 +33,28 @@ _RADIUS = LARGEST_RADIUS / 2**CELLS_ORDER
 _CELLS = 12 << (2 * CELLS_ORDER)
 
 type _Block = tuple[TileBlock, Geometries, CellTiles]
-# Tiles of the last few grids and regions, for the next catalog.
-_cached_blocks: dict[bytes, list[_Block]] = {}
-_CACHED = 4
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """Tiles of a grid, equal to those of the same digest."""
+
+    digest: bytes
+    grid: RectilinearGrid = field(compare=False)
+    keys: NDArray[np.uint64] = field(compare=False)
+
+
+# Tiles of the last few grids and regions stay in memory for the next catalog.
+@lru_cache(maxsize=4)
+def _blocks_of(tiles: _Tiles) -> list[_Block]:
+    blocks = []
+    for block in tiles.grid.blocks(tiles.keys):
+        shapes = shapely.buffer(block.tile_polygons(), block.plane.reach, join_style="mitre")
+        # Threads share the shapes. GEOS computes the envelope of a collection, and the index of a
+        # prepared geometry, on first use and without a lock: compute the first, prepare none.
+        shapely.bounds(shapes)
+        blocks.append((block, shapes, CellTiles(block, shapes)))
+    return blocks
 
 
 class PlanarJoin:
@@ -54,24 +74,9 @@ class PlanarJoin:
 
     @cached_property
     def _blocks(self) -> list[_Block]:
-        key = hashlib.blake2b(json.dumps(self._grid.spatial_signature()).encode())
-        key.update(self._covered.tobytes())
-        blocks = _cached_blocks.get(key.digest())
-        if blocks is None:
-            blocks = self._make_blocks()
-            if len(_cached_blocks) >= _CACHED:
-                _cached_blocks.pop(next(iter(_cached_blocks)), None)
-            _cached_blocks[key.digest()] = blocks
-        return blocks
-
-    def _make_blocks(self) -> list[_Block]:
-        blocks = []
-        for block in self._grid.blocks(self._covered):
-            # Tiles are few and simple: preparing them is faster than preparing the many rings.
-            tiles = shapely.buffer(block.tile_polygons(), block.plane.reach, join_style="mitre")
-            shapely.prepare(tiles)
-            blocks.append((block, tiles, CellTiles(block, tiles)))
-        return blocks
+        digest = hashlib.blake2b(json.dumps(self._grid.spatial_signature()).encode())
+        digest.update(self._covered.tobytes())
+        return _blocks_of(_Tiles(digest.digest(), self._grid, self._covered))
 
     def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
         """Return the pairs of the batch's footprints.

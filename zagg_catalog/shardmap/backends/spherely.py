@@ -87,21 +87,23 @@ class ExactJoin:
             return found
         # Test every ring of a granule, not only the ring of the candidate.
         ring, counts = footprints.rings_of(rows)
-        keep = self._meet(footprints, ring, np.repeat(shards, counts))
+        pair = np.repeat(np.arange(len(rows)), counts)
+        keep = self._meet(footprints, ring, shards, pair)
         return Pairs(
-            shards=np.repeat(shards, counts)[keep],
-            rows=np.repeat(rows, counts)[keep],
+            shards=shards[pair[keep]],
+            rows=rows[pair[keep]],
             problems=found.problems,
         )
 
     def _meet(
-        self, footprints: Footprints, rings: Ints, shards: NDArray[np.int32]
+        self, footprints: Footprints, rings: Ints, shards: NDArray[np.int32], pair: Ints
     ) -> NDArray[np.bool_]:
-        """Return which pairs of ring and shard touch, or are within the outline's error."""
+        """Return which rings touch the shard of their pair, or are within the outline's error."""
         import spherely
 
         some, ring_of = np.unique(rings, return_inverse=True)
         places, key_of = np.unique(shards, return_inverse=True)
+        key_of = key_of[pair]
         taken = footprints.take(some)
         swaths, no_swath = _geographies(_wkb(taken.lats, taken.lons, taken.offsets))
         outlines = self._grid.shard_outlines(self._covered[places], OUTLINE)
@@ -111,7 +113,9 @@ class ExactJoin:
         test = np.flatnonzero(~keep)
         keep[test] = spherely.intersects(swaths[ring_of[test]], cells[key_of[test]])
         # An outline's edges differ from the shard's sides: footprints within the error may touch.
-        test = test[~keep[test]]
+        met = np.zeros(len(shards), dtype=bool)
+        met[pair[keep]] = True
+        test = test[~met[pair[test]]]
         apart = spherely.distance(swaths[ring_of[test]], cells[key_of[test]], radius=EARTH_RADIUS)
         keep[test] = apart <= OUTLINE
         return keep

@@ -1,0 +1,161 @@
+"""A query selects from a stored catalog, or is refused with what the catalog holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tests.sources.served import WORLD, cycle_22, ids
+from zagg_catalog import HealpixGrid, make_shardmap
+from zagg_catalog.errors import EmptyHarvest, InvalidQuery
+from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.shardmap import index_footprints
+from zagg_catalog.sources import Catalog, CMRSource, Query
+from zagg_catalog.sources.stored import Selection
+
+DAYS = ("2023-12-01", "2024-01-31")
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[CMRSource]:
+    with SandboxServer(simulate(cycle=[21, 22, 23], tracks=range(1, 1388, 60))) as server:
+        yield CMRSource(root_url=server.root_url)
+
+
+@pytest.fixture(scope="module")
+def cycle(source: CMRSource) -> Catalog:
+    """Cycle 22."""
+    return source.fetch(cycle_22())
+
+
+@pytest.fixture(scope="module")
+def dates(source: CMRSource) -> Catalog:
+    """Two months, in which cycle 21 ends and cycle 22 begins."""
+    return source.fetch(Query("ATL06", "007", *DAYS, WORLD))
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"start_date": "2024-01-05", "end_date": "2024-01-09"},
+        {"start_date": "2023-12-20", "end_date": "2024-01-31", "tracks": "61-300"},
+        {"granule_regions": "4,10-12", "start_date": DAYS[0], "end_date": DAYS[1]},
+        {"direction": "descending", "start_date": DAYS[0], "end_date": DAYS[1]},
+        {"season": "01", "start_date": DAYS[0], "end_date": DAYS[1]},
+    ],
+)
+def test_a_selection_has_the_granules_of_a_fetch(
+    source: CMRSource, dates: Catalog, filters: dict[str, Any]
+) -> None:
+    fetched = source.fetch(Query("ATL06", "007", region=WORLD, **filters))
+    selected = Selection(**filters).apply(dates)
+    assert ids(selected) == ids(fetched)
+    for key in ("start_date", "end_date", "filters", "total_granules", "complete"):
+        assert selected.metadata.get(key) == fetched.metadata.get(key)
+    report = selected.metadata["harvest"]
+    left = report["outside_cycle"] + sum(report["outside"].values())
+    assert report["kept"] + left == report["declared_after"]
+
+
+def test_nothing_asked_for_selects_everything(cycle: Catalog) -> None:
+    assert Selection().apply(cycle) is cycle
+    assert ids(Selection(short_name="atl06", version=7, cycle=22).apply(cycle)) == ids(cycle)
+
+
+def test_stored_cells_stay_if_no_row_is_left_out(cycle: Catalog, tmp_path: Path) -> None:
+    index_footprints(cycle).to_geoparquet(tmp_path / "c.parquet")
+    stored = Catalog.from_geoparquet(tmp_path / "c.parquet")
+    assert Selection(cycle=22).apply(stored).stored_cells is not None
+    assert Selection(tracks="1").apply(stored).stored_cells is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"short_name": "ATL08"}, "holds ATL06_007, not ATL08"),
+        ({"version": "006"}, "holds ATL06_007, not version 006"),
+        ({"provider": "NSIDC_ECS"}, "of the provider 'NSIDC_CPRD', not 'NSIDC_ECS'"),
+        ({"cycle": 3}, "holds cycle 22, not 3"),
+        ({"start_date": "2023-01-01"}, "holds 2023-12-18 to 2024-03-18, not all of 2023-01-01"),
+        ({"end_date": "2025-01-01"}, "not all of 2023-12-18 to 2025-01-01"),
+        ({"cycle": 22, "convention": "nominal"}, "not all of 2024-01-06 to 2024-04-05"),
+        ({"start_date": "2024-02-01", "end_date": "2024-01-01"}, "is after"),
+        ({"season": "summer"}, "A season has days"),
+    ],
+)
+def test_what_a_catalog_does_not_hold_is_refused(
+    cycle: Catalog, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidQuery, match=message):
+        Selection(**asked).apply(cycle)
+
+
+def test_a_cycle_that_a_catalog_has_in_part_is_refused(dates: Catalog) -> None:
+    with pytest.raises(InvalidQuery, match="not all of cycle 22, 2023-12-18 to 2024-03-18"):
+        Selection(cycle=22).apply(dates)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"tracks": "1-100"}, "holds the tracks 1-61 only, not all of 1-100"),
+        ({"direction": "ascending"}, "holds descending granules only, not ascending ones"),
+        ({"granule_regions": "1-5"}, "holds the along-track regions 4-9 only"),
+        ({"season": "06"}, "No granule is left|the season 12 only, not 06"),
+    ],
+)
+def test_a_filtered_catalog_is_not_widened(
+    cycle: Catalog, asked: dict[str, Any], message: str
+) -> None:
+    held = {"tracks": "1-61", "direction": "descending", "granule_regions": "4-9", "season": "12"}
+    name = next(iter(asked))
+    filtered = Selection(**{name: held[name]}).apply(cycle)
+    if name != "season":
+        assert Selection(**{name: held[name]}).apply(filtered).table.num_rows == len(filtered)
+    with pytest.raises((InvalidQuery, EmptyHarvest), match=message):
+        Selection(**asked).apply(filtered)
+
+
+def test_an_empty_selection_says_why(cycle: Catalog) -> None:
+    with pytest.raises(EmptyHarvest, match=r"of the 336 of the catalog: 336 are of other tracks"):
+        Selection(tracks="2").apply(cycle)
+
+
+def test_names_that_a_catalog_lacks_make_it_incomplete(cycle: Catalog) -> None:
+    selected = Selection(granules=[ids(cycle)[5], "ATL06_20240101000000_00012202_007_01"]).apply(
+        cycle
+    )
+    assert ids(selected) == [ids(cycle)[5]]
+    assert not selected.complete
+    assert selected.metadata["harvest"]["missing"] == ["ATL06_20240101000000_00012202_007_01"]
+
+
+def test_a_catalog_of_other_programs_is_selected_too(cycle: Catalog) -> None:
+    foreign = Catalog(cycle.table.drop_columns(["start_datetime", "end_datetime"]), {})
+    assert len(Selection(tracks="1", granule_regions="10").apply(foreign)) == 1
+    assert 0 < len(Selection(start_date="2024-01-01").apply(foreign)) < len(foreign)
+    with pytest.raises(InvalidQuery, match="holds ATL06_007"):
+        Selection(short_name="ATL08").apply(foreign)
+
+
+def test_a_row_without_a_time_is_set_aside(cycle: Catalog) -> None:
+    times = pa.array([None, *cycle.table["datetime"].to_pylist()[1:]], cycle.table["datetime"].type)
+    table = cycle.table.drop_columns(["start_datetime", "end_datetime"])
+    table = table.set_column(table.schema.get_field_index("datetime"), "datetime", times)
+    selected = Selection(start_date="2024-01-01").apply(Catalog(table, cycle.metadata))
+    assert [entry["id"] for entry in selected.metadata["harvest"]["quarantined"]] == [ids(cycle)[0]]
+    assert not selected.complete
+
+
+def test_make_shardmap_selects_from_a_catalog(cycle: Catalog, tmp_path: Path) -> None:
+    cycle.to_geoparquet(tmp_path / "c.parquet")
+    query = Query("ATL06", "007", "2024-01-01", "2024-01-31", (-70, -80, -60, -75), tracks="1-700")
+    made = make_shardmap(query, HealpixGrid(6, 12), catalog=tmp_path / "c.parquet")
+    assert set(made.table["id"].to_pylist()) <= set(ids(Selection.of(query).apply(cycle)))
+    wrong = Query("ATL08", "007", "2024-01-01", "2024-01-31", (-70, -80, -60, -75))
+    with pytest.raises(InvalidQuery, match="holds ATL06_007, not ATL08"):
+        make_shardmap(wrong, HealpixGrid(6, 12), catalog=cycle)

@@ -1,0 +1,54 @@
+"""The box of an item, as catalogs have it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from zagg_catalog.errors import InvalidRegion
+from zagg_catalog.geometry.sphere import Floats
+from zagg_catalog.regions import Bbox, polygon_to_bbox
+
+# A box this wide, degrees, may be one around a footprint that crosses the antimeridian.
+WIDE = 180.0
+
+
+def is_doubtful(sides: Any) -> Any:
+    """Return whether boxes may be wider than necessary; `sides` are in columns, west to north."""
+    west, _, east, _ = sides
+    return (west > east) | (east - west >= WIDE)
+
+
+def box_of_item(stated: Sequence[float] | None, rings: Sequence[Floats]) -> Bbox:
+    """Return the box of an item, west > east if the smallest one crosses the antimeridian.
+
+    Parameters
+    ----------
+    stated : sequence of float, optional
+        Its ``bbox``: west, south, east, north, degrees.
+    rings : sequence of ndarray of float64, shape (n, 2)
+        Outer rings of its footprint, longitude and latitude, degrees.
+
+    Notes
+    -----
+    CMR-STAC adds one vertex after the other to a box and extends it to the east only, so that the
+    box of a footprint that runs west over the antimeridian has nearly all longitudes. For such
+    footprints west and east are found by following the ring.
+    """
+    if stated is None:
+        return polygon_to_bbox([(ring[:, 1], ring[:, 0]) for ring in rings])
+    west, south, east, north = map(float, stated)
+    if is_doubtful((west, south, east, north)) and not _are_boxes(rings, stated):
+        # An unusable ring is quarantined where footprints are screened.
+        with suppress(InvalidRegion):
+            west, _, east, _ = polygon_to_bbox([(ring[:, 1], ring[:, 0]) for ring in rings])
+    return west, south, east, north
+
+
+def _are_boxes(rings: Sequence[Floats], sides: Sequence[float]) -> bool:
+    """Return whether all vertices of some rings are corners of a box."""
+    corners = (sides[::2], sides[1::2])
+    return all(np.isin(ring[:, i], corners[i]).all() for ring in rings for i in (0, 1))
