@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from zagg_catalog.catalog.completeness import completeness
 from zagg_catalog.catalog.schema import column_values
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidGrid, SignatureMismatch
@@ -47,8 +48,8 @@ class Features:
     @property
     def complete(self) -> str:
         """``yes``, ``no``, or ``unknown`` if the metadata does not say."""
-        stored = self.metadata.get("complete")
-        return "yes" if stored is True else "no" if stored is False else "unknown"
+        known = completeness(self.metadata)
+        return "yes" if known is True else "no" if known is False else "unknown"
 
 
 def catalog_features(catalog: Catalog, *, tracks: bool = False) -> Features:
