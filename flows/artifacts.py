@@ -116,6 +116,7 @@ def map_content(
         "pairs": grid.pairs,
         "granules": grid.granules,
         "quarantined": grid.quarantined,
+        "shards_beyond_area": grid.shards_beyond_area,
         "backend": " ".join(filter(None, [grid.backend, grid.backend_version])),
         "footprint": grid.footprint,
         "release": published.digest,
@@ -136,6 +137,7 @@ def _grid_row(store: Store, grid: GridRecord) -> Values:
         "shards": grid.shards,
         "pairs": grid.pairs,
         "granules": grid.granules,
+        "shards_beyond_area": grid.shards_beyond_area,
         "signature": short_digest(grid.signature_digest),
         "manifest": store.uri(files[0].key) if files else "",
         "error": grid.error or "",
@@ -162,6 +164,7 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
         f"| days | {record.query.start_date} to {record.query.end_date} |",
         *_filters(record.query.filters),
         f"| box | {_box(record.query.bbox)} |",
+        f"| complete for the area | {_area(record.query.area)} |",
         f"| harvest | {_harvest(published)} |",
         f"| granules removed since the previous release | {_removed(published)} |",
         f"| record | `{store.uri(published.key)}` |",
@@ -193,6 +196,11 @@ def _missing(published: Published) -> list[str]:
         for grid in record.grids
         if grid.quarantined
     ]
+    lines += [
+        f"- grid {grid.name}: {grid.shards_beyond_area:,} shards reach beyond the area"
+        for grid in record.grids
+        if grid.shards_beyond_area
+    ]
     if not record.catalog.complete:
         lines.append("- the harvest is incomplete")
     if harvest is not None and harvest.quarantined:
@@ -204,6 +212,10 @@ def _missing(published: Published) -> list[str]:
 
 def _box(box: tuple[float, ...] | None) -> str:
     return ", ".join(f"{side:g}°" for side in box) if box else "not known"
+
+
+def _area(boxes: tuple[tuple[float, ...], ...] | None) -> str:
+    return "; ".join(map(_box, boxes)) if boxes else "not known"
 
 
 def _filters(filters: dict[str, Any] | None) -> list[str]:

@@ -125,6 +125,7 @@ def prepare_cycle(
                 provider=provider,
                 slices=slices,
                 force=force,
+                area=tuple(registered.area_of(name, region)),
             )
             outcomes.append(_prepare(job, wanted, registered, publish_partial))
         state = _final_state(f"{name}, cycle {number}", outcomes)
@@ -196,6 +197,11 @@ def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]])
     failed = [entry for entry in outcomes if entry.get("error")]
     partial = [grid.name for grid in published.record.grids if grid.status == "partial"]
     failures = [failure_of(job, failed)] if failed else []
+    failures += [
+        f"{job.release_key}: grid {entry['grid']}: {entry['beyond_area']}"
+        for entry in outcomes
+        if entry.get("beyond_area")
+    ]
     if partial:
         failures.append(
             f"{job.release_key}: the maps of {', '.join(partial)} lack granules whose"

@@ -63,7 +63,8 @@ def fetch_catalog(
     -------
         The catalog's key, digest, rows and counts of the harvest.
     """
-    regions = load_registry(registry, tolerate_broken_grids=True).regions
+    registered = load_registry(registry, tolerate_broken_grids=True)
+    regions = registered.regions
     if region not in regions:
         raise InvalidQuery(f"The registry has no region {region!r}; it has {', '.join(regions)}.")
     settings = get_settings()
@@ -75,6 +76,7 @@ def fetch_catalog(
         stac_root=stac_root or settings.stac_root,
         provider=provider,
         slices=slices,
+        area=tuple(registered.area_of(f"{product}_{version}", region)),
     )
     with cancellable():
         session = Session(job.open_store(), job.release_key)

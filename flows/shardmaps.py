@@ -89,6 +89,8 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
     for name, outcome in sorted(found.items()):
         if outcome.get("error"):
             get_run_logger().error("Grid %s: %s", name, outcome["error"])
+        if outcome.get("beyond_area"):
+            get_run_logger().warning("Grid %s: %s", name, outcome["beyond_area"])
     return [found[grid.name] for grid in grids]
 
 

@@ -21,6 +21,7 @@ from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap.model import build_checked
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.report import Transfer
@@ -95,12 +96,11 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
     grid = from_config(_config(spec["config"], spec["grid"]))
     # A catalog that was stored before the region had filters has other granules, too.
     catalog = Selection(**spec.get("filters", {})).apply(_load_catalog(store, spec["catalog"]))
-    shard_map = ShardMap.build(
-        catalog,
-        grid,
-        region=read_region(spec["region"].encode()),
-        **spec["options"],
-    )
+    options = dict(spec["options"])
+    allow_empty = options.pop("allow_empty", False)
+    region_of = read_region(spec["region"].encode())
+    built = build_checked(catalog, [grid], region=region_of, **options)[0]
+    shard_map = built.shard_map if allow_empty else built.check_not_empty()
     with scratch() as folder:
         path = Path(folder, "map.parquet")
         shard_map.to_parquet(path)
@@ -118,6 +118,7 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
         "granules": shard_map.table.num_rows,
         "quarantined": len(metadata["quarantined"]),
         "complete": metadata["complete"],
+        "beyond_area": built.area.sentence() if built.area.beyond else None,
         "backend": metadata["backend"],
         "seconds": metadata["build_wall_s"],
     }

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.errors import (
     ConfigNotFound,
     InvalidCatalog,
@@ -350,7 +351,7 @@ def _check_map(name: str, shard_map: ShardMap, grid: OutputGrid, catalog: Catalo
 
 def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
     metadata = shard_map.metadata
-    backend = metadata.get("backend")
+    backend, beyond = metadata.get("backend"), metadata.get(BEYOND_KEY)
     version = metadata.get("backend_version") or (version_of(backend) if backend else None)
     return {
         "status": "complete" if shard_map.completeness is True else "partial",
@@ -358,6 +359,7 @@ def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
         "pairs": shard_map.n_pairs,
         "granules": shard_map.table.num_rows,
         "quarantined": len(shard_map.quarantined),
+        "shards_beyond_area": None if beyond is None else len(beyond),
         "backend": backend,
         "backend_version": version,
         "order": metadata.get("mortie_order"),

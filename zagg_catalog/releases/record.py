@@ -71,6 +71,8 @@ class QueryRecord(StrictModel):
     """Last day, inclusive."""
     bbox: Box | None = None
     """``(west, south, east, north)``, degrees."""
+    area: tuple[Box, ...] | None = Field(default=None, exclude_if=lambda area: area is None)
+    """Boxes that the fetch asked for and the catalog is complete for; left out if not known."""
     filters: dict[str, Any] | None = Field(default=None, exclude_if=lambda given: given is None)
     """Filters of the query, if it has some; left out otherwise."""
 
@@ -110,6 +112,11 @@ class GridRecord(StrictModel):
     """Number of granules assigned to shards."""
     quarantined: NonNegativeInt = 0
     """Number of granules left out because they cannot be used."""
+    shards_beyond_area: NonNegativeInt | None = Field(
+        default=None, exclude_if=lambda count: count is None
+    )
+    """Number of shards of the region that reach beyond the catalog's area, and may lack granules
+    there; left out if it is not known."""
     backend: str | None = None
     """Geometry backend."""
     backend_version: str | None = None

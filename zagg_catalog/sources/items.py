@@ -167,6 +167,9 @@ def footprint_wkb(
     return wkb, dict(sorted(problems.items()))
 
 
+NO_GEOMETRY = "no geometry"
+
+
 @dataclass(frozen=True)
 class NoFootprint:
     """Stands for the geometry of an item that has no footprint."""
@@ -190,7 +193,7 @@ def _kind(geometry: Any) -> str | None:
 def _polygons(geometry: Any) -> list[list[Floats]]:
     """Return the rings of each polygon as arrays of shape (n, 2), lon and lat."""
     if geometry is None:
-        raise _UnusableGeometry("no geometry")
+        raise _UnusableGeometry(NO_GEOMETRY)
     if isinstance(geometry, NoFootprint):
         raise _UnusableGeometry(geometry.reason)
     kind = _kind(geometry)
