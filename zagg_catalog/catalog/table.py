@@ -25,7 +25,6 @@ from zagg_catalog.catalog.schema import (
     column_values,
     has_cells,
     plain_metadata,
-    with_signed_cells,
 )
 from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.lazy import lazy_module
@@ -167,7 +166,7 @@ class Catalog:
         if cells is None:
             return self.without_cells()
         if not isinstance(cells, CellsFile):
-            return Catalog(with_signed_cells(self.table), self.metadata)
+            return self
         columns = cells.read(0, cells.rows)
         table = self.table
         for name in (CELLS_COLUMN, NOTE_COLUMN):
