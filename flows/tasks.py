@@ -14,6 +14,7 @@ from prefect import task
 from flows.results import key_argument, read_slice, write_slice
 from flows.runtime import check_cancelled
 from zagg_catalog.build import write_indexed
+from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidConfig
 from zagg_catalog.files import scratch
@@ -76,6 +77,7 @@ def store_catalog(
         "size": ref.size,
         "rows": len(catalog),
         "complete": catalog.complete,
+        "lacks": None if catalog.complete else explain_missing(catalog.metadata),
         "written": ref.written,
         "harvest": {name: harvest[name] for name in counts}
         | {name: len(harvest[name]) for name in ("superseded", "quarantined", "slices")},
@@ -118,6 +120,7 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
         "granules": shard_map.table.num_rows,
         "quarantined": len(metadata["quarantined"]),
         "complete": metadata["complete"],
+        "lacks": explain_missing(metadata) if metadata["complete"] is False else None,
         "beyond_area": built.area.sentence() if built.area.beyond else None,
         "backend": metadata["backend"],
         "seconds": metadata["build_wall_s"],
@@ -134,6 +137,7 @@ def publish_release(
     catalog: Values,
     grids: list[Values],
     partial_latest: bool,
+    allow_contraction: bool = False,
 ) -> Published:
     """Publish a catalog and its maps as one release.
 
@@ -150,6 +154,7 @@ def publish_release(
             region=release_key[1],
             cycle=release_key[2],
             partial_latest=partial_latest,
+            allow_contraction=allow_contraction,
             transfer=Transfer(**catalog["transfer"]) if catalog.get("transfer") else None,
         )
 

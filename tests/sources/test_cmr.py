@@ -302,7 +302,7 @@ EXPECTED = {
     "not-an-item": 1,
     "missing-assets": 1,
     "bad-item": RequestFailed,
-    "no-links": 12,
+    "no-links": COMPLETE,
     "missing-datetime": 0,
 }
 

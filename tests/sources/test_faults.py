@@ -89,7 +89,7 @@ EXPECTED: dict[str, tuple[str | type[FetchError], int]] = {
     "not-an-item": (COMPLETE, 1),
     "missing-assets": (COMPLETE, 1),
     "bad-item": (RequestFailed, 0),
-    "no-links": (COMPLETE, 12),
+    "no-links": (COMPLETE, 0),
     "missing-datetime": (COMPLETE, 0),
 }
 

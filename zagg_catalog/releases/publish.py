@@ -24,7 +24,7 @@ from zagg_catalog.errors import (
 from zagg_catalog.files import digest_file, digest_of, scratch
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.jsonio import as_json, canonical_digest, first_problem
-from zagg_catalog.messages import Clock, clean_text, utc_now
+from zagg_catalog.messages import Clock, clean_text, first_few, utc_now
 from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
@@ -70,6 +70,8 @@ class Published:
     """Granules of the previous latest release that this one lacks."""
     publication: Publication | None
     """Content of the pointer now; None if the pointer does not exist or is not valid."""
+    held_back: tuple[str, ...] = ()
+    """Why it did not become the latest release, a clause each; empty if it is the latest."""
 
     @property
     def unchanged(self) -> bool:
@@ -86,6 +88,7 @@ def publish(
     product: str | None = None,
     cycle: int | None = None,
     partial_latest: bool = False,
+    allow_contraction: bool = False,
     json_manifests: bool = False,
     published_by: str | None = None,
     transfer: Transfer | None = None,
@@ -107,6 +110,8 @@ def publish(
         By default those in the catalog's metadata.
     partial_latest : bool
         Move the pointer to the release even if it is partial.
+    allow_contraction : bool
+        Move the pointer to the release even if it lacks granules of the latest one.
     json_manifests : bool
         Also store the JSON that zagg loads; otherwise `resolve` writes it.
     published_by : str, optional
@@ -148,7 +153,10 @@ def publish(
             ) from None
         upload.store_all(release_key.key("releases", record.digest), record.to_bytes())
     shrunk = contraction(store, latest, record, facts.ids)
-    moved = latest.digest != record.digest and (record.status == "complete" or partial_latest)
+    held_back = _held_back(
+        record, shrunk, partial_latest=partial_latest, allow_contraction=allow_contraction
+    )
+    moved = latest.digest != record.digest and not held_back
     if moved:
         context = PublishContext(published_by=published_by, transfer=transfer, clock=clock)
         moved, latest = _move(store, latest, record, shrunk, context)
@@ -161,7 +169,21 @@ def publish(
         written=upload.written,
         contraction=shrunk,
         publication=latest.publication,
+        held_back=() if latest.digest == record.digest else held_back,
     )
+
+
+def _held_back(
+    record: ReleaseRecord, shrunk: Contraction, *, partial_latest: bool, allow_contraction: bool
+) -> tuple[str, ...]:
+    """Return why the pointer stays, a clause each."""
+    reasons = []
+    if record.status != "complete" and not partial_latest:
+        reasons.append("it is partial")
+    if shrunk.count and not allow_contraction:
+        few = first_few(shrunk.ids, shrunk.count)
+        reasons.append(f"it lacks granules of the latest release in any revision, {few}")
+    return tuple(reasons)
 
 
 def _move(

@@ -91,6 +91,19 @@ def canonical_assets(
     return found
 
 
+def count_without_links(features: Iterable[Any]) -> int:
+    """Return the number of items that have no asset with the role ``data``."""
+    return sum(
+        isinstance(item, dict) and not _has_data_role(item.get("assets")) for item in features
+    )
+
+
+def _has_data_role(assets: Any) -> bool:
+    if not isinstance(assets, dict):
+        return False
+    return any(isinstance(a, dict) and "data" in (a.get("roles") or ()) for a in assets.values())
+
+
 def text_or_none(value: Any) -> str | None:
     """Return a string as valid UTF-8; None if the value is not a string."""
     if not isinstance(value, str):
