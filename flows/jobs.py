@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zagg_catalog.cycles import Convention
+from zagg_catalog.regions import Bbox
 from zagg_catalog.registry import RegisteredGrid, RegisteredRegion
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.settings import get_settings
@@ -45,6 +46,8 @@ class Job:
     """Time slices of the fetch; None for 4, or 1 for a small region."""
     force: bool = False
     """Fetch and build everything again."""
+    area: tuple[Bbox, ...] | None = None
+    """Boxes to fetch, of the shards of all registered grids; None for the region's box."""
 
     @property
     def release_key(self) -> ReleaseKey:
@@ -72,6 +75,7 @@ class Job:
             self.region.bbox,
             provider=self.provider,
             convention=self.convention,
+            area=self.area,
             **self.region.filters_of(self.cycle),
         )
 
@@ -102,7 +106,8 @@ def query_values(query: Query) -> dict[str, Any]:
         "cycle",
         "convention",
     )
-    values = {name: getattr(query, name) for name in names} | {"region": list(query.bbox)}
+    boxes = {"region": list(query.bbox), "area": [list(box) for box in query.boxes]}
+    values = {name: getattr(query, name) for name in names} | boxes
     return values | query.filter_values
 
 

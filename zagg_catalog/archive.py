@@ -11,7 +11,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
-from zagg_catalog.catalog.completeness import Completeness, all_complete, completeness
+from zagg_catalog.catalog.completeness import BEYOND_KEY, Completeness, all_complete, completeness
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import (
     CorruptObject,
@@ -30,8 +30,9 @@ from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.regions import Region
 from zagg_catalog.releases import find_release
 from zagg_catalog.releases.publication import version_of
-from zagg_catalog.shardmap import ShardMap, build_maps, merge_maps
+from zagg_catalog.shardmap import ShardMap, merge_maps
 from zagg_catalog.shardmap.json_file import read_json_metadata
+from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
 from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import Store
@@ -82,7 +83,9 @@ class ArchiveGrid:
     grid: OutputGrid
     """The grid."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """``backend``, ``footprint`` and ``mortie_order`` for `ShardMap.build`."""
+    """``backend``, ``footprint``, ``mortie_order`` and ``edge`` for `ShardMap.build`."""
+    allow_empty: bool = False
+    """Whether a map without a pair is made; otherwise it fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,8 @@ class ArchiveMap:
     """(shard, granule) pairs."""
     complete: Completeness = False
     """Whether no granule is missing or unusable; ``"unknown"`` if the catalog does not say it."""
+    beyond_area: int | None = None
+    """Shards of the region that reach beyond the catalog's area; None if that is not known."""
     seconds: float = 0.0
     """Time to build and write it; grids that are built together share it evenly."""
     error: str | None = None
@@ -349,8 +354,13 @@ class _Run:
                 path = self.path(grid, catalog.name)
                 yield _failed(catalog.label, grid, path, str(loaded or "The catalog was not read."))
             return
-        for grid, made, seconds in _shard_maps(loaded, needed, self.region):
+        for grid, built, seconds in _shard_maps(loaded, needed, self.region):
             started = time.perf_counter()
+            if built.empty and not grid.allow_empty:
+                path = self.path(grid, catalog.name)
+                yield _failed(catalog.label, grid, path, built.empty)
+                continue
+            made = built.shard_map
             made.metadata["inputs"] = self.inputs(catalog, grid)
             path = self.path(grid, catalog.name)
             _write(made, path)
@@ -362,6 +372,8 @@ class _Run:
         path = self.path(grid, catalog.name)
         metadata = _read_metadata(path)
         if metadata is None or metadata.get("inputs") != self.inputs(catalog, grid):
+            return None
+        if not (metadata["total_pairs"] or grid.allow_empty):
             return None
         return _made("kept", catalog.label, grid, path, metadata, 0.0)
 
@@ -402,6 +414,7 @@ class _Run:
             "signature": canonical_digest(grid.grid.spatial_signature()),
             "region": _region_digest(self.region),
             "options": {key: grid.options[key] for key in sorted(grid.options)},
+            "edge": grid.options.get("edge", "shards"),
             "aoi_mask": bool(config is not None and config.aoi_mask),
             "software": {name: version_of(name) for name in _SOFTWARE},
         }
@@ -423,7 +436,7 @@ def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Excepti
 
 def _shard_maps(
     catalog: Catalog, grids: Sequence[ArchiveGrid], region: Region | None
-) -> Iterator[tuple[ArchiveGrid, ShardMap, float]]:
+) -> Iterator[tuple[ArchiveGrid, BuiltMap, float]]:
     """Yield each grid's map and its share of the time; grids with equal options share a build."""
     together: dict[str, list[ArchiveGrid]] = {}
     for grid in grids:
@@ -431,7 +444,7 @@ def _shard_maps(
     for some in together.values():
         started = time.perf_counter()
         outputs = [one.grid for one in some]
-        maps = build_maps(catalog, outputs, region=region, **some[0].options)
+        maps = build_checked(catalog, outputs, region=region, **some[0].options)
         share = (time.perf_counter() - started) / len(some)
         for grid in some:
             yield grid, maps.pop(0), share
@@ -479,6 +492,7 @@ def _made(
         shards=metadata["total_shards"],
         pairs=metadata["total_pairs"],
         complete=completeness(metadata),
+        beyond_area=None if metadata.get(BEYOND_KEY) is None else len(metadata[BEYOND_KEY]),
         seconds=seconds,
     )
 

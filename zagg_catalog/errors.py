@@ -71,6 +71,10 @@ class ShardMapNotFound(InvalidShardMap, FileNotFoundError):
     """Raised when a manifest does not exist."""
 
 
+class EmptyShardMap(ZaggCatalogError, ValueError):
+    """Raised when a map has no shard or no pair; the message has the boxes of region and grid."""
+
+
 class UnknownShard(ZaggCatalogError, LookupError):
     """Raised when requested shards are not in a shard map; the message lists them."""
 

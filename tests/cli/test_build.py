@@ -51,10 +51,16 @@ def test_a_cycle_becomes_a_map_and_a_catalog(fetched):
 
 
 def test_another_grid_is_built_from_the_stored_catalog(fetched, capsys):
+    """Its shards reach beyond the area that was fetched for the first grid, and the map says so."""
     out = fetched / "m.parquet"
-    code = build("--config", POLAR, "--from-catalog", fetched / "c.parquet", "--output", out)
-    assert code == 0
+    call = ["--config", POLAR, "--from-catalog", fetched / "c.parquet", "--output", out]
+    assert build(*call) == 1
+    shown = capsys.readouterr()
+    assert "15 of 18 shards of the region reach beyond the area" in shown.out
+    assert "--partial" in shown.err
+    assert build(*call, "--edge", "region") == 0
     assert ShardMap.from_parquet(out).grid_signature["crs"] == "EPSG:3031"
+    assert ShardMap.from_parquet(out).metadata["edge"] == "region"
     assert str(out) in capsys.readouterr().out
 
 

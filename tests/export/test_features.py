@@ -14,7 +14,7 @@ from zagg_catalog.export import catalog_features, map_features
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.sandbox import simulate
 
-ACROSS = [(178, -70), (-178, -70), (-178, -75), (178, -75)]
+ACROSS = [(178, -70), (-178, -71), (-178, -75), (178, -74)]
 POLAR = [(lon, -85) for lon in range(-180, 180, 30)]
 GRIDS = [
     HealpixGrid(3, 8),
@@ -55,6 +55,14 @@ def test_a_footprint_is_cut_at_the_antimeridian_and_closed_at_the_pole():
     for shape in (across, polar):
         assert shape.is_valid
         assert all(part.exterior.is_ccw for part in shapely.get_parts(shape))
+
+
+def test_a_box_is_drawn_as_a_box():
+    box = shapely.box(-179.999999, 60, 179.999999, 88)
+    features = catalog_features(make_catalog(list(box.exterior.coords)[::-1]))
+    (shape,) = features.shapes
+    assert shape.is_valid
+    assert shapely.area(shapely.symmetric_difference(shape, box)) < 0.01
 
 
 def test_a_granule_without_footprint_stays_by_name():

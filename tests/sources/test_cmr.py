@@ -62,7 +62,7 @@ def test_both_apis_give_the_same_table(server, query):
 def test_maps_of_either_are_equal_byte_for_byte_but_for_the_metadata(server, tmp_path):
     query = cycle_22((-180, -90, 180, -60))
     maps = [
-        ShardMap.build(fetch(server, query, api=api)[0], HealpixGrid(6, 12))
+        ShardMap.build(fetch(server, query, api=api)[0], HealpixGrid(6, 12), edge="region")
         for api in ("stac", "cmr")
     ]
     assert maps[0].n_pairs > 1000

@@ -101,16 +101,10 @@ def check_references(
 def check_release(store: Store, release: Release, *, allow_partial: bool) -> None:
     """Refuse a partial release, unless that is allowed, and one whose catalog does not exist."""
     record = release.record
-    if record.status == "partial" and not allow_partial:
-        wrong = [
-            f"grid {grid.name} is {grid.status}"
-            for grid in record.grids
-            if grid.status != "complete"
-        ]
-        wrong += [] if record.catalog.complete else ["the catalog is incomplete"]
+    if not (record.complete or allow_partial):
         raise PickupRefused(
             f"Release {short_digest(release.digest)} of {release.release_key} is partial:"
-            f" {'; '.join(wrong)}. Run prepare-cycle again, or allow it with allow_partial."
+            f" {'; '.join(record.lacks)}. Run prepare-cycle again, or allow it with allow_partial."
         )
     if not store.exists(record.catalog.key):
         raise ObjectMissing(

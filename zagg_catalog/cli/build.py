@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from zagg_catalog.build import map_catalog
+from zagg_catalog.build import map_catalog, query_for
 from zagg_catalog.catalog import Catalog, IncompleteCatalog
 from zagg_catalog.cli.common import exit_code_of
 from zagg_catalog.cli.options import OUTPUT, WHEN, AreaOptions, FilterOptions, GeometryOptions
@@ -143,6 +143,7 @@ def build(
     area: AreaOptions = AreaOptions(),
     fetch: FetchOptions = FetchOptions(),
     geometry: GeometryOptions = GeometryOptions(),
+    allow_empty: Annotated[bool, Parameter(group=OUTPUT)] = False,
     output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT, metavar="FILE")] = None,
     catalog_out: Annotated[Path | None, Parameter(group=OUTPUT, metavar="FILE")] = None,
 ) -> int:
@@ -154,6 +155,8 @@ def build(
         Pipeline config YAML; defines the output grid.
     catalog
         Use this stored catalog and fetch nothing; product, dates and filters select from it.
+    allow_empty
+        Accept a map without a shard or without a pair.
     output
         The map, .json or .parquet (default: a .json file named after product and dates).
     catalog_out
@@ -179,13 +182,15 @@ def build(
         assert selection is not None
         granules = selection.apply(Catalog.from_geoparquet(catalog))
     else:
+        assert region is not None
+        edge = geometry.edge or "shards"
+        query = query_for(query, [grid], region, edge=edge, allow_empty=allow_empty)
         granules = fetch.fetch(query, catalog_out)
-    shard_map = map_catalog(
-        granules, grid, region=region, catalog_out=catalog_out, **geometry.given()
-    )
+    built = map_catalog(granules, grid, region=region, catalog_out=catalog_out, **geometry.given())
+    shard_map = built.shard_map if allow_empty else built.check_not_empty()
     target = output or _default_output(granules)
     (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)
-    print_build(granules, shard_map, target, catalog_out, fetched=query is not None)
+    print_build(granules, built, target, catalog_out, fetched=query is not None)
     return exit_code_of(shard_map, "map", partial=fetch.partial)
 
 

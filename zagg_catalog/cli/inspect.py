@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 from cyclopts import Parameter
 
 from zagg_catalog import grids, shardmap
+from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
 from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, exit_code_of, print_json
 from zagg_catalog.cli.options import AcceptPartial, AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
 from zagg_catalog.diff import diff_catalogs, diff_maps
-from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap
+from zagg_catalog.errors import EmptyShardMap, InvalidCatalog, InvalidQuery, InvalidShardMap
 from zagg_catalog.granule_names import granule_name_columns
+from zagg_catalog.messages import extent_text
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.json_file import read_json
 from zagg_catalog.shardmap.parquet_file import is_manifest, read_parquet
@@ -38,6 +40,7 @@ _PROVENANCE = (
     "end_date",
     "filters",
     "bbox",
+    "area",
 )
 
 
@@ -107,6 +110,10 @@ def check(
     shard_map = shardmap.ShardMap.from_columns(loaded)
     shard_map.check(grid)
     grid.check_keys(shard_map.shards)
+    if not shard_map.n_pairs:
+        raise EmptyShardMap(
+            f"{map} has no pair, so it belongs to no grid; {extent_text(grid.extent())}."
+        )
     read = mark_unreadable(loaded, grid.config.needs) if grid.config else loaded
     print(f"{map} belongs to {config}: {shard_map!r}")
     return exit_code_of(read, "map", partial=partial)
@@ -157,7 +164,7 @@ def summarise_map(shard_map: MapColumns) -> Summary:
         else {}
     )
     metadata = shard_map.metadata
-    keys = (*_PROVENANCE, "backend", "backend_version", "footprint", "mortie_order")
+    keys = (*_PROVENANCE, "edge", "backend", "backend_version", "footprint", "mortie_order")
     return {
         "grid_signature": shard_map.grid_signature,
         "shards": len(shard_map.shards),
@@ -168,9 +175,16 @@ def summarise_map(shard_map: MapColumns) -> Summary:
         "granules_per_shard": spread,
         "fullest_shards": {str(shard_map.shards[i]): int(per_shard[i]) for i in fullest},
         **{key: metadata[key] for key in keys if metadata.get(key) is not None},
+        "shards_beyond_area": _beyond(metadata),
         "quarantined": shard_map.quarantined,
         "repaired": metadata.get("repaired", []),
     }
+
+
+def _beyond(metadata: dict[str, Any]) -> int | None:
+    """Return the number of shards that reach beyond the catalog's area; None if it is not known."""
+    keys = metadata.get(BEYOND_KEY)
+    return None if keys is None else len(keys)
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:

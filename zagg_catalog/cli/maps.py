@@ -52,8 +52,8 @@ EXAMPLES = """Examples:
 """
 CATALOGS = Group("Which catalogs (choose one)", sort_key=1)
 RELEASES = Group("The store's releases", sort_key=2)
-_HEADINGS = ("catalog", "grid", "granules", "shards", "pairs", "seconds", "status")
-_NUMBERS = ("granules", "shards", "pairs", "seconds")
+_HEADINGS = ("catalog", "grid", "granules", "shards", "pairs", "beyond area", "seconds", "status")
+_NUMBERS = ("granules", "shards", "pairs", "beyond area", "seconds")
 _SPAN = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?")
 
 app = App(name="map", help_epilogue=EXAMPLES)
@@ -79,6 +79,7 @@ def build_maps(
     output: Annotated[Path, Parameter(alias="-o", group=OUTPUT, metavar="DIR")] = Path("maps"),
     format: Annotated[Literal["parquet", "json"], Parameter(group=OUTPUT)] = "parquet",
     merge: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    allow_empty: Annotated[bool, Parameter(group=OUTPUT)] = False,
     partial: Annotated[bool, Parameter(group=OUTPUT)] = False,
     as_json: Annotated[AsJson, Parameter(group=OUTPUT)] = False,
 ) -> int:
@@ -107,6 +108,8 @@ def build_maps(
         Format of the maps.
     merge
         Also build one map of all cycles per grid.
+    allow_empty
+        Accept maps without a shard or without a pair.
     partial
         Exit with 0 even if maps are incomplete.
     """
@@ -122,7 +125,7 @@ def build_maps(
         loaded = load_registry(registry, tolerate_broken_grids=True)
         registered = {name: _registered_grid(loaded, name) for name in names}
     grids = [
-        _archive_grid(name, registered.get(name), geometry.given())
+        _archive_grid(name, registered.get(name), geometry.given(), allow_empty)
         for name in dict.fromkeys(config)
     ]
     missing: dict[str, str] = {}
@@ -210,13 +213,21 @@ def _registered_outline(registry: Registry, name: str) -> Region:
     return entry.region
 
 
-def _archive_grid(name: str, entry: RegisteredGrid | None, options: dict[str, Any]) -> ArchiveGrid:
+def _archive_grid(
+    name: str, entry: RegisteredGrid | None, options: dict[str, Any], allow_empty: bool
+) -> ArchiveGrid:
     """Return a grid with its options; a flag overrides the registered option."""
     if entry is None:
-        return ArchiveGrid(name=Path(name).stem, grid=from_config(name), options=options)
+        return ArchiveGrid(
+            name=Path(name).stem,
+            grid=from_config(name),
+            options=options,
+            allow_empty=allow_empty,
+        )
     assert entry.grid is not None  # a grid without a problem has one
     own = {key: value for key, value in entry.options.items() if value is not None}
-    return ArchiveGrid(name=name, grid=entry.grid, options=own | options)
+    allow_empty |= bool(own.pop("allow_empty", False))
+    return ArchiveGrid(name=name, grid=entry.grid, options=own | options, allow_empty=allow_empty)
 
 
 def _only(option: str, names: set[str]) -> str:
@@ -236,7 +247,7 @@ def _print_report(report: ArchiveReport | None, missing: dict[str, str], *, as_j
         print_json({"maps": [asdict(one) for one in rows], "missing": missing})
         return
     title = f"{len(rows)} maps" if report is None else f"{len(rows)} maps, {report.seconds:.1f} s"
-    absent = [(label, "", "", "", "", "", "missing") for label in missing]
+    absent = [(label, "", "", "", "", "", "", "missing") for label in missing]
     print_table(_HEADINGS, [*map(_cells, rows), *absent], title=title, numbers=_NUMBERS)
     for one in [] if report is None else report.failed:
         print_error(f"{one.grid}, {one.catalog}: {one.error}")
@@ -244,8 +255,9 @@ def _print_report(report: ArchiveReport | None, missing: dict[str, str], *, as_j
 
 def _cells(one: ArchiveMap) -> tuple[str, ...]:
     if one.state == "failed":
-        return (one.catalog, one.grid, "", "", "", "", "failed")
+        return (one.catalog, one.grid, "", "", "", "", "", "failed")
     counts = (f"{count:,}" for count in (one.granules, one.shards, one.pairs))
     status = "complete" if one.complete is True else "partial" if not one.complete else "unknown"
     state = f"{status}, kept" if one.state == "kept" else status
-    return (one.catalog, one.grid, *counts, f"{one.seconds:.1f}", state)
+    beyond = "" if one.beyond_area is None else f"{one.beyond_area:,}"
+    return (one.catalog, one.grid, *counts, beyond, f"{one.seconds:.1f}", state)

@@ -167,6 +167,8 @@ def _grid(
             "backend": entry.backend,
             "footprint": entry.footprint,
             "mortie_order": entry.mortie_order,
+            "edge": entry.edge,
+            "allow_empty": entry.allow_empty,
         },
         problem=" ".join(wrong) or None,
     )

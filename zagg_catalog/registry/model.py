@@ -14,6 +14,8 @@ from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.messages import short_digest
 from zagg_catalog.regions import Bbox, Region, bbox_region, region_from_geojson
 from zagg_catalog.registry.schema import WatchRules
+from zagg_catalog.shardmap.area import shard_box
+from zagg_catalog.shardmap.build import coverage_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +76,8 @@ class RegisteredGrid:
     region: str
     """Name of the region."""
     options: dict[str, Any] = field(default_factory=dict)
-    """``backend``, ``footprint`` and ``mortie_order`` for `ShardMap.build`."""
+    """``backend``, ``footprint``, ``mortie_order``, ``edge`` and ``allow_empty`` for
+    `ShardMap.build`."""
     problem: str | None = None
     """The reason why no map can be built, a sentence."""
 
@@ -109,6 +112,25 @@ class Registry:
     def watch_rules(self, product: str) -> WatchRules:
         """Return the rules for watching a product; the defaults if the file has no rules."""
         return self.watch.get(product, WatchRules())
+
+    def area_of(self, product: str, region: str) -> list[Bbox]:
+        """Return the area to fetch for all registered grids of a product and region.
+
+        It holds the region's box, and the shards that the region touches of every usable grid whose
+        edge is not ``region``; see `zagg_catalog.area_of`.
+        """
+        entry = self.regions[region]
+        grids = [
+            grid.grid
+            for grid in self.grids.values()
+            if grid.grid is not None
+            and grid.region == region
+            and product in grid.products
+            and grid.options.get("edge") != "region"
+        ]
+        shards = [(grid, coverage_of(grid, entry.region)) for grid in grids]
+        box = shard_box(shards, [entry.bbox])
+        return [entry.bbox] if box is None or not grids else [box]
 
     def select(
         self,

@@ -134,6 +134,10 @@ class GridEntry(_Entry):
     backend: Literal["auto", "mortie", "spherely"] = "auto"
     footprint: Literal["swath", "beams"] = "swath"
     mortie_order: Annotated[StrictInt, Field(ge=0, le=29)] | None = None
+    edge: Literal["shards", "region"] = "shards"
+    """``shards``: fetch all granules of the shards; ``region``: only those of the region's box."""
+    allow_empty: bool = False
+    """Whether a map without a pair is a success."""
 
 
 @dataclass(frozen=True)

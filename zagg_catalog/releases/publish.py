@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.errors import (
     ConfigNotFound,
     InvalidCatalog,
@@ -24,7 +25,7 @@ from zagg_catalog.errors import (
 from zagg_catalog.files import digest_file, digest_of, scratch
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.jsonio import as_json, canonical_digest, first_problem
-from zagg_catalog.messages import Clock, clean_text, utc_now
+from zagg_catalog.messages import Clock, clean_text, first_few, utc_now
 from zagg_catalog.reader import ReaderNeeds
 from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
 from zagg_catalog.releases.layout import ReleaseKey
@@ -72,6 +73,8 @@ class Published:
     """Granules of the previous latest release that this one lacks."""
     publication: Publication | None
     """Content of the pointer now; None if the pointer does not exist or is not valid."""
+    held_back: tuple[str, ...] = ()
+    """Why it did not become the latest release, a clause each; empty if it is the latest."""
 
     @property
     def unchanged(self) -> bool:
@@ -88,6 +91,7 @@ def publish(
     product: str | None = None,
     cycle: int | None = None,
     partial_latest: bool = False,
+    allow_contraction: bool = False,
     json_manifests: bool = False,
     published_by: str | None = None,
     transfer: Transfer | None = None,
@@ -109,6 +113,8 @@ def publish(
         By default those in the catalog's metadata.
     partial_latest : bool
         Move the pointer to the release even if it is partial.
+    allow_contraction : bool
+        Move the pointer to the release even if it lacks granules of the latest one.
     json_manifests : bool
         Also store the JSON that zagg loads; otherwise `resolve` writes it.
     published_by : str, optional
@@ -152,7 +158,10 @@ def publish(
             ) from None
         upload.store_all(release_key.key("releases", record.digest), record.to_bytes())
     shrunk = contraction(store, latest, record, facts.ids)
-    moved = latest.digest != record.digest and (record.status == "complete" or partial_latest)
+    held_back = _held_back(
+        record, shrunk, partial_latest=partial_latest, allow_contraction=allow_contraction
+    )
+    moved = latest.digest != record.digest and not held_back
     if moved:
         context = PublishContext(published_by=published_by, transfer=transfer, clock=clock)
         moved, latest = _move(store, latest, record, shrunk, context)
@@ -165,7 +174,21 @@ def publish(
         written=upload.written,
         contraction=shrunk,
         publication=latest.publication,
+        held_back=() if latest.digest == record.digest else held_back,
     )
+
+
+def _held_back(
+    record: ReleaseRecord, shrunk: Contraction, *, partial_latest: bool, allow_contraction: bool
+) -> tuple[str, ...]:
+    """Return why the pointer stays, a clause each."""
+    reasons = []
+    if record.status != "complete" and not partial_latest:
+        reasons.append("it is partial")
+    if shrunk.count and not allow_contraction:
+        few = first_few(shrunk.ids, shrunk.count)
+        reasons.append(f"it lacks granules of the latest release in any revision, {few}")
+    return tuple(reasons)
 
 
 def _move(
@@ -379,7 +402,7 @@ def _check_map(name: str, shard_map: ShardMap, grid: OutputGrid, catalog: Catalo
 
 def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
     metadata = shard_map.metadata
-    backend = metadata.get("backend")
+    backend, beyond = metadata.get("backend"), metadata.get(BEYOND_KEY)
     version = metadata.get("backend_version") or (version_of(backend) if backend else None)
     return {
         "status": "complete" if shard_map.completeness is True else "partial",
@@ -387,6 +410,7 @@ def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
         "pairs": shard_map.n_pairs,
         "granules": shard_map.table.num_rows,
         "quarantined": len(shard_map.quarantined),
+        "shards_beyond_area": None if beyond is None else len(beyond),
         "backend": backend,
         "backend_version": version,
         "order": metadata.get("mortie_order"),

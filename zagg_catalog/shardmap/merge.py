@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog.completeness import all_complete, completeness, set_aside
+from zagg_catalog.catalog.completeness import BEYOND_KEY, all_complete, completeness, set_aside
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
 from zagg_catalog.geometry.ragged import gather, runs, to_offsets
 from zagg_catalog.geometry.sphere import Ints
@@ -136,4 +136,6 @@ def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     cycles = [part["cycle"] for part in parts if part.get("cycle") is not None]
     whole = {"complete": all_complete(map(completeness, parts))}
+    beyond = {key for part in parts for key in part.get(BEYOND_KEY) or ()}
+    lists |= {BEYOND_KEY: sorted(beyond)} if any(BEYOND_KEY in part for part in parts) else {}
     return same | sums | lists | dates | whole | ({"cycles": cycles} if cycles else {})

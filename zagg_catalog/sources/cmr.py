@@ -84,7 +84,7 @@ class CmrSearch(BoxSearch):
 
 
 def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list[BoxSearch]:
-    """Return the searches of a query's box, with at most 2,000 granules on a page.
+    """Return the searches of a query's boxes, with at most 2,000 granules on a page.
 
     There is one for each range of days and each group of granule names. The search names the
     provider, because another one may list the same short name.
@@ -98,13 +98,14 @@ def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list
     lookup = CollectionLookup(root, query.short_name, query.version, provider)
     searches = [
         CmrSearch(
-            bbox=query.bbox,
+            bbox=box,
             interval=interval,
             limit=min(page_size, PAGE_MAX),
             url=granules_url(root),
             granules=granules | by_name(*group),
             lookup=lookup,
         )
+        for box in query.boxes
         for interval in query.intervals
         for group in groups
     ]

@@ -91,6 +91,19 @@ def canonical_assets(
     return found
 
 
+def count_without_links(features: Iterable[Any]) -> int:
+    """Return the number of items that have no asset with the role ``data``."""
+    return sum(
+        isinstance(item, dict) and not _has_data_role(item.get("assets")) for item in features
+    )
+
+
+def _has_data_role(assets: Any) -> bool:
+    if not isinstance(assets, dict):
+        return False
+    return any(isinstance(a, dict) and "data" in (a.get("roles") or ()) for a in assets.values())
+
+
 def text_or_none(value: Any) -> str | None:
     """Return a string as valid UTF-8; None if the value is not a string."""
     if not isinstance(value, str):
@@ -167,6 +180,9 @@ def footprint_wkb(
     return wkb, dict(sorted(problems.items()))
 
 
+NO_GEOMETRY = "no geometry"
+
+
 @dataclass(frozen=True)
 class NoFootprint:
     """Stands for the geometry of an item that has no footprint."""
@@ -190,7 +206,7 @@ def _kind(geometry: Any) -> str | None:
 def _polygons(geometry: Any) -> list[list[Floats]]:
     """Return the rings of each polygon as arrays of shape (n, 2), lon and lat."""
     if geometry is None:
-        raise _UnusableGeometry("no geometry")
+        raise _UnusableGeometry(NO_GEOMETRY)
     if isinstance(geometry, NoFootprint):
         raise _UnusableGeometry(geometry.reason)
     kind = _kind(geometry)

@@ -56,6 +56,10 @@ class Query:
     granules : iterable of str, optional
         Granule names, with or without ``.h5``; names that are not found make the catalog
         incomplete.
+    area : sequence of boxes, optional
+        Boxes ``(west, south, east, north)`` that the searches ask for, and for which the catalog
+        is complete then; by default the region's box. `zagg_catalog.area_of` returns that of the
+        shards which a region touches.
     data_asset : str, optional
         Which asset of an item is its data file: ``role=…``, ``type=…`` (media type), ``ending=…``
         (of the href) and ``key=…``, joined by commas, such as ``"role=data,ending=.tif"``. The
@@ -89,6 +93,7 @@ class Query:
     granule_regions: Numbers | None = None
     direction: str | None = None
     granules: Iterable[str] | None = None
+    area: Sequence[Sequence[float]] | None = None
     data_asset: str | None = None
     asset: DataAsset = field(init=False, repr=False, compare=False)
     filters: NameFilters = field(init=False, repr=False, compare=False)
@@ -128,6 +133,7 @@ class Query:
             "region": region,
             "provider": _word(self.provider, "provider", example=PROVIDER, empty=True),
             "bbox": bbox,
+            "area": (bbox,) if self.area is None else _area(self.area),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -147,13 +153,14 @@ class Query:
         *,
         provider: str = PROVIDER,
         convention: Convention = "mission",
+        area: Sequence[Sequence[float]] | None = None,
         **filters: Any,
     ) -> Query:
         """Return the query for one repeat cycle.
 
         Parameters
         ----------
-        short_name, version, region, provider
+        short_name, version, region, provider, area
             As for `Query`.
         cycle : int
             ICESat-2 cycle number, 1 to 99.
@@ -182,6 +189,7 @@ class Query:
             provider,
             cycle=cycle,
             convention=convention,
+            area=area,
             **filters,
         )
 
@@ -189,6 +197,11 @@ class Query:
     def collection(self) -> str:
         """Id of the STAC collection, ``ATL06_007``; the short name if there is no version."""
         return f"{self.short_name}_{self.version}" if self.version else self.short_name
+
+    @property
+    def boxes(self) -> tuple[Bbox, ...]:
+        """The boxes of ``area``, checked."""
+        return tuple(check_bbox(box) for box in self.area or (self.bbox,))
 
     @property
     def interval(self) -> tuple[datetime, datetime]:
@@ -222,6 +235,13 @@ class Query:
     def name_cycle(self) -> int | None:
         """The cycle to select by granule names, or None if names are not used to select."""
         return self.filters.cycle
+
+
+def _area(boxes: Sequence[Sequence[float]]) -> tuple[Bbox, ...]:
+    checked = tuple(check_bbox(box) for box in boxes)
+    if not checked:
+        raise InvalidQuery("The area to search has no box; leave it out for the region's box.")
+    return checked
 
 
 def _span(first: date, last: date) -> tuple[datetime, datetime]:

@@ -115,6 +115,8 @@ class SearchResult:
     pages: int = 0
     received: int = 0
     """Items on all pages, duplicates included."""
+    without_links: int = 0
+    """Pages that have items without links in every answer."""
     batches: list[Batch] = field(default_factory=list)
     """Rows, once the search is read; an item received twice has two rows."""
     quarantined: dict[str, Quarantined] = field(default_factory=dict)

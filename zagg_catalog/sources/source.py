@@ -326,6 +326,7 @@ class CMRSource:
             "start_date": query.start_date,
             "end_date": query.end_date,
             "bbox": list(query.bbox),
+            "area": [list(box) for box in query.boxes],
             "cycle": query.cycle,
             "cycle_convention": None if query.cycle is None else query.convention,
             **({"filters": query.filter_values} if query.filter_values else {}),

@@ -1,8 +1,8 @@
 """UMM-G records as STAC items, as CMR-STAC makes them.
 
 The rules are those of nasa/cmr-stac, ``src/domains/items.ts`` and ``stac.ts``, so that both APIs
-give the same catalog. What CMR-STAC leaves out is added: media types of data files, and footprints
-of granules whose extent is a part of an orbit.
+give the same catalog; data files have no media type, for example. What CMR-STAC leaves out is
+added: footprints of granules whose extent is a part of an orbit.
 """
 
 from __future__ import annotations
@@ -135,7 +135,6 @@ class _File(NamedTuple):
 
     href: str
     kind: str
-    media: Any = None
 
     @property
     def is_direct(self) -> bool:
@@ -157,7 +156,7 @@ _KINDS = frozenset({_DATA, _DIRECT, _IMAGE, _THUMBNAIL, _PAGE})
 def _files(urls: list[Any]) -> list[_File]:
     """Return the related URLs of which CMR-STAC makes assets."""
     return [
-        _File(href, str(url["Type"]), url.get("MimeType"))
+        _File(href, str(url["Type"]))
         for url in urls
         if isinstance(url, dict)
         and str(url.get("Type")) in _KINDS
@@ -189,7 +188,7 @@ def _assets(
 
 def _data(prefix: str, title: str, files: Sequence[_File]) -> dict[str, dict[str, Any]]:
     return {
-        f"{prefix}{file.key}": _asset(file.href, _title(title, n, files), "data", file.media)
+        f"{prefix}{file.key}": _asset(file.href, _title(title, n, files), "data")
         for n, file in enumerate(files)
     }
 
@@ -206,5 +205,5 @@ def _title(text: str, number: int, files: Sequence[_File]) -> str:
     return f"{text} [{number}]" if len(files) > 1 else text
 
 
-def _asset(href: str, title: str, role: str, media: Any = None) -> dict[str, Any]:
+def _asset(href: str, title: str, role: str, media: str | None = None) -> dict[str, Any]:
     return {"href": href, "type": media, "title": title, "roles": [role]}
