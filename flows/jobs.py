@@ -76,6 +76,7 @@ class Job:
             provider=self.provider,
             convention=self.convention,
             area=self.area,
+            margin=self.region.margin,
             **self.region.filters_of(self.cycle),
         )
 

@@ -95,6 +95,7 @@ def test_flags_select_from_a_stored_catalog(fetched):
         (["--version", "006"], "not version 006"),
         (["--provider", "NSIDC_ECS"], "provider 'NSIDC_CPRD'"),
         (["--preserve-thumbnails"], "--catalog fetches nothing"),
+        (["--margin", "1"], "--margin is for a fetch"),
     ],
 )
 def test_what_a_stored_catalog_does_not_hold_ends_with_2(fetched, capsys, flags, says):
@@ -120,10 +121,12 @@ def test_a_fetch_takes_the_filters(stac, tmp_path):
     call = ["--config", HEALPIX, "--short-name", "ATL06", "--start-date", "2023-01-01", BOX]
     files = ["--catalog-out", out, "--output", tmp_path / "m.json", "--stac-root", stac]
     filters = ["--end-date", "2024-12-31", "--season", "01..02", "--direction", "descending"]
+    filters += ["--margin", "300km"]
     assert build(*call, *files, *filters) == 0
     catalog = Catalog.from_geoparquet(out)
     assert catalog.metadata["filters"] == {"season": "01..02", "direction": "descending"}
     assert {name[10:12] for name in catalog.table["id"].to_pylist()} == {"01", "02"}
+    assert catalog.metadata["area"][0][1] < -82
 
 
 def test_the_module_takes_the_flags_of_zagg(stac, tmp_path):

@@ -156,9 +156,24 @@ def test_a_region_has_filters_of_its_catalogs(folder):
     assert load_registry(path).regions["serc"].filters == {}
 
 
+def test_a_region_may_have_a_margin(folder):
+    path = edit(folder, lambda content: content["regions"]["serc"].update(margin="50km"))
+    registry = load_registry(path)
+    (west, south, east, north), (asked,) = (
+        registry.regions["serc"].bbox,
+        registry.area_of("ATL03_007", "serc"),
+    )
+    assert registry.regions["serc"].margin == "50 km"
+    assert asked[0] < west - 0.5
+    assert asked[1] < south - 0.4
+    assert asked[2] > east + 0.5
+    assert asked[3] > north + 0.4
+
+
 @pytest.mark.parametrize(
     ("filters", "problem"),
     [
+        ({"margin": "10 miles"}, "A margin is a number of degrees or kilometres"),
         ({"season": "summer"}, "A season has days of the year"),
         ({"tracks": "0"}, "A track is a whole number from 1 to 1387, not 0"),
         ({"granule_regions": "5", "direction": "ascending"}, "No along-track region of 5"),

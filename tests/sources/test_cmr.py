@@ -291,6 +291,8 @@ EXPECTED = {
     "missing-id": 1,
     "not-an-item": 1,
     "missing-assets": 1,
+    "bad-item": RequestFailed,
+    "no-links": COMPLETE,
     "missing-datetime": 0,
 }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from tests.sources.stub import Stub, name, ok, page
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.regions import check_bbox
+from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.margin import check_margin, widened
 
 BOX = (10.0, 60.0, 12.0, 61.0)
@@ -67,3 +70,20 @@ def test_margins_have_one_form() -> None:
 def test_what_is_no_margin_is_refused(margin) -> None:
     with pytest.raises(InvalidQuery, match="A margin is a number of degrees or kilometres"):
         widened(BOX, margin)
+
+
+def test_the_area_of_a_query_is_its_box_with_the_margin() -> None:
+    query = Query.for_cycle("ATL06", "007", 22, BOX, margin="1deg")
+    assert query.boxes == ((9.0, 59.0, 13.0, 62.0),)
+    assert query.bbox == BOX
+    # A margin is not added to an area twice.
+    assert replace(query, area=query.boxes).boxes == query.boxes
+
+
+def test_a_fetch_asks_for_the_margin_and_says_so() -> None:
+    query = Query("ATL06", "007", "2024-01-01", "2024-01-31", BOX, margin=0.5)
+    with Stub(ok(page([name(1)], numberMatched=1))) as stub:
+        catalog = CMRSource(root_url=f"{stub.origin}/stac", connections=1).fetch(query)
+    assert "bbox=9.5,59.5,12.5,61.5" in stub.seen[0][1]
+    assert catalog.metadata["area"] == [[9.5, 59.5, 12.5, 61.5]]
+    assert catalog.metadata["bbox"] == list(BOX)

@@ -101,6 +101,44 @@ def test_without_a_count_the_last_page_ends_the_search() -> None:
         assert len(stub.seen) == 1
 
 
+def pages_of(*sizes: int, matched: int) -> list[bytes]:
+    """Pages of these sizes, each with a next link, as CMR-STAC's pages with items have one."""
+    numbers = iter(range(1, sum(sizes) + 1))
+    return [
+        ok(
+            page(
+                [name(next(numbers)) for _ in range(size)],
+                link(f"?p={place}"),
+                context={"matched": matched},
+            )
+        )
+        for place, size in enumerate(sizes, 2)
+    ]
+
+
+@pytest.mark.parametrize("sizes", [(2,), (2, 1), (2, 2, 1)])
+def test_a_last_page_that_is_alone_or_not_full_is_not_followed(sizes: tuple[int, ...]) -> None:
+    with Stub(*pages_of(*sizes, matched=sum(sizes))) as stub:
+        found = read(stub)[1]
+        assert (found.harvested, found.steady) == (sum(sizes), True)
+        assert len(stub.seen) == len(sizes)
+
+
+def test_a_count_that_a_full_page_reaches_may_be_a_limit_of_the_server() -> None:
+    with Stub(*pages_of(2, 2, 2, matched=4), ok(page(context={"matched": 4}))) as stub:
+        found = read(stub)[1]
+    assert (found.harvested, found.steady) == (6, False)
+
+
+@pytest.mark.parametrize(("whole", "requests"), [(5, 2), (4, 3)])
+def test_a_slice_below_the_count_of_the_whole_is_no_limit(whole: int, requests: int) -> None:
+    with Stub(*pages_of(2, 2, matched=4), ok(page(context={"matched": 4}))) as stub:
+        found = SearchResult(stac_search(stub), whole)
+        with quick() as transport:
+            list(read_pages(transport, found))
+        assert (found.harvested, len(stub.seen)) == (4, requests)
+
+
 def without_links(*names: str) -> bytes:
     """A last page whose items have metadata only, as CMR-STAC sends them after a time-out."""
     metadata = {"metadata": {"href": "https://example.org/a.xml", "roles": ["metadata"]}}

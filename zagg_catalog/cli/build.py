@@ -87,6 +87,8 @@ class FetchOptions:
     """CMR-STAC, or CMR's own search (default: the setting)."""
     stac_root: Annotated[str | None, Parameter(metavar="URL")] = None
     """Root of the STAC API (default: the setting)."""
+    margin: Annotated[str | None, Parameter(metavar="0.5|10km")] = None
+    """Fetch this much around the area, too: degrees, or km."""
     checkpoint: Annotated[Path | None, Parameter(metavar="DIR")] = None
     """Folder from which an interrupted fetch continues."""
     preserve_thumbnails: bool = False
@@ -99,6 +101,7 @@ class FetchOptions:
         given = {
             "--api": self.api,
             "--stac-root": self.stac_root,
+            "--margin": self.margin,
             "--checkpoint": self.checkpoint,
             "--preserve-thumbnails": self.preserve_thumbnails,
         }
@@ -173,7 +176,9 @@ def build(
         raise InvalidQuery(
             "--data-asset is for a fetch, and --catalog fetches nothing; remove one of the two."
         )
-    query = None if box is None or catalog else make_query(product, dates, filters, box)
+    query = (
+        None if box is None or catalog else make_query(product, dates, filters, box, fetch.margin)
+    )
     selection = make_selection(product, dates, filters) if catalog else None
     check_output(output, (".json", ".parquet"))
     check_output(catalog_out, (".parquet", ".geoparquet"))
@@ -195,7 +200,11 @@ def build(
 
 
 def make_query(
-    product: ProductOptions, dates: DateOptions, filters: FilterOptions, box: Bbox
+    product: ProductOptions,
+    dates: DateOptions,
+    filters: FilterOptions,
+    box: Bbox,
+    margin: str | None = None,
 ) -> Query:
     """Return the query of the options; raise `InvalidQuery` if they do not make one."""
     if not product.short_name:
@@ -208,6 +217,7 @@ def make_query(
     own: dict[str, Any] = {
         "season": dates.season,
         "data_asset": product.data_asset,
+        "margin": margin,
         **filters.values(),
     }
     if dates.number is not None:

@@ -115,7 +115,12 @@ def _region(
     if filters is None:
         return None
     return RegisteredRegion(
-        name=name, region=region, bbox=bbox, definition=definition, filters=filters
+        name=name,
+        region=region,
+        bbox=bbox,
+        definition=definition,
+        margin=entry.margin if entry.margin is None else str(entry.margin),
+        filters=filters,
     )
 
 

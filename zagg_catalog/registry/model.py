@@ -16,6 +16,7 @@ from zagg_catalog.regions import Bbox, Region, bbox_region, region_from_geojson
 from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.shardmap.area import shard_box
 from zagg_catalog.shardmap.build import coverage_of
+from zagg_catalog.sources.margin import widened
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +31,8 @@ class RegisteredRegion:
     """``(west, south, east, north)``, degrees; the box of queries."""
     definition: bytes
     """JSON of the box, or GeoJSON; see `read_region`."""
+    margin: str | None = None
+    """Distance around the box that is fetched, too, ``10 km``."""
     filters: dict[str, Any] = field(default_factory=dict)
     """Filters of the region's catalogs as JSON values, arguments of `Query`."""
 
@@ -116,8 +119,8 @@ class Registry:
     def area_of(self, product: str, region: str) -> list[Bbox]:
         """Return the area to fetch for all registered grids of a product and region.
 
-        It holds the region's box, and the shards that the region touches of every usable grid whose
-        edge is not ``region``; see `zagg_catalog.area_of`.
+        It holds the region's box with its margin, and the shards that the region touches of every
+        usable grid whose edge is not ``region``; see `zagg_catalog.area_of`.
         """
         entry = self.regions[region]
         grids = [
@@ -129,8 +132,9 @@ class Registry:
             and grid.options.get("edge") != "region"
         ]
         shards = [(grid, coverage_of(grid, entry.region)) for grid in grids]
-        box = shard_box(shards, [entry.bbox])
-        return [entry.bbox] if box is None or not grids else [box]
+        asked = widened(entry.bbox, entry.margin)
+        box = shard_box(shards, [asked])
+        return [asked] if box is None or not grids else [box]
 
     def select(
         self,

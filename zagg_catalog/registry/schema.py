@@ -19,6 +19,7 @@ from pydantic import (
 
 from zagg_catalog.jsonio import model_problems, no_such_key
 from zagg_catalog.sources.filters import Direction, NameFilters
+from zagg_catalog.sources.margin import Margin, check_margin
 from zagg_catalog.sources.season import parse_season
 
 
@@ -87,6 +88,8 @@ class RegionEntry(_Entry):
     bbox: tuple[float, float, float, float] | None = None
     """``(west, south, east, north)``, degrees; west > east crosses the antimeridian."""
 
+    margin: Annotated[Margin | None, AfterValidator(check_margin)] = None
+    """Distance around the box that is fetched, too: degrees, or ``10km``."""
     season: str | None = None
     """Days of each year, ``12-01..02-28``, or months, ``06..08``."""
     tracks: str | int | tuple[int, ...] | None = None

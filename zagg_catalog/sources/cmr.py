@@ -43,8 +43,7 @@ class CmrSearch(BoxSearch):
     count_limit = 0
     # CMR's pages are large.
     few_pages = 2
-    # CMR sends a next page even after the last granule; that page is empty.
-    stops_when_full = True
+    exact_count = True
 
     def request(self, limit: int) -> ApiRequest:
         """Return the request for the first page, with at most `limit` granules."""

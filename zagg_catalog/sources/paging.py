@@ -45,7 +45,7 @@ def read_pages(transport: Transport, found: SearchResult) -> Iterator[Page]:
             raise PagingError(f"{search.first}: {barren} pages in a row brought no new granule.")
         found.check_endless()
         yield page
-        if search.stops_when_full and found.harvested == found.declared_last:
+        if found.holds_all(page):
             return
         request = page.following
 

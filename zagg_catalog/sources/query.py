@@ -15,6 +15,7 @@ from zagg_catalog.granule_names import NETCDF_PRODUCTS, is_icesat2
 from zagg_catalog.regions import Bbox, check_bbox, load_polygon, polygon_to_bbox
 from zagg_catalog.sources.data_asset import HDF5, NETCDF, DataAsset
 from zagg_catalog.sources.filters import NameFilters, Numbers
+from zagg_catalog.sources.margin import Margin, check_margin, widened
 from zagg_catalog.sources.season import season_days
 
 PROVIDER = "NSIDC_CPRD"
@@ -56,10 +57,13 @@ class Query:
     granules : iterable of str, optional
         Granule names, with or without ``.h5``; names that are not found make the catalog
         incomplete.
+    margin : str or float, optional
+        Distance by which the default area is larger than the region's box: degrees, or
+        kilometres as ``"10km"``.
     area : sequence of boxes, optional
         Boxes ``(west, south, east, north)`` that the searches ask for, and for which the catalog
-        is complete then; by default the region's box. `zagg_catalog.area_of` returns that of the
-        shards which a region touches.
+        is complete then; by default the region's box with the margin. `zagg_catalog.area_of`
+        returns that of the shards which a region touches.
     data_asset : str, optional
         Which asset of an item is its data file: ``role=…``, ``type=…`` (media type), ``ending=…``
         (of the href) and ``key=…``, joined by commas, such as ``"role=data,ending=.tif"``. The
@@ -93,6 +97,7 @@ class Query:
     granule_regions: Numbers | None = None
     direction: str | None = None
     granules: Iterable[str] | None = None
+    margin: Margin | None = None
     area: Sequence[Sequence[float]] | None = None
     data_asset: str | None = None
     asset: DataAsset = field(init=False, repr=False, compare=False)
@@ -133,7 +138,8 @@ class Query:
             "region": region,
             "provider": _word(self.provider, "provider", example=PROVIDER, empty=True),
             "bbox": bbox,
-            "area": (bbox,) if self.area is None else _area(self.area),
+            "margin": check_margin(self.margin),
+            "area": (widened(bbox, self.margin),) if self.area is None else _area(self.area),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -168,7 +174,8 @@ class Query:
             ``mission`` computes the days from the orbit and selects exactly the granules whose
             name has the cycle; ``nominal`` uses zagg's 91 days and selects all granules in them.
         **filters
-            ``season``, ``tracks``, ``granule_regions``, ``direction`` and ``granules`` of `Query`.
+            ``season``, ``tracks``, ``granule_regions``, ``direction``, ``granules`` and
+            ``margin`` of `Query`.
 
         Returns
         -------
