@@ -170,6 +170,27 @@ def test_a_name_without_its_parts_is_set_aside() -> None:
     assert "filters (track)" in report.quarantined[0].reason
 
 
+@pytest.mark.parametrize(
+    ("filters", "granule", "verdict"),
+    [
+        ({"tracks": (5,)}, "ATL11_000510_0326_006_02.h5", 0),
+        ({"cycle": 12, "tracks": (5,)}, "ATL11_000510_0326_006_02.h5", 0),
+        ({"cycle": 2, "tracks": (6,)}, "ATL11_000510_0326_006_02.h5", 1),
+        ({"tracks": (6,)}, "ATL11_000510_0326_006_02.h5", 2),
+        ({"granule_regions": (3,)}, "processed_ATL06_20190416093911_02770303_002_01.h5", 0),
+        ({"granule_regions": (4,)}, "ATL08QL_20240101000000_00012205_007_01.h5", 3),
+        ({"direction": "ascending"}, "ATL24_20240101000000_00012205_006_02_001_01.h5", 4),
+        ({"tracks": (1,)}, "ATL15_A1_0322_01km_005_01.nc", -1),
+        ({"granules": ("ATL15_A1_0322_01km_005_01",)}, "ATL15_A1_0322_01km_005_01.nc", 0),
+        ({"granules": ("s3://b/GEDI_x.h5",)}, "GEDI_x.h5", 0),
+    ],
+)
+def test_names_of_all_products_are_judged(
+    filters: dict[str, Any], granule: str, verdict: int
+) -> None:
+    assert NameFilters(**filters).judge(pa.array([granule])).tolist() == [verdict]
+
+
 def test_an_empty_fetch_names_the_filter(apis: dict[str, CMRSource]) -> None:
     with pytest.raises(EmptyHarvest, match="420 are of other tracks"):
         apis["stac"].fetch(cycle_22(tracks=500))

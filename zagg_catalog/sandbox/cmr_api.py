@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from zagg_catalog.sandbox.cmr_collections import collection_record
+from zagg_catalog.sandbox.cmr_collections import (
+    collection_concept_id,
+    collection_record,
+    entry_title,
+)
 from zagg_catalog.sandbox.faults import Page, Reply
 from zagg_catalog.sandbox.holdings import Record, Snapshot
 from zagg_catalog.sandbox.items import concept_id, images_of, timestamp
@@ -186,10 +190,9 @@ def _umm_item(record: Record, provider: str) -> Any:
     """Return a granule as UMM-G 1.6.5, or its ``raw`` item unchanged."""
     if record.raw is not None:
         return record.raw
-    product, _, version = record.collection.rpartition("_")
     umm: dict[str, Any] = {
         "GranuleUR": record.id,
-        "CollectionReference": {"ShortName": product, "Version": version},
+        "CollectionReference": {"EntryTitle": entry_title(record.collection)},
         "TemporalExtent": {
             "RangeDateTime": {
                 "BeginningDateTime": timestamp(record.start),
@@ -208,6 +211,7 @@ def _umm_item(record: Record, provider: str) -> Any:
             "concept-id": concept_id(record, provider),
             "revision-id": record.revision,
             "native-id": record.id,
+            "collection-concept-id": collection_concept_id(record.collection, provider),
             "provider-id": provider,
             "format": "application/vnd.nasa.cmr.umm+json",
             "revision-date": timestamp(record.updated),
