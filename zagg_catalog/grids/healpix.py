@@ -359,7 +359,8 @@ class HealpixGrid(EqualByLayout):
             return np.empty((0, 4))
         if rough:
             radius = LARGEST_RADIUS / 2**self.parent_order * EARTH_RADIUS
-            return caps(*map(np.asarray, mortie.mort2geo(words)), radius)
+            lats, lons = (np.asarray(part, np.float64) for part in mortie.mort2geo(words))
+            return caps(lats, lons, radius)
         # The centres of the finest cells along the sides; many times faster than `shard_rings`.
         levels = MAX_ORDER - self.parent_order
         x, y = _sides(side_steps(len(words)), (1 << levels) - 1)
