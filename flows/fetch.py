@@ -50,6 +50,8 @@ def fetch_catalog(
 ) -> Any:
     """Fetch a cycle's granules over a region, and store them as a catalog.
 
+    The fetch asks for the box of the shards of all registered grids of the product and region.
+
     Args:
         product: Short name of the product.
         version: Release of the product, three digits.

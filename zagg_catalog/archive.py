@@ -11,7 +11,13 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
-from zagg_catalog.catalog.completeness import BEYOND_KEY, Completeness, all_complete, completeness
+from zagg_catalog.catalog.completeness import (
+    BEYOND_KEY,
+    Completeness,
+    all_complete,
+    completeness,
+    explain_missing,
+)
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import (
     CorruptObject,
@@ -110,6 +116,8 @@ class ArchiveMap:
     """Whether no granule is missing or unusable; ``"unknown"`` if the catalog does not say it."""
     beyond_area: int | None = None
     """Shards of the region that reach beyond the catalog's area; None if that is not known."""
+    lacks: str | None = None
+    """What an incomplete map lacks, a clause."""
     seconds: float = 0.0
     """Time to build and write it; grids that are built together share it evenly."""
     error: str | None = None
@@ -492,6 +500,7 @@ def _made(
         shards=metadata["total_shards"],
         pairs=metadata["total_pairs"],
         complete=completeness(metadata),
+        lacks=explain_missing(metadata) if completeness(metadata) is False else None,
         beyond_area=None if metadata.get(BEYOND_KEY) is None else len(metadata[BEYOND_KEY]),
         seconds=seconds,
     )

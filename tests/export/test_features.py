@@ -108,6 +108,16 @@ def test_a_map_alone_gives_the_outlines_of_its_shards(grid):
     assert shapely.equals(given.shapes, features.shapes).all()
 
 
+def test_shards_beyond_the_area_of_the_catalog_are_marked():
+    shard_map = ShardMap.build(
+        make_catalog(ACROSS), GRIDS[0], region=bbox_region((170, -80, -170, -60))
+    )
+    assert set(map_features(shard_map).table["beyond_area"].to_pylist()) == {None}
+    shard_map.metadata["shards_beyond_area"] = shard_map.shard_keys[1:]
+    found = map_features(shard_map).table["beyond_area"].to_pylist()
+    assert found == [False] + [True] * (len(found) - 1)
+
+
 def test_another_grid_is_refused():
     shard_map = ShardMap(GRIDS[0].spatial_signature(), [], [])
     with pytest.raises(SignatureMismatch, match="parent_order is 3"):

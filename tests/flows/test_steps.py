@@ -42,7 +42,10 @@ def test_the_setting_lets_cmr_itself_be_asked(team, stac, monkeypatch):
     monkeypatch.setenv("ZAGG_CATALOG_CMR_ROOT", stac.cmr_url)
     stac.requests.clear()
     other = fetch_catalog(region="greenland", **team.parameters())
-    assert {request.path for request in stac.requests} == {"/search/granules.umm_json"}
+    assert {request.path for request in stac.requests} == {
+        "/search/granules.umm_json",
+        "/search/collections.umm_json",
+    }
     catalogs = [
         Catalog.from_geoparquet(team.store.download(c["key"], f"{team.store_url}-{n}.parquet"))
         for n, c in enumerate((one, other))

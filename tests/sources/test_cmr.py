@@ -59,6 +59,16 @@ def test_both_apis_give_the_same_table(server, query):
     assert report.complete
 
 
+def test_both_apis_give_the_same_thumbnails(server):
+    stac, cmr = (
+        fetch(server, cycle_22((-180, -90, 180, -60)), api=api, preserve_thumbnails=True)[0]
+        for api in ("stac", "cmr")
+    )
+    names = [field.name for field in cmr.table.schema.field("assets").type]
+    assert names == ["data", "data_s3", "metadata", "browse", "thumbnail_1", "thumbnail_2"]
+    assert known_to_both(cmr).equals(known_to_both(stac))
+
+
 def test_maps_of_either_are_equal_byte_for_byte_but_for_the_metadata(server, tmp_path):
     query = cycle_22((-180, -90, 180, -60))
     maps = [

@@ -14,7 +14,7 @@ from zagg_catalog.sources.items import canonical_assets, read_items
 from zagg_catalog.sources.orbit import ICESAT2_SWATH
 from zagg_catalog.sources.umm import Collection, needs_collection, stac_items
 
-ROOT = "https://cmr.example.org/search"
+ROOT = "https://cmr.uat.earthdata.nasa.gov/search"
 COLLECTION = Collection(
     name="ATL06_007",
     concepts=frozenset({"C1-NSIDC_CPRD"}),
@@ -202,6 +202,13 @@ def test_assets_are_those_of_cmr_stac() -> None:
     assets = canonical_assets(found)
     assert assets["metadata"]["href"] == f"{ROOT}/concepts/G1-NSIDC_CPRD.xml"
     assert assets["data"]["href"] == web
+
+
+def test_concepts_of_a_proxy_are_linked_at_nasas_cmr() -> None:
+    (found,) = stac_items([record()], COLLECTION, "http://127.0.0.1:8300/search")
+    concept = "https://cmr.earthdata.nasa.gov/search/concepts/G1-NSIDC_CPRD"
+    assert found["assets"]["metadata"]["href"] == f"{concept}.xml"
+    assert found["links"] == [{"href": f"{concept}.umm_json", "rel": "via"}]
 
 
 def test_several_data_files_are_numbered() -> None:

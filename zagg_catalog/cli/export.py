@@ -9,17 +9,13 @@ import shapely
 from cyclopts import Parameter
 
 from zagg_catalog import grids
-from zagg_catalog.cli.common import DONE, print_error
+from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.cli.common import exit_code_of, print_error
 from zagg_catalog.cli.inspect import load_file
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.export.features import Features, catalog_features, map_features
 from zagg_catalog.export.files import check_export_path, write_features
 from zagg_catalog.shardmap.columns import MapColumns
-
-_STATES = {
-    "no": "is incomplete, and so is the export",
-    "unknown": "does not say whether it is complete, nor does the export",
-}
 
 
 def export(
@@ -44,19 +40,23 @@ def export(
         Pipeline config YAML of a map's grid (default: the grid of its signature).
     """
     check_export_path(output)
-    features = _features(file, tracks, config)
+    loaded = load_file(file)
+    features = _features(file, loaded, tracks, config)
     write_features(features, output)
     print(f"{output}: {len(features.shapes):,} {features.kind} of {file}")
-    if state := _STATES.get(features.complete):
-        print_error(f"{file} {state}.")
     without = int(shapely.is_missing(features.shapes).sum())
     if without:
         print_error(f"{without:,} {features.kind} have no shape; their field problem says why.")
-    return DONE
+    return exit_code_of(loaded, _kind(loaded), partial=True)
 
 
-def _features(file: Path, tracks: bool, config: Path | None) -> Features:
-    loaded = load_file(file)
+def _kind(loaded: Catalog | MapColumns) -> str:
+    return "map" if isinstance(loaded, MapColumns) else "catalog"
+
+
+def _features(
+    file: Path, loaded: Catalog | MapColumns, tracks: bool, config: Path | None
+) -> Features:
     if isinstance(loaded, MapColumns):
         if tracks:
             raise InvalidOption(f"{file} is a map, which has no tracks; export its catalog.")

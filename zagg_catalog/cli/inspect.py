@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from cyclopts import Parameter
 
 from zagg_catalog import grids, shardmap
+from zagg_catalog.catalog.columns import iso_times
 from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
 from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, exit_code_of, print_json
@@ -192,12 +192,7 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
 
 def _time_range(table: pa.Table) -> tuple[str | None, str | None]:
     names = [name for name in ("start_datetime", "datetime") if name in table.schema.names]
-    if not names or not table.num_rows:
+    if not names:
         return None, None
-    column = table[names[0]]
-    # As integers: pyarrow imports pandas to make a datetime.
-    micros = pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz), safe=False), pa.int64())
-    span = pc.min_max(micros).as_py()
-    epoch = datetime(1970, 1, 1, tzinfo=UTC if column.type.tz else None)
-    first, last = (epoch + timedelta(microseconds=span[end]) for end in ("min", "max"))
-    return first.isoformat(), last.isoformat()
+    span = pc.min_max(iso_times(table, names[0])).as_py()
+    return span["min"], span["max"]

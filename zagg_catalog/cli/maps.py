@@ -251,6 +251,10 @@ def _print_report(report: ArchiveReport | None, missing: dict[str, str], *, as_j
     print_table(_HEADINGS, [*map(_cells, rows), *absent], title=title, numbers=_NUMBERS)
     for one in [] if report is None else report.failed:
         print_error(f"{one.grid}, {one.catalog}: {one.error}")
+    # Maps of one catalog often lack the same.
+    lacking = dict.fromkeys((one.catalog, one.lacks) for one in rows if one.lacks)
+    for catalog, lacks in lacking:
+        print_error(f"{catalog} is incomplete: {lacks}.")
 
 
 def _cells(one: ArchiveMap) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from zagg_catalog.catalog.completeness import BEYOND_KEY, completeness
 from zagg_catalog.catalog.schema import column_values
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidGrid, SignatureMismatch
@@ -47,8 +48,8 @@ class Features:
     @property
     def complete(self) -> str:
         """``yes``, ``no``, or ``unknown`` if the metadata does not say."""
-        stored = self.metadata.get("complete")
-        return "yes" if stored is True else "no" if stored is False else "unknown"
+        known = completeness(self.metadata)
+        return "yes" if known is True else "no" if known is False else "unknown"
 
 
 def catalog_features(catalog: Catalog, *, tracks: bool = False) -> Features:
@@ -104,8 +105,9 @@ def map_features(
     -------
     Features
         A row for each shard, ascending by key, with ``shard`` (the key as text, because programs
-        read large integers as floats), ``granules`` (their number), ``complete`` (of the map) and
-        ``problem``.
+        read large integers as floats), ``granules`` (their number), ``beyond_area`` (whether the
+        shard reaches beyond the area of the catalog, and lacks granules there; null if unknown),
+        ``complete`` (of the map) and ``problem``.
 
     Raises
     ------
@@ -124,9 +126,17 @@ def map_features(
         {
             "shard": pa.array(map(str, keys.tolist()), pa.string()),
             "granules": pa.array(np.diff(columns.offsets), pa.int64()),
+            "beyond_area": _beyond(keys, columns.metadata.get(BEYOND_KEY)),
         }
     )
     return _features("shards", shapes, table, problems, columns.metadata)
+
+
+def _beyond(keys: Keys, listed: list[int] | None) -> pa.Array:
+    """Return which keys are listed; null if there is no list."""
+    if listed is None:
+        return pa.nulls(len(keys), pa.bool_())
+    return pa.array(np.isin(keys, np.array(listed, dtype=np.uint64)))
 
 
 def _features(

@@ -199,9 +199,7 @@ class ReleaseRecord(Document):
     @property
     def lacks(self) -> list[str]:
         """What makes the release partial, a clause each; empty if it is complete."""
-        grids = [
-            f"grid {grid.name} is {grid.status}" for grid in self.grids if grid.status != "complete"
-        ]
+        grids = [_lacks(grid) for grid in self.grids if grid.status != "complete"]
         if self.harvest is None:
             unknown = [] if self.catalog.complete else ["the catalog is not known to be complete"]
             return grids + unknown
@@ -220,6 +218,12 @@ def manifests_of(grid: GridRecord) -> list[StoredFile]:
     if grid.manifest is None:
         return []
     return [file for file in (grid.manifest.parquet, grid.manifest.document) if file is not None]
+
+
+def _lacks(grid: GridRecord) -> str:
+    beyond = grid.shards_beyond_area
+    more = f", since {beyond:,} shards of its region reach beyond the area" if beyond else ""
+    return f"grid {grid.name} is {grid.status}{more}"
 
 
 def status_of(catalog: CatalogRecord, grids: tuple[GridRecord, ...]) -> Status:

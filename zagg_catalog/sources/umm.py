@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from zagg_catalog.sources.items import name_by_file, text_or_none
 from zagg_catalog.sources.orbit import Swath
 from zagg_catalog.sources.umm_extent import Footprint, footprints_of, has_orbit
 
 STAC_VERSION = "1.1.0"
+PUBLIC_ROOT = "https://cmr.earthdata.nasa.gov/search"
 STORAGE = "https://stac-extensions.github.io/storage/v2.0.0/schema.json"
 
 
@@ -53,14 +54,20 @@ def stac_items(items: Sequence[Any], collection: Collection, root: str) -> list[
     collection : Collection
         The collection of the search.
     root : str
-        URL of the search API, for links.
+        URL of the search API. Concepts of an API that is not NASA's, such as a proxy or a
+        simulation, are linked at NASA's CMR, so that the catalog does not depend on its address.
     """
+    root = root if _is_nasas(root) else PUBLIC_ROOT
     records = [_umm(item) for item in items]
     footprints = footprints_of([umm or {} for umm in records], collection.swath)
     return [
         "no UMM-G record" if umm is None else _item(umm, _meta(item), footprint, collection, root)
         for item, umm, footprint in zip(items, records, footprints, strict=True)
     ]
+
+
+def _is_nasas(root: str) -> bool:
+    return (urlsplit(root).hostname or "").endswith(".earthdata.nasa.gov")
 
 
 def _umm(item: Any) -> Mapping[str, Any] | None:
