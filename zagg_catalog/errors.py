@@ -63,6 +63,10 @@ class InvalidShardMap(ZaggCatalogError, ValueError):
     """Raised when a manifest is malformed."""
 
 
+class UnreadableGranules(InvalidShardMap):
+    """Raised when the reader of a config can read no granule of a map."""
+
+
 class ShardMapNotFound(InvalidShardMap, FileNotFoundError):
     """Raised when a manifest does not exist."""
 

@@ -48,13 +48,14 @@ def set_aside(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        With ``id`` and ``reason``, each id once: those of ``quarantined``, then those that only the
-        harvest report lists.
+        With ``id`` and ``reason``, each id once: those of ``quarantined`` and ``unreadable``, then
+        those that only the harvest report lists.
     """
     harvest = metadata.get("harvest")
     lists = [metadata, harvest] if isinstance(harvest, Mapping) else [metadata]
     found: dict[Any, dict[str, Any]] = {}
-    for entry in (entry for part in lists for entry in part.get("quarantined") or []):
+    keys = ("quarantined", "unreadable")
+    for entry in (entry for part in lists for key in keys for entry in part.get(key) or []):
         found.setdefault(entry["id"], dict(entry))
     return list(found.values())
 

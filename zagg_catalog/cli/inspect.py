@@ -25,6 +25,7 @@ from zagg_catalog.messages import extent_text
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.json_file import read_json
 from zagg_catalog.shardmap.parquet_file import is_manifest, read_parquet
+from zagg_catalog.shardmap.readable import mark_unreadable
 
 Summary = dict[str, Any]
 
@@ -93,7 +94,7 @@ def check(
     config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")],
     partial: AcceptPartial = False,
 ) -> int:
-    """Compare a map's signature and shard keys with a config's grid.
+    """Compare a map's signature, shard keys and addresses with a config's grid and reader.
 
     Parameters
     ----------
@@ -113,8 +114,9 @@ def check(
         raise EmptyShardMap(
             f"{map} has no pair, so it belongs to no grid; {extent_text(grid.extent())}."
         )
+    read = mark_unreadable(loaded, grid.config.needs) if grid.config else loaded
     print(f"{map} belongs to {config}: {shard_map!r}")
-    return exit_code_of(loaded, "map", partial=partial)
+    return exit_code_of(read, "map", partial=partial)
 
 
 def load_file(path: Path) -> Catalog | MapColumns:

@@ -98,6 +98,8 @@ def print_build(
             fields.append(
                 (key, shorten([f"{one['id']}: {one['reason']}" for one in metadata[key]]))
             )
+    if unread := metadata.get("unreadable"):
+        fields.append(("unreadable", shorten([f"{one['id']}: {one['reason']}" for one in unread])))
     if copies := metadata.get("superseded"):
         texts = [f"{one['id']}: {one['by']} counts instead" for one in copies]
         fields.append(("copies", shorten(texts)))

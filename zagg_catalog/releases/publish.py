@@ -20,11 +20,13 @@ from zagg_catalog.errors import (
     InvalidShardMap,
     PointerConflict,
     SignatureMismatch,
+    UnreadableGranules,
 )
 from zagg_catalog.files import digest_file, digest_of, scratch
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.jsonio import as_json, canonical_digest, first_problem
 from zagg_catalog.messages import Clock, clean_text, first_few, utc_now
+from zagg_catalog.reader import ReaderNeeds
 from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
@@ -46,6 +48,7 @@ from zagg_catalog.releases.record import (
     status_of,
 )
 from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap.readable import mark_unreadable
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store, check_name
 from zagg_catalog.store.base import ContentLike
@@ -130,6 +133,8 @@ def publish(
     ------
     InvalidCatalog, InvalidShardMap, SignatureMismatch, InvalidRelease, InvalidName, InvalidGrid
         If catalog and maps do not fit together; nothing was written.
+    UnreadableGranules
+        If the reader of a config can read no granule of its map; nothing was written.
     PointerConflict
         If another release of that product, region and cycle was published in the meantime; this
         one is stored, and publishing again finishes it.
@@ -239,11 +244,12 @@ def _grid(
         return build.record(None)
     folder = release_key.folder("shardmaps", build.name)
     parquet = scratch_folder / f"{build.name}.parquet"
-    build.shard_map.to_parquet(parquet)
+    shard_map = build.readable_map
+    shard_map.to_parquet(parquet)
     files = ManifestFiles(parquet=upload.stage(folder, parquet))
     if json_manifests:
         document = scratch_folder / f"{build.name}.json"
-        build.shard_map.to_json(document)
+        shard_map.to_json(document)
         files = ManifestFiles(parquet=files.parquet, document=upload.stage(folder, document))
     return build.record(files)
 
@@ -316,6 +322,29 @@ class MapToPublish:
         except yaml.YAMLError as error:
             raise InvalidConfig(f"The config of grid {self.name} is not YAML: {error}") from None
 
+    @cached_property
+    def needs(self) -> ReaderNeeds:
+        """What the reader of the config needs of granules."""
+        try:
+            content = yaml.safe_load(self.config_bytes)
+        except (yaml.YAMLError, UnicodeDecodeError):
+            return ReaderNeeds()
+        section = content.get("data_source") if isinstance(content, dict) else None
+        return ReaderNeeds.of(section)
+
+    @cached_property
+    def readable_map(self) -> ShardMap:
+        """The map, which lists the granules that the reader drops.
+
+        Raises `UnreadableGranules` if the reader drops all.
+        """
+        assert self.shard_map is not None
+        try:
+            marked = mark_unreadable(self.shard_map, self.needs)
+        except UnreadableGranules as error:
+            raise UnreadableGranules(f"Grid {self.name}: {error}") from None
+        return self.shard_map if marked is self.shard_map else ShardMap.from_columns(marked)
+
     def record(self, manifest: ManifestFiles | None) -> GridRecord:
         """Return the grid's part of a release record, given the stored files of its map."""
         signature = as_json(self.output_grid.spatial_signature())
@@ -324,7 +353,7 @@ class MapToPublish:
             "error": clean_text(self.error or "", limit=ERROR_LENGTH),
         }
         if self.shard_map is not None:
-            facts = _map_facts(self.shard_map)
+            facts = _map_facts(self.readable_map)
         return GridRecord(
             name=self.name,
             config_digest=digest_of([self.config_bytes])[0],
@@ -347,7 +376,7 @@ def check_builds(builds: Sequence[MapToPublish], catalog: CatalogFile) -> None:
                 f"Grid {build.name} needs a shard map or the error that its build failed with."
             )
         if build.shard_map is not None:
-            _check_map(build.name, build.shard_map, build.output_grid, catalog)
+            _check_map(build.name, build.readable_map, build.output_grid, catalog)
 
 
 def _check_map(name: str, shard_map: ShardMap, grid: OutputGrid, catalog: CatalogFile) -> None:

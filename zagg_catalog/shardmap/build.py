@@ -39,6 +39,7 @@ from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.copies import without_copies
 from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
+from zagg_catalog.shardmap.readable import mark_unreadable
 
 FOOTPRINTS = ("swath", "beams")
 Area = Region | Iterable[tuple[Any, Any]]
@@ -208,7 +209,9 @@ class _Work:
             metadata=metadata,
             mask=None if aoi is None else self.grid.aoi_mask(aoi, keys),
         )
-        return without_copies(found)
+        config = getattr(self.grid, "config", None)
+        found = without_copies(found)
+        return found if config is None else mark_unreadable(found, config.needs)
 
     def _counts(
         self, catalog: Catalog, granules: int, shards: int, pairs: int, checked: AreaCheck

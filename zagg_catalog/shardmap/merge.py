@@ -20,7 +20,7 @@ from zagg_catalog.shardmap.copies import without_copies
 from zagg_catalog.shardmap.model import ShardMap
 
 _SUMS = ("total_granules", "build_wall_s")
-_OPTIONAL_LISTS = ("superseded",)
+_OPTIONAL_LISTS = ("superseded", "unreadable")
 
 
 def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
@@ -123,7 +123,7 @@ def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     sums = {key: sum(part.get(key) or 0 for part in parts) for key in _SUMS}
     lists = {
-        "quarantined": [entry for part in parts for entry in set_aside(part)],
+        "quarantined": [entry for part in parts for entry in set_aside(part | {"unreadable": []})],
         "repaired": [entry for part in parts for entry in part.get("repaired") or []],
     }
     for key in _OPTIONAL_LISTS:
