@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,7 @@ from zagg_catalog.sources.filters import (
 from zagg_catalog.sources.harvest import harvest
 from zagg_catalog.sources.query_slices import merge_slices, time_slices
 from zagg_catalog.sources.spool import Spool
+from zagg_catalog.sources.stac import stac_searches
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +161,22 @@ def test_names_are_found_under_ids_with_a_suffix(apis: dict[str, CMRSource]) -> 
     assert catalog.metadata["harvest"]["outside"] == {"name": 1}
     assert "ids=" in stub.seen[0][1]
     assert "ids=" not in stub.seen[2][1]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_names_are_searched_in_groups(method: Any) -> None:
+    names = [name(number) for number in range(1, 121)]
+    query = Query("ATL06", "007", "2024-01-01", "2024-01-31", WORLD, granules=names)
+    searches = stac_searches("http://h/stac", query, "P", 100, method, by_id=True)
+    sent = [search.request(100) for search in searches]
+    groups = [
+        request.body["ids"] if request.body else parse_qs(request.url)["ids"][0].split(",")
+        for request in sent
+    ]
+    assert [len(group) for group in groups] == [50, 50, 20]
+    assert [one for group in groups for one in group] == names
+    assert [search.number for search in searches] == [0, 1, 2]
+    assert searches[2].label == "search 3 "
 
 
 def test_a_name_without_its_parts_is_set_aside() -> None:
