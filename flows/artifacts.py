@@ -18,7 +18,7 @@ from flows.jobs import release_key_name
 from zagg_catalog.aggregation.references import Reference, artifact_reference
 from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
-from zagg_catalog.messages import short_digest
+from zagg_catalog.messages import first_few, short_digest
 from zagg_catalog.releases import Acknowledgement, GridRecord, Published, ReleaseKey
 from zagg_catalog.releases.pickups import ShardList
 from zagg_catalog.releases.record import manifests_of
@@ -116,6 +116,7 @@ def map_content(
         "pairs": grid.pairs,
         "granules": grid.granules,
         "quarantined": grid.quarantined,
+        "shards_beyond_area": grid.shards_beyond_area,
         "backend": " ".join(filter(None, [grid.backend, grid.backend_version])),
         "footprint": grid.footprint,
         "release": published.digest,
@@ -136,6 +137,7 @@ def _grid_row(store: Store, grid: GridRecord) -> Values:
         "shards": grid.shards,
         "pairs": grid.pairs,
         "granules": grid.granules,
+        "shards_beyond_area": grid.shards_beyond_area,
         "signature": short_digest(grid.signature_digest),
         "manifest": store.uri(files[0].key) if files else "",
         "error": grid.error or "",
@@ -153,14 +155,16 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
         + (
             ", the latest."
             if published.latest
-            else ", **not the latest**: the pointer was not moved."
+            else f", **not the latest**: {_why_not_latest(published)}."
         ),
         "",
         "| | |",
         "|---|---|",
         f"| granules | {record.catalog.rows:,} |",
         f"| days | {record.query.start_date} to {record.query.end_date} |",
+        *_filters(record.query.filters),
         f"| box | {_box(record.query.bbox)} |",
+        f"| complete for the area | {_area(record.query.area)} |",
         f"| harvest | {_harvest(published)} |",
         f"| granules removed since the previous release | {_removed(published)} |",
         f"| record | `{store.uri(published.key)}` |",
@@ -183,26 +187,52 @@ def _grid_line(store: Store, grid: GridRecord) -> str:
     )
 
 
+def _why_not_latest(published: Published) -> str:
+    """Return why the pointer was not moved, a clause."""
+    return "; ".join(published.held_back) or "the pointer was not moved"
+
+
 def _missing(published: Published) -> list[str]:
     """Return the section of failed grids, unusable granules and an incomplete harvest."""
     record, harvest = published.record, published.record.harvest
     lines = [f"- grid {grid.name}: {grid.error}" for grid in record.grids if grid.error]
     lines += [
-        f"- grid {grid.name}: {grid.quarantined:,} granules with unusable footprints"
+        f"- grid {grid.name}: {grid.quarantined:,} granules that cannot be used"
         for grid in record.grids
         if grid.quarantined
     ]
+    lines += [
+        f"- grid {grid.name}: {grid.shards_beyond_area:,} shards reach beyond the area"
+        for grid in record.grids
+        if grid.shards_beyond_area
+    ]
     if not record.catalog.complete:
-        lines.append("- the harvest is incomplete")
+        known = "incomplete" if harvest is not None else "not known to be complete"
+        lines.append(f"- the harvest is {known}")
     if harvest is not None and harvest.quarantined:
-        names = [entry.id for entry in harvest.quarantined]
+        names = [f"{entry.id} ({entry.reason})" for entry in harvest.quarantined]
         more = f" … and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-        lines.append(f"- unusable items: {', '.join(names[:NAMED])}{more}")
+        lines.append(f"- {len(names):,} unusable items: {', '.join(names[:NAMED])}{more}")
+    if published.contraction.count:
+        few = first_few(published.contraction.ids, published.contraction.count)
+        lines.append(f"- granules of the previous latest release, {few}")
     return ["", "## Missing", "", *lines] if lines else []
 
 
 def _box(box: tuple[float, ...] | None) -> str:
     return ", ".join(f"{side:g}°" for side in box) if box else "not known"
+
+
+def _area(boxes: tuple[tuple[float, ...], ...] | None) -> str:
+    return "; ".join(map(_box, boxes)) if boxes else "not known"
+
+
+def _filters(filters: dict[str, Any] | None) -> list[str]:
+    """Return a row for each filter of the query."""
+    known = {key.replace("_", " "): value for key, value in (filters or {}).items()}
+    if "granules" in known:
+        known["granules"] = f"{len(known['granules']):,} names"
+    return [f"| {name} | {value} |" for name, value in known.items()]
 
 
 def _harvest(published: Published) -> str:
@@ -213,7 +243,9 @@ def _harvest(published: Published) -> str:
         f"{harvest.harvested:,} harvested, {harvest.shared:,} of them in two of"
         f" {len(harvest.slices)} slices, {harvest.declared_after or 0:,} declared in all;"
         f" {len(harvest.superseded):,} superseded,"
-        f" {harvest.outside_cycle:,} of other cycles, {len(harvest.quarantined):,} unusable"
+        f" {harvest.outside_cycle:,} of other cycles,"
+        f" {sum(harvest.outside.values()):,} left out by filters,"
+        f" {len(harvest.quarantined):,} unusable"
         + (f"; {harvest.names_note}" if harvest.names_note else "")
     )
 

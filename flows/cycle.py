@@ -30,6 +30,7 @@ from flows.settings import (
 )
 from flows.shardmaps import build, failure_of
 from flows.tasks import publish_release
+from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
@@ -71,6 +72,7 @@ def prepare_cycle(
     grids: list[GridName] | None = None,
     force: bool = False,
     publish_partial: bool = False,
+    allow_contraction: bool = False,
     slices: Slices | None = None,
     store: str | None = None,
     stac_root: str | None = None,
@@ -87,7 +89,8 @@ def prepare_cycle(
         regions: Registered regions; empty for all that have grids of the product.
         grids: Registered grids; empty for all. The other grids of the latest release stay in it.
         force: Fetch and build again what was fetched and built before.
-        publish_partial: Let a release in which grids are missing become the latest.
+        publish_partial: Let a partial release become the latest: grids or granules are missing.
+        allow_contraction: Let a release become the latest that lacks granules of the latest one.
         slices: Time slices fetched at the same time; empty for 4, or 1 for a small region.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
@@ -102,6 +105,7 @@ def prepare_cycle(
     registered = load_registry(registry, tolerate_broken_grids=True)
     name, number = f"{product}_{version}", cycle_or_current(cycle)
     chosen = registered.select(name, regions=regions, grids=grids)
+    accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
     settings = get_settings()
     outcomes = []
     with cancellable(), one_run_of(name, number):
@@ -125,8 +129,9 @@ def prepare_cycle(
                 provider=provider,
                 slices=slices,
                 force=force,
+                area=tuple(registered.area_of(name, region)),
             )
-            outcomes.append(_prepare(job, wanted, registered, publish_partial))
+            outcomes.append(_prepare(job, wanted, registered, accepted))
         state = _final_state(f"{name}, cycle {number}", outcomes)
         # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
@@ -135,11 +140,11 @@ def prepare_cycle(
 
 
 def _prepare(
-    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, publish_partial: bool
+    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, accepted: dict[str, bool]
 ) -> RegionOutcome:
     """Prepare one region; an error is recorded and does not stop the others."""
     try:
-        return _prepare_region(job, wanted, registry, publish_partial)
+        return _prepare_region(job, wanted, registry, accepted)
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
         known = isinstance(error, (ZaggCatalogError, OSError))
         get_run_logger().error("%s: %s", job.release_key, error, exc_info=not known)
@@ -149,7 +154,7 @@ def _prepare(
 
 
 def _prepare_region(
-    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, publish_partial: bool
+    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, accepted: dict[str, bool]
 ) -> RegionOutcome:
     store = job.open_store()
     grids = _with_released(job, wanted, registry)
@@ -158,7 +163,7 @@ def _prepare_region(
     outcomes = build(job, grids, catalog)
     publishing = with_retries(publish_release, flow_settings().publish_timeout)
     published: Published = publishing(
-        [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, publish_partial
+        [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, **accepted
     )
     session.end()
     # A run that was killed after it moved the pointer has not emitted the event.
@@ -194,15 +199,15 @@ def _log(job: Job, outcome: RegionOutcome) -> None:
 
 def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]]) -> RegionOutcome:
     failed = [entry for entry in outcomes if entry.get("error")]
-    partial = [grid.name for grid in published.record.grids if grid.status == "partial"]
     failures = [failure_of(job, failed)] if failed else []
-    if partial:
-        failures.append(
-            f"{job.release_key}: the maps of {', '.join(partial)} lack granules whose"
-            " footprints cannot be used"
-        )
-    if not published.record.catalog.complete:
-        failures.append(f"{job.release_key}: the catalog is incomplete")
+    failures += [
+        f"{job.release_key}: grid {entry['grid']}: {entry['beyond_area']}"
+        for entry in outcomes
+        if entry.get("beyond_area")
+    ]
+    failures += [f"{job.release_key}: {lacks}" for lacks in missing_in(published)]
+    if published.record.status == "partial" and not failures:
+        failures.append(f"{job.release_key}: {'; '.join(published.record.lacks)}")
     return RegionOutcome(
         region=job.region.name,
         release=published.digest,
@@ -211,6 +216,25 @@ def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]])
         latest=published.latest,
         failures=failures,
     )
+
+
+def missing_in(published: Published) -> list[str]:
+    """Return what a release lacks, a clause each, without the grids that failed."""
+    record, texts = published.record, []
+    if not record.catalog.complete:
+        harvest = {} if record.harvest is None else record.harvest.to_dict()
+        texts.append(f"the catalog is incomplete, {explain_missing({'harvest': harvest})}")
+    # A map lists what its catalog lacks, and then what it lacks itself.
+    known = len(record.harvest.quarantined) if record.harvest else 0
+    own = [grid.name for grid in record.grids if grid.quarantined > known]
+    if own:
+        texts.append(
+            f"the maps of {', '.join(own)} are incomplete, they lack granules whose footprints"
+            " cannot be used"
+        )
+    if published.held_back and published.contraction.count:
+        texts.append(f"latest stays, since {'; '.join(published.held_back)} (allow_contraction)")
+    return texts
 
 
 def _final_state(what: str, outcomes: Sequence[RegionOutcome]) -> Any:

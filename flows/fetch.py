@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
+from prefect.states import Failed
 
 from flows.artifacts import Progress
 from flows.command import run_command
@@ -24,7 +25,7 @@ from flows.settings import (
     flow_settings,
 )
 from flows.tasks import fetch_slice, store_catalog
-from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.errors import IncompleteHarvest, InvalidQuery
 from zagg_catalog.registry import load_registry
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources import Query
@@ -41,19 +42,23 @@ def fetch_catalog(
     region: RegionName = "antarctica",
     cycle: Cycle | None = None,
     slices: Slices | None = None,
+    partial: bool = False,
     store: str | None = None,
     stac_root: str | None = None,
     provider: str = PROVIDER,
     registry: str | None = None,
-) -> dict[str, Any]:
+) -> Any:
     """Fetch a cycle's granules over a region, and store them as a catalog.
+
+    The fetch asks for the box of the shards of all registered grids of the product and region.
 
     Args:
         product: Short name of the product.
         version: Release of the product, three digits.
-        region: Registered region.
+        region: Registered region, which may have filters.
         cycle: Mission cycle; empty for the one of 45 days ago.
         slices: Time slices fetched at the same time; empty for 4, or 1 for a small region.
+        partial: Let the run complete although granules cannot be used; it is marked so.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
         provider: Sub-catalog of the API; empty for an API without sub-catalogs.
@@ -61,9 +66,11 @@ def fetch_catalog(
 
     Returns
     -------
-        The catalog's key, digest, rows and counts of the harvest.
+        The catalog's key, digest, rows and counts of the harvest; the run ends Failed if granules
+        are missing, and the catalog is stored.
     """
-    regions = load_registry(registry, tolerate_broken_grids=True).regions
+    registered = load_registry(registry, tolerate_broken_grids=True)
+    regions = registered.regions
     if region not in regions:
         raise InvalidQuery(f"The registry has no region {region!r}; it has {', '.join(regions)}.")
     settings = get_settings()
@@ -75,12 +82,16 @@ def fetch_catalog(
         stac_root=stac_root or settings.stac_root,
         provider=provider,
         slices=slices,
+        area=tuple(registered.area_of(f"{product}_{version}", region)),
     )
     with cancellable():
         session = Session(job.open_store(), job.release_key)
         catalog = fetch(job, session)
         session.end()
-    return catalog
+    if catalog["complete"] is True or partial:
+        return catalog
+    message = f"{job.release_key}: {catalog['key']} is incomplete, {catalog['lacks']}"
+    return Failed(message=message, data=IncompleteHarvest(message))
 
 
 def fetch(job: Job, session: Session) -> Values:

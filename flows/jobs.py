@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zagg_catalog.cycles import Convention
+from zagg_catalog.regions import Bbox
 from zagg_catalog.registry import RegisteredGrid, RegisteredRegion
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.settings import get_settings
@@ -45,6 +46,8 @@ class Job:
     """Time slices of the fetch; None for 4, or 1 for a small region."""
     force: bool = False
     """Fetch and build everything again."""
+    area: tuple[Bbox, ...] | None = None
+    """Boxes to fetch, of the shards of all registered grids; None for the region's box."""
 
     @property
     def release_key(self) -> ReleaseKey:
@@ -72,13 +75,18 @@ class Job:
             self.region.bbox,
             provider=self.provider,
             convention=self.convention,
+            area=self.area,
+            margin=self.region.margin,
+            **self.region.filters_of(self.cycle),
         )
 
     @property
     def slice_count(self) -> int:
-        """Number of time slices to fetch."""
+        """Number of time slices to fetch; filters leave too little for several."""
         if self.slices is not None:
             return self.slices
+        if self.region.filters:
+            return 1
         west, south, east, north = self.region.bbox
         width = east - west if west < east else east - west + 360
         return 1 if width * (north - south) < SMALL_AREA else DEFAULT_SLICES
@@ -99,12 +107,15 @@ def query_values(query: Query) -> dict[str, Any]:
         "cycle",
         "convention",
     )
-    return {name: getattr(query, name) for name in names} | {"region": list(query.bbox)}
+    boxes = {"region": list(query.bbox), "area": [list(box) for box in query.boxes]}
+    values = {name: getattr(query, name) for name in names} | boxes
+    return values | query.filter_values
 
 
 def build_values(job: Job, grid: RegisteredGrid, catalog: dict[str, Any]) -> dict[str, Any]:
     """Return the inputs of a map as JSON values."""
-    return {
+    filters = job.region.filters_of(job.cycle)
+    return ({"filters": filters} if filters else {}) | {
         "grid": grid.name,
         "config": grid.config.decode(),
         "region": job.region.definition.decode(),

@@ -32,6 +32,7 @@ def build_shardmaps(
     catalog: str,
     grids: list[GridName] | None = None,
     force: bool = False,
+    partial: bool = False,
     store: str | None = None,
     registry: str | None = None,
 ) -> Any:
@@ -41,6 +42,7 @@ def build_shardmaps(
         catalog: Key of the catalog in the store, catalogs/product=…/….parquet.
         grids: Registered grids; empty for all of the catalog's product and region.
         force: Build maps again that were built before.
+        partial: Let the run complete although maps lack granules; they are marked so.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
 
@@ -63,6 +65,10 @@ def build_shardmaps(
     failed = [entry for entry in outcomes if entry.get("error")]
     if failed:
         return Failed(message=failure_of(job, failed), data=RuntimeError(failure_of(job, failed)))
+    lacking = [f"{one['grid']}: {one['lacks']}" for one in outcomes if one["complete"] is False]
+    if lacking and not partial:
+        message = f"{job.release_key}: {len(lacking)} maps are incomplete, {'; '.join(lacking)}"
+        return Failed(message=message, data=RuntimeError(message))
     return Completed(message=f"{len(outcomes)} maps of {job.release_key}.", data=outcomes)
 
 
@@ -89,6 +95,8 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
     for name, outcome in sorted(found.items()):
         if outcome.get("error"):
             get_run_logger().error("Grid %s: %s", name, outcome["error"])
+        if outcome.get("beyond_area"):
+            get_run_logger().warning("Grid %s: %s", name, outcome["beyond_area"])
     return [found[grid.name] for grid in grids]
 
 

@@ -14,6 +14,7 @@ from prefect import task
 from flows.results import key_argument, read_slice, write_slice
 from flows.runtime import check_cancelled
 from zagg_catalog.build import write_indexed
+from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidConfig
 from zagg_catalog.files import scratch
@@ -21,9 +22,11 @@ from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap.model import build_checked
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.report import Transfer
+from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import Store, open_store
 
 Values = dict[str, Any]
@@ -74,6 +77,7 @@ def store_catalog(
         "size": ref.size,
         "rows": len(catalog),
         "complete": catalog.complete,
+        "lacks": None if catalog.complete else explain_missing(catalog.metadata),
         "written": ref.written,
         "harvest": {name: harvest[name] for name in counts}
         | {name: len(harvest[name]) for name in ("superseded", "quarantined", "slices")},
@@ -92,12 +96,13 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
     place = open_store(store)
     product, region, cycle = spec["release_key"]
     grid = from_config(_config(spec["config"], spec["grid"]))
-    shard_map = ShardMap.build(
-        _load_catalog(store, spec["catalog"]),
-        grid,
-        region=read_region(spec["region"].encode()),
-        **spec["options"],
-    )
+    # A catalog that was stored before the region had filters has other granules, too.
+    catalog = Selection(**spec.get("filters", {})).apply(_load_catalog(store, spec["catalog"]))
+    options = dict(spec["options"])
+    allow_empty = options.pop("allow_empty", False)
+    region_of = read_region(spec["region"].encode())
+    built = build_checked(catalog, [grid], region=region_of, **options)[0]
+    shard_map = built.shard_map if allow_empty else built.check_not_empty()
     with scratch() as folder:
         path = Path(folder, "map.parquet")
         shard_map.to_parquet(path)
@@ -115,6 +120,8 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
         "granules": shard_map.table.num_rows,
         "quarantined": len(metadata["quarantined"]),
         "complete": metadata["complete"],
+        "lacks": explain_missing(metadata) if metadata["complete"] is False else None,
+        "beyond_area": built.area.sentence() if built.area.beyond else None,
         "backend": metadata["backend"],
         "seconds": metadata["build_wall_s"],
     }
@@ -130,6 +137,7 @@ def publish_release(
     catalog: Values,
     grids: list[Values],
     partial_latest: bool,
+    allow_contraction: bool = False,
 ) -> Published:
     """Publish a catalog and its maps as one release.
 
@@ -146,6 +154,7 @@ def publish_release(
             region=release_key[1],
             cycle=release_key[2],
             partial_latest=partial_latest,
+            allow_contraction=allow_contraction,
             transfer=Transfer(**catalog["transfer"]) if catalog.get("transfer") else None,
         )
 

@@ -11,6 +11,7 @@ from zagg_catalog.catalog.completeness import (
     set_aside,
 )
 
+AREA = {"bbox": [-1, -1, 2, 2], "area": [[-10, -10, 10, 10]]}
 BAD = {"id": "a.h5", "reason": "no geometry"}
 
 
@@ -60,13 +61,13 @@ def test_a_message_names_five_granules_and_the_number_of_the_others():
     [({"complete": True}, True), ({"complete": False}, False), ({}, "unknown")],
 )
 def test_a_map_is_as_complete_as_its_catalog(metadata, expected):
-    catalog = make_catalog(SQUARE, metadata=metadata | {"bbox": [-1, -1, 2, 2]})
+    catalog = make_catalog(SQUARE, metadata=metadata | AREA)
     shard_map = ShardMap.build(catalog, HealpixGrid(5, 8))
     assert shard_map.metadata["complete"] == shard_map.completeness == expected
 
 
 def test_a_map_lists_the_granules_that_only_its_catalog_knows():
-    metadata = {"complete": True, "bbox": [-1, -1, 2, 2], "harvest": {"quarantined": [BAD]}}
+    metadata = {"complete": True, "harvest": {"quarantined": [BAD]}} | AREA
     catalog = make_catalog(SQUARE, None, metadata=metadata)
     found = ShardMap.build(catalog, HealpixGrid(5, 8)).metadata
     assert found["complete"] is False

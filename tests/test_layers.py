@@ -11,14 +11,14 @@ ROOT = Path(__file__).parents[1]
 # Top-level modules and packages, low to high; those of one line do not know each other.
 LAYERS = """
     errors lazy
-    settings messages files granule_names
+    settings messages files granule_names reader
     jsonio
     cycles config
     catalog store geometry
     regions
     sources grids sandbox
     shardmap
-    registry build diff
+    registry build diff export
     releases
     aggregation watch archive
     zagg_catalog

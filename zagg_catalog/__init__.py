@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from zagg_catalog.lazy import lazy_attribute
 
 if TYPE_CHECKING:
-    from zagg_catalog.build import make_shardmap
+    from zagg_catalog.build import area_of, make_shardmap
     from zagg_catalog.catalog import Catalog
     from zagg_catalog.config import load_config
     from zagg_catalog.cycles import cycle_to_dates
@@ -27,6 +27,7 @@ __all__ = [
     "ShardMap",
     "ZaggCatalogError",
     "__version__",
+    "area_of",
     "cycle_to_dates",
     "from_config",
     "load_config",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "area_of": "zagg_catalog.build",
     "make_shardmap": "zagg_catalog.build",
     "Catalog": "zagg_catalog.catalog",
     "load_config": "zagg_catalog.config",

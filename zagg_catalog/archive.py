@@ -5,16 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
-from zagg_catalog.catalog.completeness import Completeness, all_complete, completeness
+from zagg_catalog.catalog.completeness import (
+    BEYOND_KEY,
+    Completeness,
+    all_complete,
+    completeness,
+    explain_missing,
+)
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import (
     CorruptObject,
+    EmptyHarvest,
     InputNotFound,
     InvalidCatalog,
     InvalidQuery,
@@ -29,9 +36,11 @@ from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.regions import Region
 from zagg_catalog.releases import find_release
 from zagg_catalog.releases.publication import version_of
-from zagg_catalog.shardmap import ShardMap, build_maps, merge_maps
+from zagg_catalog.shardmap import ShardMap, merge_maps
 from zagg_catalog.shardmap.json_file import read_json_metadata
+from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
+from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import Store
 
 __all__ = [
@@ -43,6 +52,7 @@ __all__ = [
     "catalog_files",
     "merge_maps",
     "release_catalogs",
+    "select_from",
 ]
 
 Suffix = Literal[".parquet", ".json"]
@@ -79,7 +89,9 @@ class ArchiveGrid:
     grid: OutputGrid
     """The grid."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """``backend``, ``footprint`` and ``mortie_order`` for `ShardMap.build`."""
+    """``backend``, ``footprint``, ``mortie_order`` and ``edge`` for `ShardMap.build`."""
+    allow_empty: bool = False
+    """Whether a map without a pair is made; otherwise it fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +114,10 @@ class ArchiveMap:
     """(shard, granule) pairs."""
     complete: Completeness = False
     """Whether no granule is missing or unusable; ``"unknown"`` if the catalog does not say it."""
+    beyond_area: int | None = None
+    """Shards of the region that reach beyond the catalog's area; None if that is not known."""
+    lacks: str | None = None
+    """What an incomplete map lacks, a clause."""
     seconds: float = 0.0
     """Time to build and write it; grids that are built together share it evenly."""
     error: str | None = None
@@ -223,6 +239,28 @@ def _load_object(store: Store, key: str) -> Catalog:
         return Catalog.from_geoparquet(store.download(key, Path(folder, "catalog.parquet")))
 
 
+def select_from(catalog: StoredCatalog, selection: Selection) -> StoredCatalog:
+    """Return a stored catalog of which a build reads only the selected granules.
+
+    Parameters
+    ----------
+    catalog : StoredCatalog
+        From `release_catalogs` or `catalog_files`.
+    selection : Selection
+        Product and filters; applied when the catalog is read.
+
+    Returns
+    -------
+    StoredCatalog
+        Its ``digest`` is one of the file, the product and the filters.
+    """
+    if not selection:
+        return catalog
+    product = [selection.short_name, selection.version]
+    digest = canonical_digest([catalog.digest, *product, selection.filters.values()])
+    return replace(catalog, digest=digest, load=lambda: selection.apply(catalog.load()))
+
+
 def build_archive(
     catalogs: Sequence[StoredCatalog],
     grids: Sequence[ArchiveGrid],
@@ -324,8 +362,13 @@ class _Run:
                 path = self.path(grid, catalog.name)
                 yield _failed(catalog.label, grid, path, str(loaded or "The catalog was not read."))
             return
-        for grid, made, seconds in _shard_maps(loaded, needed, self.region):
+        for grid, built, seconds in _shard_maps(loaded, needed, self.region):
             started = time.perf_counter()
+            if built.empty and not grid.allow_empty:
+                path = self.path(grid, catalog.name)
+                yield _failed(catalog.label, grid, path, built.empty)
+                continue
+            made = built.shard_map
             made.metadata["inputs"] = self.inputs(catalog, grid)
             path = self.path(grid, catalog.name)
             _write(made, path)
@@ -337,6 +380,8 @@ class _Run:
         path = self.path(grid, catalog.name)
         metadata = _read_metadata(path)
         if metadata is None or metadata.get("inputs") != self.inputs(catalog, grid):
+            return None
+        if not (metadata["total_pairs"] or grid.allow_empty):
             return None
         return _made("kept", catalog.label, grid, path, metadata, 0.0)
 
@@ -377,6 +422,7 @@ class _Run:
             "signature": canonical_digest(grid.grid.spatial_signature()),
             "region": _region_digest(self.region),
             "options": {key: grid.options[key] for key in sorted(grid.options)},
+            "edge": grid.options.get("edge", "shards"),
             "aoi_mask": bool(config is not None and config.aoi_mask),
             "software": {name: version_of(name) for name in _SOFTWARE},
         }
@@ -389,7 +435,7 @@ def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Excepti
         for number in range(len(catalogs)):
             try:
                 loaded: Catalog | Exception = reading.pop().result()
-            except (StoreError, InvalidCatalog) as error:
+            except (StoreError, InvalidCatalog, InvalidQuery, EmptyHarvest) as error:
                 loaded = error
             reading += [pool.submit(one.load) for one in catalogs[number + 1 : number + 2]]
             yield loaded
@@ -398,7 +444,7 @@ def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Excepti
 
 def _shard_maps(
     catalog: Catalog, grids: Sequence[ArchiveGrid], region: Region | None
-) -> Iterator[tuple[ArchiveGrid, ShardMap, float]]:
+) -> Iterator[tuple[ArchiveGrid, BuiltMap, float]]:
     """Yield each grid's map and its share of the time; grids with equal options share a build."""
     together: dict[str, list[ArchiveGrid]] = {}
     for grid in grids:
@@ -406,7 +452,7 @@ def _shard_maps(
     for some in together.values():
         started = time.perf_counter()
         outputs = [one.grid for one in some]
-        maps = build_maps(catalog, outputs, region=region, **some[0].options)
+        maps = build_checked(catalog, outputs, region=region, **some[0].options)
         share = (time.perf_counter() - started) / len(some)
         for grid in some:
             yield grid, maps.pop(0), share
@@ -454,6 +500,8 @@ def _made(
         shards=metadata["total_shards"],
         pairs=metadata["total_pairs"],
         complete=completeness(metadata),
+        lacks=explain_missing(metadata) if completeness(metadata) is False else None,
+        beyond_area=None if metadata.get(BEYOND_KEY) is None else len(metadata[BEYOND_KEY]),
         seconds=seconds,
     )
 

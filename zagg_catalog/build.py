@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from zagg_catalog.catalog import Catalog
+from zagg_catalog.errors import EmptyShardMap
 from zagg_catalog.grids import OutputGrid
-from zagg_catalog.regions import bbox_region
+from zagg_catalog.regions import Bbox, Region, as_region, bbox_region
 from zagg_catalog.shardmap import ShardMap, index_footprints
-from zagg_catalog.shardmap.build import Area
+from zagg_catalog.shardmap.area import Edge, check_edge, shard_box
+from zagg_catalog.shardmap.build import Area, coverage_of
+from zagg_catalog.shardmap.empty import no_shard_reason
+from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.stored import Selection
 
@@ -24,8 +30,12 @@ def make_shardmap(
     footprint: str = "swath",
     source: CMRSource | None = None,
     catalog: Catalog | str | Path | None = None,
+    edge: Edge = "shards",
+    allow_empty: bool = False,
 ) -> ShardMap:
     """Fetch a catalog, or select from a stored one, and build its shard map.
+
+    The fetch asks for the box of the shards that the region touches; see `area_of`.
 
     Parameters
     ----------
@@ -46,6 +56,11 @@ def make_shardmap(
         The API to fetch from; by default the one of the settings, CMR-STAC.
     catalog : Catalog, str or Path, optional
         A catalog or its file, from which the query selects instead of a fetch.
+    edge : {"shards", "region"}
+        ``shards``: every granule of each shard is asked for. ``region``: only those of the query's
+        area, as zagg does, so that shards at the edge of the region lack some.
+    allow_empty : bool
+        Return a map without a pair instead of raising.
 
     Returns
     -------
@@ -58,6 +73,9 @@ def make_shardmap(
         If the number of received granules does not prove that all were received.
     EmptyHarvest
         If nothing matches the query.
+    EmptyShardMap
+        If the grid has no shard in the region, which is found before the fetch, or the map has no
+        pair.
     RequestFailed, BadResponse, PagingError
         If the API cannot be read.
     InvalidOption, InvalidRegion, MissingBackend
@@ -65,16 +83,69 @@ def make_shardmap(
     InvalidQuery
         If the catalog is of another product, or narrower than the query; see `Selection.apply`.
     """
+    mask = bbox_region(query.bbox) if region is None else as_region(region)
+    query = query_for(query, [grid], mask, edge=edge, allow_empty=allow_empty)
     granules = _granules(query, source, catalog)
-    mask = bbox_region(query.bbox) if region is None else region
-    return map_catalog(
+    built = map_catalog(
         granules,
         grid,
         region=mask,
         catalog_out=catalog_out,
         backend=backend,
         footprint=footprint,
+        edge=edge,
     )
+    built.warn(allow_empty=True, stacklevel=2)
+    return built.shard_map if allow_empty else built.check_not_empty()
+
+
+def area_of(grids: Iterable[OutputGrid], region: Area, *, boxes: Sequence[Bbox] = ()) -> list[Bbox]:
+    """Return the area to fetch so that all shards of a region get all their granules.
+
+    Parameters
+    ----------
+    grids : iterable of OutputGrid
+        The grids whose shards count.
+    region : Region or list of (lats, lons)
+        Degrees, WGS84.
+    boxes : sequence of (west, south, east, north), optional
+        Boxes that the area also holds.
+
+    Returns
+    -------
+    list of (west, south, east, north)
+        One box in degrees, 20 to 22 m larger than the shards that the region touches; west > east
+        over the antimeridian, and all longitudes around a pole. Empty if there is no shard and
+        no box. For ``area`` of `Query`.
+
+    Raises
+    ------
+    InvalidRegion
+        If the region is not usable.
+    """
+    mask = as_region(region)
+    box = shard_box([(grid, coverage_of(grid, mask)) for grid in grids], boxes)
+    return [] if box is None else [box]
+
+
+def query_for(
+    query: Query,
+    grids: Sequence[OutputGrid],
+    region: Region,
+    *,
+    edge: str = "shards",
+    allow_empty: bool = False,
+) -> Query:
+    """Return a query whose area also holds the shards of a region, unless the edge is ``region``.
+
+    Raises `EmptyShardMap`, unless `allow_empty`, if a grid has no shard there.
+    """
+    for grid in () if allow_empty else grids:
+        if not len(coverage_of(grid, region)):
+            raise EmptyShardMap(no_shard_reason(grid, region))
+    if check_edge(edge) == "region":
+        return query
+    return replace(query, area=area_of(grids, region, boxes=query.boxes))
 
 
 def _granules(
@@ -93,14 +164,15 @@ def map_catalog(
     region: Area | None = None,
     catalog_out: str | Path | None = None,
     **options: Any,
-) -> ShardMap:
+) -> BuiltMap:
     """Build the shard map of a catalog, by default over its own box; see `ShardMap.build`.
 
-    With ``catalog_out`` the catalog is written first; see `write_indexed`.
+    Returns what is wrong with the map instead of warning. With ``catalog_out`` the catalog is
+    written first; see `write_indexed`.
     """
     if catalog_out is not None:
         catalog = write_indexed(catalog, catalog_out)
-    return ShardMap.build(catalog, grid, region=region, **options)
+    return build_checked(catalog, [grid], region=region, **options)[0]
 
 
 def write_indexed(catalog: Catalog, path: str | Path) -> Catalog:

@@ -21,6 +21,7 @@ from pydantic import (
 
 from zagg_catalog.errors import ConfigNotFound, InvalidConfig
 from zagg_catalog.jsonio import closest, shown
+from zagg_catalog.reader import ReaderNeeds
 
 MAX_ORDER = 29
 GRID_TYPES = ("healpix", "rectilinear")
@@ -200,6 +201,11 @@ class PipelineConfig(BaseModel):
     store_layout: Literal["hive", "flat"]  # of zagg's shards; hive is the default for HEALPix
     raw: dict[str, Any] = Field(repr=False)  # the whole file
     source: str = "config"  # name of the file, for messages
+
+    @property
+    def needs(self) -> ReaderNeeds:
+        """Address and product that zagg's reader needs."""
+        return ReaderNeeds.of(self.data_source)
 
 
 def load_config(path: str | Path) -> PipelineConfig:

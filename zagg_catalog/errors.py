@@ -63,8 +63,16 @@ class InvalidShardMap(ZaggCatalogError, ValueError):
     """Raised when a manifest is malformed."""
 
 
+class UnreadableGranules(InvalidShardMap):
+    """Raised when the reader of a config can read no granule of a map."""
+
+
 class ShardMapNotFound(InvalidShardMap, FileNotFoundError):
     """Raised when a manifest does not exist."""
+
+
+class EmptyShardMap(ZaggCatalogError, ValueError):
+    """Raised when a map has no shard or no pair; the message has the boxes of region and grid."""
 
 
 class UnknownShard(ZaggCatalogError, LookupError):
@@ -79,6 +87,12 @@ class SignatureMismatch(ZaggCatalogError, ValueError):
 
 class MissingBackend(ZaggCatalogError, ImportError):
     """Raised when the requested geometry backend is not installed."""
+
+    exit_code = 2
+
+
+class MissingPackage(ZaggCatalogError, ImportError):
+    """Raised when an optional package is not installed; the message has the command."""
 
     exit_code = 2
 

@@ -31,6 +31,13 @@ _PATTERNS = tuple(_HEAD + form + _TAIL for form in (_TRACK, _MULTI_CYCLE, _AREA)
 _GROUPS = tuple(frozenset(re.compile(pattern).groupindex) for pattern in _PATTERNS)
 # Products whose names have a first and a last cycle, or no known grammar (ATL18).
 MULTI_CYCLE_PRODUCTS = frozenset({"ATL11", "ATL14", "ATL15", "ATL18"})
+# Products whose files are netCDF, ``.nc``.
+NETCDF_PRODUCTS = frozenset({"ATL14", "ATL15"})
+
+
+def is_icesat2(short_name: str) -> bool:
+    """Return whether a short name is that of an ICESat-2 product, ``ATL06`` or ``ATL08QL``."""
+    return re.fullmatch(r"ATL\d{2}(QL)?", short_name) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

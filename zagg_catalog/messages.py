@@ -67,3 +67,15 @@ def names_note(irregular: int) -> str | None:
         return None
     granules = "1 granule" if irregular == 1 else f"{irregular:,} granules"
     return f"revisions of {granules} cannot be told apart, because the names are not ICESat-2's"
+
+
+def boxes_text(boxes: Sequence[Sequence[float]]) -> str:
+    """Return boxes as text, ``[-76.72871, 38.71166, -76.37671, 39.09519]``."""
+    return " and ".join(f"[{', '.join(f'{side:.10g}' for side in box)}]" for box in boxes)
+
+
+def extent_text(extent: Sequence[float] | None) -> str:
+    """Return where a grid is, a part of a sentence, given its box."""
+    if extent is None:
+        return "the grid's bounds are outside the domain of its crs"
+    return f"the grid's box is {boxes_text([extent])} (west, south, east, north in degrees)"

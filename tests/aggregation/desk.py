@@ -112,6 +112,7 @@ class Desk:
         ]
         catalog = self.inputs / f"{name}.parquet"
         given = {"catalog": catalog, "maps": builds, "region": inputs.REGION}
+        given |= {"allow_contraction": True}
         return publish_release(self.store, **(given | options))
 
     def request(self, grid: str = "healpix", **changes) -> PickupRequest:

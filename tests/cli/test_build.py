@@ -51,10 +51,16 @@ def test_a_cycle_becomes_a_map_and_a_catalog(fetched):
 
 
 def test_another_grid_is_built_from_the_stored_catalog(fetched, capsys):
+    """Its shards reach beyond the area that was fetched for the first grid, and the map says so."""
     out = fetched / "m.parquet"
-    code = build("--config", POLAR, "--from-catalog", fetched / "c.parquet", "--output", out)
-    assert code == 0
+    call = ["--config", POLAR, "--from-catalog", fetched / "c.parquet", "--output", out]
+    assert build(*call) == 1
+    shown = capsys.readouterr()
+    assert "15 of 18 shards of the region reach beyond the area" in shown.out
+    assert "--partial" in shown.err
+    assert build(*call, "--edge", "region") == 0
     assert ShardMap.from_parquet(out).grid_signature["crs"] == "EPSG:3031"
+    assert ShardMap.from_parquet(out).metadata["edge"] == "region"
     assert str(out) in capsys.readouterr().out
 
 
@@ -89,6 +95,7 @@ def test_flags_select_from_a_stored_catalog(fetched):
         (["--version", "006"], "not version 006"),
         (["--provider", "NSIDC_ECS"], "provider 'NSIDC_CPRD'"),
         (["--preserve-thumbnails"], "--catalog fetches nothing"),
+        (["--margin", "1"], "--margin is for a fetch"),
     ],
 )
 def test_what_a_stored_catalog_does_not_hold_ends_with_2(fetched, capsys, flags, says):
@@ -114,10 +121,12 @@ def test_a_fetch_takes_the_filters(stac, tmp_path):
     call = ["--config", HEALPIX, "--short-name", "ATL06", "--start-date", "2023-01-01", BOX]
     files = ["--catalog-out", out, "--output", tmp_path / "m.json", "--stac-root", stac]
     filters = ["--end-date", "2024-12-31", "--season", "01..02", "--direction", "descending"]
+    filters += ["--margin", "300km"]
     assert build(*call, *files, *filters) == 0
     catalog = Catalog.from_geoparquet(out)
     assert catalog.metadata["filters"] == {"season": "01..02", "direction": "descending"}
     assert {name[10:12] for name in catalog.table["id"].to_pylist()} == {"01", "02"}
+    assert catalog.metadata["area"][0][1] < -82
 
 
 def test_the_module_takes_the_flags_of_zagg(stac, tmp_path):

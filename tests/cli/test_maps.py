@@ -80,6 +80,26 @@ def test_files_and_several_grids_and_json(call, files, capsys):
     assert found["missing"] == {}
 
 
+def test_filters_select_from_every_catalog(call, files, tmp_path):
+    arguments = ("--grid", files / "healpix.yaml", BOX)
+    source = ("--catalogs", f"{files}/c01.parquet", f"{files}/c02.parquet")
+    for tracks in ("1-2", "1-2", "3"):
+        assert call(*arguments, "--track", tracks, source=source) == 0
+        for cycle in (1, 2):
+            made = ShardMap.from_parquet(tmp_path / f"maps/healpix_c0{cycle}.parquet")
+            found = {int(name[21:25]) for name in made.table["id"].to_pylist()}
+            assert found == ({3} if tracks == "3" else {1, 2})
+    assert call(*arguments, "--track", "9", source=source) == 1
+
+
+def test_a_product_that_a_catalog_does_not_hold_fails_its_maps(call, files, capsys):
+    arguments = ("--grid", files / "healpix.yaml", BOX)
+    source = ("--catalogs", f"{files}/c01.parquet")
+    assert call(*arguments, "--product", inputs.PRODUCT, source=source) == 0
+    assert call(*arguments, "--product", "ATL08_007", source=source) == 1
+    assert "holds ATL06_007, not ATL08" in capsys.readouterr().err
+
+
 def test_incomplete_maps_end_with_1_unless_accepted(call, files, tmp_path, capsys):
     archive.catalog_of(1, complete=False).to_geoparquet(tmp_path / "c01.parquet")
     arguments = ("--grid", files / "healpix.yaml", BOX)

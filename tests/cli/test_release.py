@@ -89,7 +89,15 @@ def test_json_manifests_are_stored_if_asked_for(published, release):
 
 def test_a_contraction_is_named(published):
     published("first")
-    assert inputs.granule(0) in published("next")[1]
+    code, out, err = published("next")
+    assert code == 1
+    assert inputs.granule(0) in out
+    assert "does not point to it" in out
+    assert inputs.granule(0) in err
+    assert "--allow-contraction" in err
+    code, out, err = published("next", "--allow-contraction")
+    assert (code, err) == (0, "")
+    assert "points to it" in out
 
 
 def test_a_partial_release_ends_with_1_unless_it_is_accepted(published, files, tmp_path, release):
@@ -102,6 +110,11 @@ def test_a_partial_release_ends_with_1_unless_it_is_accepted(published, files, t
     assert (code, "does not point to it" in out) == (1, True)
     assert "--partial-latest" in err
     assert release("show", *RELEASE_KEY)[0] == 1
+    (digest,) = digests(release)
+    code, _, err = release("show", *RELEASE_KEY, "--digest", digest)
+    assert code == 1
+    assert "the release is partial: the catalog is not known to be complete" in err
+    assert release("show", *RELEASE_KEY, "--digest", digest, "--partial")[0] == 0
     assert release(*call, "--partial-latest")[0] == 0
     assert release("show", *RELEASE_KEY)[0] == 0
 
@@ -109,7 +122,7 @@ def test_a_partial_release_ends_with_1_unless_it_is_accepted(published, files, t
 def test_diff_lists_what_to_redo(published, release):
     published("first")
     (old,) = digests(release)
-    published("next")
+    published("next", "--allow-contraction")
     code, out, _ = release("diff", *RELEASE_KEY, old[:12])
     assert code == 0
     assert inputs.granule(8) in out
@@ -137,7 +150,7 @@ def test_verify_ends_with_1_and_names_the_file(published, release, folder):
 def test_rollback_goes_back(published, release):
     published("first")
     (old,) = digests(release)
-    published("next")
+    published("next", "--allow-contraction")
     code, out, _ = release("rollback", *RELEASE_KEY, old[:12])
     assert (code, "rollback" in out) == (0, True)
     assert json.loads(release("show", *RELEASE_KEY, "--json")[1])["digest"] == old

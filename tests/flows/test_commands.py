@@ -49,11 +49,13 @@ def test_an_unknown_flag_ends_with_2(flow):
 
 FLOWS = {
     cycle.prepare_cycle: (
-        "product version cycle regions grids force publish_partial slices store stac_root provider"
-        " registry notice"
+        "product version cycle regions grids force publish_partial allow_contraction slices store"
+        " stac_root provider registry notice"
     ),
-    fetch.fetch_catalog: "product version region cycle slices store stac_root provider registry",
-    shardmaps.build_shardmaps: "catalog grids force store registry",
+    fetch.fetch_catalog: (
+        "product version region cycle slices partial store stac_root provider registry"
+    ),
+    shardmaps.build_shardmaps: "catalog grids force partial store registry",
     watch.watch_cycles: "products dry_run store stac_root provider registry",
     aggregate.aggregate: (
         "event product version region cycle grids release artifact only_changed dry_run"

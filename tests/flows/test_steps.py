@@ -42,7 +42,10 @@ def test_the_setting_lets_cmr_itself_be_asked(team, stac, monkeypatch):
     monkeypatch.setenv("ZAGG_CATALOG_CMR_ROOT", stac.cmr_url)
     stac.requests.clear()
     other = fetch_catalog(region="greenland", **team.parameters())
-    assert {request.path for request in stac.requests} == {"/search/granules.umm_json"}
+    assert {request.path for request in stac.requests} == {
+        "/search/granules.umm_json",
+        "/search/collections.umm_json",
+    }
     catalogs = [
         Catalog.from_geoparquet(team.store.download(c["key"], f"{team.store_url}-{n}.parquet"))
         for n, c in enumerate((one, other))
@@ -91,6 +94,30 @@ def test_grids_of_one_tiling_are_built_side_by_side(team):
         file = team.store.download(outcome["manifest"], f"{team.store_url}-m.parquet")
         assert ShardMap.from_parquet(file).pairs().equals(alone.pairs())
     assert len(outcomes) == 2
+
+
+def test_a_region_with_filters_gets_the_granules_that_they_select(team):
+    """A catalog that was stored before the filters is selected from."""
+    whole = fetch_catalog(region="greenland", **team.parameters())
+    path = team.registry / "registry.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["regions"]["greenland"] |= {"tracks": "1-700", "direction": "ascending"}
+    path.write_text(yaml.safe_dump(content))
+    part = fetch_catalog(region="greenland", **team.parameters())
+    assert 0 < part["rows"] < whole["rows"]
+    stored = team.store.download(part["key"], f"{team.store_url}-c.parquet")
+    catalog = Catalog.from_geoparquet(stored)
+    assert catalog.metadata["filters"] == {"tracks": "1-700", "direction": "ascending"}
+    assert {name[27:29] for name in catalog.table["id"].to_pylist()} <= {"01", "02", "03", "04"}
+    tables = []
+    for key in (part["key"], whole["key"]):
+        outcome = build_shardmaps(
+            key, ["atl06-greenland-healpix"], store=team.store_url, registry=str(path)
+        )[0]
+        file = team.store.download(outcome["manifest"], f"{team.store_url}-m.parquet")
+        tables.append(ShardMap.from_parquet(file).pairs())
+    assert tables[0].num_rows > 0
+    assert tables[0].equals(tables[1])
 
 
 def test_an_unknown_region_is_refused(team):

@@ -7,9 +7,11 @@ import json
 import pytest
 
 from zagg_catalog.config import load_config_from_dict
+from zagg_catalog.errors import InvalidGrid
 from zagg_catalog.grids import (
     HealpixGrid,
     RectilinearGrid,
+    from_signature,
     signature_differences,
     signature_matches,
     spatial_subset,
@@ -100,3 +102,35 @@ def test_grids_of_one_layout_are_equal() -> None:
     assert utm != RectilinearGrid(32619, 10, (0, 0, 5120, 5120))
     assert utm != HealpixGrid(6, 12) != "a grid"
     assert len({HealpixGrid(6, 12), HealpixGrid(6, 12, sharded=False), utm}) == 2
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        HEALPIX,
+        POLAR,
+        RectilinearGrid("EPSG:32618", (30.0, 10.0), (500000.1, 4e6, 612345.6, 4.1e6), (64, 100)),
+        RectilinearGrid("EPSG:4326", 0.1, (-180, -90, 180, 90)),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("part", ["spatial_signature", "signature"])
+def test_a_signature_alone_gives_its_grid(grid: HealpixGrid | RectilinearGrid, part: str) -> None:
+    signature = json.loads(json.dumps(getattr(grid, part)()))
+    assert from_signature(signature) == grid
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        {},
+        {"type": "hexagons"},
+        {"type": "healpix", "parent_order": 6},
+        HEALPIX.spatial_signature() | {"layout": "south"},
+        POLAR.spatial_signature() | {"shape": [3, 3]},
+        POLAR.spatial_signature() | {"affine": [1, 2]},
+    ],
+)
+def test_a_signature_of_no_grid_is_refused(signature: dict[str, object]) -> None:
+    with pytest.raises(InvalidGrid, match="config"):
+        from_signature(signature)

@@ -140,6 +140,64 @@ def test_unknown_regions_and_missing_configs_are_named(folder):
     assert "region 'mars' does not exist; the registry has antarctica, greenland, serc" in region
 
 
+NAMES = ["ATL06_20240101000000_00012202_007_01.h5", "ATL06_20240301000000_00012303_007_01.h5"]
+
+
+def test_a_region_has_filters_of_its_catalogs(folder):
+    (folder / "names.txt").write_text("\n".join(NAMES))
+    filters = {"season": "12..02", "tracks": "1-100,205", "granule_regions": [10, 11]}
+    filters |= {"direction": "ascending", "granules": "names.txt"}
+    path = edit(folder, lambda content: content["regions"]["greenland"].update(filters))
+    region = load_registry(path).regions["greenland"]
+    assert region.filters == filters | {"granule_regions": "10-11", "granules": NAMES}
+    assert region.filters_of(23)["granules"] == NAMES[1:]
+    with pytest.raises(InvalidQuery, match="None of the 2 granule names of region greenland"):
+        region.filters_of(24)
+    assert load_registry(path).regions["serc"].filters == {}
+
+
+def test_a_region_may_have_a_margin(folder):
+    path = edit(folder, lambda content: content["regions"]["serc"].update(margin="50km"))
+    registry = load_registry(path)
+    (west, south, east, north), (asked,) = (
+        registry.regions["serc"].bbox,
+        registry.area_of("ATL03_007", "serc"),
+    )
+    assert registry.regions["serc"].margin == "50 km"
+    assert asked[0] < west - 0.5
+    assert asked[1] < south - 0.4
+    assert asked[2] > east + 0.5
+    assert asked[3] > north + 0.4
+
+
+@pytest.mark.parametrize(
+    ("filters", "problem"),
+    [
+        ({"margin": "10 miles"}, "A margin is a number of degrees or kilometres"),
+        ({"season": "summer"}, "A season has days of the year"),
+        ({"tracks": "0"}, "A track is a whole number from 1 to 1387, not 0"),
+        ({"granule_regions": "5", "direction": "ascending"}, "No along-track region of 5"),
+        ({"granules": "nowhere.txt"}, "regions.greenland.granules: nowhere.txt: "),
+        ({"track": "1"}, "did you mean tracks?"),
+    ],
+)
+def test_filters_that_are_not_valid_are_named(folder, filters, problem):
+    path = edit(folder, lambda content: content["regions"]["greenland"].update(filters))
+    found = problems(path)
+    assert "regions.greenland" in found[0]
+    assert problem in found[0]
+
+
+def test_filters_must_fit_the_products_of_the_regions_grids(folder):
+    def change(content):
+        content["regions"]["greenland"]["granule_regions"] = "3"
+        content["grids"]["atl06-greenland-healpix"]["products"] = ["ATL07_007", "ATL06_007"]
+
+    found = problems(edit(folder, change))
+    assert len(found) == 1
+    assert "grids.atl06-greenland-healpix.products: region greenland: The filter" in found[0]
+
+
 def test_a_key_given_twice_is_refused(folder):
     path = folder / "registry.yaml"
     text = path.read_text()

@@ -40,6 +40,7 @@ METADATA = {
     "start_date": "2023-12-18",
     "end_date": "2024-03-18",
     "bbox": [-180.0, -90.0, 180.0, -60.0],
+    "area": [[-180.0, -90.0, 180.0, 90.0]],
     "complete": True,
 }
 
@@ -86,6 +87,8 @@ def publish(store, folder: Path, name: str, **options) -> Published:
         "region": REGION,
         "json_manifests": True,
         "published_by": "someone@somewhere",
+        # "next" lacks a granule of "first"; test_publish.py tests that this must be allowed.
+        "allow_contraction": True,
     }
     if "maps" not in options:
         given["maps"] = builds(folder, name)

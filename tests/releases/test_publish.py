@@ -98,6 +98,23 @@ def test_the_next_release_supersedes_and_names_what_shrank(publish):
     assert second.publication.contraction.count == 1
 
 
+def test_a_release_that_shrank_becomes_the_latest_only_on_request(store, publish):
+    first = publish("first")
+    second = publish("next", allow_contraction=False)
+    assert (second.moved, second.latest, second.publication.digest) == (False, False, first.digest)
+    assert second.record.status == "complete"
+    (why,) = second.held_back
+    assert "lacks granules of the latest release in any revision, 1 in all" in why
+    assert inputs.granule(0) in why
+    assert store.exists(second.key)
+    again = publish("next", allow_contraction=False)
+    assert (again.unchanged, again.latest, again.held_back) == (True, False, second.held_back)
+    accepted = publish("next")
+    assert (accepted.moved, accepted.held_back) == (True, ())
+    assert accepted.publication.supersedes == first.digest
+    assert publish("next", allow_contraction=False).held_back == ()
+
+
 @inputs.IN_A_FOLDER
 def test_a_long_contraction_is_counted_and_cut(publish, monkeypatch):
     monkeypatch.setattr("zagg_catalog.releases.publication.MAX_LISTED", 2)
@@ -120,6 +137,7 @@ def test_an_incomplete_catalog_is_partial_and_latest_stays(store, publish, files
     inputs.write(tmp_path / "inputs", "part", inputs.CATALOGS["small"], complete=False)
     part = inputs.publish(store, tmp_path / "inputs", "part")
     assert part.record.status == "partial"
+    assert part.held_back == ("it is partial",)
     assert {grid.status for grid in part.record.grids} == {"partial"}
     assert (part.moved, part.latest, part.publication.digest) == (False, False, whole.digest)
     assert find_release(store, *inputs.RELEASE_KEY).digest == whole.digest

@@ -190,6 +190,13 @@ def test_what_json_has_no_word_for_is_refused():
         canonical_json({"x": float("nan")})
 
 
+def test_a_query_has_its_filters_if_there_are_some():
+    filters = {"tracks": "1-100", "granules": ["ATL06_20240101000000_00012202_007_01.h5"]}
+    query = QueryRecord(filters=filters)
+    assert QueryRecord.model_validate_json(query.model_dump_json()) == query
+    assert "filters" not in QueryRecord().model_dump()
+
+
 def test_a_record_of_version_1_still_loads():
     content = (FIXTURES / "release-v1.json").read_bytes()
     record = ReleaseRecord.load(content)

@@ -48,7 +48,9 @@ def test_records_are_umm_g(cmr: Cmr, granules: Granules) -> None:
     assert item["meta"]["provider-id"] == "NSIDC_CPRD"
     assert item["meta"]["concept-id"].endswith("-NSIDC_CPRD")
     assert item["umm"]["GranuleUR"] == granules.table["id"][0].as_py()
-    assert item["umm"]["CollectionReference"] == {"ShortName": "ATL06", "Version": "007"}
+    # As of ICESat-2: by the title and the concept id of the collection only.
+    assert item["umm"]["CollectionReference"] == {"EntryTitle": "ATLAS/ICESat-2 ATL06 V007"}
+    assert item["meta"]["collection-concept-id"].startswith("C")
     assert [url["Type"] for url in item["umm"]["RelatedUrls"]] == [
         "GET DATA",
         "GET DATA VIA DIRECT ACCESS",

@@ -100,7 +100,7 @@ def test_bodies_can_be_cut_short(serve: Serve) -> None:
     with serve(faults=["truncated=0.3"]) as client:
         with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
             client.get()
-        assert client.get().json()["numberMatched"] == 25
+        assert client.get().json()["context"]["matched"] == 25
 
 
 def test_json_can_be_cut_inside_a_whole_body(serve: Serve) -> None:
@@ -173,8 +173,10 @@ def test_odd_pages_lose_nothing(serve: Serve, granules: Granules, fault: str) ->
     ids = [item["id"] for page in pages for item in page["features"]]
     assert ids == granules.table["id"].to_pylist()
     assert len(pages) > 3
-    assert all(page["numberMatched"] == 25 for page in pages)
-    assert any(not page["features"] for page in pages) == fault.startswith("empty")
+    assert all(page["context"]["matched"] == 25 for page in pages)
+    # The last page is always followed by an empty one.
+    empty = [number for number, page in enumerate(pages[:-1], 1) if not page["features"]]
+    assert empty == ([int(fault[-1]) if "page=" in fault else 2] if "empty" in fault else [])
 
 
 @pytest.mark.parametrize(("fault", "matched"), [("silent-end", 25), ("silent-end:matched=0", 0)])
@@ -182,28 +184,26 @@ def test_a_search_can_end_in_silence(serve: Serve, fault: str, matched: int) -> 
     with serve(faults=[fault]) as client:
         pages = list(client.pages())
     assert [len(page["features"]) for page in pages] == [10, 0]
-    assert pages[1]["numberMatched"] == matched
+    assert pages[1]["context"]["matched"] == matched
 
 
 @pytest.mark.parametrize(
     ("fault", "counts"),
     [
-        ("count-high=2", [27, 27, 27]),
-        ("count-low", [24, 24, 24]),
-        ("count-moves=3", [25, 28, 31]),
+        ("count-high=2", [27, 27, 27, 27]),
+        ("count-low", [24, 24, 24, 24]),
+        ("count-moves=3", [25, 28, 31, 34]),
     ],
 )
 def test_counts_can_be_wrong(serve: Serve, fault: str, counts: list[int]) -> None:
     with serve(faults=[fault]) as client:
         pages = list(client.pages())
-    assert [page["numberMatched"] for page in pages] == counts
     assert [page["context"]["matched"] for page in pages] == counts
 
 
 def test_counts_can_be_missing(serve: Serve) -> None:
     with serve(faults=["no-count"]) as client:
         page = client.get().json()
-    assert "numberMatched" not in page
     assert "matched" not in page["context"]
 
 
@@ -212,7 +212,7 @@ def test_granules_can_arrive_between_pages(serve: Serve, granules: Granules) -> 
         pages = list(client.pages())
         again = client.ids()
     ids = [item["id"] for page in pages for item in page["features"]]
-    assert [page["numberMatched"] for page in pages] == [23, 25, 25]
+    assert [page["context"]["matched"] for page in pages] == [23, 25, 25, 25]
     assert len(set(ids)) == 23
     assert len(ids) == 25
     assert again == granules.table["id"].to_pylist()
@@ -236,8 +236,9 @@ def test_a_newer_revision_can_stand_beside_the_older(serve: Serve) -> None:
     assert second is not None
     assert (first.rgt, first.region, first.start) == (second.rgt, second.region, second.start)
     assert first.revision == second.revision + 1
-    assert not set(newer["assets"]) & set(older["assets"]) - {"thumbnail_1"}
-    assert {page["numberMatched"] for page in pages} == {27}
+    common = {"browse", "thumbnail_0", "thumbnail_1", "metadata"}
+    assert set(newer["assets"]) & set(older["assets"]) == common
+    assert {page["context"]["matched"] for page in pages} == {27}
     assert sum(len(page["features"]) for page in pages) == 27
 
 
@@ -261,16 +262,50 @@ MALFORMED = {
 @pytest.mark.parametrize("name", MALFORMED)
 def test_items_can_be_malformed(serve: Serve, name: str) -> None:
     with serve(faults=[f"{name}=2:page=2"]) as client:
-        clean, spoiled, _ = client.pages()
+        clean, spoiled, *_ = client.pages()
         same = list(client.pages())[1]
     assert MALFORMED[name](spoiled["features"][0])
     assert MALFORMED[name](spoiled["features"][1])
-    assert spoiled["numberMatched"] == 25
+    assert spoiled["context"]["matched"] == 25
     assert len(spoiled["features"]) == 10
     good = [*clean["features"], *spoiled["features"][2:]]
     assert all(item["geometry"]["coordinates"][0] and item["assets"] for item in good)
     # Asking again does not heal it.
     assert json.dumps(same["features"]) == json.dumps(spoiled["features"])
+
+
+def test_one_bad_item_fails_its_page_again_and_again(serve: Serve, granules: Granules) -> None:
+    bad = granules.table["id"][12].as_py()
+    with serve(faults=[f"bad-item={bad}"]) as client:
+        first = client.get(limit=10).json()
+        href = next_link(first)["href"]  # type: ignore[index]
+        replies = [client.session.get(href, timeout=60) for _ in range(3)]
+        others = client.get(limit=10, sortby="-datetime").status_code
+    assert [reply.status_code for reply in replies] == [500, 500, 500]
+    (message,) = replies[0].json()["errors"]
+    assert message.startswith("Oops! Something has gone wrong. We have been alerted")
+    assert others == 200
+
+
+def test_every_page_is_bad_without_a_name(serve: Serve) -> None:
+    with serve(faults=["bad-item"]) as client:
+        assert client.get().status_code == 500
+        assert client.get("/collections").status_code == 200
+
+
+def test_items_can_come_without_links_and_whole_when_asked_for_again(serve: Serve) -> None:
+    with serve(faults=["no-links=0.3"]) as client:
+        spoiled, whole = (client.get(limit=10).json()["features"] for _ in range(2))
+    for place, (item, full) in enumerate(zip(spoiled, whole, strict=True)):
+        if place >= 3:
+            assert item == full
+            continue
+        # Nothing is left of the second request of CMR-STAC, the one for the related URLs.
+        assert list(item["assets"]) == ["metadata"]
+        assert item["stac_extensions"] == []
+        assert "storage:schemes" not in item["properties"]
+        own = {"assets": 0, "stac_extensions": 0, "properties": 0}
+        assert item | own == full | own
 
 
 def test_faults_of_content_spare_what_a_status_replaced(serve: Serve) -> None:

@@ -27,8 +27,30 @@ def test_documents_lead_from_the_root_to_an_item(serve: Serve, granules: Granule
         listed = client.get("/collections").json()["collections"]
         assert [c["id"] for c in listed] == ["ATL06_007"]
         assert client.get("/collections/ATL06_007").json() == listed[0]
-        item = client.get("/collections/ATL06_007/items").json()["features"][0]
+        item = client.get().json()["features"][0]
         assert client.get(f"/collections/ATL06_007/items/{item['id']}").json() == item
+
+
+def test_the_items_of_a_collection_are_a_page_of_another_form(
+    serve: Serve, granules: Granules
+) -> None:
+    with serve() as client:
+        page = client.get("/collections/ATL06_007/items", limit=10).json()
+        found = client.get(limit=10).json()["features"]
+        ids = [item["id"] for item in page["features"]]
+        while (link := next_link(page)) and page["features"]:
+            page = client.session.get(link["href"], timeout=60).json()
+            ids += [item["id"] for item in page["features"]]
+        first = client.get("/collections/ATL06_007/items", limit=10).json()
+    assert ids == granules.table["id"].to_pylist()
+    assert (first["numberMatched"], first["numberReturned"]) == (25, 10)
+    assert first["context"] == {"returned": 10, "limit": 10, "matched": 25}
+    assert (first["id"], first["stac_version"]) == ("ATL06_007-items", "1.1.0")
+    assert [link["rel"] for link in first["links"]] == ["self", "root", "parent", "next"]
+    for item, same in zip(first["features"], found, strict=True):
+        assert [link["rel"] for link in item["links"]] == ["self"]
+        assert item["links"][0]["title"] == item["id"]
+        assert {**item, "links": []} == {**same, "links": []}
 
 
 @pytest.mark.parametrize("path", ["/collections/ATL99_007", "/nothing", "/collections/x/items/y"])
@@ -42,14 +64,16 @@ def test_items_have_the_shape_of_cmr_stac(serve: Serve) -> None:
     with serve() as client:
         item = client.get(limit=1).json()["features"][0]
     assert item["collection"] == "ATL06_007"
-    assert set(item["properties"]) == {"datetime", "start_datetime", "end_datetime"}
+    times = {"datetime", "start_datetime", "end_datetime"}
+    assert set(item["properties"]) == times | {"storage:schemes"}
     assert item["properties"]["datetime"] == item["properties"]["start_datetime"]
     rels = {link["rel"] for link in item["links"]}
-    assert rels == {"self", "parent", "collection", "root", "via"}
+    assert rels == {"self", "parent", "collection", "root", "provider", "via"}
     assert any("/concepts/G" in link["href"] for link in item["links"])
     stem = item["id"].split(".h5")[0]
     own = [key for key in item["assets"] if stem in key]
-    assert len(own) == len(item["assets"]) - 1
+    assert len(own) == 2
+    assert set(item["assets"]) - set(own) == {"browse", "thumbnail_0", "thumbnail_1", "metadata"}
     data = [a["href"] for a in item["assets"].values() if a["roles"] == ["data"]]
     assert sorted(href.split(":")[0] for href in data) == ["https", "s3"]
     assert all(href.endswith(f"{stem}.h5") for href in data)
@@ -63,6 +87,28 @@ def test_get_pages_follow_next(serve: Serve, granules: Granules, options: dict[s
         assert href.startswith("/stac/" if options.get("relative") else client.url)
         if not options.get("relative"):
             assert client.ids() == granules.table["id"].to_pylist()
+
+
+@pytest.mark.parametrize("sortby", ["-id", [{"field": "id", "direction": "desc"}]], ids=str)
+@pytest.mark.parametrize("method", ["GET", "same"])
+def test_a_next_link_repeats_the_whole_search(
+    serve: Serve, granules: Granules, method: str, sortby: Any
+) -> None:
+    world = [[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]
+    for area in ({"bbox": [-180.0, -90, 180, 90]}, {"intersects": {
+        "type": "Polygon", "coordinates": [world]}}):  # fmt: skip
+        body: Any = {"collections": ["ATL06_007"], "limit": 10, "sortby": sortby, **area}
+        with serve(next_method=method) as client:
+            page = client.post(**body).json()
+            ids = [item["id"] for item in page["features"]]
+            while (link := next_link(page)) is not None:
+                if method == "GET":
+                    assert "method" not in link
+                    page = client.session.get(link["href"], timeout=60).json()
+                else:
+                    page = client.post(**link["body"]).json()
+                ids += [item["id"] for item in page["features"]]
+        assert ids == sorted(granules.table["id"].to_pylist(), reverse=True)
 
 
 @pytest.mark.parametrize("method", ["same", "POST", "POST-merge"])
@@ -83,16 +129,23 @@ def test_post_pages_follow_next(serve: Serve, granules: Granules, method: str) -
 def test_pages_are_clamped_whatever_the_limit_says(serve: Serve) -> None:
     with serve() as client:
         page = client.get(limit=5000).json()
-        assert (page["numberReturned"], page["numberMatched"]) == (10, 25)
-        assert page["context"] == {"limit": 10, "matched": 25, "returned": 10}
+        assert len(page["features"]) == 10
+        # As in CMR-STAC, the limit as it was asked for.
+        assert page["context"] == {"limit": 5000, "matched": 25, "returned": 10}
         assert len(client.get(limit=3).json()["features"]) == 3
         none = client.get(limit=0).json()
-        assert (none["features"], none["numberMatched"], next_link(none)) == ([], 25, None)
+        assert (none["features"], none["context"]["matched"], next_link(none)) == ([], 25, None)
 
 
 @pytest.mark.parametrize(
     ("counts", "present"),
-    [("numberMatched", {"numberMatched"}), ("context", {"context"}), ("none", set())],
+    [
+        ("cmr-stac", {"context"}),
+        ("numberMatched", {"numberMatched"}),
+        ("context", {"context"}),
+        ("both", {"context", "numberMatched"}),
+        ("none", set()),
+    ],
 )
 def test_counts_are_declared_where_asked(serve: Serve, counts: str, present: set[str]) -> None:
     with serve(counts=counts) as client:
@@ -134,11 +187,11 @@ def test_boxes_and_polygons_select(serve: Serve) -> None:
     ring = [[-180, -66], [0, -66], [0, -65], [-180, -65], [-180, -66]]
     with serve() as client:
         box = client.post(bbox=[-180, -66, 0, -65]).json()
-        assert 0 < box["numberMatched"] < 25
+        assert 0 < box["context"]["matched"] < 25
         assert client.get(bbox="-180,-66,0,0,-65,9000").json()["features"] == box["features"]
         polygon = client.post(intersects={"type": "Polygon", "coordinates": [ring]}).json()
-        assert polygon["numberMatched"] >= box["numberMatched"]
-        assert client.post(bbox=[-180, 10, 180, 20]).json()["numberMatched"] == 0
+        assert polygon["context"]["matched"] >= box["context"]["matched"]
+        assert client.post(bbox=[-180, 10, 180, 20]).json()["context"]["matched"] == 0
 
 
 def test_times_select_what_overlaps(serve: Serve, granules: Granules) -> None:
@@ -204,7 +257,7 @@ def test_many_clients_at_once(serve: Serve) -> None:
 
         def count(_: int) -> int:
             reply = requests.get(f"{client.url}/search", timeout=10)
-            return int(reply.json()["numberMatched"])
+            return int(reply.json()["context"]["matched"])
 
         with ThreadPoolExecutor(32) as pool:
             assert set(pool.map(count, range(100))) == {25}
@@ -216,17 +269,17 @@ def test_a_full_cycle_is_searched_by_region() -> None:
         body = {"collections": ["ATL06_007"], "bbox": [-180, -90, 180, -60], "limit": 2000}
         page = requests.post(f"{server.root_url}/NSIDC_CPRD/search", json=body, timeout=5).json()
     # Regions 10, 11 and 12 of every track.
-    assert page["numberMatched"] == 3 * 1387
-    assert page["numberReturned"] == 100
+    assert page["context"]["matched"] == 3 * 1387
+    assert page["context"]["returned"] == 100
 
 
 @pytest.mark.realdata
 def test_real_items_get_keys_of_their_own(serve: Serve, real_data: Path) -> None:
     with serve(real_data / "atl03_007_neon.parquet") as client:
         page = client.get(collections="ATL03_007").json()
-    assert page["numberMatched"] == 2089
-    keys = [key for item in page["features"] for key in item["assets"] if "thumb" not in key]
-    assert len(keys) == len(set(keys)) == 4 * 10
+    assert page["context"]["matched"] == 2089
+    keys = [key for item in page["features"] for key in item["assets"] if "ATL03" in key]
+    assert len(keys) == len(set(keys)) == 2 * 10
 
 
 def test_added_granules_are_found_in_order_of_start(serve: Serve, granules: Granules) -> None:
@@ -246,7 +299,7 @@ def test_a_collection_that_is_new_is_listed(serve: Serve) -> None:
         client.server.add(simulate("ATL03", cycle=22, regions=[10], tracks=[1]))
         listed = client.get("/collections").json()["collections"]
         assert [entry["id"] for entry in listed] == ["ATL03_007", "ATL06_007"]
-        assert client.get(collections="ATL03_007").json()["numberMatched"] == 1
+        assert client.get(collections="ATL03_007").json()["context"]["matched"] == 1
 
 
 def test_records_keep_their_concept(serve: Serve, granules: Granules) -> None:
@@ -271,8 +324,8 @@ def test_an_answer_is_of_one_moment(granules: Granules) -> None:
         seen = []
         while adding.is_alive():
             page = session.get(f"{server.root_url}/NSIDC_CPRD/search", timeout=5).json()
-            assert page["numberMatched"] == len(page["features"])
-            seen.append(page["numberMatched"])
+            assert page["context"]["matched"] == len(page["features"])
+            seen.append(page["context"]["matched"])
         adding.join()
     assert seen == sorted(seen)
 

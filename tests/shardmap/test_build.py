@@ -11,6 +11,7 @@ from zagg_catalog.errors import InvalidOption, MissingBackend
 from zagg_catalog.geometry.sphere import to_latlon, to_xyz
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.regions import bbox_region
+from zagg_catalog.shardmap import EmptyMap
 from zagg_catalog.shardmap.backends import spherely
 
 HEALPIX = HealpixGrid(6, 12, chunk_inner=8)
@@ -18,6 +19,7 @@ POLAR = RectilinearGrid("EPSG:3031", 1000, [-3.2e6, -3.2e6, 3.2e6, 3.2e6])
 GRIDS = [HEALPIX, POLAR]
 BACKENDS = ["auto", "mortie", "spherely"]
 ANTARCTIC = bbox_region((-180, -90, 180, -60))
+WHOLE = {"complete": True, "area": [[-180, -90, 180, -50]]}
 
 # A swath down to the pole, one over the antimeridian, and one up north.
 SWATHS = [
@@ -116,10 +118,10 @@ def test_granules_stand_in_catalog_order_inside_a_shard():
 @pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: grid.kind)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_one_bad_footprint_is_quarantined_and_costs_nobody_else_theirs(grid, backend):
-    said = {"complete": True}
-    whole = make_catalog(*SWATHS[:2], metadata=said)
-    good = ShardMap.build(whole, grid, region=ANTARCTIC, backend=backend)
-    catalog = make_catalog(*SWATHS[:2], None, [(0, 0), (1, 1), (0, 0)], metadata=said)
+    good = ShardMap.build(
+        make_catalog(*SWATHS[:2], metadata=WHOLE), grid, region=ANTARCTIC, backend=backend
+    )
+    catalog = make_catalog(*SWATHS[:2], None, [(0, 0), (1, 1), (0, 0)], metadata=WHOLE)
     both = ShardMap.build(catalog, grid, region=ANTARCTIC, backend=backend)
     assert pairs(both) == pairs(good)
     assert [bad["id"][21:25] for bad in both.metadata["quarantined"]] == ["0003", "0004"]
@@ -145,8 +147,11 @@ def test_an_incomplete_catalog_makes_an_incomplete_map():
 
 
 def test_an_empty_catalog_makes_an_empty_map():
-    assert ShardMap.build(make_catalog(), HEALPIX).shard_keys == []
-    assert ShardMap.build(make_catalog(), POLAR, region=ANTARCTIC).shard_keys == []
+    for grid in (HEALPIX, POLAR):
+        with pytest.warns(EmptyMap, match="none of the 0 granules"):
+            assert ShardMap.build(make_catalog(), grid, region=ANTARCTIC).shard_keys == []
+        empty = ShardMap.build(make_catalog(), grid, region=ANTARCTIC, allow_empty=True)
+        assert empty.shard_keys == []
 
 
 def test_a_finer_cover_is_never_larger():

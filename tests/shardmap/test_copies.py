@@ -81,6 +81,15 @@ def test_different_granules_whose_files_have_one_name_fail_by_name():
         ShardMap.build(catalog, GRID)
 
 
+def test_files_of_one_name_without_times_are_no_copies():
+    catalog = listed(("scene-1", "s3://b/1/B04.tif", None), ("scene-2", "s3://b/2/B04.tif", None))
+    nowhen = pa.nulls(2, catalog.table.schema.field("start_datetime").type)
+    place = catalog.table.schema.get_field_index("start_datetime")
+    table = catalog.table.set_column(place, catalog.table.schema.field(place), nowhen)
+    with pytest.raises(InvalidShardMap, match="two files of one name"):
+        ShardMap.build(Catalog(table, catalog.metadata), GRID)
+
+
 def test_files_of_one_name_in_different_shards_stay():
     catalog = listed(
         ("scene-1", "s3://b/1/B04.tif", None),

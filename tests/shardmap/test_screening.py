@@ -24,7 +24,8 @@ def column(*rings):
 
 
 def build(grid, *rings, backend="auto"):
-    catalog = make_catalog(*rings, metadata={"complete": True})
+    whole = {"complete": True, "area": [[-180, -90, 180, -50]]}
+    catalog = make_catalog(*rings, metadata=whole)
     return ShardMap.build(catalog, grid, region=ANTARCTIC, backend=backend)
 
 

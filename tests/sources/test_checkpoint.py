@@ -100,6 +100,23 @@ def test_what_is_left_of_a_fetch_that_failed_is_used(half):
     assert fewer < len(server.requests)
 
 
+def test_searches_of_one_box_do_not_share_slices(cycle, tmp_path):
+    """The days of a season are searches of their own."""
+    query, folder = cycle_22(season="12-20..01-10,02-01..03-01"), tmp_path / "kept"
+    with SandboxServer(cycle, page_size=15) as server:
+        whole = source(server).fetch(query)
+        server.faults.append(Fault("status", 400, times=99, skip=len(server.requests) - 4))
+        server.requests.clear()
+        with pytest.raises(RequestFailed):
+            source(server).fetch(query, checkpoint=folder)
+        server.faults.clear()
+        records = [json.loads(path.read_bytes()) for path in slices(folder)]
+        assert {record.get("number", 0) for record in records} == {0, 1}
+        resumed = source(server).fetch(query, checkpoint=folder)
+    assert resumed.table.equals(whole.table)
+    assert resumed.metadata == whole.metadata
+
+
 @pytest.mark.parametrize("damage", ["torn part", "no part", "torn record", "another name", "old"])
 def test_a_slice_that_is_not_as_it_was_is_fetched_again(half, damage):
     server, folder = half

@@ -17,7 +17,7 @@ def twice(granules: Granules) -> list[Any]:
     """The first granules, and a copy of the first without an S3 address, under another id."""
     items = [item_dict(granules, row, ROOT, "NSIDC_CPRD") for row in range(3)]
     copy = item_dict(granules, 0, ROOT, "NSIDC_ECS")
-    copy["id"] = "SC:ATL06.007:12345"
+    copy["id"] = "ecs-12345"
     copy["assets"] = {
         "ecs": {"href": f"https://ecs.example.org/{items[0]['id']}", "roles": ["data"]}
     }

@@ -63,6 +63,7 @@ def test_no_other_origin_receives_it(how: str) -> None:
         answer(200, f"not JSON {TOKEN}".encode()),
         answer(200, f'{{"message": "{TOKEN}"}}'.encode()),
         answer(302, Location=f"http://example.org/?token={TOKEN}"),
+        answer(302, Location=f"http://example.org/{TOKEN}"),
         None,
     ],
 )

@@ -88,6 +88,8 @@ EXPECTED: dict[str, tuple[str | type[FetchError], int]] = {
     "missing-id": (COMPLETE, 1),
     "not-an-item": (COMPLETE, 1),
     "missing-assets": (COMPLETE, 1),
+    "bad-item": (RequestFailed, 0),
+    "no-links": (COMPLETE, 0),
     "missing-datetime": (COMPLETE, 0),
 }
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,7 @@ from zagg_catalog.sources.filters import (
 from zagg_catalog.sources.harvest import harvest
 from zagg_catalog.sources.query_slices import merge_slices, time_slices
 from zagg_catalog.sources.spool import Spool
+from zagg_catalog.sources.stac import stac_searches
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +163,22 @@ def test_names_are_found_under_ids_with_a_suffix(apis: dict[str, CMRSource]) -> 
     assert "ids=" not in stub.seen[2][1]
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_names_are_searched_in_groups(method: Any) -> None:
+    names = [name(number) for number in range(1, 121)]
+    query = Query("ATL06", "007", "2024-01-01", "2024-01-31", WORLD, granules=names)
+    searches = stac_searches("http://h/stac", query, "P", 100, method, by_id=True)
+    sent = [search.request(100) for search in searches]
+    groups = [
+        request.body["ids"] if request.body else parse_qs(request.url)["ids"][0].split(",")
+        for request in sent
+    ]
+    assert [len(group) for group in groups] == [50, 50, 20]
+    assert [one for group in groups for one in group] == names
+    assert [search.number for search in searches] == [0, 1, 2]
+    assert searches[2].label == "search 3 "
+
+
 def test_a_name_without_its_parts_is_set_aside() -> None:
     script = [ok(page([name(1), "strange"], numberMatched=2))]
     with Stub(*script) as stub, quick() as transport, Spool("ATL06_007") as spool:
@@ -168,6 +186,27 @@ def test_a_name_without_its_parts_is_set_aside() -> None:
         report = harvest(transport, [stac_search(stub)], spool, filters=filters).report
     assert [entry.id for entry in report.quarantined] == ["strange"]
     assert "filters (track)" in report.quarantined[0].reason
+
+
+@pytest.mark.parametrize(
+    ("filters", "granule", "verdict"),
+    [
+        ({"tracks": (5,)}, "ATL11_000510_0326_006_02.h5", 0),
+        ({"cycle": 12, "tracks": (5,)}, "ATL11_000510_0326_006_02.h5", 0),
+        ({"cycle": 2, "tracks": (6,)}, "ATL11_000510_0326_006_02.h5", 1),
+        ({"tracks": (6,)}, "ATL11_000510_0326_006_02.h5", 2),
+        ({"granule_regions": (3,)}, "processed_ATL06_20190416093911_02770303_002_01.h5", 0),
+        ({"granule_regions": (4,)}, "ATL08QL_20240101000000_00012205_007_01.h5", 3),
+        ({"direction": "ascending"}, "ATL24_20240101000000_00012205_006_02_001_01.h5", 4),
+        ({"tracks": (1,)}, "ATL15_A1_0322_01km_005_01.nc", -1),
+        ({"granules": ("ATL15_A1_0322_01km_005_01",)}, "ATL15_A1_0322_01km_005_01.nc", 0),
+        ({"granules": ("s3://b/GEDI_x.h5",)}, "GEDI_x.h5", 0),
+    ],
+)
+def test_names_of_all_products_are_judged(
+    filters: dict[str, Any], granule: str, verdict: int
+) -> None:
+    assert NameFilters(**filters).judge(pa.array([granule])).tolist() == [verdict]
 
 
 def test_an_empty_fetch_names_the_filter(apis: dict[str, CMRSource]) -> None:

@@ -218,7 +218,8 @@ def test_a_usable_item_does_not_replace_an_unusable_newer_revision() -> None:
 
 def test_where_nothing_is_usable_the_first_reason_is_said() -> None:
     answer = ok({**page(), "features": [item(name(1), geometry=None)], "numberMatched": 1})
-    with pytest.raises(EmptyHarvest, match=r"1 cannot be used, first ATL06_.*: no geometry"):
+    reason = r"1 cannot be used, first ATL06_.*: no geometry\. CMR-STAC gives .*--api cmr"
+    with pytest.raises(EmptyHarvest, match=reason):
         run(answer)
 
 

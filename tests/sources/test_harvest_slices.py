@@ -161,3 +161,26 @@ def test_slices_need_hardly_more_requests_than_pages():
         transfer = source.last_report.transfer
     assert transfer.pages <= 1.15 * len(found) / 10 + 1
     assert transfer.requests <= transfer.pages + 4
+
+
+@pytest.mark.parametrize("regions", [None, [10, 11, 12]], ids=["globe", "south"])
+def test_a_cycle_needs_its_pages_and_four_requests(regions):
+    with SandboxServer(simulate("ATL06", cycle=[21, 22, 23], regions=regions)) as server:
+        source = CMRSource(root_url=server.root_url, connections=8)
+        found = source.fetch(Query.for_cycle("ATL06", "007", 22, (-180, -90, 180, 90)))
+        transfer = source.last_report.transfer
+        asked = [request.query["limit"] for request in server.requests]
+    assert found.complete
+    assert len(asked) == transfer.requests <= transfer.pages + 4
+    # The count before is that of the first page; the count after is asked for by itself.
+    assert asked.count("1") == 1
+
+
+@pytest.mark.realdata
+def test_unevenly_spread_granules_need_no_empty_pages(real_data):
+    query = Query("ATL03", "007", "2018-10-01", "2026-12-31", (-180, -90, 180, 90))
+    with SandboxServer(real_data / "atl03_007_neon.parquet") as server:
+        source = CMRSource(root_url=server.root_url, connections=8)
+        assert source.fetch(query).complete
+        transfer = source.last_report.transfer
+        assert len(server.requests) == transfer.requests <= transfer.pages + 4

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.sources.stub import Stub, name, ok, page, quick, stac_search
+from tests.sources.stub import Stub, item, name, ok, page, quick, stac_search
 from zagg_catalog.errors import PagingError
+from zagg_catalog.sources.items import count_without_links
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.search import SearchResult
 
@@ -98,3 +99,81 @@ def test_without_a_count_the_last_page_ends_the_search() -> None:
     with Stub(ok(page())) as stub:
         assert read(stub)[0] == [0]
         assert len(stub.seen) == 1
+
+
+def pages_of(*sizes: int, matched: int) -> list[bytes]:
+    """Pages of these sizes, each with a next link, as CMR-STAC's pages with items have one."""
+    numbers = iter(range(1, sum(sizes) + 1))
+    return [
+        ok(
+            page(
+                [name(next(numbers)) for _ in range(size)],
+                link(f"?p={place}"),
+                context={"matched": matched},
+            )
+        )
+        for place, size in enumerate(sizes, 2)
+    ]
+
+
+@pytest.mark.parametrize("sizes", [(2,), (2, 1), (2, 2, 1)])
+def test_a_last_page_that_is_alone_or_not_full_is_not_followed(sizes: tuple[int, ...]) -> None:
+    with Stub(*pages_of(*sizes, matched=sum(sizes))) as stub:
+        found = read(stub)[1]
+        assert (found.harvested, found.steady) == (sum(sizes), True)
+        assert len(stub.seen) == len(sizes)
+
+
+def test_a_count_that_a_full_page_reaches_may_be_a_limit_of_the_server() -> None:
+    with Stub(*pages_of(2, 2, 2, matched=4), ok(page(context={"matched": 4}))) as stub:
+        found = read(stub)[1]
+    assert (found.harvested, found.steady) == (6, False)
+
+
+@pytest.mark.parametrize(("whole", "requests"), [(5, 2), (4, 3)])
+def test_a_slice_below_the_count_of_the_whole_is_no_limit(whole: int, requests: int) -> None:
+    with Stub(*pages_of(2, 2, matched=4), ok(page(context={"matched": 4}))) as stub:
+        found = SearchResult(stac_search(stub), whole)
+        with quick() as transport:
+            list(read_pages(transport, found))
+        assert (found.harvested, len(stub.seen)) == (4, requests)
+
+
+def without_links(*names: str) -> bytes:
+    """A last page whose items have metadata only, as CMR-STAC sends them after a time-out."""
+    metadata = {"metadata": {"href": "https://example.org/a.xml", "roles": ["metadata"]}}
+    features = [item(one, assets=metadata) for one in names]
+    return ok(page(numberMatched=len(names)) | {"features": features})
+
+
+def test_a_page_with_items_without_links_is_asked_for_again() -> None:
+    whole = ok(page([name(1), name(2)], numberMatched=2))
+    with Stub(without_links(name(1), name(2)), without_links(name(1), name(2)), whole) as stub:
+        search = SearchResult(stac_search(stub))
+        with quick() as transport:
+            (found,) = read_pages(transport, search)
+        assert len(stub.seen) == 3
+    assert count_without_links(found.features) == 0
+    assert (search.pages, search.received, search.harvested) == (1, 2, 2)
+
+
+def test_of_several_answers_without_links_the_best_one_counts() -> None:
+    better = ok(page(numberMatched=2) | {"features": [item(name(1)), item(name(2), assets={})]})
+    script = [without_links(name(1), name(2)), better, without_links(name(1), name(2))]
+    with Stub(*script) as stub:
+        with quick() as transport:
+            (found,) = read_pages(transport, SearchResult(stac_search(stub)))
+        assert len(stub.seen) == 4
+    assert count_without_links(found.features) == 1
+
+
+def test_a_server_whose_items_never_have_links_is_believed_sooner_and_sooner() -> None:
+    pages = [
+        ok(page(links=[link(f"?p={n + 1}")]) | {"features": [item(name(n), assets={})]})
+        for n in range(6)
+        for _ in range(max(4 - n, 1))
+    ]
+    with Stub(*pages, without_links(name(6))) as stub:
+        sizes, found = read(stub)
+        assert len(stub.seen) == 4 + 3 + 2 + 1 + 1 + 1 + 1
+    assert (sizes, found.harvested) == ([1] * 7, 7)

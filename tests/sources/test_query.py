@@ -132,3 +132,20 @@ def test_the_days_hold_the_whole_cycle(cycle: int, convention: str) -> None:
     start, end = cycle_to_dates(cycle, convention=convention)  # type: ignore[arg-type]
     assert f"{start:%Y-%m-%d}" >= made.start_date
     assert f"{end:%Y-%m-%dT%H:%M:%SZ}" <= f"{made.end_date}T24:00:00Z" or end.hour == 0
+
+
+def test_the_area_to_search_is_the_box_of_the_region_unless_another_is_given() -> None:
+    made = query(region=(170, -80, -170, -70))
+    assert made.area == made.boxes == ((170, -80, -170, -70),)
+    wider = dataclasses.replace(made, area=[[169, -81, -169, -69], [0, 1, 2, 3]])
+    assert wider.area == ((169, -81, -169, -69), (0, 1, 2, 3))
+    assert wider.bbox == made.bbox
+    assert Query.for_cycle("ATL06", "007", 22, (1, 2, 3, 4), area=[(0, 1, 4, 5)]).area == (
+        (0, 1, 4, 5),
+    )
+
+
+@pytest.mark.parametrize("area", [[], [(1, 2, 3)], [(0, 5, 1, 4)]])
+def test_an_area_is_a_list_of_boxes(area: object) -> None:
+    with pytest.raises(InvalidQuery):
+        query(area=area)

@@ -1,5 +1,6 @@
 """Slices of time: every second is read, and slices follow the density of granules."""
 
+import heapq
 import itertools
 import threading
 from datetime import datetime, timedelta
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zagg_catalog.cycles import cycle_to_days
+from zagg_catalog.sandbox import simulate
 from zagg_catalog.sources.harvest_slices import (
     ASK_COUNT,
     SHORTEST,
@@ -34,11 +37,11 @@ def read(scheduler, count):
     return sorted(taken)
 
 
-def counter(starts):
+def counter(starts, start=START):
     """Count how many of these times, seconds after the start, a span holds."""
 
     def count(span):
-        first, last = ((when - START).total_seconds() for when in span[:2])
+        first, last = ((when - start).total_seconds() for when in span[:2])
         return int(((starts >= first) & (starts <= last)).sum())
 
     return count
@@ -48,6 +51,49 @@ def assert_covered(spans):
     assert (spans[0].start, spans[-1].end) == (START, END)
     for one, following in itertools.pairwise(spans):
         assert one.end == following.start
+
+
+def requests_of(starts, connections, page=100, start=START, end=END):
+    """Count the requests of a search over connections that need equal times for equal pages.
+
+    They are the first page of the whole, the pages of slices, and the count afterwards.
+    """
+    scheduler = SliceScheduler([TimeSlice(start, end, len(starts))], page, connections)
+    count, sent, nothing_left = counter(starts, start), 1, False
+    events = [(1, number, None) for number in range(connections)]
+    while events:
+        now, number, span = heapq.heappop(events)
+        if isinstance(span, TimeSlice):
+            # Its first page has come.
+            found = count(span)
+            if scheduler.learn(span, found):
+                nothing_left, span = False, "read"
+            else:
+                more = max(-(-found // page), 1) - 1
+                sent += more
+                heapq.heappush(events, (now + more, number, "read"))
+                continue
+        if span == "read":
+            scheduler.done()
+        if nothing_left:
+            continue
+        span = scheduler.take()
+        nothing_left = span is None or span is ASK_COUNT
+        sent += span is not None
+        if not nothing_left:
+            heapq.heappush(events, (now + 1, number, span))
+    return sent
+
+
+@pytest.mark.parametrize("regions", [None, [10, 11, 12]], ids=["globe", "south"])
+def test_a_cycle_needs_four_requests_more_than_its_granules_fill_pages(regions):
+    table = simulate("ATL06", cycle=[21, 22, 23], regions=regions).table
+    first, last = (datetime.fromisoformat(str(day)) for day in cycle_to_days(22))
+    last += timedelta(days=1, seconds=-1)
+    starts = (table["start"].to_numpy() - np.datetime64(first, "us")) / np.timedelta64(1, "s")
+    starts = starts[(starts >= 0) & (starts <= (last - first).total_seconds())]
+    full = -(-len(starts) // 100)
+    assert requests_of(starts, 8, start=first, end=last) <= full + 4
 
 
 def test_even_granules_need_hardly_more_pages_than_there_are():

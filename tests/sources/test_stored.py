@@ -12,6 +12,7 @@ import pytest
 from tests.sources.served import WORLD, cycle_22, ids
 from zagg_catalog import HealpixGrid, make_shardmap
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
+from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.shardmap import index_footprints
 from zagg_catalog.sources import Catalog, CMRSource, Query
@@ -140,6 +141,33 @@ def test_a_catalog_of_other_programs_is_selected_too(cycle: Catalog) -> None:
     assert 0 < len(Selection(start_date="2024-01-01").apply(foreign)) < len(foreign)
     with pytest.raises(InvalidQuery, match="holds ATL06_007"):
         Selection(short_name="ATL08").apply(foreign)
+
+
+def test_filters_must_fit_the_product_of_the_catalog(cycle: Catalog) -> None:
+    for metadata in ({"collection": "ATL12_007"}, {}):
+        names = [f"ATL12_20240101000000_{n:04d}2201_007_01.h5" for n in range(1, len(cycle) + 1)]
+        table = cycle.table.drop_columns(["collection"])
+        table = table.set_column(table.schema.get_field_index("id"), "id", pa.array(names))
+        with pytest.raises(InvalidQuery, match=r"one track in each granule .*not ATL12"):
+            Selection(tracks="1").apply(Catalog(table, metadata))
+
+
+def test_real_granules_are_selected_by_every_filter(real_data: Path) -> None:
+    """Some ids have a suffix after the file's name."""
+    catalog = Catalog.from_geoparquet(real_data / "atl03_007_neon.parquet")
+    found = [(name, parse_granule_name(name)) for name in ids(catalog)]
+    parts = [(name, one) for name, one in found if one is not None]
+    assert len(parts) == len(catalog) == 2089
+    assert ids(Selection(tracks="800-900", direction="descending").apply(catalog)) == [
+        name for name, one in parts if 800 <= one.rgt <= 900 and 4 <= one.region <= 11
+    ]
+    season = Selection(season="12..02", start_date="2020-01-01", end_date="2023-12-31")
+    assert {name[10:12] for name in ids(season.apply(catalog))} == {"12", "01", "02"}
+    suffixed = [name for name in ids(catalog) if not name.endswith(".h5")][:3]
+    files = [name.partition(".h5")[0] for name in suffixed]
+    named = Selection(granules=files).apply(catalog)
+    assert ids(named) == suffixed
+    assert named.completeness == "unknown"
 
 
 def test_a_row_without_a_time_is_set_aside(cycle: Catalog) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from zagg_catalog.sources.items import canonical_assets, read_items
 from zagg_catalog.sources.orbit import ICESAT2_SWATH
 from zagg_catalog.sources.umm import Collection, needs_collection, stac_items
 
-ROOT = "https://cmr.example.org/search"
+ROOT = "https://cmr.uat.earthdata.nasa.gov/search"
 COLLECTION = Collection(
     name="ATL06_007",
     concepts=frozenset({"C1-NSIDC_CPRD"}),
@@ -203,6 +204,13 @@ def test_assets_are_those_of_cmr_stac() -> None:
     assert assets["data"]["href"] == web
 
 
+def test_concepts_of_a_proxy_are_linked_at_nasas_cmr() -> None:
+    (found,) = stac_items([record()], COLLECTION, "http://127.0.0.1:8300/search")
+    concept = "https://cmr.earthdata.nasa.gov/search/concepts/G1-NSIDC_CPRD"
+    assert found["assets"]["metadata"]["href"] == f"{concept}.xml"
+    assert found["links"] == [{"href": f"{concept}.umm_json", "rel": "via"}]
+
+
 def test_several_data_files_are_numbered() -> None:
     urls = [{"URL": f"https://a.org/x.h5{end}", "Type": "GET DATA"} for end in ("", ".sha256")]
     titles = [a["title"] for a in item(RelatedUrls=urls)["assets"].values()]
@@ -240,3 +248,54 @@ def test_recorded_orbits_are_drawn(real_data: Path) -> None:
         rows = read_items(stac_items(records, known, ROOT), name)
         assert rows.quarantined == []
         assert all(text.endswith(".h5") for text in rows.table["id"].to_pylist())
+
+
+def as_umm(item: dict[str, Any]) -> dict[str, Any]:
+    """The record that CMR has of an item of CMR-STAC."""
+    concept = item["links"][-1]["href"].rpartition("/")[2].removesuffix(".umm_json")
+    ring = item["geometry"]["coordinates"][0]
+    points = [{"Longitude": lon, "Latitude": lat} for lon, lat in ring]
+    times = item["properties"]
+    kinds = {"s3:": "GET DATA VIA DIRECT ACCESS", "http": "GET DATA"}
+    return {
+        "meta": {"concept-id": concept, "collection-concept-id": "C1-NSIDC_CPRD"},
+        "umm": {
+            "GranuleUR": item["id"],
+            "CollectionReference": {"EntryTitle": "Land Ice Height V007"},
+            "SpatialExtent": {
+                "HorizontalSpatialDomain": {
+                    "Geometry": {"GPolygons": [{"Boundary": {"Points": points}}]}
+                }
+            },
+            "TemporalExtent": {
+                "RangeDateTime": {
+                    "BeginningDateTime": times["start_datetime"],
+                    "EndingDateTime": times["end_datetime"],
+                }
+            },
+            "RelatedUrls": [
+                {"URL": asset["href"], "Type": kind}
+                for asset in item["assets"].values()
+                for start, kind in kinds.items()
+                if asset["href"].startswith(start) and asset["roles"] == ["data"]
+            ],
+        },
+    }
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("thumbnails", [False, True], ids=["columns", "one by one"])
+def test_recorded_items_and_their_records_are_equal_rows(real_data: Path, thumbnails: bool) -> None:
+    recorded = json.loads((real_data / "recorded/cmr_stac_three_pages.json").read_text())
+    items = [item for page in recorded["pages"] for item in page["features"]]
+    assert len(items) > 2
+    made = stac_items(
+        [as_umm(item) for item in items],
+        replace(COLLECTION, name="ATL03_007"),
+        "https://cmr.earthdata.nasa.gov/search",
+    )
+    one, other = (
+        read_items(some, "ATL03_007", preserve_thumbnails=thumbnails).table.drop_columns(["links"])
+        for some in (items, made)
+    )
+    assert one.equals(other)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zagg_catalog.aggregation.references import Reference
+from zagg_catalog.catalog.completeness import name_set_aside
 from zagg_catalog.errors import (
     InvalidGrid,
     InvalidRelease,
     ObjectMissing,
     PickupRefused,
     SignatureMismatch,
+    UnreadableGranules,
 )
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.messages import short_digest
@@ -22,6 +24,7 @@ from zagg_catalog.releases.publication import Publication
 from zagg_catalog.releases.read import Release, find_release, latest_of, map_problems, mapped_grid
 from zagg_catalog.releases.record import GridRecord
 from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap.readable import unreadable_granules
 from zagg_catalog.store import Store
 
 
@@ -98,16 +101,10 @@ def check_references(
 def check_release(store: Store, release: Release, *, allow_partial: bool) -> None:
     """Refuse a partial release, unless that is allowed, and one whose catalog does not exist."""
     record = release.record
-    if record.status == "partial" and not allow_partial:
-        wrong = [
-            f"grid {grid.name} is {grid.status}"
-            for grid in record.grids
-            if grid.status != "complete"
-        ]
-        wrong += [] if record.catalog.complete else ["the catalog is incomplete"]
+    if not (record.complete or allow_partial):
         raise PickupRefused(
             f"Release {short_digest(release.digest)} of {release.release_key} is partial:"
-            f" {'; '.join(wrong)}. Run prepare-cycle again, or allow it with allow_partial."
+            f" {'; '.join(record.lacks)}. Run prepare-cycle again, or allow it with allow_partial."
         )
     if not store.exists(record.catalog.key):
         raise ObjectMissing(
@@ -167,6 +164,36 @@ def read_map(store: Store, entry: GridRecord, grid: RegisteredGrid, scratch: Pat
         raise InvalidGrid(f"Manifest {key}: {error}") from None
     _check_mask(entry.name, shard_map, grid)
     return shard_map
+
+
+def check_readable(
+    entry: GridRecord,
+    grid: RegisteredGrid,
+    shard_map: ShardMap,
+    *,
+    driver: str | None,
+    allow_partial: bool,
+) -> str | None:
+    """Compare the granules' addresses with the driver of the run, or else of the config.
+
+    Returns a note on the granules that zagg drops, if that is allowed; raises `PickupRefused` if
+    it is not, or if zagg drops all.
+    """
+    config = getattr(grid.grid, "config", None)
+    if config is None:
+        return None
+    try:
+        found = unreadable_granules(shard_map, config.needs.with_driver(driver))
+    except UnreadableGranules as error:
+        raise PickupRefused(f"Grid {entry.name}: {error}") from None
+    if not found:
+        return None
+    named = f"Grid {entry.name}: {name_set_aside(found)}"
+    if not allow_partial:
+        raise PickupRefused(
+            f"{named}. Choose a driver whose addresses all have, or allow it with allow_partial."
+        )
+    return f"{named}; zagg leaves them out."
 
 
 def _check_mask(name: str, shard_map: ShardMap, grid: RegisteredGrid) -> None:

@@ -17,6 +17,7 @@ from zagg_catalog.aggregation.changes import (
 )
 from zagg_catalog.aggregation.checks import (
     ResolvedRelease,
+    check_readable,
     check_references,
     check_release,
     read_map,
@@ -218,6 +219,14 @@ class _Pickup:
             )
         with scratch() as folder:
             shard_map = read_map(self.store, entry, grid, folder)
+        note = check_readable(
+            entry,
+            grid,
+            shard_map,
+            driver=request.zagg.driver,
+            allow_partial=request.allow_partial,
+        )
+        self.notes += [note] if note else []
         selected, allow = self._select(grid, shard_map)
         self.facts["shards"] = len(selected)
         if self.facts.get("restricted") and not len(selected):

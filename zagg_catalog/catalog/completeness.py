@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from zagg_catalog.messages import SHOWN, first_few
+from zagg_catalog.messages import SHOWN, boxes_text, first_few
 
+# In a map's metadata: the keys of the shards that reach beyond the area of the catalog.
+BEYOND_KEY = "shards_beyond_area"
 Completeness = Literal["unknown"] | bool
 """True, False, or ``"unknown"`` if the metadata does not say it."""
 
@@ -46,13 +48,14 @@ def set_aside(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        With ``id`` and ``reason``, each id once: those of ``quarantined``, then those that only the
-        harvest report lists.
+        With ``id`` and ``reason``, each id once: those of ``quarantined`` and ``unreadable``, then
+        those that only the harvest report lists.
     """
     harvest = metadata.get("harvest")
     lists = [metadata, harvest] if isinstance(harvest, Mapping) else [metadata]
     found: dict[Any, dict[str, Any]] = {}
-    for entry in (entry for part in lists for entry in part.get("quarantined") or []):
+    keys = ("quarantined", "unreadable")
+    for entry in (entry for part in lists for key in keys for entry in part.get(key) or []):
         found.setdefault(entry["id"], dict(entry))
     return list(found.values())
 
@@ -79,4 +82,7 @@ def explain_missing(metadata: Mapping[str, Any]) -> str:
     parts = [name_set_aside(aside)] if aside else []
     if isinstance(harvest, Mapping) and (missing := harvest.get("missing")):
         parts.append(f"granules that were asked for and not found, {first_few(missing)}")
+    if beyond := metadata.get(BEYOND_KEY):
+        area = boxes_text(metadata.get("area") or [])
+        parts.append(f"{len(beyond):,} shards of the region reach beyond the area {area}")
     return "; ".join(parts) or "not everything that the server declared was received"

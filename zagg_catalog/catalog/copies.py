@@ -92,9 +92,13 @@ def _chosen(entries: pa.Table, names: pa.Array) -> Ints:
 
 
 def _keys(entries: pa.Table, names: pa.Array) -> pa.Array:
-    """Return the name, with the start unless the name itself is that of one granule."""
+    """Return the name, with the start unless the name itself is that of one granule.
+
+    Without a start the row's number is added, so that other files of the name are no copies.
+    """
     regular = pc.is_valid(granule_name_columns(names)["product"].combine_chunks())
-    start = pc.coalesce(entries["time_start"].combine_chunks(), "")
+    number = pc.cast(pa.array(np.arange(entries.num_rows)), pa.string())
+    start = pc.coalesce(entries["time_start"].combine_chunks(), number)
     return pc.binary_join_element_wise(names, pc.if_else(regular, "", start), "\n")
 
 

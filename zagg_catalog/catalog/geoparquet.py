@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zagg_catalog.catalog.schema import CELLS_COLUMN, NOTE_COLUMN, has_cells, with_signed_cells
+from zagg_catalog.catalog.schema import CELLS_COLUMN, NOTE_COLUMN, has_cells
 from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
 from zagg_catalog.files import atomic_path
 
@@ -57,7 +57,7 @@ class CellsFile:
         columns = [CELLS_COLUMN, NOTE_COLUMN]
         # One reader per call: several threads read at once.
         file = pq.ParquetFile(self._source, metadata=self._metadata)
-        return with_signed_cells(file.read_row_groups(groups, columns=columns, use_threads=False))
+        return file.read_row_groups(groups, columns=columns, use_threads=False)
 
 
 def read_catalog(path: str | Path) -> tuple[pa.Table, dict[str, Any], CellsFile | None]:

@@ -74,26 +74,6 @@ def has_cells(schema: pa.Schema) -> bool:
     return {CELLS_COLUMN, NOTE_COLUMN} <= set(schema.names)
 
 
-def with_signed_cells(table: pa.Table) -> pa.Table:
-    """Return a table whose cells have `CELLS_TYPE`; old files have unsigned words."""
-    place = table.schema.get_field_index(CELLS_COLUMN)
-    if table.schema.field(place).type.equals(CELLS_TYPE):
-        return table
-    chunks = [_signed(chunk) for chunk in table[CELLS_COLUMN].chunks]
-    column = pa.chunked_array(chunks, CELLS_TYPE)
-    return table.set_column(place, pa.field(CELLS_COLUMN, CELLS_TYPE), column)
-
-
-def _signed(lists: pa.LargeListArray) -> pa.LargeListArray:
-    words = lists.flatten()
-    words = words.storage if isinstance(words, pa.ExtensionArray) else words
-    counts = np.asarray(pc.fill_null(pc.list_value_length(lists), 0), np.int64)
-    edges = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int64())
-    return pa.LargeListArray.from_arrays(
-        edges, words.view(pa.int64()), type=CELLS_TYPE, mask=lists.is_null()
-    )
-
-
 def are_current(metadata: dict[str, Any], table: pa.Table) -> bool:
     """Return whether stored cells follow this rule and belong to the footprints of a table."""
     return (

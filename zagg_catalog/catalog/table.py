@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.columns import check_columns, iso_times
 from zagg_catalog.catalog.completeness import Completeness, completeness, set_aside
 from zagg_catalog.catalog.footprint_column import with_wkb
 from zagg_catalog.catalog.geoparquet import CellsFile, read_catalog, write_catalog
@@ -20,12 +21,10 @@ from zagg_catalog.catalog.schema import (
     CELLS_COLUMN,
     NOTE_COLUMN,
     RULE_KEY,
-    TIME,
     are_current,
     column_values,
     has_cells,
     plain_metadata,
-    with_signed_cells,
 )
 from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.lazy import lazy_module
@@ -61,7 +60,7 @@ class Catalog:
     cells_file: CellsFile | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check_columns(self.table.schema)
+        check_columns(self.table)
         self.table = with_wkb(self.table)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -167,7 +166,7 @@ class Catalog:
         if cells is None:
             return self.without_cells()
         if not isinstance(cells, CellsFile):
-            return Catalog(with_signed_cells(self.table), self.metadata)
+            return self
         columns = cells.read(0, cells.rows)
         table = self.table
         for name in (CELLS_COLUMN, NOTE_COLUMN):
@@ -211,7 +210,9 @@ class Catalog:
 def asset_hrefs(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
     """Return the href of an asset, ``data`` (HTTPS) or ``data_s3``, per row, or null."""
     assets = table["assets"]
-    if assets.type.get_field_index(name) < 0:
+    place = assets.type.get_field_index(name)
+    asset = assets.type.field(place).type if place >= 0 else pa.null()
+    if not pa.types.is_struct(asset) or asset.get_field_index("href") < 0:
         return pa.nulls(table.num_rows, pa.string())
     return pc.struct_field(assets, [name, "href"])
 
@@ -239,8 +240,8 @@ def granule_entries(table: pa.Table, *, time_key: str | None = None) -> pa.Table
             "id": pc.cast(table["id"], pa.string()),
             "s3": s3,
             "https": https,
-            "time_start": _iso_times(table, "start_datetime"),
-            "time_end": _iso_times(table, "end_datetime"),
+            "time_start": iso_times(table, "start_datetime"),
+            "time_end": iso_times(table, "end_datetime"),
             "extra": _extra(table, pc.and_(pc.is_null(s3), pc.is_null(https)), time_key),
         }
     )
@@ -267,16 +268,6 @@ def entry_dicts(entries: pa.Table) -> list[dict[str, Any]]:
     return dicts
 
 
-def _check_columns(schema: pa.Schema) -> None:
-    missing = [name for name in ("id", "geometry", "assets") if name not in schema.names]
-    if missing:
-        raise InvalidCatalog(
-            f"a catalog needs the columns id, geometry and assets; missing: {', '.join(missing)}."
-        )
-    if not pa.types.is_struct(schema.field("assets").type):
-        raise InvalidCatalog(f"assets must be a struct column, not {schema.field('assets').type}.")
-
-
 def _largest_ring(geometry: Any) -> NDArray[np.float64] | None:
     polygons = [
         p for p in shapely.get_parts(geometry) if p.geom_type == "Polygon" and not p.is_empty
@@ -292,7 +283,7 @@ def _extra(table: pa.Table, wanted: pa.Array, time_key: str | None) -> pa.Array:
     if not len(rows):
         return pa.nulls(table.num_rows, pa.string())
     some = table.take(rows)
-    times = _iso_times(some, "datetime").to_pylist()
+    times = iso_times(some, "datetime").to_pylist()
     known = time_key is not None and time_key in table.schema.names
     values = some[time_key].to_pylist() if known else [None] * len(rows)
     texts: list[str | None] = [None] * table.num_rows
@@ -303,15 +294,3 @@ def _extra(table: pa.Table, wanted: pa.Array, time_key: str | None) -> pa.Array:
         extra = {"assets": hrefs, "datetime": when, "time_key": value}
         texts[row] = json.dumps({k: v for k, v in extra.items() if v}, sort_keys=True, default=str)
     return pa.array(texts, pa.string())
-
-
-def _iso_times(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
-    """Format times as Python's isoformat: with microseconds only if they are not 0."""
-    if name not in table.schema.names or pa.types.is_null(table.schema.field(name).type):
-        return pa.nulls(table.num_rows, pa.string())
-    column = table[name]
-    if pa.types.is_string(column.type):
-        return column
-    utc = pc.cast(column, TIME) if column.type.tz else pc.assume_timezone(column, "UTC")
-    text = pc.strftime(pc.cast(utc, TIME), format="%Y-%m-%dT%H:%M:%S")
-    return pc.binary_join_element_wise(pc.replace_substring(text, ".000000", ""), "+00:00", "")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from zagg_catalog.build import map_catalog
+from zagg_catalog.build import map_catalog, query_for
 from zagg_catalog.catalog import Catalog, IncompleteCatalog
 from zagg_catalog.cli.common import exit_code_of
 from zagg_catalog.cli.options import OUTPUT, WHEN, AreaOptions, FilterOptions, GeometryOptions
@@ -47,11 +47,13 @@ class ProductOptions:
     """The product."""
 
     short_name: Annotated[str | None, Parameter(metavar="NAME")] = None
-    """Product short name, such as ATL06."""
+    """Product short name, such as ATL06; a collection's id if the version is empty."""
     version: Annotated[str | None, Parameter(metavar="NNN")] = None
     """Product version (default: 007)."""
     provider: Annotated[str | None, Parameter(metavar="NAME")] = None
     """CMR provider; an empty string for none (default: NSIDC_CPRD)."""
+    data_asset: Annotated[str | None, Parameter(metavar="RULE")] = None
+    """Data file of an item, by role, type, ending and key (default: role=data,ending=.h5)."""
 
 
 @Parameter(name="*", group=WHEN)
@@ -85,6 +87,8 @@ class FetchOptions:
     """CMR-STAC, or CMR's own search (default: the setting)."""
     stac_root: Annotated[str | None, Parameter(metavar="URL")] = None
     """Root of the STAC API (default: the setting)."""
+    margin: Annotated[str | None, Parameter(metavar="0.5|10km")] = None
+    """Fetch this much around the area, too: degrees, or km."""
     checkpoint: Annotated[Path | None, Parameter(metavar="DIR")] = None
     """Folder from which an interrupted fetch continues."""
     preserve_thumbnails: bool = False
@@ -97,6 +101,7 @@ class FetchOptions:
         given = {
             "--api": self.api,
             "--stac-root": self.stac_root,
+            "--margin": self.margin,
             "--checkpoint": self.checkpoint,
             "--preserve-thumbnails": self.preserve_thumbnails,
         }
@@ -141,6 +146,7 @@ def build(
     area: AreaOptions = AreaOptions(),
     fetch: FetchOptions = FetchOptions(),
     geometry: GeometryOptions = GeometryOptions(),
+    allow_empty: Annotated[bool, Parameter(group=OUTPUT)] = False,
     output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT, metavar="FILE")] = None,
     catalog_out: Annotated[Path | None, Parameter(group=OUTPUT, metavar="FILE")] = None,
 ) -> int:
@@ -152,6 +158,8 @@ def build(
         Pipeline config YAML; defines the output grid.
     catalog
         Use this stored catalog and fetch nothing; product, dates and filters select from it.
+    allow_empty
+        Accept a map without a shard or without a pair.
     output
         The map, .json or .parquet (default: a .json file named after product and dates).
     catalog_out
@@ -164,7 +172,13 @@ def build(
             "The area is missing; give --polygon FILE or --bbox lon_min,lat_min,lon_max,lat_max."
         )
     fetch.check(catalog)
-    query = None if box is None or catalog else make_query(product, dates, filters, box)
+    if catalog and product.data_asset:
+        raise InvalidQuery(
+            "--data-asset is for a fetch, and --catalog fetches nothing; remove one of the two."
+        )
+    query = (
+        None if box is None or catalog else make_query(product, dates, filters, box, fetch.margin)
+    )
     selection = make_selection(product, dates, filters) if catalog else None
     check_output(output, (".json", ".parquet"))
     check_output(catalog_out, (".parquet", ".geoparquet"))
@@ -173,18 +187,24 @@ def build(
         assert selection is not None
         granules = selection.apply(Catalog.from_geoparquet(catalog))
     else:
+        assert region is not None
+        edge = geometry.edge or "shards"
+        query = query_for(query, [grid], region, edge=edge, allow_empty=allow_empty)
         granules = fetch.fetch(query, catalog_out)
-    shard_map = map_catalog(
-        granules, grid, region=region, catalog_out=catalog_out, **geometry.given()
-    )
+    built = map_catalog(granules, grid, region=region, catalog_out=catalog_out, **geometry.given())
+    shard_map = built.shard_map if allow_empty else built.check_not_empty()
     target = output or _default_output(granules)
     (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)
-    print_build(granules, shard_map, target, catalog_out, fetched=query is not None)
+    print_build(granules, built, target, catalog_out, fetched=query is not None)
     return exit_code_of(shard_map, "map", partial=fetch.partial)
 
 
 def make_query(
-    product: ProductOptions, dates: DateOptions, filters: FilterOptions, box: Bbox
+    product: ProductOptions,
+    dates: DateOptions,
+    filters: FilterOptions,
+    box: Bbox,
+    margin: str | None = None,
 ) -> Query:
     """Return the query of the options; raise `InvalidQuery` if they do not make one."""
     if not product.short_name:
@@ -194,7 +214,12 @@ def make_query(
     _check_dates(dates)
     version = "007" if product.version is None else product.version
     provider = PROVIDER if product.provider is None else product.provider
-    own: dict[str, Any] = {"season": dates.season, **filters.values()}
+    own: dict[str, Any] = {
+        "season": dates.season,
+        "data_asset": product.data_asset,
+        "margin": margin,
+        **filters.values(),
+    }
     if dates.number is not None:
         return Query.for_cycle(
             product.short_name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,16 +12,20 @@ import pyarrow.parquet as pq
 from cyclopts import Parameter
 
 from zagg_catalog import grids, shardmap
+from zagg_catalog.catalog.columns import iso_times
+from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
 from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, exit_code_of, print_json
 from zagg_catalog.cli.options import AcceptPartial, AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
 from zagg_catalog.diff import diff_catalogs, diff_maps
-from zagg_catalog.errors import InvalidCatalog, InvalidQuery, InvalidShardMap
+from zagg_catalog.errors import EmptyShardMap, InvalidCatalog, InvalidQuery, InvalidShardMap
 from zagg_catalog.granule_names import granule_name_columns
+from zagg_catalog.messages import extent_text
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.json_file import read_json
 from zagg_catalog.shardmap.parquet_file import is_manifest, read_parquet
+from zagg_catalog.shardmap.readable import mark_unreadable
 
 Summary = dict[str, Any]
 
@@ -35,7 +38,9 @@ _PROVENANCE = (
     "cycle_convention",
     "start_date",
     "end_date",
+    "filters",
     "bbox",
+    "area",
 )
 
 
@@ -47,7 +52,7 @@ def show(file: Path, /, *, as_json: AsJson = False, partial: AcceptPartial = Fal
     file
         A catalog (.parquet) or a map (.json, .parquet).
     """
-    loaded = _load(file)
+    loaded = load_file(file)
     summary = summarise_map(loaded) if isinstance(loaded, MapColumns) else summarise_catalog(loaded)
     kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
     if as_json:
@@ -67,7 +72,7 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
     new
         Another one of the same kind.
     """
-    before, after = _load(old), _load(new)
+    before, after = load_file(old), load_file(new)
     if isinstance(before, MapColumns) and isinstance(after, MapColumns):
         make = shardmap.ShardMap.from_columns
         maps = diff_maps(make(before), make(after))
@@ -89,7 +94,7 @@ def check(
     config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")],
     partial: AcceptPartial = False,
 ) -> int:
-    """Compare a map's signature and shard keys with a config's grid.
+    """Compare a map's signature, shard keys and addresses with a config's grid and reader.
 
     Parameters
     ----------
@@ -99,17 +104,22 @@ def check(
         Pipeline config YAML.
     """
     grid = grids.from_config(config)
-    loaded = _load(map)
+    loaded = load_file(map)
     if not isinstance(loaded, MapColumns):
         raise InvalidShardMap(f"{map} is a catalog; check needs a shard map.")
     shard_map = shardmap.ShardMap.from_columns(loaded)
     shard_map.check(grid)
     grid.check_keys(shard_map.shards)
+    if not shard_map.n_pairs:
+        raise EmptyShardMap(
+            f"{map} has no pair, so it belongs to no grid; {extent_text(grid.extent())}."
+        )
+    read = mark_unreadable(loaded, grid.config.needs) if grid.config else loaded
     print(f"{map} belongs to {config}: {shard_map!r}")
-    return exit_code_of(loaded, "map", partial=partial)
+    return exit_code_of(read, "map", partial=partial)
 
 
-def _load(path: Path) -> Catalog | MapColumns:
+def load_file(path: Path) -> Catalog | MapColumns:
     """Load a catalog or a shard map."""
     if check_file(path).suffix.lower() == ".json":
         return read_json(path)
@@ -154,7 +164,7 @@ def summarise_map(shard_map: MapColumns) -> Summary:
         else {}
     )
     metadata = shard_map.metadata
-    keys = (*_PROVENANCE, "backend", "backend_version", "footprint", "mortie_order")
+    keys = (*_PROVENANCE, "edge", "backend", "backend_version", "footprint", "mortie_order")
     return {
         "grid_signature": shard_map.grid_signature,
         "shards": len(shard_map.shards),
@@ -165,9 +175,16 @@ def summarise_map(shard_map: MapColumns) -> Summary:
         "granules_per_shard": spread,
         "fullest_shards": {str(shard_map.shards[i]): int(per_shard[i]) for i in fullest},
         **{key: metadata[key] for key in keys if metadata.get(key) is not None},
+        "shards_beyond_area": _beyond(metadata),
         "quarantined": shard_map.quarantined,
         "repaired": metadata.get("repaired", []),
     }
+
+
+def _beyond(metadata: dict[str, Any]) -> int | None:
+    """Return the number of shards that reach beyond the catalog's area; None if it is not known."""
+    keys = metadata.get(BEYOND_KEY)
+    return None if keys is None else len(keys)
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
@@ -177,12 +194,7 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
 
 def _time_range(table: pa.Table) -> tuple[str | None, str | None]:
     names = [name for name in ("start_datetime", "datetime") if name in table.schema.names]
-    if not names or not table.num_rows:
+    if not names:
         return None, None
-    column = table[names[0]]
-    # As integers: pyarrow imports pandas to make a datetime.
-    micros = pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz), safe=False), pa.int64())
-    span = pc.min_max(micros).as_py()
-    epoch = datetime(1970, 1, 1, tzinfo=UTC if column.type.tz else None)
-    first, last = (epoch + timedelta(microseconds=span[end]) for end in ("min", "max"))
-    return first.isoformat(), last.isoformat()
+    span = pc.min_max(iso_times(table, names[0])).as_py()
+    return span["min"], span["max"]

@@ -25,6 +25,7 @@ COMMANDS = {
     "map": ("zagg_catalog.cli.maps:app", "Build maps of many cycles from stored catalogs."),
     "show": ("zagg_catalog.cli.inspect:show", "Describe a catalog or a map."),
     "diff": ("zagg_catalog.cli.inspect:diff", "Compare two catalogs or two maps."),
+    "export": ("zagg_catalog.cli.export:export", "Write a file as GeoJSON or GeoPackage."),
     "check": ("zagg_catalog.cli.inspect:check", "Check that a map belongs to a config's grid."),
     "release": ("zagg_catalog.cli.release:app", "Publish, find and maintain releases."),
     "grids": ("zagg_catalog.cli.pipeline:grids", "List the registered grids."),

@@ -17,6 +17,7 @@ from zagg_catalog.archive import (
     build_archive,
     catalog_files,
     release_catalogs,
+    select_from,
 )
 from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json
 from zagg_catalog.cli.options import (
@@ -26,6 +27,7 @@ from zagg_catalog.cli.options import (
     GeometryOptions,
     RegistryFile,
     StoreUrl,
+    TrackOptions,
 )
 from zagg_catalog.cli.tables import print_table
 from zagg_catalog.cycles import check_cycle
@@ -33,6 +35,7 @@ from zagg_catalog.errors import InvalidConfig, InvalidQuery
 from zagg_catalog.grids import from_config
 from zagg_catalog.regions import Region
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
+from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import open_store
 
 EXAMPLES = """Examples:
@@ -49,8 +52,8 @@ EXAMPLES = """Examples:
 """
 CATALOGS = Group("Which catalogs (choose one)", sort_key=1)
 RELEASES = Group("The store's releases", sort_key=2)
-_HEADINGS = ("catalog", "grid", "granules", "shards", "pairs", "seconds", "status")
-_NUMBERS = ("granules", "shards", "pairs", "seconds")
+_HEADINGS = ("catalog", "grid", "granules", "shards", "pairs", "beyond area", "seconds", "status")
+_NUMBERS = ("granules", "shards", "pairs", "beyond area", "seconds")
 _SPAN = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?")
 
 app = App(name="map", help_epilogue=EXAMPLES)
@@ -70,11 +73,13 @@ def build_maps(
     store: Annotated[StoreUrl, Parameter(group=RELEASES)] = None,
     registry: Annotated[RegistryFile, Parameter(group=RELEASES)] = None,
     skip_missing: Annotated[bool, Parameter(group=RELEASES)] = False,
+    filters: TrackOptions = TrackOptions(),
     area: AreaOptions = AreaOptions(),
     geometry: GeometryOptions = GeometryOptions(),
     output: Annotated[Path, Parameter(alias="-o", group=OUTPUT, metavar="DIR")] = Path("maps"),
     format: Annotated[Literal["parquet", "json"], Parameter(group=OUTPUT)] = "parquet",
     merge: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    allow_empty: Annotated[bool, Parameter(group=OUTPUT)] = False,
     partial: Annotated[bool, Parameter(group=OUTPUT)] = False,
     as_json: Annotated[AsJson, Parameter(group=OUTPUT)] = False,
 ) -> int:
@@ -92,7 +97,7 @@ def build_maps(
     catalog
         Catalog files, or patterns.
     product
-        Such as ATL06_007 (default: that of a registered grid).
+        Such as ATL06_007 (default: that of a registered grid, or of the catalog files).
     region
         Name of the region (default: that of a registered grid).
     skip_missing
@@ -103,6 +108,8 @@ def build_maps(
         Format of the maps.
     merge
         Also build one map of all cycles per grid.
+    allow_empty
+        Accept maps without a shard or without a pair.
     partial
         Exit with 0 even if maps are incomplete.
     """
@@ -118,7 +125,7 @@ def build_maps(
         loaded = load_registry(registry, tolerate_broken_grids=True)
         registered = {name: _registered_grid(loaded, name) for name in names}
     grids = [
-        _archive_grid(name, registered.get(name), geometry.given())
+        _archive_grid(name, registered.get(name), geometry.given(), allow_empty)
         for name in dict.fromkeys(config)
     ]
     missing: dict[str, str] = {}
@@ -130,6 +137,8 @@ def build_maps(
         catalogs, missing = release_catalogs(open_store(store), product, region, numbers)
     else:
         catalogs = catalog_files(catalog or [])
+    selection = _selection(None if cycles else product, filters)
+    catalogs = [select_from(one, selection) for one in catalogs]
     for reason in missing.values():
         print_error(reason)
     report = None
@@ -154,6 +163,16 @@ def build_maps(
         return DONE
     print_error("some maps are incomplete (see above); --partial accepts that.")
     return WRONG_DATA
+
+
+def _selection(product: str | None, filters: TrackOptions) -> Selection:
+    """Return what the options select from every catalog."""
+    if product is None:
+        return Selection(**filters.values())
+    short_name, _, version = product.rpartition("_")
+    if not short_name:
+        raise InvalidQuery(f"A product is a short name and a version, ATL06_007, not {product!r}.")
+    return Selection(short_name=short_name, version=version, **filters.values())
 
 
 def read_cycles(text: str) -> list[int]:
@@ -194,13 +213,21 @@ def _registered_outline(registry: Registry, name: str) -> Region:
     return entry.region
 
 
-def _archive_grid(name: str, entry: RegisteredGrid | None, options: dict[str, Any]) -> ArchiveGrid:
+def _archive_grid(
+    name: str, entry: RegisteredGrid | None, options: dict[str, Any], allow_empty: bool
+) -> ArchiveGrid:
     """Return a grid with its options; a flag overrides the registered option."""
     if entry is None:
-        return ArchiveGrid(name=Path(name).stem, grid=from_config(name), options=options)
+        return ArchiveGrid(
+            name=Path(name).stem,
+            grid=from_config(name),
+            options=options,
+            allow_empty=allow_empty,
+        )
     assert entry.grid is not None  # a grid without a problem has one
     own = {key: value for key, value in entry.options.items() if value is not None}
-    return ArchiveGrid(name=name, grid=entry.grid, options=own | options)
+    allow_empty |= bool(own.pop("allow_empty", False))
+    return ArchiveGrid(name=name, grid=entry.grid, options=own | options, allow_empty=allow_empty)
 
 
 def _only(option: str, names: set[str]) -> str:
@@ -220,16 +247,21 @@ def _print_report(report: ArchiveReport | None, missing: dict[str, str], *, as_j
         print_json({"maps": [asdict(one) for one in rows], "missing": missing})
         return
     title = f"{len(rows)} maps" if report is None else f"{len(rows)} maps, {report.seconds:.1f} s"
-    absent = [(label, "", "", "", "", "", "missing") for label in missing]
+    absent = [(label, "", "", "", "", "", "", "missing") for label in missing]
     print_table(_HEADINGS, [*map(_cells, rows), *absent], title=title, numbers=_NUMBERS)
     for one in [] if report is None else report.failed:
         print_error(f"{one.grid}, {one.catalog}: {one.error}")
+    # Maps of one catalog often lack the same.
+    lacking = dict.fromkeys((one.catalog, one.lacks) for one in rows if one.lacks)
+    for catalog, lacks in lacking:
+        print_error(f"{catalog} is incomplete: {lacks}.")
 
 
 def _cells(one: ArchiveMap) -> tuple[str, ...]:
     if one.state == "failed":
-        return (one.catalog, one.grid, "", "", "", "", "failed")
+        return (one.catalog, one.grid, "", "", "", "", "", "failed")
     counts = (f"{count:,}" for count in (one.granules, one.shards, one.pairs))
     status = "complete" if one.complete is True else "partial" if not one.complete else "unknown"
     state = f"{status}, kept" if one.state == "kept" else status
-    return (one.catalog, one.grid, *counts, f"{one.seconds:.1f}", state)
+    beyond = "" if one.beyond_area is None else f"{one.beyond_area:,}"
+    return (one.catalog, one.grid, *counts, beyond, f"{one.seconds:.1f}", state)

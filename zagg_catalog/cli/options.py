@@ -63,8 +63,8 @@ class AreaOptions:
 
 @Parameter(name="*", group=FILTERS)
 @dataclass(frozen=True, kw_only=True)
-class FilterOptions:
-    """Granules to select by their names."""
+class TrackOptions:
+    """Granules to select by the tracks in their names."""
 
     track: Annotated[str | None, Parameter(metavar="1-100,205")] = None
     """Reference ground tracks (RGT)."""
@@ -72,10 +72,6 @@ class FilterOptions:
     """Along-track regions, 1 to 14."""
     direction: Direction | None = None
     """Direction of the satellite; granules of regions 4 and 11 have both."""
-    granule: Annotated[list[str] | None, Parameter(metavar="NAME|FILE", consume_multiple=True)] = (
-        None
-    )
-    """Granule names, or files with one name a line."""
 
     def values(self) -> dict[str, Any]:
         """Return the filters as arguments of `Query` and `Selection`."""
@@ -83,8 +79,23 @@ class FilterOptions:
             "tracks": self.track,
             "granule_regions": self.granule_region,
             "direction": self.direction,
-            "granules": None if self.granule is None else read_granule_names(self.granule),
         }
+
+
+@Parameter(name="*", group=FILTERS)
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions(TrackOptions):
+    """Granules to select by their names."""
+
+    granule: Annotated[list[str] | None, Parameter(metavar="NAME|FILE", consume_multiple=True)] = (
+        None
+    )
+    """Granule names, or files with one name a line."""
+
+    def values(self) -> dict[str, Any]:
+        """Return the filters as arguments of `Query` and `Selection`."""
+        names = None if self.granule is None else read_granule_names(self.granule)
+        return super().values() | {"granules": names}
 
 
 @Parameter(name="*", group=HOW)
@@ -98,6 +109,9 @@ class GeometryOptions:
     """Granule outline."""
     mortie_order: Annotated[int | None, Parameter(metavar="N")] = None
     """Order of footprint covers."""
+    edge: Literal["shards", "region"] | None = None
+    """Fetch all granules of the shards (default), or only those in the box of the region, which
+    leaves shards at its edge incomplete."""
 
     def given(self) -> dict[str, Any]:
         """Return the options of the call; the library has defaults for the others."""

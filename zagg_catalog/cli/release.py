@@ -12,6 +12,7 @@ from zagg_catalog import releases
 from zagg_catalog.cli import release_tables as tables
 from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
 from zagg_catalog.cli.options import (
+    AcceptPartial,
     AsJson,
     ExitCode,
     PublishedBy,
@@ -50,6 +51,7 @@ def publish(
     cycle: Annotated[int | None, Parameter(metavar="N")] = None,
     grid: Annotated[list[str] | None, Parameter(metavar="NAME=CONFIG:MAP")] = None,
     partial_latest: bool = False,
+    allow_contraction: bool = False,
     json_manifests: Annotated[bool, Parameter(name="--json")] = False,
     by: PublishedBy = None,
     store: StoreUrl = None,
@@ -70,6 +72,8 @@ def publish(
         A grid's name, config and map (.json, .parquet); once per grid.
     partial_latest
         Move latest to the release even if it is partial.
+    allow_contraction
+        Move latest to the release even if it lacks granules of the latest one.
     json_manifests
         Also store the JSON manifests that zagg loads.
     """
@@ -81,16 +85,21 @@ def publish(
         product=product,
         cycle=cycle,
         partial_latest=partial_latest,
+        allow_contraction=allow_contraction,
         json_manifests=json_manifests,
         published_by=by,
     )
     tables.print_published(published)
+    if published.held_back:
+        print_error(
+            f"latest does not point to the release: {'; '.join(published.held_back)}."
+            " --partial-latest accepts a partial release, --allow-contraction one that lacks"
+            " granules."
+        )
+        return WRONG_DATA
     if published.record.status == "complete" or partial_latest:
         return DONE
-    print_error(
-        "the release is partial (see above), so latest does not point to it;"
-        " --partial-latest moves it."
-    )
+    print_error("the release is partial (see above); --partial-latest accepts that.")
     return WRONG_DATA
 
 
@@ -112,15 +121,20 @@ def list_releases(
 
 @app.command(help_epilogue="")
 def show(
-    *, place: ReleasePlace, digest: Digest = None, store: StoreUrl = None, as_json: AsJson = False
+    *,
+    place: ReleasePlace,
+    digest: Digest = None,
+    partial: AcceptPartial = False,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> int:
-    """Describe a release."""
+    """Describe a release; a partial one that is not the latest ends with exit code 1."""
     shown = releases.show(open_store(store), *place.parts(), digest=digest)
     if as_json:
         print_json(tables.shown_facts(shown))
     else:
         tables.print_shown(shown)
-    return DONE
+    return _code_of(shown.release.record, accepted=shown.latest or partial)
 
 
 @app.command(help_epilogue="")
@@ -129,10 +143,13 @@ def resolve(
     place: ReleasePlace,
     grid: Annotated[str, Parameter(metavar="NAME")],
     digest: Digest = None,
+    partial: AcceptPartial = False,
     output: Annotated[Path, Parameter(alias=("-o", "--folder"), metavar="DIR")] = Path("manifests"),
     store: StoreUrl = None,
 ) -> int:
     """Write a grid's manifest to a local file for zagg, and print its path.
+
+    A partial release that is not the latest ends with exit code 1.
 
     Parameters
     ----------
@@ -144,9 +161,7 @@ def resolve(
     opened = open_store(store)
     release = releases.find_release(opened, *place.parts(), digest=digest)
     print(releases.resolve_grid(opened, release, grid, output))
-    if release.record.status == "partial":
-        print_error("warning: the release is partial.")
-    return DONE
+    return _code_of(release.record, accepted=digest is None or partial)
 
 
 @app.command(help_epilogue="")
@@ -240,6 +255,15 @@ def gc(
     )
     tables.print_garbage(garbage)
     return DONE
+
+
+def _code_of(record: releases.ReleaseRecord, *, accepted: bool) -> int:
+    """Say that a release is partial, and what it lacks; return 1 unless that is accepted."""
+    if record.complete:
+        return DONE
+    accepts = "" if accepted else " --partial accepts that."
+    print_error(f"the release is partial: {'; '.join(record.lacks)}.{accepts}")
+    return DONE if accepted else WRONG_DATA
 
 
 def _read_map(text: str) -> releases.MapToPublish:

@@ -233,13 +233,15 @@ def _grid_facts(grid: GridDiff) -> dict[str, Any]:
 
 
 def _print_grids(grids: Iterable[GridRecord], shown: ReleaseView | None = None) -> None:
-    heads = ("grid", "status", "shards", "pairs", "granules", "quarantined", "backend", "error")
+    counts = ("shards", "pairs", "granules", "quarantined", "beyond area")
+    heads = ("grid", "status", *counts, "backend", "error")
     picked = ("picked up",) if shown else ()
     rows = [
         (
             grid.name,
             grid.status,
             *(f"{n:,}" for n in (grid.shards, grid.pairs, grid.granules, grid.quarantined)),
+            "" if grid.shards_beyond_area is None else f"{grid.shards_beyond_area:,}",
             " ".join(filter(None, (grid.backend, grid.backend_version))),
             grid.error or "",
             *(
@@ -255,7 +257,7 @@ def _print_grids(grids: Iterable[GridRecord], shown: ReleaseView | None = None) 
 
 
 def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
 def pickup_text(standings: Mapping[str, PickupHistory], grid: str, digest: str) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from zagg_catalog.messages import names_note
+from zagg_catalog.messages import boxes_text, names_note
 
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
     from zagg_catalog.diff import CatalogDiff, MapDiff
-    from zagg_catalog.shardmap import ShardMap
+    from zagg_catalog.shardmap.model import BuiltMap
 
 # A longer list is cut; the number of the other items is printed.
 SHOWN = 10
@@ -71,13 +71,14 @@ def print_fields(title: str | None, fields: Iterable[tuple[str, str | None]]) ->
 
 def print_build(
     catalog: Catalog,
-    shard_map: ShardMap,
+    built: BuiltMap,
     output: Path,
     catalog_out: Path | None,
     *,
     fetched: bool,
 ) -> None:
     """Print the files and counts of a build."""
+    shard_map, area = built.shard_map, built.area
     metadata = shard_map.metadata
     fields: list[tuple[str, str | None]] = [
         ("map", str(output)),
@@ -86,6 +87,9 @@ def print_build(
         ("shards", f"{len(shard_map):,}"),
         ("pairs", f"{shard_map.n_pairs:,}"),
         ("backend", f"{metadata['backend']}, {metadata['build_wall_s']} s"),
+        ("area", boxes_text(area.area) if area.area else "not known"),
+        ("edge", "region" if area.edge == "region" else None),
+        ("beyond area", area.sentence() if area.beyond else None),
     ]
     if fetched:
         fields.append(("harvest", _harvest_line(catalog.metadata["harvest"])))
@@ -94,6 +98,8 @@ def print_build(
             fields.append(
                 (key, shorten([f"{one['id']}: {one['reason']}" for one in metadata[key]]))
             )
+    if unread := metadata.get("unreadable"):
+        fields.append(("unreadable", shorten([f"{one['id']}: {one['reason']}" for one in unread])))
     if copies := metadata.get("superseded"):
         texts = [f"{one['id']}: {one['by']} counts instead" for one in copies]
         fields.append(("copies", shorten(texts)))

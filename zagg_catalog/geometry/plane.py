@@ -331,7 +331,7 @@ def _valid(polygons: Geometries) -> Geometries:
 
 
 # A vertex within this many degrees of a pole (1 cm) is the pole and has no longitude.
-_AT_POLE = 1e-7
+AT_POLE = 1e-7
 
 
 def lonlat_polygon(lats: Floats, lons: Floats) -> BaseGeometry:
@@ -354,7 +354,7 @@ def lonlat_polygon(lats: Floats, lons: Floats) -> BaseGeometry:
         pole = np.copysign(90.0, np.mean(lats))
         path, rows = np.append(path, [path[-1], path[0]]), np.append(rows, [pole, pole])
     polygon = shapely.make_valid(shapely.Polygon(np.column_stack([path, rows])))
-    return _wrapped(polygon)
+    return within_globe(polygon, "Polygon")
 
 
 def _spread_poles(lats: Floats, lons: Floats) -> tuple[Floats, Floats]:
@@ -362,7 +362,7 @@ def _spread_poles(lats: Floats, lons: Floats) -> tuple[Floats, Floats]:
 
     Consecutive vertices at a pole keep their longitudes, which are the extent along the pole.
     """
-    pole = np.abs(lats) > 90.0 - _AT_POLE
+    pole = np.abs(lats) > 90.0 - AT_POLE
     alone = pole & ~np.roll(pole, 1) & ~np.roll(pole, -1)
     if not alone.any():
         return lats, lons
@@ -372,15 +372,15 @@ def _spread_poles(lats: Floats, lons: Floats) -> tuple[Floats, Floats]:
     return lats[index], np.where(alone[index], neighbour, lons[index])
 
 
-def _wrapped(polygon: BaseGeometry) -> BaseGeometry:
-    """Move the parts beyond ±180° to the other side; keep areas only."""
-    west, _, east, _ = polygon.bounds
+def within_globe(shape: BaseGeometry, kind: str) -> BaseGeometry:
+    """Move the parts beyond ±180° to the other side; keep parts of a type, of some extent."""
+    west, _, east, _ = shape.bounds
     pieces: list[BaseGeometry] = []
     for turn in range(int(np.floor((west + 180.0) / 360.0)), int(np.ceil((east + 180.0) / 360.0))):
         window = shapely.box(360.0 * turn - 180.0, -90.0, 360.0 * turn + 180.0, 90.0)
-        inside = shapely.intersection(polygon, window)
+        inside = shapely.intersection(shape, window)
         parts = shapely.get_parts(inside)
         parts = np.concatenate([shapely.get_parts(part) for part in parts]) if len(parts) else parts
-        areas = [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
-        pieces += [affinity.translate(part, -360.0 * turn) for part in areas]
+        some = [part for part in parts if part.geom_type == kind and part.length > 0]
+        pieces += [affinity.translate(part, -360.0 * turn) for part in some]
     return pieces[0] if len(pieces) == 1 else shapely.union_all(pieces)

@@ -6,7 +6,7 @@ from zagg_catalog.lazy import lazy_attribute
 
 if TYPE_CHECKING:
     from zagg_catalog.grids.base import OutputGrid
-    from zagg_catalog.grids.factory import from_config
+    from zagg_catalog.grids.factory import from_config, from_signature
     from zagg_catalog.grids.healpix import HealpixGrid
     from zagg_catalog.grids.rectilinear import RectilinearGrid
     from zagg_catalog.grids.signature import (
@@ -20,6 +20,7 @@ __all__ = [
     "OutputGrid",
     "RectilinearGrid",
     "from_config",
+    "from_signature",
     "signature_differences",
     "signature_matches",
     "spatial_subset",
@@ -28,6 +29,7 @@ __all__ = [
 _MODULES = {
     "OutputGrid": "zagg_catalog.grids.base",
     "from_config": "zagg_catalog.grids.factory",
+    "from_signature": "zagg_catalog.grids.factory",
     "HealpixGrid": "zagg_catalog.grids.healpix",
     "RectilinearGrid": "zagg_catalog.grids.rectilinear",
     "signature_differences": "zagg_catalog.grids.signature",

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zagg_catalog.errors import InvalidGrid
-from zagg_catalog.regions import Region
+from zagg_catalog.geometry.sphere import Floats
+from zagg_catalog.regions import Bbox, Region
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -54,6 +55,26 @@ class OutputGrid(Protocol):
 
     def shard_footprint(self, key: int) -> BaseGeometry:
         """Return a shard's outline as (multi)polygon in longitude, latitude (WGS84)."""
+        ...
+
+    def lonlat_boxes(self, keys: ArrayLike) -> Floats:
+        """Return the boxes of shards in degrees (WGS84), exact or slightly larger.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,)
+            Shard keys.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, 4)
+            ``west, south, east, north``; west > east over the antimeridian, -180 to 180 around a
+            pole. NaN for a shard outside the domain of the CRS.
+        """
+        ...
+
+    def extent(self) -> Bbox | None:
+        """Return the box of the whole grid as `lonlat_boxes`; None outside the CRS's domain."""
         ...
 
     def check_keys(self, keys: ArrayLike) -> Keys:

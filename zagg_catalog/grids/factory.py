@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from zagg_catalog.config import PipelineConfig, load_config, load_config_from_dict
+from zagg_catalog.errors import InvalidGrid
 from zagg_catalog.grids.healpix import HealpixGrid
 from zagg_catalog.grids.rectilinear import RectilinearGrid
+from zagg_catalog.grids.signature import signature_differences
 
 _SECTIONS = ("data_source", "aggregation", "output")
 
@@ -49,3 +51,45 @@ def from_config(
     if config.grid.type == "healpix":
         return HealpixGrid.from_config(config)
     return RectilinearGrid.from_config(config)
+
+
+def from_signature(signature: Mapping[str, Any]) -> HealpixGrid | RectilinearGrid:
+    """Return the grid of a recorded signature, full or spatial, without its output fields.
+
+    Parameters
+    ----------
+    signature : mapping
+        A map's ``grid_signature``.
+
+    Raises
+    ------
+    InvalidGrid
+        If the signature does not define a grid of this package.
+    """
+    kinds: dict[str, Callable[[Mapping[str, Any]], HealpixGrid | RectilinearGrid]] = {
+        "healpix": _healpix,
+        "rectilinear": _rectilinear,
+    }
+    try:
+        grid = kinds[signature["type"]](signature)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InvalidGrid(
+            f"The grid signature does not define a grid ({error!r}); pass the grid's config."
+        ) from error
+    if differences := signature_differences(signature, grid):
+        raise InvalidGrid(
+            f"The grid of the signature is not known: {' '.join(differences)} Pass its config."
+        )
+    return grid
+
+
+def _healpix(signature: Mapping[str, Any]) -> HealpixGrid:
+    return HealpixGrid(signature["parent_order"], signature["child_order"])
+
+
+def _rectilinear(signature: Mapping[str, Any]) -> RectilinearGrid:
+    width, _, west, _, height, north = signature["affine"]
+    rows, columns = signature["shape"]
+    bounds = (west, north + rows * height, west + columns * width, north)
+    resolution = (width, -height)
+    return RectilinearGrid(signature["crs"], resolution, bounds, signature["chunk_shape"])

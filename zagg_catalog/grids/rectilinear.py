@@ -21,7 +21,7 @@ from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle
 from zagg_catalog.grids.base import EqualByLayout, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.grids.tiles import GridCrs, TileBlock, Tiling, cover, outline, split_into_blocks
-from zagg_catalog.regions import Region, as_region
+from zagg_catalog.regions import Bbox, Region, as_region
 
 # Points along the longer side of a shard's outline.
 OUTLINE_STEP = 32
@@ -319,6 +319,35 @@ class RectilinearGrid(EqualByLayout):
         """
         crs = self.tiling.crs
         return crs.rings(crs.clip(self.shard_boxes(keys)), tolerance)
+
+    def lonlat_boxes(self, keys: ArrayLike) -> Floats:
+        """Return the boxes of shards in degrees (WGS84), exact or slightly larger.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,)
+            Shard keys.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, 4)
+            ``west, south, east, north``; west > east over the antimeridian, -180 to 180 around a
+            pole. NaN for a shard outside the domain of the CRS.
+
+        Raises
+        ------
+        InvalidGrid
+            If a key is outside the grid.
+        """
+        crs = self.tiling.crs
+        return crs.lonlat_boxes(crs.clip(self.shard_boxes(keys)))
+
+    def extent(self) -> Bbox | None:
+        """Return the box of the whole grid in degrees; None outside the domain of the CRS."""
+        crs = self.tiling.crs
+        whole = self.tiling.boxes(np.array([[0, self.n_row_blocks, 0, self.n_col_blocks]]))
+        west, south, east, north = crs.lonlat_boxes(crs.clip(whole))[0].tolist()
+        return None if math.isnan(west) else (west, south, east, north)
 
     def shard_footprint(self, key: int) -> BaseGeometry:
         """Return a shard's outline in longitude, latitude.

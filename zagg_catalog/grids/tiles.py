@@ -11,9 +11,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from zagg_catalog.geometry.extents import enclosing, enlarged, ring_boxes, side_steps
 from zagg_catalog.geometry.plane import Geometries, Plane, chord_error, unit_vectors
 from zagg_catalog.geometry.ragged import join_rings
-from zagg_catalog.geometry.sphere import Floats, Ints, Keys, angle_between
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
 from zagg_catalog.regions import Region
 
 if TYPE_CHECKING:
@@ -181,6 +182,47 @@ class GridCrs:
                 lats[rest[i]], lons[rest[i]] = lat[i], lon[i]
             rest, count = rest[~done & ~broken], 2 * count
         return lats, lons
+
+    def lonlat_boxes(self, boxes: Floats) -> Floats:
+        """Return the boxes of longitude and latitude around boxes of the CRS.
+
+        Parameters
+        ----------
+        boxes : ndarray of float64, shape (n, 4)
+            ``xmin, ymin, xmax, ymax`` in the CRS, clipped.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, 4)
+            See `zagg_catalog.geometry.extents`; NaN for a box outside the domain of the CRS.
+        """
+        found = np.full((len(boxes), 4), np.nan)
+        on_earth = np.flatnonzero(np.isfinite(boxes[:, 0]))
+        points = _outline(boxes[on_earth], side_steps(len(on_earth)))
+        lon, lat = self.lonlat(points[..., 0], points[..., 1])
+        whole = np.isfinite(lat).all(axis=1)
+        found[on_earth[whole]] = ring_boxes(lat[whole], lon[whole])
+        for i in on_earth[~whole]:
+            found[i] = self._box_inside(boxes[i])
+        return found
+
+    def _box_inside(self, box: Floats) -> Floats:
+        """Return the box (4,) around the part of a box that is in the domain of the CRS."""
+        points = _lattice(box[None])[0].reshape(_LATTICE, _LATTICE, 2)
+        lon, lat = self.lonlat(points[..., 0], points[..., 1])
+        good = np.isfinite(lat)
+        if not good.any():
+            return np.full(4, np.nan)
+        xyz = unit_vectors(np.where(good, lat, 0.0), np.where(good, lon, 0.0))
+        gaps = [
+            angle_between(xyz[1:], xyz[:-1])[good[1:] & good[:-1]],
+            angle_between(xyz[:, 1:], xyz[:, :-1])[good[:, 1:] & good[:, :-1]],
+        ]
+        # The part reaches less than three lattice cells beyond its points.
+        spare = 3.0 * float(np.concatenate([np.zeros(1), *gaps]).max()) * EARTH_RADIUS
+        some = np.column_stack([lon[good], lat[good], lon[good], lat[good]])
+        whole: Floats = enlarged(enclosing(some)[None], spare)[0]
+        return whole
 
     def _hull(self, plane: Plane, box: Floats) -> Any:
         flat = plane.project(self.xyz(_lattice(box[None]))[0])

@@ -13,6 +13,7 @@ from zagg_catalog.config import load_config_from_dict
 from zagg_catalog.errors import (
     InvalidConfig,
     InvalidGrid,
+    InvalidQuery,
     InvalidRegion,
     InvalidRegistry,
     ObjectMissing,
@@ -24,6 +25,7 @@ from zagg_catalog.regions import polygon_to_bbox
 from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
 from zagg_catalog.registry.schema import GridEntry, RegionEntry, RegistryEntries, read_entries
 from zagg_catalog.settings import get_settings
+from zagg_catalog.sources.filters import NameFilters, granule_names, names_in
 from zagg_catalog.store.s3 import read_url
 
 
@@ -109,7 +111,33 @@ def _region(
         file = f"{entry.geojson}: " if entry.geojson else ""
         problems.append(f"{source}: {key}: {file}{_ended(error)} Correct the region.")
         return None
-    return RegisteredRegion(name=name, region=region, bbox=bbox, definition=definition)
+    filters = _filters(source, name, entry, problems)
+    if filters is None:
+        return None
+    return RegisteredRegion(
+        name=name,
+        region=region,
+        bbox=bbox,
+        definition=definition,
+        margin=entry.margin if entry.margin is None else str(entry.margin),
+        filters=filters,
+    )
+
+
+def _filters(
+    source: str, name: str, entry: RegionEntry, problems: list[str]
+) -> dict[str, Any] | None:
+    """Read a region's filters, with its file of granule names; None if there is a problem."""
+    if entry.granules is None:
+        return entry.filters()
+    try:
+        lines = read_bytes(resolve_location(source, entry.granules)).decode("utf-8-sig")
+        return entry.filters(granule_names(names_in(lines)))
+    except (InvalidRegistry, InvalidQuery, UnicodeDecodeError) as error:
+        problems.append(
+            f"{source}: regions.{name}.granules: {entry.granules}: {_ended(error)} Correct it."
+        )
+        return None
 
 
 def _grid(
@@ -128,6 +156,7 @@ def _grid(
             f" {known}."
         )
     wrong += _order_problems(name, entry, grid)
+    wrong += _filter_problems(name, entry, entries.regions.get(entry.region))
     # The problem of a region is reported once, for the region.
     problems.extend(f"{source}: {text}" for text in wrong)
     if not wrong and entry.region not in regions:
@@ -143,6 +172,8 @@ def _grid(
             "backend": entry.backend,
             "footprint": entry.footprint,
             "mortie_order": entry.mortie_order,
+            "edge": entry.edge,
+            "allow_empty": entry.allow_empty,
         },
         problem=" ".join(wrong) or None,
     )
@@ -180,6 +211,21 @@ def _order_problems(name: str, entry: GridEntry, grid: OutputGrid | None) -> lis
             f" {grid.parent_order}; give {grid.parent_order} to 29."
         ]
     return []
+
+
+def _filter_problems(name: str, entry: GridEntry, region: RegionEntry | None) -> list[str]:
+    """Return the problems of a region's filters with the products of a grid."""
+    if region is None:
+        return []
+    values = {key: value for key, value in region.filters().items() if key != "season"}
+    filters = NameFilters.checked(**values)
+    problems = []
+    for product in entry.products:
+        try:
+            filters.check_product(product.rpartition("_")[0])
+        except InvalidQuery as error:
+            problems.append(f"grids.{name}.products: region {entry.region}: {_ended(error)}")
+    return problems
 
 
 def _ended(error: Exception) -> str:

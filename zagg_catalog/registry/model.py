@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.messages import short_digest
 from zagg_catalog.regions import Bbox, Region, bbox_region, region_from_geojson
 from zagg_catalog.registry.schema import WatchRules
+from zagg_catalog.shardmap.area import shard_box
+from zagg_catalog.shardmap.build import coverage_of
+from zagg_catalog.sources.margin import widened
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,6 +31,27 @@ class RegisteredRegion:
     """``(west, south, east, north)``, degrees; the box of queries."""
     definition: bytes
     """JSON of the box, or GeoJSON; see `read_region`."""
+    margin: str | None = None
+    """Distance around the box that is fetched, too, ``10 km``."""
+    filters: dict[str, Any] = field(default_factory=dict)
+    """Filters of the region's catalogs as JSON values, arguments of `Query`."""
+
+    def filters_of(self, cycle: int) -> dict[str, Any]:
+        """Return the filters for a cycle: of granule names, those that have it or cannot be read.
+
+        Raises `InvalidQuery` if none of the region's granule names is of the cycle.
+        """
+        names = self.filters.get("granules")
+        if not names:
+            return self.filters
+        parsed = [(name, parse_granule_name(name)) for name in names]
+        mine = [n for n, p in parsed if p is None or p.cycle <= cycle <= p.last_cycle]
+        if not mine:
+            raise InvalidQuery(
+                f"None of the {len(names):,} granule names of region {self.name} is of cycle"
+                f" {cycle}; prepare another cycle, or correct the list."
+            )
+        return self.filters | {"granules": mine}
 
 
 def read_region(definition: bytes) -> Region:
@@ -54,7 +79,8 @@ class RegisteredGrid:
     region: str
     """Name of the region."""
     options: dict[str, Any] = field(default_factory=dict)
-    """``backend``, ``footprint`` and ``mortie_order`` for `ShardMap.build`."""
+    """``backend``, ``footprint``, ``mortie_order``, ``edge`` and ``allow_empty`` for
+    `ShardMap.build`."""
     problem: str | None = None
     """The reason why no map can be built, a sentence."""
 
@@ -89,6 +115,26 @@ class Registry:
     def watch_rules(self, product: str) -> WatchRules:
         """Return the rules for watching a product; the defaults if the file has no rules."""
         return self.watch.get(product, WatchRules())
+
+    def area_of(self, product: str, region: str) -> list[Bbox]:
+        """Return the area to fetch for all registered grids of a product and region.
+
+        It holds the region's box with its margin, and the shards that the region touches of every
+        usable grid whose edge is not ``region``; see `zagg_catalog.area_of`.
+        """
+        entry = self.regions[region]
+        grids = [
+            grid.grid
+            for grid in self.grids.values()
+            if grid.grid is not None
+            and grid.region == region
+            and product in grid.products
+            and grid.options.get("edge") != "region"
+        ]
+        shards = [(grid, coverage_of(grid, entry.region)) for grid in grids]
+        asked = widened(entry.bbox, entry.margin)
+        box = shard_box(shards, [asked])
+        return [asked] if box is None or not grids else [box]
 
     def select(
         self,

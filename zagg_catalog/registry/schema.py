@@ -18,6 +18,9 @@ from pydantic import (
 )
 
 from zagg_catalog.jsonio import model_problems, no_such_key
+from zagg_catalog.sources.filters import Direction, NameFilters
+from zagg_catalog.sources.margin import Margin, check_margin
+from zagg_catalog.sources.season import parse_season
 
 
 class WatchRules(BaseModel):
@@ -78,18 +81,48 @@ class _Entry(BaseModel):
 
 
 class RegionEntry(_Entry):
-    """A region: a GeoJSON file, or a box."""
+    """A region: a GeoJSON file, or a box; filters of its catalogs as in `Query`."""
 
     geojson: str | None = None
     """Path, relative to the registry's folder, or URL."""
     bbox: tuple[float, float, float, float] | None = None
     """``(west, south, east, north)``, degrees; west > east crosses the antimeridian."""
 
+    margin: Annotated[Margin | None, AfterValidator(check_margin)] = None
+    """Distance around the box that is fetched, too: degrees, or ``10km``."""
+    season: str | None = None
+    """Days of each year, ``12-01..02-28``, or months, ``06..08``."""
+    tracks: str | int | tuple[int, ...] | None = None
+    """Reference ground tracks, ``1-100,205``."""
+    granule_regions: str | int | tuple[int, ...] | None = None
+    """Along-track regions, 1 to 14."""
+    direction: Direction | None = None
+    granules: str | None = None
+    """File of granule names, one a line: path, relative to the registry's folder, or URL."""
+
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.geojson is None) == (self.bbox is None):
             raise ValueError("a region has either geojson or bbox; give one of the two")
         return self
+
+    @model_validator(mode="after")
+    def _valid_filters(self) -> Self:
+        # An InvalidQuery is a ValueError.
+        self.filters()
+        return self
+
+    def filters(self, granules: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return the filters as JSON values, arguments of `Query`; raise `InvalidQuery`."""
+        if self.season is not None:
+            parse_season(self.season)
+        names = NameFilters.checked(
+            tracks=self.tracks,
+            granule_regions=self.granule_regions,
+            direction=self.direction,
+            granules=granules or None,
+        )
+        return ({"season": self.season} if self.season else {}) | names.values()
 
 
 class GridEntry(_Entry):
@@ -104,6 +137,10 @@ class GridEntry(_Entry):
     backend: Literal["auto", "mortie", "spherely"] = "auto"
     footprint: Literal["swath", "beams"] = "swath"
     mortie_order: Annotated[StrictInt, Field(ge=0, le=29)] | None = None
+    edge: Literal["shards", "region"] = "shards"
+    """``shards``: fetch all granules of the shards; ``region``: only those of the region's box."""
+    allow_empty: bool = False
+    """Whether a map without a pair is a success."""
 
 
 @dataclass(frozen=True)

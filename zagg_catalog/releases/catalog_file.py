@@ -128,6 +128,8 @@ def _query(metadata: dict[str, Any], name: str) -> QueryRecord:
             known[field] = clean_text(without_userinfo(root), limit=500)
     if isinstance(known["bbox"], list):
         known["bbox"] = tuple(known["bbox"])
+    if isinstance(known["area"], list):
+        known["area"] = tuple(tuple(box) if isinstance(box, list) else box for box in known["area"])
     try:
         return QueryRecord(**known)
     except ValidationError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.errors import (
     ConfigNotFound,
     InvalidCatalog,
@@ -19,11 +20,13 @@ from zagg_catalog.errors import (
     InvalidShardMap,
     PointerConflict,
     SignatureMismatch,
+    UnreadableGranules,
 )
 from zagg_catalog.files import digest_file, digest_of, scratch
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.jsonio import as_json, canonical_digest, first_problem
-from zagg_catalog.messages import Clock, clean_text, utc_now
+from zagg_catalog.messages import Clock, clean_text, first_few, utc_now
+from zagg_catalog.reader import ReaderNeeds
 from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
@@ -45,6 +48,7 @@ from zagg_catalog.releases.record import (
     status_of,
 )
 from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap.readable import mark_unreadable
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store, check_name
 from zagg_catalog.store.base import ContentLike
@@ -69,6 +73,8 @@ class Published:
     """Granules of the previous latest release that this one lacks."""
     publication: Publication | None
     """Content of the pointer now; None if the pointer does not exist or is not valid."""
+    held_back: tuple[str, ...] = ()
+    """Why it did not become the latest release, a clause each; empty if it is the latest."""
 
     @property
     def unchanged(self) -> bool:
@@ -85,6 +91,7 @@ def publish(
     product: str | None = None,
     cycle: int | None = None,
     partial_latest: bool = False,
+    allow_contraction: bool = False,
     json_manifests: bool = False,
     published_by: str | None = None,
     transfer: Transfer | None = None,
@@ -106,6 +113,8 @@ def publish(
         By default those in the catalog's metadata.
     partial_latest : bool
         Move the pointer to the release even if it is partial.
+    allow_contraction : bool
+        Move the pointer to the release even if it lacks granules of the latest one.
     json_manifests : bool
         Also store the JSON that zagg loads; otherwise `resolve` writes it.
     published_by : str, optional
@@ -124,6 +133,8 @@ def publish(
     ------
     InvalidCatalog, InvalidShardMap, SignatureMismatch, InvalidRelease, InvalidName, InvalidGrid
         If catalog and maps do not fit together; nothing was written.
+    UnreadableGranules
+        If the reader of a config can read no granule of its map; nothing was written.
     PointerConflict
         If another release of that product, region and cycle was published in the meantime; this
         one is stored, and publishing again finishes it.
@@ -147,7 +158,10 @@ def publish(
             ) from None
         upload.store_all(release_key.key("releases", record.digest), record.to_bytes())
     shrunk = contraction(store, latest, record, facts.ids)
-    moved = latest.digest != record.digest and (record.status == "complete" or partial_latest)
+    held_back = _held_back(
+        record, shrunk, partial_latest=partial_latest, allow_contraction=allow_contraction
+    )
+    moved = latest.digest != record.digest and not held_back
     if moved:
         context = PublishContext(published_by=published_by, transfer=transfer, clock=clock)
         moved, latest = _move(store, latest, record, shrunk, context)
@@ -160,7 +174,21 @@ def publish(
         written=upload.written,
         contraction=shrunk,
         publication=latest.publication,
+        held_back=() if latest.digest == record.digest else held_back,
     )
+
+
+def _held_back(
+    record: ReleaseRecord, shrunk: Contraction, *, partial_latest: bool, allow_contraction: bool
+) -> tuple[str, ...]:
+    """Return why the pointer stays, a clause each."""
+    reasons = []
+    if record.status != "complete" and not partial_latest:
+        reasons.append("it is partial")
+    if shrunk.count and not allow_contraction:
+        few = first_few(shrunk.ids, shrunk.count)
+        reasons.append(f"it lacks granules of the latest release in any revision, {few}")
+    return tuple(reasons)
 
 
 def _move(
@@ -216,11 +244,12 @@ def _grid(
         return build.record(None)
     folder = release_key.folder("shardmaps", build.name)
     parquet = scratch_folder / f"{build.name}.parquet"
-    build.shard_map.to_parquet(parquet)
+    shard_map = build.readable_map
+    shard_map.to_parquet(parquet)
     files = ManifestFiles(parquet=upload.stage(folder, parquet))
     if json_manifests:
         document = scratch_folder / f"{build.name}.json"
-        build.shard_map.to_json(document)
+        shard_map.to_json(document)
         files = ManifestFiles(parquet=files.parquet, document=upload.stage(folder, document))
     return build.record(files)
 
@@ -293,6 +322,29 @@ class MapToPublish:
         except yaml.YAMLError as error:
             raise InvalidConfig(f"The config of grid {self.name} is not YAML: {error}") from None
 
+    @cached_property
+    def needs(self) -> ReaderNeeds:
+        """What the reader of the config needs of granules."""
+        try:
+            content = yaml.safe_load(self.config_bytes)
+        except (yaml.YAMLError, UnicodeDecodeError):
+            return ReaderNeeds()
+        section = content.get("data_source") if isinstance(content, dict) else None
+        return ReaderNeeds.of(section)
+
+    @cached_property
+    def readable_map(self) -> ShardMap:
+        """The map, which lists the granules that the reader drops.
+
+        Raises `UnreadableGranules` if the reader drops all.
+        """
+        assert self.shard_map is not None
+        try:
+            marked = mark_unreadable(self.shard_map, self.needs)
+        except UnreadableGranules as error:
+            raise UnreadableGranules(f"Grid {self.name}: {error}") from None
+        return self.shard_map if marked is self.shard_map else ShardMap.from_columns(marked)
+
     def record(self, manifest: ManifestFiles | None) -> GridRecord:
         """Return the grid's part of a release record, given the stored files of its map."""
         signature = as_json(self.output_grid.spatial_signature())
@@ -301,7 +353,7 @@ class MapToPublish:
             "error": clean_text(self.error or "", limit=ERROR_LENGTH),
         }
         if self.shard_map is not None:
-            facts = _map_facts(self.shard_map)
+            facts = _map_facts(self.readable_map)
         return GridRecord(
             name=self.name,
             config_digest=digest_of([self.config_bytes])[0],
@@ -324,7 +376,7 @@ def check_builds(builds: Sequence[MapToPublish], catalog: CatalogFile) -> None:
                 f"Grid {build.name} needs a shard map or the error that its build failed with."
             )
         if build.shard_map is not None:
-            _check_map(build.name, build.shard_map, build.output_grid, catalog)
+            _check_map(build.name, build.readable_map, build.output_grid, catalog)
 
 
 def _check_map(name: str, shard_map: ShardMap, grid: OutputGrid, catalog: CatalogFile) -> None:
@@ -350,7 +402,7 @@ def _check_map(name: str, shard_map: ShardMap, grid: OutputGrid, catalog: Catalo
 
 def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
     metadata = shard_map.metadata
-    backend = metadata.get("backend")
+    backend, beyond = metadata.get("backend"), metadata.get(BEYOND_KEY)
     version = metadata.get("backend_version") or (version_of(backend) if backend else None)
     return {
         "status": "complete" if shard_map.completeness is True else "partial",
@@ -358,6 +410,7 @@ def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
         "pairs": shard_map.n_pairs,
         "granules": shard_map.table.num_rows,
         "quarantined": len(shard_map.quarantined),
+        "shards_beyond_area": None if beyond is None else len(beyond),
         "backend": backend,
         "backend_version": version,
         "order": metadata.get("mortie_order"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.cycles import Convention
 from zagg_catalog.files import digest_of
 from zagg_catalog.jsonio import Document, StrictModel, canonical_digest
@@ -71,6 +72,10 @@ class QueryRecord(StrictModel):
     """Last day, inclusive."""
     bbox: Box | None = None
     """``(west, south, east, north)``, degrees."""
+    area: tuple[Box, ...] | None = Field(default=None, exclude_if=lambda area: area is None)
+    """Boxes that the fetch asked for and the catalog is complete for; left out if not known."""
+    filters: dict[str, Any] | None = Field(default=None, exclude_if=lambda given: given is None)
+    """Filters of the query, if it has some; left out otherwise."""
 
 
 class ManifestFiles(StrictModel):
@@ -108,6 +113,11 @@ class GridRecord(StrictModel):
     """Number of granules assigned to shards."""
     quarantined: NonNegativeInt = 0
     """Number of granules left out because they cannot be used."""
+    shards_beyond_area: NonNegativeInt | None = Field(
+        default=None, exclude_if=lambda count: count is None
+    )
+    """Number of shards of the region that reach beyond the catalog's area, and may lack granules
+    there; left out if it is not known."""
     backend: str | None = None
     """Geometry backend."""
     backend_version: str | None = None
@@ -180,6 +190,24 @@ class ReleaseRecord(Document):
         """SHA-256 of the record's bytes in hex: the name of the release."""
         return digest_of([self.to_bytes()])[0]
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing; also an older record may list granules that are."""
+        aside = self.harvest is not None and bool(self.harvest.quarantined)
+        return self.status == "complete" and not aside
+
+    @property
+    def lacks(self) -> list[str]:
+        """What makes the release partial, a clause each; empty if it is complete."""
+        grids = [_lacks(grid) for grid in self.grids if grid.status != "complete"]
+        if self.harvest is None:
+            unknown = [] if self.catalog.complete else ["the catalog is not known to be complete"]
+            return grids + unknown
+        if self.catalog.complete and not self.harvest.quarantined:
+            return grids
+        lacking = explain_missing({"harvest": self.harvest.to_dict()})
+        return [*grids, f"the catalog is incomplete, {lacking}"]
+
     def grid(self, name: str) -> GridRecord | None:
         """Return a grid by name, or None."""
         return next((grid for grid in self.grids if grid.name == name), None)
@@ -190,6 +218,12 @@ def manifests_of(grid: GridRecord) -> list[StoredFile]:
     if grid.manifest is None:
         return []
     return [file for file in (grid.manifest.parquet, grid.manifest.document) if file is not None]
+
+
+def _lacks(grid: GridRecord) -> str:
+    beyond = grid.shards_beyond_area
+    more = f", since {beyond:,} shards of its region reach beyond the area" if beyond else ""
+    return f"grid {grid.name} is {grid.status}{more}"
 
 
 def status_of(catalog: CatalogRecord, grids: tuple[GridRecord, ...]) -> Status:

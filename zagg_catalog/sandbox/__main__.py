@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1")
     add("--port", type=int, default=0, help="0 for a free port (default)")
     add("--page-size", type=int, default=100, help="most items on a page (default: %(default)s)")
-    add("--next-method", choices=NEXT_METHODS, default="same", help="method of next links")
+    add("--next-method", choices=NEXT_METHODS, default="GET", help="method of next links")
     add("--relative-next", action="store_true", help="next links without scheme and host")
     add("--latency", type=float, default=0.0, metavar="SECONDS", help="wait before each reply")
     add(

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 import orjson
 
-from zagg_catalog.sandbox.cmr_collections import collection_record
+from zagg_catalog.sandbox.cmr_collections import (
+    collection_concept_id,
+    collection_record,
+    entry_title,
+)
 from zagg_catalog.sandbox.faults import Page, Reply
 from zagg_catalog.sandbox.holdings import Record, Snapshot
-from zagg_catalog.sandbox.items import files_of, timestamp
+from zagg_catalog.sandbox.items import concept_id, images_of, timestamp
 from zagg_catalog.sandbox.search import BadRequest, make_cursor, read_cursor
 
 MAX_PAGE = 2000
@@ -25,11 +29,6 @@ _SORT = {
     "end_date": "end_date",
     "granule_ur": "id",
     "readable_granule_name": "id",
-}
-_TYPES = {
-    "metadata": "EXTENDED METADATA",
-    "browse": "GET RELATED VISUALIZATION",
-    "thumbnail": "GET RELATED VISUALIZATION",
 }
 Given = Mapping[str, list[str]]
 
@@ -116,6 +115,7 @@ class CmrApi:
             size=size,
             taken=len(taken),
             matched=len(rows),
+            ids=lambda: content.ids(taken),
             salt=salt,
             item_at=item_at,
             next_link=lambda offset, page, salt: {"after": _after(offset, page, salt)},
@@ -190,26 +190,16 @@ def _umm_item(record: Record, provider: str) -> Any:
     """Return a granule as UMM-G 1.6.5, or its ``raw`` item unchanged."""
     if record.raw is not None:
         return record.raw
-    product, _, version = record.collection.rpartition("_")
     umm: dict[str, Any] = {
         "GranuleUR": record.id,
-        "CollectionReference": {"ShortName": product, "Version": version},
+        "CollectionReference": {"EntryTitle": entry_title(record.collection)},
         "TemporalExtent": {
             "RangeDateTime": {
                 "BeginningDateTime": timestamp(record.start),
                 "EndingDateTime": timestamp(record.end),
             }
         },
-        "RelatedUrls": [
-            {
-                "URL": file.href,
-                "Type": _TYPES.get(file.role)
-                or ("GET DATA VIA DIRECT ACCESS" if file.href.startswith("s3:") else "GET DATA"),
-                "MimeType": file.media,
-                **({} if file.title is None else {"Description": file.title}),
-            }
-            for file in files_of(record)
-        ],
+        "RelatedUrls": _related_urls(record),
     }
     if len(record.ring):
         points = [{"Longitude": lon, "Latitude": lat} for lon, lat in record.ring.tolist()]
@@ -218,9 +208,10 @@ def _umm_item(record: Record, provider: str) -> Any:
     return {
         "meta": {
             "concept-type": "granule",
-            "concept-id": f"G{record.concept}-{provider}",
+            "concept-id": concept_id(record, provider),
             "revision-id": record.revision,
             "native-id": record.id,
+            "collection-concept-id": collection_concept_id(record.collection, provider),
             "provider-id": provider,
             "format": "application/vnd.nasa.cmr.umm+json",
             "revision-date": timestamp(record.updated),
@@ -229,10 +220,21 @@ def _umm_item(record: Record, provider: str) -> Any:
     }
 
 
+def _related_urls(record: Record) -> list[dict[str, str]]:
+    hdf5 = "application/x-hdf5"
+    files = [
+        (record.data, "GET DATA", hdf5),
+        (record.data_s3, "GET DATA VIA DIRECT ACCESS", hdf5),
+        (record.metadata, "EXTENDED METADATA", "text/xml"),
+        *((href, "GET RELATED VISUALIZATION", "image/jpeg") for href in images_of(record)),
+    ]
+    return [{"URL": href, "Type": kind, "MimeType": media} for href, kind, media in files if href]
+
+
 def _json_entry(record: Record, provider: str) -> Any:
     """Return a granule as an entry of the short JSON, without links and polygons."""
     return {
-        "id": f"G{record.concept}-{provider}",
+        "id": concept_id(record, provider),
         "title": record.id,
         "producer_granule_id": record.id,
         "time_start": timestamp(record.start),

@@ -83,6 +83,21 @@ def _no_features(fault: Fault, reply: Reply, page: Page | None) -> None:
     reply.document = {"type": "FeatureCollection", "links": []}
 
 
+# What CMR-STAC answers to any error of its own.
+_OOPS = (
+    "Oops! Something has gone wrong. We have been alerted and are working to resolve the problem. "
+    "Please try your request again later."
+)
+
+
+@kind("bad-item", "answer 500 while the page has an item whose id contains VALUE, any by default")
+def _bad_item(fault: Fault, reply: Reply, page: Page | None) -> None:
+    if page is None or not any(str(fault.value or "") in name for name in page.ids()):
+        return
+    reply.status, reply.document = 500, {"errors": [_OOPS]}
+    reply.content_type = "application/json; charset=utf-8"
+
+
 # CMR has the count and the cursor in headers, STAC in the document.
 _HITS, _AFTER = "CMR-Hits", "CMR-Search-After"
 
@@ -140,6 +155,31 @@ def _cmr_timeout(fault: Fault, reply: Reply, page: Page | None) -> None:
     items = _items(reply)
     reply.headers["CMR-Time-Out"] = "true"
     _refill(reply, items[: int(len(items) * float(fault.value or 0))])
+
+
+@kind(
+    "no-links",
+    "VALUE of the items have no data links, as when CMR-STAC's second request times out",
+    value=0.5,
+    times=1,
+    content=True,
+)
+def _no_links(fault: Fault, reply: Reply, page: Page | None) -> None:
+    items = _items(reply)
+    for place in range(int(len(items) * float(fault.value or 0))):
+        items[place] = _without_links(items[place])
+
+
+def _without_links(item: Any) -> Any:
+    """Return an item as CMR-STAC makes it from its first request to CMR alone."""
+    if "umm" in item:
+        return _umm(RelatedUrls=None)(item)
+    properties = item["properties"]
+    return item | {
+        "stac_extensions": [],
+        "properties": {k: v for k, v in properties.items() if k != "storage:schemes"},
+        "assets": {k: v for k, v in item["assets"].items() if k == "metadata"},
+    }
 
 
 @kind("loop", "the next link of page k leads to that page again", page=2, content=True)
@@ -245,7 +285,9 @@ def _ingest(fault: Fault, reply: Reply, page: Page | None) -> None:
     _refill(reply, [page.item_at(place) for place in range(first, stop)])
     _declare(reply, lambda count: count - hidden)
     if stop >= page.matched:
-        _replace_next(reply, None)
+        # Nothing follows the last item, even if the hidden ones arrive.
+        end = page.next_link(page.matched, page.number + 1, page.salt)
+        _replace_next(reply, end if stop > first else None)
 
 
 @kind(
@@ -255,7 +297,7 @@ def _ingest(fault: Fault, reply: Reply, page: Page | None) -> None:
     content=True,
 )
 def _duplicates(fault: Fault, reply: Reply, page: Page | None) -> None:
-    if page and page.offset:
+    if page and page.offset and page.taken:
         again = range(max(0, page.offset - fault.number), page.offset)
         _refill(reply, [page.item_at(place) for place in again] + _items(reply))
 

@@ -57,6 +57,8 @@ class Page:
     """Number of items that match the search."""
     salt: int
     """Not 0 if a fault created the cursor of this request."""
+    ids: Callable[[], list[str]]
+    """Returns the ids of its items."""
     item_at: Callable[[int], Any]
     """Returns the item at a place of the results, as a new dict."""
     next_link: Callable[[int, int, int], dict[str, Any]]

@@ -48,6 +48,10 @@ class Snapshot:
     def __len__(self) -> int:
         return len(self.granules)
 
+    def ids(self, rows: Ints) -> list[str]:
+        """Return the ids of some rows."""
+        return self.granules.table["id"].take(pa.array(rows)).to_pylist()  # type: ignore[no-any-return]
+
     def records(self, rows: Ints) -> list[Record]:
         """Return the records of some rows."""
         granules = self.granules

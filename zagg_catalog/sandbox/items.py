@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +19,11 @@ from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.sandbox.granules import SCHEMA, Granules, concat
 from zagg_catalog.sandbox.holdings import GranuleStore, Record
 
-STAC_VERSION = "1.0.0"
-_TYPES = {"data": "application/x-hdf5", "data_s3": "application/x-hdf5", "metadata": "text/xml"}
-_CONCEPTS = "https://cmr.earthdata.nasa.gov/search/concepts"
+STAC_VERSION = "1.1.0"
+CONCEPTS = "https://cmr.earthdata.nasa.gov/search/concepts"
+STORAGE = "https://stac-extensions.github.io/storage/v2.0.0/schema.json"
+GEOJSON, JSON = "application/geo+json", "application/json"
+WORLD = (-180.0, -90.0, 180.0, 90.0)
 
 
 def item_dict(granules: Granules, row: int, root: str, provider: str) -> Any:
@@ -36,37 +39,34 @@ def item_of(record: Record, root: str, provider: str) -> Any:
     """
     if record.raw is not None:
         return record.raw
-    ring = record.ring
-    shape: dict[str, Any] = {"geometry": None}
-    if len(ring):
-        shape = {
-            "geometry": {"type": "Polygon", "coordinates": [ring.tolist()]},
-            # Like CMR-STAC, minimum and maximum, not split at the antimeridian.
-            "bbox": [*ring.min(axis=0).tolist(), *ring.max(axis=0).tolist()],
-        }
+    bucket = _bucket(record.data_s3)
     return {
         "type": "Feature",
-        "stac_version": STAC_VERSION,
-        "stac_extensions": [],
         "id": record.id,
-        "collection": record.collection,
-        **shape,
+        "stac_version": STAC_VERSION,
+        "stac_extensions": [STORAGE] if bucket else [],
         "properties": {
             "datetime": timestamp(record.start),
+            **({"storage:schemes": {"aws": _scheme(bucket)}} if bucket else {}),
             "start_datetime": timestamp(record.start),
             "end_datetime": timestamp(record.end),
         },
+        **_shape(record.ring),
+        "assets": _assets(record, provider),
         "links": _links(record, root, provider),
-        "assets": {
-            file.key: {
-                "href": file.href,
-                "type": file.media,
-                "roles": [file.role],
-                **({} if file.title is None else {"title": file.title}),
-            }
-            for file in files_of(record)
-        },
+        "collection": record.collection,
     }
+
+
+def listed_item(item: Any, path: str) -> Any:
+    """Return an item as in the items of a collection: with a link to itself only.
+
+    `path` is the absolute URL of these items.
+    """
+    if not isinstance(item, Mapping) or "id" not in item:
+        return item
+    href = f"{path}/{item['id']}"
+    return {**item, "links": [link("self", href, GEOJSON, title=item["id"])]}
 
 
 def timestamp(when: datetime) -> str:
@@ -74,52 +74,109 @@ def timestamp(when: datetime) -> str:
     return when.isoformat(timespec="milliseconds") + "Z"
 
 
-def _links(record: Record, root: str, provider: str) -> list[dict[str, str]]:
+def link(rel: str, href: str, kind: str = JSON, **more: Any) -> dict[str, Any]:
+    """Return a link of a document."""
+    return {"rel": rel, "href": href, "type": kind, **more}
+
+
+def concept_id(record: Record, provider: str) -> str:
+    """Return the concept id of a record in CMR."""
+    return f"G{record.concept}-{provider}"
+
+
+def images_of(record: Record) -> list[str]:
+    """Return the URLs of the quick looks of a granule, which lie beside its metadata."""
+    if record.metadata is None:
+        return []
+    base = record.metadata.removesuffix(".iso.xml")
+    return [f"{base}_BRW.default.default{number}.jpg" for number in (1, 2)]
+
+
+def _shape(ring: Floats) -> dict[str, Any]:
+    """Return geometry and box of an item; without a ring the box is the world."""
+    if not len(ring):
+        return {"geometry": None, "bbox": list(WORLD)}
+    return {"geometry": {"type": "Polygon", "coordinates": [ring.tolist()]}, "bbox": box_of(ring)}
+
+
+def box_of(ring: Floats) -> list[float]:
+    """Return west, south, east, north of the vertices of a closed ring; west > east over 180°.
+
+    CMR-STAC adds one vertex after the other to the box. If a ring runs west over 180°, its code
+    (7/2026) returns nearly all longitudes; here the box is the small one for those, too.
+    """
+    (west, south), (east, north) = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
+    if east - west > 180.0:
+        path = np.unwrap(ring[:, 0], period=360.0)
+        west, east = ring[path.argmin(), 0].item(), ring[path.argmax(), 0].item()
+        if np.ptp(path) >= 360.0:
+            west, east = -180.0, 180.0
+    return [west, south, east, north]
+
+
+def _bucket(href: str | None) -> str | None:
+    return href.removeprefix("s3://").partition("/")[0] if href else None
+
+
+def _scheme(bucket: str | None) -> dict[str, Any]:
+    return {
+        "type": "aws-s3",
+        "platform": "https://{bucket}.s3.{region}.amazonaws.com",
+        "bucket": bucket,
+        "region": "us-west-2",
+    }
+
+
+def _assets(record: Record, provider: str) -> dict[str, Any]:
+    """Return the assets; keys are the text between the last two dots of a URL, as CMR-STAC has."""
+    assets: dict[str, Any] = {}
+    images = images_of(record)
+    for number, href in enumerate(images):
+        name = href.rpartition("/")[2]
+        assets["browse"] = _asset(href, f"Download {name}", "browse", type="image/jpeg")
+        assets[f"thumbnail_{number}"] = _asset(href, f"Thumbnail [{number}]", "thumbnail")
+    if record.data is not None:
+        assets[_key(record.data)] = _asset(record.data, "Direct Download", "data")
+    if record.data_s3 is not None:
+        asset = _asset(record.data_s3, "S3 Direct Download", "data")
+        assets[f"s3_{_key(record.data_s3)}"] = asset | {"storage:refs": ["aws"]}
+    concept = concept_id(record, provider)
+    title = f"CMR XML metadata for {concept}"
+    href = f"{CONCEPTS}/{concept}.xml"
+    assets["metadata"] = _asset(href, title, "metadata", type="application/xml")
+    return assets
+
+
+def _asset(href: str, title: str, role: str, **more: str) -> dict[str, Any]:
+    return {"href": href, "title": title, **more, "roles": [role]}
+
+
+def _key(href: str) -> str:
+    return href.split(".")[-2] if "." in href else "asset_key"
+
+
+def _links(record: Record, root: str, provider: str) -> list[dict[str, Any]]:
     catalog = f"{root}/{provider}"
-    collection = f"{catalog}/collections/{record.collection}"
-    concept = f"{_CONCEPTS}/G{record.concept}-{provider}"
+    collection = f"{catalog}/collections/{_escaped(record.collection)}"
+    concept = f"{CONCEPTS}/{concept_id(record, provider)}"
     return [
-        _link("self", f"{collection}/items/{record.id}", "application/geo+json"),
-        _link("parent", collection, "application/json"),
-        _link("collection", collection, "application/json"),
-        _link("root", root, "application/json"),
-        _link("via", f"{concept}.json", "application/json"),
-        _link("via", f"{concept}.umm_json", "application/vnd.nasa.cmr.umm+json"),
+        link("self", f"{collection}/items/{_escaped(record.id)}", GEOJSON),
+        link("parent", f"{collection}/", GEOJSON),
+        link("collection", f"{collection}/", GEOJSON),
+        link("root", root),
+        link("provider", catalog),
+        link("via", f"{concept}.json", title="CMR JSON metadata for item"),
+        link(
+            "via",
+            f"{concept}.umm_json",
+            "application/vnd.nasa.cmr.umm+json",
+            title="CMR UMM_JSON metadata for item",
+        ),
     ]
 
 
-def _link(rel: str, href: str, kind: str) -> dict[str, str]:
-    return {"rel": rel, "href": href, "type": kind}
-
-
-class File(NamedTuple):
-    """A file of a granule; its key is its object path, which is unique."""
-
-    key: str
-    href: str
-    media: str
-    role: str
-    title: str | None = None
-
-
-def files_of(record: Record) -> list[File]:
-    """Return a granule's files: data, metadata, and the quick looks by path and by number."""
-    files = []
-    for kind, media in _TYPES.items():
-        href = getattr(record, kind)
-        if href is None:
-            continue
-        path = href.split("://", 1)[-1].partition("/")[2]
-        key = f"s3_{path}" if href.startswith("s3://") else path.partition("/")[2]
-        role = "metadata" if kind == "metadata" else "data"
-        files.append(File(key, href, media, role, f"Download {key}"))
-    if record.metadata is not None:
-        base = record.metadata.removesuffix(".iso.xml")
-        path = base.split("://", 1)[-1].partition("/")[2].partition("/")[2]
-        browse, thumbnail = (f"_BRW.default.default{n}.jpg" for n in (1, 2))
-        files.append(File(path + browse, base + browse, "image/jpeg", "browse"))
-        files.append(File("thumbnail_1", base + thumbnail, "image/jpeg", "thumbnail"))
-    return files
+def _escaped(text: str) -> str:
+    return quote(text, safe="!*'()")
 
 
 def from_geoparquet(path: str | Path) -> Granules:

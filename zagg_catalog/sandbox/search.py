@@ -201,7 +201,7 @@ def parse_bbox(value: Any) -> tuple[float, float, float, float]:
 def parse_geometry(value: Any) -> dict[str, Any]:
     """Return a GeoJSON geometry from a dict or JSON text."""
     try:
-        geometry = json.loads(value) if isinstance(value, str) else value
+        geometry = json.loads(value) if isinstance(value, str) else _with_numbers(value)
         shape = shapely.from_geojson(json.dumps(geometry))
     except (TypeError, ValueError, shapely.errors.ShapelyError):
         raise BadRequest(f"intersects must be a GeoJSON geometry, not {value!r}.") from None
@@ -210,6 +210,17 @@ def parse_geometry(value: Any) -> dict[str, Any]:
     if shape is None or shape.is_empty:
         raise BadRequest("intersects must not be empty.")
     return geometry
+
+
+def _with_numbers(value: Any) -> Any:
+    """Return a geometry with numbers in place of the text that a query string has."""
+    if isinstance(value, Mapping):
+        return {
+            key: _with_numbers(member) if key != "type" else member for key, member in value.items()
+        }
+    if isinstance(value, list):
+        return [_with_numbers(member) for member in value]
+    return float(value) if isinstance(value, str) else value
 
 
 def parse_interval(value: Any) -> tuple[np.datetime64, np.datetime64]:

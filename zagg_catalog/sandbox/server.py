@@ -24,6 +24,7 @@ from zagg_catalog.sandbox.faults import Fault, Page, Reply
 from zagg_catalog.sandbox.granules import Granules
 from zagg_catalog.sandbox.holdings import GranuleStore
 from zagg_catalog.sandbox.items import from_geoparquet, from_items
+from zagg_catalog.sandbox.query_string import read_query
 from zagg_catalog.sandbox.simulation import read_numbers, simulate
 from zagg_catalog.sandbox.stac_api import ServerQuirks, StacApi
 
@@ -40,6 +41,7 @@ class Sent(NamedTuple):
 
     host: str | None
     after: str | None
+    target: str
     is_query: bool
 
 
@@ -92,9 +94,9 @@ class SandboxServer:
         host: str = "127.0.0.1",
         port: int = 0,
         provider: str = "NSIDC_CPRD",
-        next_method: str = "same",
+        next_method: str = "GET",
         relative: bool = False,
-        counts: str = "both",
+        counts: str = "cmr-stac",
         cmr_page_size: int | None = None,
     ) -> None:
         if isinstance(content, str | Path):
@@ -183,9 +185,11 @@ class SandboxServer:
         elif path.startswith("/search/"):
             reply, page = self._cmr.answer(self._store.now, path, given, sent.after, plain=plain)
         else:
-            single = {k: v[0] if sent.is_query else v for k, v in given.items()}
+            merged = read_query(given) if sent.is_query else given
             root = f"http://{sent.host}/stac" if sent.host else self.root_url
-            reply, page = self.api.answer(method, path, single, root, plain=plain)
+            reply, page = self.api.answer(
+                method, path, merged, root, target=sent.target, plain=plain
+            )
         for fault in self.faults:
             fault.spoil(reply, page)
         return reply, page
@@ -293,6 +297,7 @@ class _Handler(BaseHTTPRequestHandler):
         sent = Sent(
             host=self.headers.get("Host"),
             after=self.headers.get("CMR-Search-After"),
+            target=self.path,
             is_query=body is None or path == ADMIN_PATH,
         )
         if body is _NO_OBJECT:
@@ -300,7 +305,8 @@ class _Handler(BaseHTTPRequestHandler):
             for fault in sandbox.faults:
                 fault.spoil(reply, None)
         else:
-            given = query if sent.is_query else body
+            # As in CMR-STAC, a POST may have a query string, too; its body takes precedence.
+            given = query if sent.is_query else read_query(query) | body
             reply, _ = sandbox.answer(self.command, path, given, sent)
         sandbox.requests.append(
             Request(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import quote, unquote
 
 import numpy as np
 import orjson
@@ -15,8 +14,16 @@ import pyarrow.compute as pc
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sandbox.faults import Page, Reply
 from zagg_catalog.sandbox.holdings import MAX_CACHED, GranuleStore, Record, Snapshot
-from zagg_catalog.sandbox.items import STAC_VERSION, item_of, timestamp
-from zagg_catalog.sandbox.search import BadRequest, Search, make_cursor, parse_search
+from zagg_catalog.sandbox.items import (
+    GEOJSON,
+    STAC_VERSION,
+    item_of,
+    link,
+    listed_item,
+    timestamp,
+)
+from zagg_catalog.sandbox.query_string import write_query
+from zagg_catalog.sandbox.search import BadRequest, make_cursor, parse_search
 
 CONFORMS_TO = (
     "https://api.stacspec.org/v1.0.0/core",
@@ -28,7 +35,9 @@ CONFORMS_TO = (
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
 )
 NEXT_METHODS = ("same", "GET", "POST", "POST-merge")
-COUNTS = ("both", "numberMatched", "context", "none")
+COUNTS = ("cmr-stac", "both", "numberMatched", "context", "none")
+# CMR-STAC repeats at most this limit in the count of a page.
+_LIMIT_SHOWN = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +48,15 @@ class ServerQuirks:
     """Largest page; a larger ``limit`` of a request is reduced to it."""
     provider: str = "NSIDC_CPRD"
     """Name of the sub-catalog."""
-    next_method: str = "same"
-    """Method of next links: ``same`` as the request, ``GET``, ``POST`` with the whole body, or
-    ``POST-merge`` with only the cursor, to be merged into the body of the request."""
+    next_method: str = "GET"
+    """Method of next links: ``GET``, as in CMR-STAC, also after a POST; ``same`` as the request;
+    ``POST`` with the whole body; or ``POST-merge`` with only the cursor, to be merged into the body
+    of the request."""
     relative: bool = False
     """Whether next links are without scheme and host."""
-    counts: str = "both"
-    """Fields with the count: ``numberMatched``, ``context``, ``both`` or ``none``."""
+    counts: str = "cmr-stac"
+    """Fields with the count: ``context``, ``numberMatched``, ``both`` or ``none``. ``cmr-stac`` has
+    the context in searches, and both in the items of a collection."""
 
     def __post_init__(self) -> None:
         if self.page_size < 1:
@@ -70,7 +81,7 @@ class StacApi:
     def warm(self, root: str, stopped: Callable[[], bool]) -> None:
         """Encode every item before its first request; see `SandboxServer.warm`."""
         content = self._store.now
-        call = _Call("GET", {}, root, content, self._quirks, True)
+        call = _Call("GET", {}, root, "", content, self._quirks, True)
         for first in range(0, min(len(content), MAX_CACHED), 100):
             if stopped():
                 return
@@ -83,14 +94,16 @@ class StacApi:
         given: Mapping[str, Any],
         root: str,
         *,
+        target: str = "",
         plain: bool = False,
     ) -> tuple[Reply, Page | None]:
         """Answer one request; also return the page of a successful search.
 
-        `given` are the query parameters or the JSON body, `root` is the absolute URL of the API in
-        links. With `plain`, no fault reads or changes the items, so that cached JSON can be sent.
+        `given` are the query parameters and the JSON body, `root` is the absolute URL of the API in
+        links, `target` the path and query of the request. With `plain`, no fault reads or changes
+        the items, so that cached JSON can be sent.
         """
-        call = _Call(method, given, root, self._store.now, self._quirks, plain)
+        call = _Call(method, given, root, target or path, self._store.now, self._quirks, plain)
         try:
             return call.route([unquote(p) for p in path.split("/") if p])
         except BadRequest as error:
@@ -104,6 +117,7 @@ class _Call:
     method: str
     given: Mapping[str, Any]
     root: str
+    target: str
     content: Snapshot
     quirks: ServerQuirks
     plain: bool
@@ -119,7 +133,7 @@ class _Call:
             case _:
                 return _not_found("/".join(parts)), None
         if parts == ["search"]:
-            return self._search("search", self.given)
+            return self._search(self.given)
         if self.method != "GET":
             return Reply(405, {"errors": [f"{self.method} is for /search only."]}), None
         match parts:
@@ -129,7 +143,7 @@ class _Call:
                 return Reply(200, {"conformsTo": list(CONFORMS_TO)}), None
             case ["collections"]:
                 documents = [self._collection(name) for name in self.content.collections]
-                links = [_link("self", f"{catalog}/collections"), _link("root", self.root)]
+                links = [link("self", f"{catalog}/collections"), link("root", self.root)]
                 return Reply(200, {"collections": documents, "links": links}), None
             case ["collections", name, *rest] if name in self.content.collections:
                 return self._in_collection(name, rest)
@@ -141,91 +155,129 @@ class _Call:
             case []:
                 return Reply(200, self._collection(name)), None
             case ["items"]:
-                given = {**self.given, "collections": [name]}
-                return self._search(f"collections/{name}/items", given)
+                return self._items(name)
             case ["items", item]:
                 rows = self.content.index.rows({"collections": [name], "ids": [item]})
                 if len(rows):
                     return Reply(200, self._item(int(rows[0]))), None
         return _not_found("/".join(rest)), None
 
-    def _search(self, route: str, given: Mapping[str, Any]) -> tuple[Reply, Page | None]:
-        search = parse_search(given)
+    def _search(self, given: Mapping[str, Any]) -> tuple[Reply, Page | None]:
+        catalog = f"{self.root}/{self.quirks.provider}"
+        found = self._find(given, f"{catalog}/search")
+        first = write_query({k: v for k, v in given.items() if k != "cursor"})
+        links = [
+            link("self", self._own_url(), GEOJSON, title="This search"),
+            link("root", self.root, title="Root Catalog"),
+            link("parent", catalog, title="Provider Catalog"),
+            link("first", f"{catalog}/search?{first}", GEOJSON, title="First page of results"),
+        ]
+        document = {
+            "type": "FeatureCollection",
+            "features": self.features(found.rows),
+            "links": [*links, *found.following],
+            **self._counts(found, of_items=False),
+        }
+        return Reply(200, document, content_type=_GEOJSON, fast=self.plain), found.page
+
+    def _items(self, name: str) -> tuple[Reply, Page | None]:
+        """Return a page of the items of a collection, in the form that CMR-STAC has for it."""
+        path = f"{self.root}/{self.quirks.provider}/collections/{quote(name)}/items"
+        found = self._find(self.given, path, collection=name)
+        collection = self._collection(name)
+        links = [
+            link("self", self._own_url(), GEOJSON),
+            link("root", self.root),
+            link("parent", path.removesuffix("/items")),
+        ]
+        for entry in found.following:
+            entry.pop("title")
+        document = {
+            "type": "FeatureCollection",
+            "description": f"Items in the collection {name}",
+            "id": f"{name}-items",
+            "license": collection["license"],
+            "extent": collection["extent"],
+            "stac_version": STAC_VERSION,
+            **self._counts(found, of_items=True),
+            "features": self.features(found.rows, listed=path),
+            "links": [*links, *found.following],
+        }
+        return Reply(200, document, content_type=_GEOJSON, fast=self.plain), found.page
+
+    def _find(self, given: Mapping[str, Any], url: str, *, collection: str | None = None) -> _Found:
+        """Return the rows of a page and its next link, which leads to `url`."""
+        named = {} if collection is None else {"collections": [collection]}
+        search = parse_search({**given, **named})
         rows = self.content.index.rows(search.parameters)
         size = self.quirks.page_size
         if search.limit is not None:
             size = min(search.limit, size)
         taken = rows[search.offset : search.offset + size]
-        next_link = self._linker(route, search)
-        url = f"{self.root}/{self.quirks.provider}/{route}"
-        links = [_link("self", url), _link("root", self.root)]
+        next_link = self._linker(given, url, "GET" if collection else self.quirks.next_method)
         stop = search.offset + len(taken)
-        if size and stop < len(rows):
-            links.append(next_link(stop, search.page + 1, 0))
-        document = {
-            "type": "FeatureCollection",
-            "stac_version": STAC_VERSION,
-            **self._counts(len(rows), len(taken), size),
-            "features": self.features(taken),
-            "links": links,
-        }
         page = Page(
             number=search.page,
             offset=search.offset,
             size=size,
             taken=len(taken),
             matched=len(rows),
+            ids=lambda: self.content.ids(taken),
             salt=search.salt,
             item_at=lambda place: self._item(int(rows[place])),
             next_link=next_link,
         )
-        media = "application/geo+json; charset=utf-8"
-        return Reply(200, document, content_type=media, fast=self.plain), page
+        # As in CMR-STAC, also after the last item; the next page is then empty.
+        following = [next_link(stop, search.page + 1, 0)] if len(taken) else []
+        return _Found(taken, page, search.limit, following)
 
-    def features(self, rows: Ints) -> list[Any]:
-        """Return the items of some rows, as cached JSON if no fault reads them."""
+    def _own_url(self) -> str:
+        """Return the URL of this request."""
+        return self.root.removesuffix("/stac") + self.target
+
+    def features(self, rows: Ints, listed: str | None = None) -> list[Any]:
+        """Return the items of some rows, as cached JSON if no fault reads them.
+
+        `listed` is the URL of the items of a collection, for their form in such a list.
+        """
+
+        def form(record: Record) -> Any:
+            item = self._item_of(record)
+            return item if listed is None else listed_item(item, listed)
+
         if not self.plain:
-            return [self._item_of(record) for record in self.content.records(rows)]
+            return [form(record) for record in self.content.records(rows)]
+        texts = self.content.texts(listed or self.root, rows, lambda r: orjson.dumps(form(r)))
+        return [orjson.Fragment(text) for text in texts]
 
-        def encode(record: Record) -> bytes:
-            return orjson.dumps(self._item_of(record))
-
-        return [orjson.Fragment(text) for text in self.content.texts(self.root, rows, encode)]
-
-    def _linker(self, route: str, search: Search) -> Callable[[int, int, int], dict[str, Any]]:
+    def _linker(
+        self, given: Mapping[str, Any], url: str, method: str
+    ) -> Callable[[int, int, int], dict[str, Any]]:
         """Return a function that makes next links for one search."""
-        base = f"/{self.quirks.provider}/{route}"
-        href = (
-            f"/{self.root.split('/', 3)[3]}{base}" if self.quirks.relative else f"{self.root}{base}"
-        )
-        method = self.method if self.quirks.next_method == "same" else self.quirks.next_method
-        given = dict(search.parameters)
-        if search.limit is not None:
-            given["limit"] = search.limit
-        if route != "search":
-            # The collection is in the path, and items are paged by GET only.
-            given.pop("collections")
-            method = "GET"
+        href = f"/{url.split('/', 3)[3]}" if self.quirks.relative else url
+        method = self.method if method == "same" else method
+        repeated = {name: value for name, value in given.items() if name != "cursor"}
 
-        def link(offset: int, page: int, salt: int) -> dict[str, Any]:
-            cursor = make_cursor(offset, page, salt)
-            result = {"rel": "next", "type": "application/geo+json"}
+        def make(offset: int, page: int, salt: int) -> dict[str, Any]:
+            cursor = {"cursor": make_cursor(offset, page, salt)}
             if method == "GET":
-                query = urlencode({**{k: _as_text(v) for k, v in given.items()}, "cursor": cursor})
-                return {**result, "method": "GET", "href": f"{href}?{query}"}
-            if method == "POST-merge":
-                body = {"cursor": cursor}
-                return {**result, "method": "POST", "href": href, "body": body, "merge": True}
-            return {**result, "method": "POST", "href": href, "body": {**given, "cursor": cursor}}
+                query = write_query(repeated | cursor)
+                return link("next", f"{href}?{query}", GEOJSON, title=_NEXT)
+            merged = method == "POST-merge"
+            body = cursor if merged else repeated | cursor
+            more = {"merge": True} if merged else {}
+            return link("next", href, GEOJSON, title=_NEXT, method="POST", body=body, **more)
 
-        return link
+        return make
 
-    def _counts(self, matched: int, returned: int, limit: int) -> dict[str, Any]:
+    def _counts(self, found: _Found, *, of_items: bool) -> dict[str, Any]:
         counts: dict[str, Any] = {}
-        if self.quirks.counts in ("both", "numberMatched"):
+        kind, returned, matched = self.quirks.counts, len(found.rows), found.page.matched
+        if kind in ("both", "numberMatched") or (kind == "cmr-stac" and of_items):
             counts |= {"numberMatched": matched, "numberReturned": returned}
-        if self.quirks.counts in ("both", "context"):
-            counts["context"] = {"limit": limit, "matched": matched, "returned": returned}
+        if kind in ("both", "context", "cmr-stac"):
+            limit = {} if found.limit is None else {"limit": min(found.limit, _LIMIT_SHOWN)}
+            counts["context"] = {"returned": returned, **limit, "matched": matched}
         return counts
 
     def _item(self, row: int) -> Any:
@@ -254,28 +306,26 @@ class _Call:
                 "temporal": {"interval": [[first, None]]},
             },
             "links": [
-                _link("self", url),
-                _link("root", self.root),
-                _link("parent", catalog),
-                _link("items", f"{url}/items", "application/geo+json"),
+                link("self", url),
+                link("root", self.root),
+                link("parent", catalog),
+                link("items", f"{url}/items", GEOJSON),
             ],
         }
 
 
-def _as_text(value: Any) -> str:
-    """Return a parameter as text for a query string."""
-    if isinstance(value, Mapping):
-        return json.dumps(value)
-    if isinstance(value, list):
-        if value and isinstance(value[0], Mapping):
-            signs = {"desc": "-"}
-            return ",".join(signs.get(v.get("direction"), "") + v["field"] for v in value)
-        return ",".join(str(v) for v in value)
-    return str(value)
+_NEXT = "Next page of results"
+_GEOJSON = f"{GEOJSON}; charset=utf-8"
 
 
-def _link(rel: str, href: str, kind: str = "application/json", **more: Any) -> dict[str, Any]:
-    return {"rel": rel, "href": href, "type": kind, **more}
+@dataclass(frozen=True)
+class _Found:
+    """The rows of a page of results, with the page's next link in a list if it has one."""
+
+    rows: Ints
+    page: Page
+    limit: int | None
+    following: list[dict[str, Any]]
 
 
 def _not_found(path: str) -> Reply:
@@ -290,9 +340,9 @@ def _root(root: str, provider: str) -> dict[str, Any]:
         "title": "zagg-catalog sandbox",
         "description": "An offline stand-in for CMR-STAC: one sub-catalog per provider.",
         "links": [
-            _link("self", root),
-            _link("root", root),
-            _link("child", f"{root}/{provider}", title=provider),
+            link("self", root),
+            link("root", root),
+            link("child", f"{root}/{provider}", title=provider),
         ],
     }
 
@@ -306,11 +356,11 @@ def _landing(catalog: str, root: str, provider: str) -> dict[str, Any]:
         "description": f"Simulated root catalog of {provider}.",
         "conformsTo": list(CONFORMS_TO),
         "links": [
-            _link("self", catalog),
-            _link("root", root),
-            _link("conformance", f"{catalog}/conformance"),
-            _link("data", f"{catalog}/collections"),
-            _link("search", f"{catalog}/search", "application/geo+json", method="GET"),
-            _link("search", f"{catalog}/search", "application/geo+json", method="POST"),
+            link("self", catalog),
+            link("root", root),
+            link("conformance", f"{catalog}/conformance"),
+            link("data", f"{catalog}/collections"),
+            link("search", f"{catalog}/search", GEOJSON, method="GET"),
+            link("search", f"{catalog}/search", GEOJSON, method="POST"),
         ],
     }

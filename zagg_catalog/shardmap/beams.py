@@ -115,6 +115,40 @@ def middle_lines(footprints: Footprints) -> tuple[Floats, Floats, Ints]:
     return middle[step], middle[step + 1], ring[step]
 
 
+def track_lines(footprints: Footprints) -> tuple[Floats, Floats, Ints, Ints]:
+    """Return the middle line of each ladder, which is the ground track.
+
+    Parameters
+    ----------
+    footprints : Footprints
+        Rings.
+
+    Returns
+    -------
+    lats, lons : ndarray of float64
+        Points in degrees, WGS84, 50 km apart at most, in the direction of flight: ICESat-2 flies
+        west over the turning Earth.
+    offsets : ndarray of int64, shape (lines + 1,)
+        Where each line's points start.
+    ring : ndarray of int64, shape (lines,)
+        Ring of each line; rings that are not ladders have none.
+    """
+    ladder = _find_ladders(footprints)
+    ring = np.flatnonzero(ladder.found)
+    if not len(ring):
+        return np.empty(0), np.empty(0), np.zeros(1, np.int64), ring
+    points, _, offsets = _resample(ladder)
+    lats, lons = to_latlon(points)
+    turn = (np.diff(lons, append=0.0) + 180.0) % 360.0 - 180.0
+    turn[offsets[1:] - 1] = 0.0
+    line = np.repeat(np.arange(len(ring)), np.diff(offsets))
+    east = np.add.reduceat(turn, offsets[:-1]) > 0
+    number = np.arange(len(line))
+    backwards = offsets[line] + offsets[line + 1] - 1 - number
+    order = np.where(east[line], backwards, number)
+    return lats[order], lons[order], offsets, ring
+
+
 def _halfway(xyz: Floats, left: Ints, right: Ints) -> Floats:
     middle: Floats = xyz[left] + xyz[right]
     middle /= np.linalg.norm(middle, axis=-1, keepdims=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.completeness import all_complete
 from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
@@ -24,6 +26,7 @@ from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Near
 from zagg_catalog.regions import Region, as_region, bbox_region
 from zagg_catalog.shardmap import beams
+from zagg_catalog.shardmap.area import AreaCheck, ShardsBeyondArea, check_area, check_edge
 from zagg_catalog.shardmap.backends import (
     BackendName,
     Pairs,
@@ -35,6 +38,8 @@ from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
 from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.copies import without_copies
+from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
+from zagg_catalog.shardmap.readable import mark_unreadable
 
 FOOTPRINTS = ("swath", "beams")
 Area = Region | Iterable[tuple[Any, Any]]
@@ -49,11 +54,13 @@ def build_columns(
     backend: str,
     mortie_order: int | None,
     footprint: str,
-) -> list[MapColumns]:
+    edge: str,
+) -> list[BuiltColumns]:
     """Return the columns of a map for each grid; see `zagg_catalog.shardmap.build_maps`."""
     started = time.perf_counter()
     if footprint not in FOOTPRINTS:
         raise InvalidOption(f"footprint must be 'swath' or 'beams'; got {footprint!r}.")
+    check_edge(edge)
     methods = [(choose_backend(backend, grid), _cells_order(grid, mortie_order)) for grid in grids]
     mask = _mask(catalog, region)
     index = footprint_index(catalog)
@@ -68,7 +75,32 @@ def build_columns(
         in_threads(partial(_Work.add, batch=batch, cells=cells), works)
     area = mask if aoi is None else as_region(aoi)
     entries = granule_entries(catalog.table, time_key=catalog.metadata.get("time_key"))
-    return [work.finish(catalog, entries, footprint, area, started) for work in works]
+    built = []
+    for work in works:
+        checked = check_area(work.grid, work.covered, mask, catalog.metadata, edge)
+        columns = work.finish(catalog, entries, footprint, area, checked, started)
+        empty = None if len(columns.rows) else empty_reason(columns, work.grid, mask)
+        built.append(BuiltColumns(columns=columns, area=checked, empty=empty))
+    return built
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BuiltColumns:
+    """The columns of a map, and what is wrong with it."""
+
+    columns: MapColumns
+    area: AreaCheck
+    """How the shards compare with the area of the catalog."""
+    empty: str | None
+    """Why the map has no pair, a sentence; None if it has one."""
+
+    def warn(self, *, allow_empty: bool, stacklevel: int) -> None:
+        """Warn if shards reach beyond the area, or the map has no pair."""
+        if self.area.beyond:
+            warning = ShardsBeyondArea(self.area.sentence())
+            warnings.warn(warning, stacklevel=stacklevel + 1)
+        if self.empty and not allow_empty:
+            warnings.warn(EmptyMap(self.empty), stacklevel=stacklevel + 1)
 
 
 def coverage_of(grid: OutputGrid, region: Region) -> Keys:
@@ -144,7 +176,13 @@ class _Work:
         return self.join.of_rings(batch, rings.take(order))
 
     def finish(
-        self, catalog: Catalog, entries: pa.Table, footprint: str, area: Region, started: float
+        self,
+        catalog: Catalog,
+        entries: pa.Table,
+        footprint: str,
+        area: Region,
+        checked: AreaCheck,
+        started: float,
     ) -> MapColumns:
         """Return the columns of the map."""
         shards, offsets, rows = _merged(self.parts, len(self.covered))
@@ -157,7 +195,8 @@ class _Work:
         metadata = (
             plain_metadata(catalog.metadata)
             | _method(self.backend, footprint, self.order)
-            | self._counts(catalog, int(used.sum()), len(keys), len(rows))
+            | checked.metadata()
+            | self._counts(catalog, int(used.sum()), len(keys), len(rows), checked)
             | ({} if aoi is None else {"aoi_mask": True})
             | {"build_wall_s": round(time.perf_counter() - started, 3)}
         )
@@ -170,9 +209,13 @@ class _Work:
             metadata=metadata,
             mask=None if aoi is None else self.grid.aoi_mask(aoi, keys),
         )
-        return without_copies(found)
+        config = getattr(self.grid, "config", None)
+        found = without_copies(found)
+        return found if config is None else mark_unreadable(found, config.needs)
 
-    def _counts(self, catalog: Catalog, granules: int, shards: int, pairs: int) -> dict[str, Any]:
+    def _counts(
+        self, catalog: Catalog, granules: int, shards: int, pairs: int, checked: AreaCheck
+    ) -> dict[str, Any]:
         ids = catalog.table["id"]
         usable = {row: how for row, how in self.repaired.items() if row not in self.problems}
         unusable, repaired = (
@@ -188,7 +231,7 @@ class _Work:
             "total_pairs": pairs,
             "quarantined": quarantined,
             "repaired": repaired,
-            "complete": False if quarantined else catalog.completeness,
+            "complete": all_complete([catalog.completeness, not quarantined, checked.whole]),
         }
 
 

@@ -296,8 +296,7 @@ def _lists(cells: Cells) -> pa.Array:
 def _decode(table: pa.Table, first: int) -> tuple[Cells, Notes]:
     lists = table[CELLS_COLUMN].combine_chunks()
     known = ~np.asarray(lists.is_null())
-    values = lists.flatten()
-    words = np.asarray(values.storage if isinstance(values, pa.ExtensionArray) else values)
+    words = np.asarray(lists.flatten())
     counts = np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
     cells = Cells(first, to_offsets(counts), numbers_of(words.view(np.uint64)), known)
     return cells, _decode_notes(table[NOTE_COLUMN], first)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog.completeness import all_complete, completeness, set_aside
+from zagg_catalog.catalog.completeness import BEYOND_KEY, all_complete, completeness, set_aside
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
 from zagg_catalog.geometry.ragged import gather, runs, to_offsets
 from zagg_catalog.geometry.sphere import Ints
@@ -20,7 +20,7 @@ from zagg_catalog.shardmap.copies import without_copies
 from zagg_catalog.shardmap.model import ShardMap
 
 _SUMS = ("total_granules", "build_wall_s")
-_OPTIONAL_LISTS = ("superseded",)
+_OPTIONAL_LISTS = ("superseded", "unreadable")
 
 
 def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
@@ -123,7 +123,7 @@ def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     sums = {key: sum(part.get(key) or 0 for part in parts) for key in _SUMS}
     lists = {
-        "quarantined": [entry for part in parts for entry in set_aside(part)],
+        "quarantined": [entry for part in parts for entry in set_aside(part | {"unreadable": []})],
         "repaired": [entry for part in parts for entry in part.get("repaired") or []],
     }
     for key in _OPTIONAL_LISTS:
@@ -136,4 +136,6 @@ def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     cycles = [part["cycle"] for part in parts if part.get("cycle") is not None]
     whole = {"complete": all_complete(map(completeness, parts))}
+    beyond = {key for part in parts for key in part.get(BEYOND_KEY) or ()}
+    lists |= {BEYOND_KEY: sorted(beyond)} if any(BEYOND_KEY in part for part in parts) else {}
     return same | sums | lists | dates | whole | ({"cycles": cycles} if cycles else {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +14,11 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from zagg_catalog.catalog.table import Catalog, entry_dicts
-from zagg_catalog.errors import SignatureMismatch
+from zagg_catalog.errors import EmptyShardMap, SignatureMismatch
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.signature import signature_differences
-from zagg_catalog.shardmap.build import Area, build_columns
+from zagg_catalog.shardmap.area import Edge
+from zagg_catalog.shardmap.build import Area, BuiltColumns, build_columns
 from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select
 from zagg_catalog.shardmap.json_file import read_json, write_json
 from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
@@ -196,6 +198,8 @@ class ShardMap(MapColumns):
         backend: str = "auto",
         mortie_order: int | None = None,
         footprint: str = "swath",
+        edge: Edge = "shards",
+        allow_empty: bool = False,
     ) -> ShardMap:
         """Build a shard map from a catalog and an output grid.
 
@@ -225,6 +229,12 @@ class ShardMap(MapColumns):
             ``swath`` is CMR's polygon; ``beams`` cuts those of ATL03 and ATL06 into three
             beam-pair corridors. Other products, and footprints that are not a swath, use the
             polygon.
+        edge : {"shards", "region"}
+            What the map is complete for. ``shards``: all of each shard that it lists, so each must
+            be inside the area that the catalog was fetched for. ``region``: the part inside the
+            region, as zagg's maps are; granules that reach only the rest of a shard may be missing.
+        allow_empty : bool
+            Do not warn if the map has no pair.
 
         Returns
         -------
@@ -247,8 +257,17 @@ class ShardMap(MapColumns):
             If the region is not usable.
         MissingBackend
             If the backend is spherely and it is not installed.
+
+        Warns
+        -----
+        ShardsBeyondArea
+            If shards of the region reach beyond the area that the catalog was fetched for;
+            ``shards_beyond_area`` in ``metadata`` has their keys, and ``complete`` is false. It is
+            ``"unknown"`` if the catalog does not say its area.
+        EmptyMap
+            If the map has no shard or no pair; the message has the boxes of region and grid.
         """
-        return build_maps(
+        built = build_checked(
             catalog,
             [grid],
             region=region,
@@ -256,7 +275,10 @@ class ShardMap(MapColumns):
             backend=backend,
             mortie_order=mortie_order,
             footprint=footprint,
+            edge=edge,
         )[0]
+        built.warn(allow_empty=allow_empty, stacklevel=2)
+        return built.shard_map
 
     def to_json(self, path: str | Path) -> None:
         """Write the JSON manifest that zagg's runner loads.
@@ -326,6 +348,8 @@ def build_maps(
     backend: str = "auto",
     mortie_order: int | None = None,
     footprint: str = "swath",
+    edge: Edge = "shards",
+    allow_empty: bool = False,
 ) -> list[ShardMap]:
     """Build the maps of several grids, going through the catalog once.
 
@@ -335,7 +359,7 @@ def build_maps(
         Granule metadata.
     grids : sequence of OutputGrid
         The grids.
-    region, aoi, backend, mortie_order, footprint
+    region, aoi, backend, mortie_order, footprint, edge, allow_empty
         See `ShardMap.build`; they apply to all grids.
 
     Returns
@@ -348,6 +372,49 @@ def build_maps(
     InvalidOption, InvalidRegion, MissingBackend
         See `ShardMap.build`.
     """
+    built = build_checked(
+        catalog,
+        grids,
+        region=region,
+        aoi=aoi,
+        backend=backend,
+        mortie_order=mortie_order,
+        footprint=footprint,
+        edge=edge,
+    )
+    for one in built:
+        one.warn(allow_empty=allow_empty, stacklevel=2)
+    return [one.shard_map for one in built]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BuiltMap(BuiltColumns):
+    """A map, and what is wrong with it."""
+
+    @cached_property
+    def shard_map(self) -> ShardMap:
+        """The map."""
+        return ShardMap.from_columns(self.columns)
+
+    def check_not_empty(self) -> ShardMap:
+        """Return the map; raise `EmptyShardMap` if it has no pair."""
+        if self.empty:
+            raise EmptyShardMap(self.empty)
+        return self.shard_map
+
+
+def build_checked(
+    catalog: Catalog,
+    grids: Sequence[OutputGrid],
+    *,
+    region: Area | None = None,
+    aoi: Area | None = None,
+    backend: str = "auto",
+    mortie_order: int | None = None,
+    footprint: str = "swath",
+    edge: str = "shards",
+) -> list[BuiltMap]:
+    """Build maps as `build_maps`, and return what is wrong with them instead of warning."""
     built = build_columns(
         catalog,
         grids,
@@ -356,5 +423,6 @@ def build_maps(
         backend=backend,
         mortie_order=mortie_order,
         footprint=footprint,
+        edge=edge,
     )
-    return [ShardMap.from_columns(columns) for columns in built]
+    return [BuiltMap(columns=one.columns, area=one.area, empty=one.empty) for one in built]

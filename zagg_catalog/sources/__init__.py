@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from zagg_catalog.sources.query import Query
     from zagg_catalog.sources.report import HarvestReport
     from zagg_catalog.sources.source import CMRSource
+    from zagg_catalog.sources.stored import Selection
 
 __all__ = [
     "CMRSource",
     "Catalog",
     "HarvestReport",
     "Query",
+    "Selection",
 ]
 
 _MODULES = {
@@ -22,6 +24,7 @@ _MODULES = {
     "Query": "zagg_catalog.sources.query",
     "HarvestReport": "zagg_catalog.sources.report",
     "CMRSource": "zagg_catalog.sources.source",
+    "Selection": "zagg_catalog.sources.stored",
 }
 
 

@@ -43,8 +43,7 @@ class CmrSearch(BoxSearch):
     count_limit = 0
     # CMR's pages are large.
     few_pages = 2
-    # CMR sends a next page even after the last granule; that page is empty.
-    stops_when_full = True
+    exact_count = True
 
     def request(self, limit: int) -> ApiRequest:
         """Return the request for the first page, with at most `limit` granules."""
@@ -84,7 +83,7 @@ class CmrSearch(BoxSearch):
 
 
 def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list[BoxSearch]:
-    """Return the searches of a query's box, with at most 2,000 granules on a page.
+    """Return the searches of a query's boxes, with at most 2,000 granules on a page.
 
     There is one for each range of days and each group of granule names. The search names the
     provider, because another one may list the same short name.
@@ -98,13 +97,14 @@ def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list
     lookup = CollectionLookup(root, query.short_name, query.version, provider)
     searches = [
         CmrSearch(
-            bbox=query.bbox,
+            bbox=box,
             interval=interval,
             limit=min(page_size, PAGE_MAX),
             url=granules_url(root),
             granules=granules | by_name(*group),
             lookup=lookup,
         )
+        for box in query.boxes
         for interval in query.intervals
         for group in groups
     ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zagg_catalog.cycles import REGIONS, TRACKS, check_cycle
 from zagg_catalog.errors import InputNotFound, InvalidQuery
-from zagg_catalog.granule_names import granule_name_columns
+from zagg_catalog.granule_names import granule_name_columns, is_icesat2
 
 Direction = Literal["ascending", "descending"]
 Numbers = str | int | Iterable[int]
@@ -118,6 +118,11 @@ class NameFilters:
 
     def check_product(self, short_name: str) -> None:
         """Raise `InvalidQuery` if the names of a product do not have what the filters need."""
+        if self.cycle is not None and not is_icesat2(short_name):
+            raise InvalidQuery(
+                f"Cycles are in the names of ICESat-2 granules (ATL06 and others), not of"
+                f" {short_name}; give a first and a last day instead."
+            )
         if self.tracks:
             _check_product(short_name, TRACK_PRODUCTS, "tracks", "one track in each granule")
         if self.granule_regions or self.direction:
@@ -270,13 +275,17 @@ def read_granule_names(values: Iterable[str | Path]) -> tuple[str, ...]:
     for value in values:
         path = Path(value)
         if path.is_file():
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-            found += [name for line in lines if (name := line.partition("#")[0].strip())]
+            found += names_in(path.read_text(encoding="utf-8-sig"))
         elif path.suffix == ".txt":
             raise InputNotFound(f"There is no file of granule names {value}.")
         else:
             found.append(str(value))
     return granule_names(found)
+
+
+def names_in(text: str) -> list[str]:
+    """Return the granule names in a text, one a line, with ``#`` comments."""
+    return [name for line in text.splitlines() if (name := line.partition("#")[0].strip())]
 
 
 def _check_product(short_name: str, known: Sequence[str], filter_: str, needs: str) -> None:

@@ -23,7 +23,7 @@ from zagg_catalog.sources.earthdata import HINT
 from zagg_catalog.sources.filters import NO_FILTERS, NameFilters
 from zagg_catalog.sources.harvest_slices import ATTEMPTS, SlicedFetch
 from zagg_catalog.sources.http import ApiRequest, Transport
-from zagg_catalog.sources.items import align_assets, ordered_assets, with_assets
+from zagg_catalog.sources.items import NO_GEOMETRY, align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
 from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, Transfer
@@ -32,6 +32,9 @@ from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
 from zagg_catalog.sources.selection import choose, reasons
 from zagg_catalog.sources.spool import Decoder, Spool
 
+ORBIT_HINT = (
+    "CMR-STAC gives no footprint for a part of an orbit; with api='cmr' (--api cmr) it is drawn."
+)
 # Larger tables are written to a memory-mapped file.
 MOST_IN_MEMORY = 50_000
 
@@ -306,4 +309,6 @@ def _explain_empty(
     if report.quarantined:
         first = report.quarantined[0]
         why.append(f"{len(report.quarantined)} cannot be used, first {first.id}: {first.reason}")
-    return f"No granule is left of {report.harvested} that match {request}: {'; '.join(why)}."
+    left = f"No granule is left of {report.harvested} that match {request}: {'; '.join(why)}."
+    bare = {entry.reason for entry in report.quarantined} == {NO_GEOMETRY}
+    return f"{left} {ORBIT_HINT}" if bare and ".umm_json" not in request.url else left

@@ -28,11 +28,13 @@ ATTEMPTS = 2
 SHARE = 0.9
 # Most pages of each connection's first slice, which measures the density of granules.
 FIRST_PAGES = 3
+# Pages by which a connection may have more than its part of a small search.
+UNEVEN = 0.2
 # A range is assumed to be as dense as the slices read so far, but at most this many times its
 # own mean density.
 MAX_DENSITY_RATIO = 2.0
 # Granules by which a slice may exceed its expected number without another page, in pages.
-MARGIN = 0.04
+MARGIN = 0.03
 # Relative spread of the density: the initial value, and the largest.
 SPREAD, MAX_SPREAD = 0.01, 0.05
 # A slice is cut again if it has more than this many times the planned pages, plus two.
@@ -119,7 +121,7 @@ class SlicedFetch:
         """Read a slice, twice if its counts do not agree, or return it to be cut."""
         search = self._search.between((piece.start, piece.end))
         for attempt in range(ATTEMPTS):
-            found, decoder = SearchResult(search), Decoder(self._spool)
+            found, decoder = SearchResult(search, self._declared), Decoder(self._spool)
             for page in read_pages(self._transport, found):
                 if self._scheduler.aborted:
                     return
@@ -309,9 +311,11 @@ class SliceScheduler:
         self._taken += 1
         density, spread = self._density(span)
         rest = sum(some.expected for some in self._pending) / self._page
-        pages = max(1, int(rest * SHARE / self._connections))
-        if self._taken <= self._connections:
-            pages = min(pages, FIRST_PAGES)
+        pages = ceil(rest * SHARE / self._connections)
+        if (others := self._connections - self._taken) >= 0:
+            # Each slice costs about half a page: little is divided among the connections at once.
+            pages = min(ceil(rest / (others + 1) - UNEVEN), FIRST_PAGES)
+        pages = max(pages, 1)
         # Over more pages, uneven density averages out.
         spread = min(spread * min(1.0, (FIRST_PAGES / pages) ** 0.5), MAX_SPREAD)
         wanted = self._page * (pages * (1.0 - spread) - MARGIN)

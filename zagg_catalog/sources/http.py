@@ -330,9 +330,16 @@ class Transport:
                     body = self._without_secret(_read(response, deadline))
                     _check_status(request, response, body, authorized=self.is_authorized)
                     return body, response.headers
-                request = _redirected(request, response)
+                request = _redirected(request, response.status_code, self._location(response))
         message = f"{request} failed: more than {MAX_REDIRECTS} redirects in a row."
         raise RequestFailed(message, final=True)
+
+    def _location(self, response: requests.Response) -> str | None:
+        """Return the target of a redirect, without the token."""
+        location: str | None = response.headers.get("Location")
+        if location is None:
+            return None
+        return self._without_secret(location.encode("latin-1", "replace")).decode("latin-1")
 
     def _without_secret(self, body: bytes) -> bytes:
         """Return a body without the token, which a server may repeat in an error."""
@@ -402,16 +409,16 @@ def _advice(status: int, authorized: bool) -> str:
     return " Access may need an Earthdata token (ZAGG_CATALOG_EARTHDATA_TOKEN)."
 
 
-def _redirected(request: ApiRequest, response: requests.Response) -> ApiRequest:
-    target = urljoin(request.url, response.headers.get("Location", ""))
+def _redirected(request: ApiRequest, status: int, location: str | None) -> ApiRequest:
+    target = urljoin(request.url, location or "")
     shown = clean_text(target, limit=500)
-    if "Location" not in response.headers or origin_of(target) != origin_of(request.url):
+    if location is None or origin_of(target) != origin_of(request.url):
         raise RequestFailed(
             f"{request} was redirected to {shown}, which is not on the same origin; set the "
             "STAC root to the address that answers itself.",
             final=True,
         )
-    if request.method == "POST" and response.status_code not in {307, 308}:
+    if request.method == "POST" and status not in {307, 308}:
         message = f"{request} was redirected to {shown} in a way that drops its body."
         raise RequestFailed(message, final=True)
     return ApiRequest(without_userinfo(target), request.method, request.body, request.headers)

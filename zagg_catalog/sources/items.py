@@ -17,6 +17,7 @@ from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema, colu
 from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.plausible import swath_limits
 from zagg_catalog.geometry.sphere import Floats
+from zagg_catalog.sources.data_asset import HDF5, DataAsset
 from zagg_catalog.sources.item_box import box_of_item, is_doubtful
 from zagg_catalog.sources.item_columns import decode_regular_page
 from zagg_catalog.sources.report import Quarantined
@@ -60,22 +61,25 @@ Assets = dict[str, Asset]
 _WEB = frozenset({"http", "https"})
 
 
-def canonical_assets(item: dict[str, Any], *, thumbnails: bool = False) -> Assets:
+def canonical_assets(
+    item: dict[str, Any], *, thumbnails: bool = False, data_asset: DataAsset = HDF5
+) -> Assets:
     """Return an item's assets by the names that catalogs use, chosen by role and href.
 
-    ``data`` is the first data file over HTTPS (role ``data``, ``.h5``), ``data_s3`` the first one
-    on S3, ``metadata`` the first metadata file, HTTPS before S3. With `thumbnails`, images become
-    ``thumbnail_1, thumbnail_2…`` and ``browse, browse_2…``. Missing fields are None.
+    ``data`` is the first data file over HTTPS (role ``data``, ``.h5``, unless `data_asset` says
+    otherwise), ``data_s3`` the first one on S3, ``metadata`` the first metadata file, HTTPS before
+    S3. With `thumbnails`, images become ``thumbnail_1, thumbnail_2…`` and ``browse, browse_2…``.
+    Missing fields are None.
     """
     assets = item.get("assets")
     found: Assets = {}
     counts = {"thumbnail": 0, "browse": 0}
-    for raw in assets.values() if isinstance(assets, dict) else ():
+    for key, raw in assets.items() if isinstance(assets, dict) else ():
         asset = _asset(raw)
         if asset is None:
             continue
         roles, scheme = set(asset["roles"] or ()), _scheme(asset["href"])
-        if "data" in roles and _path(asset["href"]).endswith(".h5"):
+        if data_asset.matches(key, asset):
             if scheme in _WEB:
                 found.setdefault("data", asset)
             elif scheme == "s3":
@@ -86,6 +90,19 @@ def canonical_assets(item: dict[str, Any], *, thumbnails: bool = False) -> Asset
             counts[kind] += 1
             found[_image_name(kind, counts[kind])] = asset
     return found
+
+
+def count_without_links(features: Iterable[Any]) -> int:
+    """Return the number of items that have no asset with the role ``data``."""
+    return sum(
+        isinstance(item, dict) and not _has_data_role(item.get("assets")) for item in features
+    )
+
+
+def _has_data_role(assets: Any) -> bool:
+    if not isinstance(assets, dict):
+        return False
+    return any(isinstance(a, dict) and "data" in (a.get("roles") or ()) for a in assets.values())
 
 
 def text_or_none(value: Any) -> str | None:
@@ -114,10 +131,6 @@ def _asset(raw: Any) -> Asset | None:
         if isinstance(roles, list)
         else None,
     }
-
-
-def _path(href: str) -> str:
-    return href.partition("#")[0].partition("?")[0]
 
 
 def _prefer_web(found: Assets, asset: Asset, scheme: str) -> None:
@@ -168,6 +181,9 @@ def footprint_wkb(
     return wkb, dict(sorted(problems.items()))
 
 
+NO_GEOMETRY = "no geometry"
+
+
 @dataclass(frozen=True)
 class NoFootprint:
     """Stands for the geometry of an item that has no footprint."""
@@ -191,7 +207,7 @@ def _kind(geometry: Any) -> str | None:
 def _polygons(geometry: Any) -> list[list[Floats]]:
     """Return the rings of each polygon as arrays of shape (n, 2), lon and lat."""
     if geometry is None:
-        raise _UnusableGeometry("no geometry")
+        raise _UnusableGeometry(NO_GEOMETRY)
     if isinstance(geometry, NoFootprint):
         raise _UnusableGeometry(geometry.reason)
     kind = _kind(geometry)
@@ -244,6 +260,10 @@ def _assemble(
 Item = dict[str, Any]
 
 
+def _path(href: str) -> str:
+    return href.partition("#")[0].partition("?")[0]
+
+
 @dataclass(frozen=True, eq=False)
 class ItemRows:
     """The items of a page as rows."""
@@ -260,6 +280,7 @@ def read_items(
     *,
     place: str = "page 1",
     preserve_thumbnails: bool = False,
+    data_asset: DataAsset = HDF5,
 ) -> ItemRows:
     """Return the items of one page as rows, in the order of the page.
 
@@ -273,20 +294,24 @@ def read_items(
         Name of the page, to identify items without an id.
     preserve_thumbnails : bool
         Keep thumbnails and browse images as ``thumbnail_1…`` and ``browse, browse_2…``.
+    data_asset : DataAsset
+        The file of an item that is its data; an item without one is quarantined.
     """
-    if not preserve_thumbnails and (rows := decode_regular_page(features, collection)) is not None:
+    plain = not preserve_thumbnails and data_asset == HDF5
+    if plain and (rows := decode_regular_page(features, collection)) is not None:
         return screened(rows)
+    images = preserve_thumbnails
     quarantined: list[Quarantined] = []
     items: list[Item] = []
     assets: list[Assets] = []
     for number, feature in enumerate(features, 1):
         name = item_name(feature)
-        found = canonical_assets(feature, thumbnails=preserve_thumbnails) if name else {}
+        found = canonical_assets(feature, thumbnails=images, data_asset=data_asset) if name else {}
         if name is None:
             quarantined.append(
                 Quarantined(id=f"{place} item {number}", reason=_nameless(feature), named=False)
             )
-        elif (reason := _problem(feature, collection, found)) is not None:
+        elif (reason := _problem(feature, collection, found, data_asset)) is not None:
             quarantined.append(Quarantined(id=name, reason=reason))
         else:
             items.append(feature)
@@ -384,12 +409,12 @@ def _nameless(feature: Any) -> str:
     return "its id is not text"
 
 
-def _problem(item: Item, collection: str, assets: Assets) -> str | None:
+def _problem(item: Item, collection: str, assets: Assets, data_asset: DataAsset) -> str | None:
     found = item.get("collection")
     if found is not None and found != collection:
         return f"it belongs to collection {text_or_none(found)!r}, not {collection!r}"
     if not ("data" in assets or "data_s3" in assets):
-        return "it has no data asset: role data and an href ending in .h5"
+        return f"it has no data asset: {data_asset}"
     return None
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from zagg_catalog.errors import PagingError
 from zagg_catalog.sources.http import ApiRequest, Transport
+from zagg_catalog.sources.items import count_without_links
 from zagg_catalog.sources.search import Page, SearchResult
 
 # Most pages in a row without a new granule.
 MAX_BARREN_PAGES = 100
-# Further requests for a page that ends a search short of its count.
+# Further requests for a page that ends a search short of its count, or has items without links.
 MAX_REPEATS = 3
 
 
@@ -43,17 +45,39 @@ def read_pages(transport: Transport, found: SearchResult) -> Iterator[Page]:
             raise PagingError(f"{search.first}: {barren} pages in a row brought no new granule.")
         found.check_endless()
         yield page
-        if search.stops_when_full and found.harvested == found.declared_last:
+        if found.holds_all(page):
             return
         request = page.following
 
 
 def _read_page(transport: Transport, request: ApiRequest, found: SearchResult) -> Page:
-    """Read a page; repeat while it ends the search short of the declared count."""
+    """Read a page; repeat while it ends the search short of its count, or items lack links.
+
+    CMR-STAC sends items without links if a request of its own timed out. Of several answers the
+    best one counts. After pages that stayed without links, a server is believed sooner.
+    """
     page = found.search.read(transport, request)
-    for attempt in range(min(transport.retries, MAX_REPEATS)):
-        if not found.ends_short(page):
+    lacks = _lacks(page, found)
+    repeats = min(transport.retries, MAX_REPEATS)
+    for attempt in range(repeats):
+        if not (lacks.end or (lacks.links and attempt < repeats - found.without_links)):
             break
         transport.pause(attempt)
-        page = found.search.read(transport, request)
+        other = found.search.read(transport, request)
+        if (lacks_now := _lacks(other, found)) <= lacks:
+            page, lacks = other, lacks_now
+    found.without_links += bool(lacks.links)
     return page
+
+
+class _Lacks(NamedTuple):
+    """What an answer lacks; the smaller one is the better answer."""
+
+    end: bool
+    """Whether it ends the search short of its count."""
+    links: int
+    """Number of items without links to data."""
+
+
+def _lacks(page: Page, found: SearchResult) -> _Lacks:
+    return _Lacks(found.ends_short(page), count_without_links(page.features))

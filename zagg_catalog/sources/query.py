@@ -11,8 +11,11 @@ from typing import Any, get_args
 
 from zagg_catalog.cycles import Convention, check_cycle, cycle_to_days
 from zagg_catalog.errors import InvalidQuery, InvalidRegion
+from zagg_catalog.granule_names import NETCDF_PRODUCTS, is_icesat2
 from zagg_catalog.regions import Bbox, check_bbox, load_polygon, polygon_to_bbox
+from zagg_catalog.sources.data_asset import HDF5, NETCDF, DataAsset
 from zagg_catalog.sources.filters import NameFilters, Numbers
+from zagg_catalog.sources.margin import Margin, check_margin, widened
 from zagg_catalog.sources.season import season_days
 
 PROVIDER = "NSIDC_CPRD"
@@ -25,9 +28,11 @@ class Query:
     Parameters
     ----------
     short_name : str
-        Product short name, ``"ATL06"``; lower case is accepted.
+        Product short name, ``"ATL06"``; lower case is accepted for ICESat-2, other names are sent
+        as they are. If the version is empty, the id of a STAC collection.
     version : str
-        Product version, ``"007"``; ``"7"`` and ``7`` mean the same.
+        Product version, ``"007"``; ``"7"`` and ``7`` mean the same for ICESat-2, other versions
+        are sent as they are.
     start_date, end_date : str or date
         Inclusive days, ``YYYY-MM-DD``, UTC.
     region : tuple of float, str or Path
@@ -52,9 +57,23 @@ class Query:
     granules : iterable of str, optional
         Granule names, with or without ``.h5``; names that are not found make the catalog
         incomplete.
+    margin : str or float, optional
+        Distance by which the default area is larger than the region's box: degrees, or
+        kilometres as ``"10km"``.
+    area : sequence of boxes, optional
+        Boxes ``(west, south, east, north)`` that the searches ask for, and for which the catalog
+        is complete then; by default the region's box with the margin. `zagg_catalog.area_of`
+        returns that of the shards which a region touches.
+    data_asset : str, optional
+        Which asset of an item is its data file: ``role=…``, ``type=…`` (media type), ``ending=…``
+        (of the href) and ``key=…``, joined by commas, such as ``"role=data,ending=.tif"``. The
+        first asset that fulfils all of them counts. Default: ``role=data,ending=.h5``, and
+        ``.nc`` for ATL14 and ATL15.
 
     Attributes
     ----------
+    asset : DataAsset
+        The conditions of the data asset.
     bbox : tuple of float
         The region's box, ``(west, south, east, north)``, degrees.
 
@@ -78,6 +97,10 @@ class Query:
     granule_regions: Numbers | None = None
     direction: str | None = None
     granules: Iterable[str] | None = None
+    margin: Margin | None = None
+    area: Sequence[Sequence[float]] | None = None
+    data_asset: str | None = None
+    asset: DataAsset = field(init=False, repr=False, compare=False)
     filters: NameFilters = field(init=False, repr=False, compare=False)
     bbox: Bbox = field(init=False, repr=False, compare=False)
 
@@ -101,18 +124,22 @@ class Query:
             direction=self.direction,
             granules=self.granules,
         )
+        short_name = _short_name(self.short_name)
         checked = {
             "tracks": filters.tracks or None,
             "granule_regions": filters.granule_regions or None,
             "granules": filters.granules or None,
             "filters": filters,
-            "short_name": _word(self.short_name, "short_name", example="ATL06").upper(),
-            "version": _version(self.version),
+            "short_name": short_name,
+            "version": _version(self.version, short_name),
+            "asset": _data_asset(self.data_asset, short_name),
             "start_date": start,
             "end_date": end,
             "region": region,
             "provider": _word(self.provider, "provider", example=PROVIDER, empty=True),
             "bbox": bbox,
+            "margin": check_margin(self.margin),
+            "area": (widened(bbox, self.margin),) if self.area is None else _area(self.area),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -132,13 +159,14 @@ class Query:
         *,
         provider: str = PROVIDER,
         convention: Convention = "mission",
+        area: Sequence[Sequence[float]] | None = None,
         **filters: Any,
     ) -> Query:
         """Return the query for one repeat cycle.
 
         Parameters
         ----------
-        short_name, version, region, provider
+        short_name, version, region, provider, area
             As for `Query`.
         cycle : int
             ICESat-2 cycle number, 1 to 99.
@@ -146,7 +174,8 @@ class Query:
             ``mission`` computes the days from the orbit and selects exactly the granules whose
             name has the cycle; ``nominal`` uses zagg's 91 days and selects all granules in them.
         **filters
-            ``season``, ``tracks``, ``granule_regions``, ``direction`` and ``granules`` of `Query`.
+            ``season``, ``tracks``, ``granule_regions``, ``direction``, ``granules`` and
+            ``margin`` of `Query`.
 
         Returns
         -------
@@ -167,13 +196,19 @@ class Query:
             provider,
             cycle=cycle,
             convention=convention,
+            area=area,
             **filters,
         )
 
     @property
     def collection(self) -> str:
-        """Id of the STAC collection, ``ATL06_007``."""
-        return f"{self.short_name}_{self.version}"
+        """Id of the STAC collection, ``ATL06_007``; the short name if there is no version."""
+        return f"{self.short_name}_{self.version}" if self.version else self.short_name
+
+    @property
+    def boxes(self) -> tuple[Bbox, ...]:
+        """The boxes of ``area``, checked."""
+        return tuple(check_bbox(box) for box in self.area or (self.bbox,))
 
     @property
     def interval(self) -> tuple[datetime, datetime]:
@@ -209,6 +244,13 @@ class Query:
         return self.filters.cycle
 
 
+def _area(boxes: Sequence[Sequence[float]]) -> tuple[Bbox, ...]:
+    checked = tuple(check_bbox(box) for box in boxes)
+    if not checked:
+        raise InvalidQuery("The area to search has no box; leave it out for the region's box.")
+    return checked
+
+
 def _span(first: date, last: date) -> tuple[datetime, datetime]:
     """Return the first and the last microsecond of some days, UTC and naive.
 
@@ -230,11 +272,26 @@ def check_day(value: str | date, name: str) -> str:
         raise InvalidQuery(f"{name} is a day, YYYY-MM-DD, not {value!r}.") from None
 
 
-def _version(value: str | int) -> str:
+def _short_name(value: str) -> str:
+    """Return a short name, in capitals if it is that of an ICESat-2 product."""
+    text = _word(value, "short_name", example="ATL06")
+    return text.upper() if is_icesat2(text.upper()) else text
+
+
+def _version(value: str | int, short_name: str) -> str:
+    """Return a version, of an ICESat-2 product with three digits."""
     if isinstance(value, bool):
         raise InvalidQuery(f"version is a release such as '007', not {value!r}.")
-    text = _word(str(value) if isinstance(value, int) else value, "version", example="007")
-    return f"{int(text):03d}" if re.fullmatch(r"[0-9]+", text) else text
+    text = str(value) if isinstance(value, int) else value
+    text = _word(text, "version", example="007", empty=not is_icesat2(short_name))
+    number = is_icesat2(short_name) and re.fullmatch(r"[0-9]+", text)
+    return f"{int(text):03d}" if number else text
+
+
+def _data_asset(text: str | None, short_name: str) -> DataAsset:
+    if text is not None:
+        return DataAsset.parse(text)
+    return NETCDF if short_name in NETCDF_PRODUCTS else HDF5
 
 
 def _word(value: str, name: str, *, example: str, empty: bool = False) -> str:

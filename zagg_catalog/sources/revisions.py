@@ -78,7 +78,11 @@ def superseded_copies(table: pa.Table) -> tuple[np.ndarray, list[Superseded]]:
 
     Returns the rows to leave out, ascending, and their ids with those that count instead.
     """
-    copies, instead = find_copies(granule_entries(table))
+    entries = granule_entries(table)
+    moment = pc.cast(table["datetime"], pa.string())
+    start = pc.coalesce(entries["time_start"], moment)
+    place = entries.schema.get_field_index("time_start")
+    copies, instead = find_copies(entries.set_column(place, "time_start", start))
     ids = table["id"]
     pairs = zip(ids.take(copies).to_pylist(), ids.take(instead).to_pylist(), strict=True)
     return copies, [Superseded(id=old, by=new) for old, new in pairs]

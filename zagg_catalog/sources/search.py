@@ -55,8 +55,8 @@ class BoxSearch(ABC):
     """Page size of a request for the count."""
     few_pages: ClassVar[int]
     """A search of more pages is read in slices of time."""
-    stops_when_full: ClassVar[bool] = False
-    """Whether to stop at the declared count, because the last page also has a next link."""
+    exact_count: ClassVar[bool] = False
+    """Whether the declared count is never a limit of the server, 10,000 say."""
 
     @abstractmethod
     def request(self, limit: int) -> ApiRequest:
@@ -102,6 +102,8 @@ class SearchResult:
     """The result of a search, or of a slice of it."""
 
     search: BoxSearch
+    whole: int | None = None
+    """Declared count of the search that this is a slice of."""
     ids: set[str] = field(default_factory=set)
     """Ids of the items, while the search is being read."""
     unnamed: int = 0
@@ -113,8 +115,12 @@ class SearchResult:
     declared_after: int | None = None
     """Count that the server declared after the last page."""
     pages: int = 0
+    longest: int = 0
+    """Items on the longest page."""
     received: int = 0
     """Items on all pages, duplicates included."""
+    without_links: int = 0
+    """Pages that have items without links in every answer."""
     batches: list[Batch] = field(default_factory=list)
     """Rows, once the search is read; an item received twice has two rows."""
     quarantined: dict[str, Quarantined] = field(default_factory=dict)
@@ -148,10 +154,24 @@ class SearchResult:
             self.declared_before = page.declared
         self.declared_last = page.declared
         self.pages += 1
+        self.longest = max(self.longest, len(page.features))
         self.received += len(page.features)
         names = [item_name(item) for item in page.features]
         self.ids.update(name for name in names if name is not None)
         self.unnamed += names.count(None)
+
+    def holds_all(self, page: Page) -> bool:
+        """Return whether this is the last page, although it may have a next link.
+
+        CMR-STAC and CMR link the last page to an empty one. A server that declares at most 10,000,
+        say, reaches that count with a full page, and sends further ones. So a full page is the last
+        one only if it is alone, or if the count is below another one of the server.
+        """
+        declared = self.declared_last
+        if declared is None or self.harvested != declared:
+            return False
+        exact = self.search.exact_count or (self.whole is not None and declared < self.whole)
+        return exact or self.pages == 1 or len(page.features) < self.longest
 
     def ends_short(self, page: Page) -> bool:
         """Return whether the search would end with this page, short of the declared count."""

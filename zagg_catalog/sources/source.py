@@ -235,12 +235,14 @@ class CMRSource:
         spool = Spool(
             query.collection,
             preserve_thumbnails=preserve_thumbnails,
+            data_asset=query.asset,
             folder=None if checkpoint is None else Path(checkpoint),
             facts={
                 "api": self.api,
                 "root": self.root_url,
                 "searches": [str(search.first) for search in searches],
                 "thumbnails": preserve_thumbnails,
+                "data_asset": str(query.asset),
             },
         )
         sliced = self._transport is None and (self.connections > 1 or checkpoint is not None)
@@ -300,6 +302,11 @@ class CMRSource:
             raise InvalidQuery(
                 "CMR itself needs a provider, such as NSIDC_CPRD; others list the same products."
             )
+        if not query.version:
+            raise InvalidQuery(
+                f"CMR itself needs the version of {query.short_name}; only a STAC API has"
+                " collections whose id is not short name and version."
+            )
         return cmr_searches(self.root_url, query, provider, limit)
 
     def _provider(self, query: Query) -> str:
@@ -319,9 +326,11 @@ class CMRSource:
             "start_date": query.start_date,
             "end_date": query.end_date,
             "bbox": list(query.bbox),
+            "area": [list(box) for box in query.boxes],
             "cycle": query.cycle,
             "cycle_convention": None if query.cycle is None else query.convention,
             **({"filters": query.filter_values} if query.filter_values else {}),
+            **({"data_asset": query.data_asset} if query.data_asset else {}),
             "preserve_thumbnails": preserve_thumbnails,
             "total_granules": report.kept,
             "complete": report.complete,

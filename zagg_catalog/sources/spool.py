@@ -23,6 +23,7 @@ import pyarrow as pa
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.files import digest_file
 from zagg_catalog.sources.batches import Batch, write_arrow
+from zagg_catalog.sources.data_asset import HDF5, DataAsset
 from zagg_catalog.sources.http import PACKAGE_VERSION
 from zagg_catalog.sources.item_columns import decode_regular_page
 from zagg_catalog.sources.items import ItemRows, align_assets, read_items, screened
@@ -52,6 +53,8 @@ class Spool:
         Requested collection.
     preserve_thumbnails : bool
         Keep images.
+    data_asset : DataAsset
+        The file of an item that is its data.
     folder : Path, optional
         Folder of a checkpoint, created with the first file. Different fetches may share it, but
         the same fetch must not run twice at a time. By default a temporary folder.
@@ -76,6 +79,7 @@ class Spool:
         collection: str,
         *,
         preserve_thumbnails: bool = False,
+        data_asset: DataAsset = HDF5,
         folder: Path | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
@@ -84,6 +88,7 @@ class Spool:
         self._checkpoint = folder
         self.collection = collection
         self.preserve_thumbnails = preserve_thumbnails
+        self.data_asset = data_asset
         self.resumed = False
         """Whether the last search has slices of an earlier fetch."""
         self._fetch = _digest({"format": FORMAT, "version": PACKAGE_VERSION, **(facts or {})})
@@ -250,7 +255,10 @@ class Decoder:
 
     def _decode(self, pages: Pages) -> None:
         rows = decode_pages(
-            pages, self._spool.collection, preserve_thumbnails=self._spool.preserve_thumbnails
+            pages,
+            self._spool.collection,
+            preserve_thumbnails=self._spool.preserve_thumbnails,
+            data_asset=self._spool.data_asset,
         )
         self._set_aside(rows.quarantined)
         self._tables.append(rows.table)
@@ -281,15 +289,23 @@ class Decoder:
             self._quarantined.setdefault(entry.id, entry)
 
 
-def decode_pages(pages: Pages, collection: str, *, preserve_thumbnails: bool) -> ItemRows:
+def decode_pages(
+    pages: Pages, collection: str, *, preserve_thumbnails: bool, data_asset: DataAsset = HDF5
+) -> ItemRows:
     """Return pages, each with its place, as rows; all at once if every item is regular."""
-    if not preserve_thumbnails:
+    if not preserve_thumbnails and data_asset == HDF5:
         together = [item for _, features in pages for item in features]
         table = decode_regular_page(together, collection)
         if table is not None:
             return ItemRows(table, [])
     each = [
-        read_items(features, collection, place=place, preserve_thumbnails=preserve_thumbnails)
+        read_items(
+            features,
+            collection,
+            place=place,
+            preserve_thumbnails=preserve_thumbnails,
+            data_asset=data_asset,
+        )
         for place, features in pages
     ]
     aside = [entry for rows in each for entry in rows.quarantined]

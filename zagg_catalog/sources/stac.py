@@ -82,7 +82,8 @@ def stac_searches(
     most 5,000. With `by_id` the server selects the query's granule names as ids, which may have
     a suffix that the names do not.
     """
-    boxes, intervals = split_bbox(query.bbox), query.intervals
+    boxes = [half for box in query.boxes for half in split_bbox(box)]
+    intervals = query.intervals
     groups = list(itertools.batched(_ids(query), IDS_AT_ONCE)) if by_id else [()]
     searches = [
         StacSearch(

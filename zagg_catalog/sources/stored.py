@@ -261,14 +261,16 @@ class Holdings:
 
     @property
     def products(self) -> list[str]:
-        """Products of the granules, ``ATL06_007``; empty if they are not known."""
+        """Products of the granules, ``ATL06_007``, or ``ATL06`` by their names; may be empty."""
         named = self._metadata.get("collection")
         if named:
             return [str(named)]
         if "collection" in self._table.schema.names:
             found = pc.unique(pc.cast(self._table["collection"], pa.string())).to_pylist()
-            return sorted(name for name in found if name)
-        return []
+            if any(found):
+                return sorted(name for name in found if name)
+        named_products = pc.unique(granule_name_columns(self._table["id"])["product"])
+        return sorted(name for name in named_products.to_pylist() if name)
 
     @property
     def days(self) -> tuple[str, str] | None:
@@ -292,16 +294,16 @@ class Holdings:
         self._check_filters(wanted)
 
     def _check_product(self, wanted: Selection) -> None:
-        short_names = {name.rpartition("_")[0] for name in self.products}
-        versions = {_plain(name.rpartition("_")[2]) for name in self.products}
+        short_names = {name.rpartition("_")[0] or name for name in self.products}
+        versions = {_plain(name.rpartition("_")[2]) for name in self.products if "_" in name}
         if wanted.short_name is not None:
             held = {name.lower() for name in short_names}
             if held and held != {wanted.short_name.lower()}:
                 self._refuse(wanted.short_name)
-            for name in short_names or {wanted.short_name}:
-                wanted.filters.check_product(name)
         if wanted.version is not None and versions and versions != {_plain(wanted.version)}:
             self._refuse(f"version {wanted.version}")
+        for name in sorted(short_names):
+            wanted.filters.check_product(name)
         held_provider = self._metadata.get("provider")
         if wanted.provider is not None and held_provider not in (None, wanted.provider):
             raise InvalidQuery(
@@ -372,6 +374,12 @@ class Holdings:
         raise InvalidQuery(
             f"The catalog holds {held} only, not {asked}; choose another catalog, or fetch."
         )
+
+
+def split_product(product: str, whole: str | None) -> tuple[str, str]:
+    """Return short name and version; a name without ``_``, or that is `whole`, has no version."""
+    name, _, version = product.rpartition("_")
+    return (name, version) if name and product != whole else (product, "")
 
 
 def _plain(version: object) -> str:

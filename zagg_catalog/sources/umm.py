@@ -1,22 +1,23 @@
 """UMM-G records as STAC items, as CMR-STAC makes them.
 
 The rules are those of nasa/cmr-stac, ``src/domains/items.ts`` and ``stac.ts``, so that both APIs
-give the same catalog. What CMR-STAC leaves out is added: media types of data files, and footprints
-of granules whose extent is a part of an orbit.
+give the same catalog; data files have no media type, for example. What CMR-STAC leaves out is
+added: footprints of granules whose extent is a part of an orbit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
 
 from zagg_catalog.sources.items import name_by_file, text_or_none
 from zagg_catalog.sources.orbit import Swath
 from zagg_catalog.sources.umm_extent import Footprint, footprints_of, has_orbit
 
 STAC_VERSION = "1.1.0"
+PUBLIC_ROOT = "https://cmr.earthdata.nasa.gov/search"
 STORAGE = "https://stac-extensions.github.io/storage/v2.0.0/schema.json"
 
 
@@ -53,14 +54,20 @@ def stac_items(items: Sequence[Any], collection: Collection, root: str) -> list[
     collection : Collection
         The collection of the search.
     root : str
-        URL of the search API, for links.
+        URL of the search API. Concepts of an API that is not NASA's, such as a proxy or a
+        simulation, are linked at NASA's CMR, so that the catalog does not depend on its address.
     """
+    root = root if _is_nasas(root) else PUBLIC_ROOT
     records = [_umm(item) for item in items]
     footprints = footprints_of([umm or {} for umm in records], collection.swath)
     return [
         "no UMM-G record" if umm is None else _item(umm, _meta(item), footprint, collection, root)
         for item, umm, footprint in zip(items, records, footprints, strict=True)
     ]
+
+
+def _is_nasas(root: str) -> bool:
+    return (urlsplit(root).hostname or "").endswith(".earthdata.nasa.gov")
 
 
 def _umm(item: Any) -> Mapping[str, Any] | None:
@@ -83,7 +90,7 @@ def _item(
     concept = text_or_none(meta.get("concept-id"))
     concept_url = None if concept is None else f"{root}/concepts/{quote(concept)}"
     urls = umm.get("RelatedUrls")
-    files = [_File.of(url) for url in urls if isinstance(url, dict)] if urls else []
+    files = _files(urls) if isinstance(urls, list) else []
     assets = _assets(files, concept, concept_url)
     return name_by_file(
         {
@@ -130,28 +137,38 @@ def _times(umm: Mapping[str, Any]) -> dict[str, Any]:
     return {"datetime": extent.get("SingleDateTime")}
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(NamedTuple):
     """A related URL."""
 
     href: str
     kind: str
-    media: Any = None
-
-    @classmethod
-    def of(cls, url: Mapping[str, Any]) -> _File:
-        href, kind = text_or_none(url.get("URL")), text_or_none(url.get("Type"))
-        return cls(href or "", kind or "", url.get("MimeType"))
 
     @property
     def is_direct(self) -> bool:
-        return self.kind == "GET DATA VIA DIRECT ACCESS" and self.href.startswith("s3://")
+        return self.kind == _DIRECT and self.href.startswith("s3://")
 
     @property
     def key(self) -> str:
         """The part of the address before the ending, by which CMR-STAC names a data file."""
         parts = self.href.split(".")
         return (parts[-2] if len(parts) > 1 else "") or "asset_key"
+
+
+_DATA, _DIRECT = "GET DATA", "GET DATA VIA DIRECT ACCESS"
+_IMAGE, _THUMBNAIL = "GET RELATED VISUALIZATION", "Thumbnail"
+_PAGE = "DATA SET LANDING PAGE"
+_KINDS = frozenset({_DATA, _DIRECT, _IMAGE, _THUMBNAIL, _PAGE})
+
+
+def _files(urls: list[Any]) -> list[_File]:
+    """Return the related URLs of which CMR-STAC makes assets."""
+    return [
+        _File(href, str(url["Type"]))
+        for url in urls
+        if isinstance(url, dict)
+        and str(url.get("Type")) in _KINDS
+        and (href := text_or_none(url.get("URL")))
+    ]
 
 
 def _assets(
@@ -164,11 +181,9 @@ def _assets(
             title = f"Download {file.href.rpartition('/')[2]}"
             found["browse"] = _asset(file.href, title, "browse", "image/jpeg")
     for numbered in (
-        _numbered("thumbnail", "Thumbnail", [f for f in files if f.kind in ("Thumbnail", _IMAGE)]),
-        _data("", "Direct Download", [f for f in files if f.kind == "GET DATA"]),
-        _numbered(
-            "metadata", "Provider Metadata", [f for f in files if f.kind == "DATA SET LANDING PAGE"]
-        ),
+        _numbered("thumbnail", "Thumbnail", [f for f in files if f.kind in (_THUMBNAIL, _IMAGE)]),
+        _data("", "Direct Download", [f for f in files if f.kind == _DATA]),
+        _numbered("metadata", "Provider Metadata", [f for f in files if f.kind == _PAGE]),
         _data("s3_", "S3 Direct Download", [f for f in files if f.is_direct]),
     ):
         found |= numbered
@@ -178,12 +193,9 @@ def _assets(
     return found
 
 
-_IMAGE = "GET RELATED VISUALIZATION"
-
-
 def _data(prefix: str, title: str, files: Sequence[_File]) -> dict[str, dict[str, Any]]:
     return {
-        f"{prefix}{file.key}": _asset(file.href, _title(title, n, files), "data", file.media)
+        f"{prefix}{file.key}": _asset(file.href, _title(title, n, files), "data")
         for n, file in enumerate(files)
     }
 
@@ -200,5 +212,5 @@ def _title(text: str, number: int, files: Sequence[_File]) -> str:
     return f"{text} [{number}]" if len(files) > 1 else text
 
 
-def _asset(href: str, title: str, role: str, media: Any = None) -> dict[str, Any]:
+def _asset(href: str, title: str, role: str, media: str | None = None) -> dict[str, Any]:
     return {"href": href, "type": media, "title": title, "roles": [role]}

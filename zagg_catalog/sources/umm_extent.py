@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from zagg_catalog.sources.items import NoFootprint
 from zagg_catalog.sources.orbit import BadOrbit, Swath, draw_swaths, read_extent
 
@@ -139,7 +137,7 @@ def _shape(kind: str, parts: list[Any]) -> dict[str, Any]:
 def _box_of(polygons: list[list[Any]]) -> list[float] | None:
     """Return least and greatest coordinates of outer rings; None if they are not positions."""
     try:
-        points = np.array(list(chain.from_iterable(polygon[0] for polygon in polygons)), np.float64)
-        return [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
+        lons, lats = zip(*chain.from_iterable(polygon[0] for polygon in polygons), strict=True)
+        return [min(lons), min(lats), max(lons), max(lats)]
     except (TypeError, ValueError, IndexError):
         return None
