@@ -30,7 +30,7 @@ from simulated import granules_in, write_all, write_cycle  # noqa: E402
 from zagg_catalog import Catalog  # noqa: E402
 from zagg_catalog.shardmap import index_footprints  # noqa: E402
 
-SECTIONS = ("grids", "files", "cover", "scaling", "archive", "fetch")
+SECTIONS = ("grids", "files", "cover", "scaling", "archive", "fetch", "decode")
 CYCLE, CONNECTIONS = 22, 8
 PACKAGES = ("zagg", "mortie", "numpy", "pyarrow", "shapely")
 
@@ -267,6 +267,18 @@ def fetch(bench: Bench) -> None:
     print(_line(bench.rows[-1]), flush=True)
 
 
+def decode(bench: Bench) -> None:
+    """A page of the form that CMR-STAC sends: item by item, and column by column."""
+    size = ["--page", str(bench.sizes.page)]
+    bench.compare(
+        "decode",
+        f"a page of {bench.sizes.page} items",
+        ["decode_each", *size],
+        ["decode_ours", *size],
+        figures=("decode",),
+    )
+
+
 @contextmanager
 def _serving(command: Sequence[str]) -> Iterator[str]:
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -347,7 +359,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.data.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.data, runs, sizes, options.profile)
     works: dict[str, Callable[[Bench], None]] = {
-        work.__name__: work for work in (grids, files, cover, scaling, archive, fetch)
+        work.__name__: work for work in (grids, files, cover, scaling, archive, fetch, decode)
     }
     for section in options.only:
         works[section](bench)

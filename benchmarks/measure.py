@@ -37,6 +37,49 @@ def fetch_ours(clock: Clock, options: argparse.Namespace) -> Found:
     return {"granules": len(catalog)}
 
 
+def decode_each(clock: Clock, options: argparse.Namespace) -> Found:
+    """Decode a page item by item, as pages with an odd item are."""
+    return _decode(clock, options, columns=False)
+
+
+def decode_ours(clock: Clock, options: argparse.Namespace) -> Found:
+    """Decode a page column by column."""
+    return _decode(clock, options, columns=True)
+
+
+def _decode(clock: Clock, options: argparse.Namespace, *, columns: bool) -> Found:
+    """Decode a page of CMR-STAC's form; the time is the median of 50 calls."""
+    import statistics
+
+    import orjson
+
+    from zagg_catalog.sandbox import SandboxServer, simulate
+    from zagg_catalog.sources import items
+    from zagg_catalog.sources.item_columns import decode_regular_page
+
+    tracks = range(1, -(-options.page // 14) + 1)
+    server = SandboxServer(simulate("ATL06", cycle=options.cycle, tracks=tracks, gaps=False))
+    reply, _ = server.api.answer("GET", "/stac/NSIDC_CPRD/search", {"limit": options.page}, "/stac")
+    features = orjson.loads(reply.payload())["features"]
+    server.stop()
+    if (decode_regular_page(features, "ATL06_007") is None) or len(features) != options.page:
+        raise SystemExit("The page is not decoded column by column.")
+    if not columns:
+        items.decode_regular_page = lambda *_, **__: None
+    rounds: dict[str, float] = {}
+
+    def timed() -> None:
+        times = []
+        for _ in range(50):
+            started = time.perf_counter()
+            items.read_items(features, "ATL06_007")
+            times.append(time.perf_counter() - started)
+        rounds["decode"] = statistics.median(times)
+
+    clock("all", timed)
+    return {"granules": len(features), "seconds": rounds}
+
+
 def build_zagg(clock: Clock, options: argparse.Namespace) -> Found:
     """Build the maps of a catalog grid by grid; write the first one with ``--write``."""
     from zagg.catalog.shardmap import ShardMap
@@ -159,10 +202,11 @@ def profiled(call: Callable[[], Found], count: int = 25) -> tuple[Found, list[Fo
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    works = ("fetch_", "build_", "load_", "cover_", "archive_")
+    works = ("fetch_", "decode_", "build_", "load_", "cover_", "archive_")
     parser.add_argument("work", choices=[name for name in globals() if name.startswith(works)])
     parser.add_argument("--root")
     parser.add_argument("--cycle", type=int, default=22)
+    parser.add_argument("--page", type=int, default=100)
     parser.add_argument("--catalogs", nargs="+")
     parser.add_argument(
         "--orders", type=lambda text: [int(o) for o in text.split(",")], default=[8]

@@ -23,6 +23,7 @@ TITLES = {
     "scaling": ("Many cycles, one map of all of them per grid", "zagg"),
     "archive": ("A new grid over stored cycles", "from rings"),
     "fetch": ("Fetch", "zagg, or the limit"),
+    "decode": ("A page of CMR-STAC's form, decoded", "item by item"),
 }
 
 
@@ -108,7 +109,7 @@ def _scaling(rows: list[Result]) -> str:
 def _shown(figure: str, value: float) -> str:
     if figure in ("peak", "bytes"):
         return f"{value / 1e6:,.1f} MB" if value < 1e7 else f"{value / 1e6:,.0f} MB"
-    return f"{value:.2f} s"
+    return f"{1000 * value:.1f} ms" if figure == "decode" else f"{value:.2f} s"
 
 
 def _ratio(value: float) -> str:

@@ -67,6 +67,11 @@ def make_shardmap(
     ShardMap
         The map; its ``metadata`` has the provenance of the catalog.
 
+    Warns
+    -----
+    IncompleteCatalog
+        If granules cannot be used: catalog and map are incomplete, and list them.
+
     Raises
     ------
     IncompleteHarvest

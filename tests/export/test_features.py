@@ -11,8 +11,10 @@ from tests.test_catalog import SQUARE, make_catalog
 from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap
 from zagg_catalog.errors import InvalidGrid, SignatureMismatch
 from zagg_catalog.export import catalog_features, map_features
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, to_xyz
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.sandbox import simulate
+from zagg_catalog.sandbox.orbit import ground_track, region_phases
 
 ACROSS = [(178, -70), (-178, -71), (-178, -75), (178, -74)]
 POLAR = [(lon, -85) for lon in range(-180, 180, 30)]
@@ -85,6 +87,17 @@ def test_a_track_runs_through_the_swath_as_the_satellite_flies():
             assert climbs == (region in (1, 2, 3, 12, 13, 14)), region
 
 
+def test_a_track_is_the_ground_track():
+    features = catalog_features(swaths(), tracks=True)
+    for line, row in zip(features.shapes, features.table.to_pylist(), strict=True):
+        first, last = region_phases(row["region"])
+        points = ground_track(row["rgt"], np.linspace(first - 1, last + 1, 20_000))
+        track = to_xyz(*points)
+        lons, lats = shapely.get_coordinates(line).T
+        nearest = np.max(to_xyz(lats, lons) @ track.T, axis=1)
+        assert np.arccos(np.min(nearest)) * EARTH_RADIUS < 300
+
+
 def test_a_footprint_that_is_no_swath_has_no_track_and_says_so():
     features = catalog_features(make_catalog(SQUARE, None), tracks=True)
     assert features.shapes.tolist() == [None, None]
@@ -127,6 +140,15 @@ def test_another_grid_is_refused():
 def test_a_signature_of_no_grid_is_refused():
     with pytest.raises(InvalidGrid, match="pass the grid's config"):
         map_features(ShardMap({"type": "hexagons"}, [], []))
+
+
+def test_a_map_without_signature_is_drawn_on_the_grid_of_the_call():
+    shard_map = ShardMap.build(
+        make_catalog(ACROSS), GRIDS[0], region=bbox_region((170, -80, -170, -60))
+    )
+    expected = map_features(shard_map).shapes
+    shard_map.grid_signature = {}
+    assert shapely.equals(map_features(shard_map, grid=GRIDS[0]).shapes, expected).all()
 
 
 def test_a_key_that_is_no_shard_is_refused():

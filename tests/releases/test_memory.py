@@ -45,7 +45,8 @@ def big(path, first):
     noise = pa.Array.from_buffers(pa.binary(), ROWS, [None, offsets, pa.py_buffer(noise)])
     place = table.schema.get_field_index("id")
     table = table.set_column(place, "id", pa.array(ids)).append_column("noise", noise)
-    Catalog(table, {"collection": "ATL06_007", "cycle": 22}).to_geoparquet(path)
+    metadata = {"collection": "ATL06_007", "cycle": 22, "complete": True}
+    Catalog(table, metadata).to_geoparquet(path)
 
 
 @pytest.fixture(scope="module")

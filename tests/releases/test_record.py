@@ -208,6 +208,19 @@ def test_a_record_of_version_1_still_loads():
     assert record.to_bytes() == content
 
 
+def test_an_older_record_that_says_complete_and_lists_unusable_granules_is_not_complete():
+    document = json.loads((FIXTURES / "release-v1.json").read_bytes())
+    document |= {"status": "complete", "grids": document["grids"][:1]}
+    record = ReleaseRecord.load(canonical_json(document))
+    assert (record.status, record.complete) == ("complete", False)
+    (lacks,) = record.lacks
+    unusable = document["harvest"]["quarantined"][0]["id"]
+    assert lacks.startswith(f"the catalog is incomplete, 1 granule cannot be used, {unusable}: ")
+    document["harvest"]["quarantined"] = []
+    whole = ReleaseRecord.load(canonical_json(document))
+    assert (whole.complete, whole.lacks) == (True, [])
+
+
 def test_a_publication_of_version_1_still_loads():
     content = (FIXTURES / "publication-v1.json").read_bytes()
     publication = Publication.load(content)

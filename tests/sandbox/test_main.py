@@ -24,7 +24,7 @@ def test_it_serves_until_interrupted() -> None:
         assert "5,548 granules" in line
         url = f"{match[1]}/NSIDC_CPRD/search"
         assert requests.get(url, timeout=60).status_code == 503
-        assert requests.get(url, timeout=60).json()["numberMatched"] == 5548
+        assert requests.get(url, timeout=60).json()["context"]["matched"] == 5548
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=100) == 0
 

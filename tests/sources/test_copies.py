@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.sources.served import WORLD, fetch, ids
@@ -38,6 +39,27 @@ def test_the_copy_is_superseded_by_the_granule_on_s3(few: Granules) -> None:
     assert {"id": items[3]["id"], "by": items[0]["id"]} in harvest["superseded"]
     assert harvest["harvested"] == harvest["kept"] + 1
     assert catalog.complete
+
+
+def test_of_two_ids_of_a_file_the_one_on_s3_counts_and_a_newer_revision_before_both(
+    few: Granules,
+) -> None:
+    """The suffix of an id says nothing; the superseded copy names the granule that counts."""
+    item = item_dict(few, 0, ROOT, "NSIDC_CPRD")
+    bare, suffixed, newer = (json.loads(json.dumps(item)) for _ in range(3))
+    bare["assets"] = {k: a for k, a in bare["assets"].items() if a["href"].startswith("https")}
+    suffixed["id"] += "_dpyQXxz6"
+    with SandboxServer(from_items([bare, suffixed])) as server:
+        catalog = fetch(server, query([item]))
+    assert ids(catalog) == [suffixed["id"]]
+    newer["id"] = item["id"].replace("_01.h5", "_09.h5")
+    for asset in newer["assets"].values():
+        asset["href"] = asset["href"].replace(item["id"], newer["id"])
+    with SandboxServer(from_items([bare, suffixed, newer])) as server:
+        catalog = fetch(server, query([item]))
+    assert ids(catalog) == [newer["id"]]
+    superseded = {entry["id"]: entry["by"] for entry in catalog.metadata["harvest"]["superseded"]}
+    assert superseded == {bare["id"]: newer["id"], suffixed["id"]: newer["id"]}
 
 
 def test_copies_in_two_time_slices_are_found(few: Granules) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from tests.sources.stub import item, name
+from zagg_catalog.regions import polygon_to_bbox
+from zagg_catalog.sandbox import simulate
 from zagg_catalog.sources.item_box import box_of_item
 from zagg_catalog.sources.items import read_items
 
@@ -69,3 +71,15 @@ def test_the_recorded_item_keeps_the_box_of_cmr_stac(real_data: Path, thumbnails
         feature = item(name(1), geometry=recorded["geometry"], bbox=stated)
         rows = read_items([feature], "ATL06_007", preserve_thumbnails=thumbnails)
         assert box(rows.table["bbox"][0].as_py()) == right
+
+
+def test_rings_over_the_antimeridian_have_the_box_of_a_region() -> None:
+    granules = simulate(cycle=22, tracks=range(1, 1388, 20))
+    rings = [granules.ring(row) for row in range(len(granules))]
+    wide = [ring for ring in rings if np.ptp(ring[:, 0]) >= 180.0]
+    assert len(wide) > 50
+    for ring in wide:
+        west, south, east, north = ring.min(axis=0).tolist() + ring.max(axis=0).tolist()
+        found = box_of_item((west, south, east, north), [ring])
+        region = polygon_to_bbox([(ring[:, 1], ring[:, 0])])
+        assert found[::2] == region[::2]

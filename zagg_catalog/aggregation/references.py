@@ -101,7 +101,8 @@ class Announcement(BaseModel):
     """Digest of the release record."""
     record: Key
     """Key of the release record."""
-    status: Status = "complete"
+    status: Status = "partial"
+    """``partial`` as well if the event does not say it."""
     supersedes: Digest | None = None
     """Digest of the previous latest release."""
     grids: tuple[MapReference, ...] = Field(default=(), max_length=MAX_GRIDS)

@@ -99,7 +99,7 @@ def map_features(
     columns : MapColumns
         A shard map.
     grid : HealpixGrid or RectilinearGrid, optional
-        The map's grid; by default that of its signature.
+        The map's grid; by default that of its signature. It is needed if the map has none.
 
     Returns
     -------
@@ -118,7 +118,9 @@ def map_features(
     """
     if grid is None:
         grid = from_signature(columns.grid_signature)
-    elif differences := signature_differences(columns.grid_signature, grid):
+    elif (signature := columns.grid_signature) and (
+        differences := signature_differences(signature, grid)
+    ):
         raise SignatureMismatch(f"The map is of another grid: {' '.join(differences)}")
     keys = grid.check_keys(columns.shards)
     shapes, problems = _draw_shards(grid, keys)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.sandbox.fault_kinds import describe_faults, parse_fault
 from zagg_catalog.sandbox.faults import Fault
-from zagg_catalog.sandbox.granules import Granules, concat
-from zagg_catalog.sandbox.items import from_geoparquet
+from zagg_catalog.sandbox.granules import Granules, concat, with_boxes
+from zagg_catalog.sandbox.items import ARCHIVES, from_geoparquet
 from zagg_catalog.sandbox.server import SandboxServer
 from zagg_catalog.sandbox.simulation import read_numbers, simulate
 from zagg_catalog.sandbox.stac_api import NEXT_METHODS
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             port=options.port,
             next_method=options.next_method,
             relative=options.relative_next,
+            archive=options.archive,
+            orbits=options.orbits,
         )
     except (InvalidQuery, ValueError, OSError) as error:
         parser.error(str(error))
@@ -55,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _content(options: argparse.Namespace) -> Granules:
+    granules = _granules(options)
+    return with_boxes(granules) if options.boxes else granules
+
+
+def _granules(options: argparse.Namespace) -> Granules:
     if options.items:
         return concat([from_geoparquet(path) for path in options.items])
     return concat(
@@ -97,6 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--page-size", type=int, default=100, help="most items on a page (default: %(default)s)")
     add("--next-method", choices=NEXT_METHODS, default="GET", help="method of next links")
     add("--relative-next", action="store_true", help="next links without scheme and host")
+    add(
+        "--archive", choices=ARCHIVES, default="cloud", help="ecs: NSIDC's former one, 'SC:…' names"
+    )
+    add("--orbits", action="store_true", help="extents in CMR's search are parts of orbits")
+    add("--boxes", action="store_true", help="footprints are boxes")
     add("--latency", type=float, default=0.0, metavar="SECONDS", help="wait before each reply")
     add(
         "--fault",

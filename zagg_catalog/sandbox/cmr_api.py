@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 import orjson
 
-from zagg_catalog.sandbox.cmr_collections import (
-    collection_concept_id,
-    collection_record,
-    entry_title,
-)
+from zagg_catalog.sandbox.cmr_collections import collection_record
 from zagg_catalog.sandbox.faults import Page, Reply
-from zagg_catalog.sandbox.holdings import Record, Snapshot
-from zagg_catalog.sandbox.items import concept_id, images_of, timestamp
-from zagg_catalog.sandbox.search import BadRequest, make_cursor, read_cursor
+from zagg_catalog.sandbox.holdings import FIRST_CONCEPT, Record, Snapshot
+from zagg_catalog.sandbox.items import concept_id, file_name, timestamp, ur_of
+from zagg_catalog.sandbox.search import BadRequest
+from zagg_catalog.sandbox.umm import umm_item
 
 MAX_PAGE = 2000
 # Parameters other than conditions.
@@ -36,12 +33,17 @@ Given = Mapping[str, list[str]]
 class CmrApi:
     """Answers ``/search/granules.umm_json``, ``….json`` and ``/search/collections.umm_json``.
 
-    `page_size` is the largest page; a larger one in a request is reduced to it.
+    `page_size` is the largest page; a larger one in a request is reduced to it. `archive` and
+    `orbits` are as in `zagg_catalog.sandbox.umm.umm_item`.
     """
 
-    def __init__(self, page_size: int, provider: str) -> None:
+    def __init__(
+        self, page_size: int, provider: str, *, archive: str = "cloud", orbits: bool = False
+    ) -> None:
         self._page_size = min(page_size, MAX_PAGE)
         self._provider = provider
+        self._archive = archive
+        self._orbits = orbits
 
     def answer(
         self,
@@ -78,37 +80,35 @@ class CmrApi:
             and record["umm"]["Version"] in asked.get("version", [record["umm"]["Version"]])
             and self._provider in asked.get("provider", [self._provider])
         ]
-        reply = Reply(200, _document("umm_json", found, len(found)))
-        reply.content_type = _MEDIA["umm_json"]
-        reply.headers["CMR-Hits"] = str(len(found))
-        return reply
+        return _reply("umm_json", found, len(found))
 
     def _search(
         self, content: Snapshot, kind: str, given: Given, after: str | None, plain: bool
     ) -> tuple[Reply, Page | None]:
         size = min(_page_size(given), self._page_size)
         rows = self._rows(content, given)
-        offset, number, salt = _read_after(after)
+        offset, salt = _read_after(after, content, rows)
+        number = offset // max(size, 1) + 1
         taken = rows[offset : offset + size]
-        encode = _umm_item if kind == "umm_json" else _json_entry
-        name = f"cmr {kind}"
 
         def item_at(place: int) -> Any:
-            record = content.records(rows[place : place + 1])[0]
-            return encode(record, self._provider)
+            return self._encode(kind, content.records(rows[place : place + 1])[0])
 
         if plain:
-            texts = content.texts(name, taken, lambda r: orjson.dumps(encode(r, self._provider)))
+            texts = content.texts(
+                f"cmr {kind}", taken, lambda record: orjson.dumps(self._encode(kind, record))
+            )
             items: list[Any] = [orjson.Fragment(text) for text in texts]
         else:
-            items = [encode(record, self._provider) for record in content.records(taken)]
-        reply = Reply(200, _document(kind, items, len(rows)), fast=plain)
-        reply.content_type = _MEDIA[kind]
-        reply.headers["CMR-Hits"] = str(len(rows))
-        reply.headers["CMR-Request-Id"] = f"00000000-0000-4000-8000-{next(_counter):012d}"
+            items = [self._encode(kind, record) for record in content.records(taken)]
+
+        def following(offset: int, page: int = 0, salt: int = 0) -> dict[str, Any]:
+            return {"after": self._after(content, rows[:offset], salt)}
+
+        reply = _reply(kind, items, len(rows), fast=plain)
         if len(taken):
             # As in CMR, also after the last item; the next page is then empty.
-            reply.headers["CMR-Search-After"] = _after(offset + len(taken), number + 1)
+            reply.headers[AFTER] = following(offset + len(taken))["after"]
         page = Page(
             number=number,
             offset=offset,
@@ -118,9 +118,26 @@ class CmrApi:
             ids=lambda: content.ids(taken),
             salt=salt,
             item_at=item_at,
-            next_link=lambda offset, page, salt: {"after": _after(offset, page, salt)},
+            next_link=following,
         )
         return reply, page
+
+    def _encode(self, kind: str, record: Record) -> Any:
+        if kind == "json":
+            return _json_entry(record, self._provider, self._archive)
+        return umm_item(record, self._provider, archive=self._archive, orbits=self._orbits)
+
+    def _after(self, content: Snapshot, before: Any, salt: int) -> str:
+        """Return the header for the page after some rows: values of the last one to sort by.
+
+        They are the provider, the start in milliseconds, and a number. A fault adds its own.
+        """
+        values: list[Any] = [self._provider.lower(), 0, 0]
+        if len(before):
+            (last,) = content.records(before[-1:])
+            start = np.datetime64(last.start or 0, "ms").astype(np.int64).item()
+            values[1:] = [start, last.concept]
+        return json.dumps(values + [salt] * bool(salt), separators=(",", ":"))
 
     def _rows(self, content: Snapshot, given: Given) -> Any:
         found: dict[str, Any] = {}
@@ -157,86 +174,74 @@ class CmrApi:
         return content.index.rows(found)
 
 
+# HTTP/2 has the names of headers in lower case.
+HITS, AFTER = "cmr-hits", "cmr-search-after"
+_EXPOSED = (
+    "CMR-Hits",
+    "CMR-Request-Id",
+    "X-Request-Id",
+    "CMR-Scroll-Id",
+    "CMR-Search-After",
+    "CMR-Timed-Out",
+    "CMR-Shapefile-Original-Point-Count",
+    "CMR-Shapefile-Simplified-Point-Count",
+)
+_TOOK = 23
 _MEDIA = {
-    "umm_json": "application/vnd.nasa.cmr.umm_results+json; version=1.6.5; charset=utf-8",
-    "json": "application/json; charset=utf-8",
+    "umm_json": "application/vnd.nasa.cmr.umm_results+json;version=1.6.6; charset=utf-8",
+    "json": "application/json;charset=utf-8",
 }
 _counter = iter(range(1, 1 << 40))
 
 
-def _after(offset: int, page: int, salt: int = 0) -> str:
-    """Return the header for the page that begins at ``offset``."""
-    return json.dumps(["sandbox", make_cursor(offset, page, salt)])
+def _reply(kind: str, items: list[Any], hits: int, *, fast: bool = False) -> Reply:
+    """Return a page with the headers of CMR; those of its proxies are left out."""
+    reply = Reply(200, _document(kind, items, hits), fast=fast)
+    reply.content_type = _MEDIA[kind]
+    reply.headers |= {
+        "access-control-allow-origin": "*",
+        "access-control-expose-headers": ", ".join(_EXPOSED),
+        HITS: str(hits),
+        "cmr-request-id": f"00000000-0000-4000-8000-{next(_counter):012d}",
+        "cmr-took": str(_TOOK),
+    }
+    return reply
 
 
-def _read_after(text: str | None) -> tuple[int, int, int]:
-    """Return offset, page and salt of a header; those of the first page for None."""
+def _read_after(text: str | None, content: Snapshot, rows: Any) -> tuple[int, int]:
+    """Return offset and salt of a header; those of the first page for None."""
     if text is None:
-        return read_cursor(None)
+        return 0, 0
     try:
-        _, cursor = json.loads(text)
+        _, _, number, *salt = json.loads(text)
+        # A granule that arrived meanwhile moves none to another page.
+        (places,) = np.nonzero(content.serial[rows] == int(number) - FIRST_CONCEPT)
+        if number and not len(places):
+            raise BadRequest("search_after is not of this search.")
+        return int(places[0]) + 1 if number else 0, int(salt[0]) if salt else 0
     except (ValueError, TypeError):
         raise BadRequest("search_after is not one of this server's.") from None
-    return read_cursor(cursor)
 
 
 def _document(kind: str, items: list[Any], hits: int) -> dict[str, Any]:
     if kind == "umm_json":
-        return {"hits": hits, "took": 1, "items": items}
-    return {"feed": {"title": "ECHO granule metadata", "entry": items}}
-
-
-def _umm_item(record: Record, provider: str) -> Any:
-    """Return a granule as UMM-G 1.6.5, or its ``raw`` item unchanged."""
-    if record.raw is not None:
-        return record.raw
-    umm: dict[str, Any] = {
-        "GranuleUR": record.id,
-        "CollectionReference": {"EntryTitle": entry_title(record.collection)},
-        "TemporalExtent": {
-            "RangeDateTime": {
-                "BeginningDateTime": timestamp(record.start),
-                "EndingDateTime": timestamp(record.end),
-            }
-        },
-        "RelatedUrls": _related_urls(record),
-    }
-    if len(record.ring):
-        points = [{"Longitude": lon, "Latitude": lat} for lon, lat in record.ring.tolist()]
-        geometry = {"GPolygons": [{"Boundary": {"Points": points}}]}
-        umm["SpatialExtent"] = {"HorizontalSpatialDomain": {"Geometry": geometry}}
+        return {"hits": hits, "took": _TOOK, "items": items}
     return {
-        "meta": {
-            "concept-type": "granule",
-            "concept-id": concept_id(record, provider),
-            "revision-id": record.revision,
-            "native-id": record.id,
-            "collection-concept-id": collection_concept_id(record.collection, provider),
-            "provider-id": provider,
-            "format": "application/vnd.nasa.cmr.umm+json",
-            "revision-date": timestamp(record.updated),
-        },
-        "umm": umm,
+        "feed": {
+            "updated": datetime.now(UTC).isoformat(timespec="milliseconds")[:23] + "Z",
+            "id": "https://cmr.earthdata.nasa.gov:443/search/granules.json",
+            "title": "ECHO granule metadata",
+            "entry": items,
+        }
     }
 
 
-def _related_urls(record: Record) -> list[dict[str, str]]:
-    hdf5 = "application/x-hdf5"
-    files = [
-        (record.data, "GET DATA", hdf5),
-        (record.data_s3, "GET DATA VIA DIRECT ACCESS", hdf5),
-        (record.metadata, "EXTENDED METADATA", "text/xml"),
-        *((href, "GET RELATED VISUALIZATION", "image/jpeg") for href in images_of(record)),
-    ]
-    return [{"URL": href, "Type": kind, "MimeType": media} for href, kind, media in files if href]
-
-
-def _json_entry(record: Record, provider: str) -> Any:
+def _json_entry(record: Record, provider: str, archive: str) -> Any:
     """Return a granule as an entry of the short JSON, without links and polygons."""
     return {
         "id": concept_id(record, provider),
-        "title": record.id,
-        "producer_granule_id": record.id,
+        "title": ur_of(record, archive),
+        "producer_granule_id": file_name(record),
         "time_start": timestamp(record.start),
         "time_end": timestamp(record.end),
         "updated": timestamp(record.updated),

@@ -99,7 +99,7 @@ def _bad_item(fault: Fault, reply: Reply, page: Page | None) -> None:
 
 
 # CMR has the count and the cursor in headers, STAC in the document.
-_HITS, _AFTER = "CMR-Hits", "CMR-Search-After"
+_HITS, _AFTER = "cmr-hits", "cmr-search-after"
 
 
 def _items(reply: Reply) -> list[Any]:
@@ -146,14 +146,14 @@ def _refill(reply: Reply, features: list[Any]) -> None:
 
 @kind(
     "cmr-timeout",
-    "answer 200 with the header CMR-Time-Out: true and VALUE of the items",
+    "answer 200 with VALUE of the items and the header CMR-Timed-Out: true, or header=CMR-Time-Out",
     value=0.5,
     times=1,
     content=True,
 )
 def _cmr_timeout(fault: Fault, reply: Reply, page: Page | None) -> None:
     items = _items(reply)
-    reply.headers["CMR-Time-Out"] = "true"
+    reply.headers[fault.options.get("header", "CMR-Timed-Out")] = "true"
     _refill(reply, items[: int(len(items) * float(fault.value or 0))])
 
 

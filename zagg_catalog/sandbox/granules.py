@@ -79,3 +79,28 @@ def pick(granules: Granules, rows: Ints) -> Granules:
         offsets,
         None if granules.raw is None else tuple(granules.raw[row] for row in rows),
     )
+
+
+def with_boxes(granules: Granules) -> Granules:
+    """Return the granules with boxes around their rings for footprints, as ATL21 has them.
+
+    A box around a ring over the antimeridian has all longitudes.
+    """
+    used = np.flatnonzero(np.diff(granules.offsets))
+    starts = granules.offsets[used]
+    sides = [
+        limit.reduceat(values, starts) if len(starts) else np.zeros(0)
+        for values in (granules.lons, granules.lats)
+        for limit in (np.minimum, np.maximum)
+    ]
+    west, east, south, north = sides
+    wide = east - west > 180.0
+    west, east = np.where(wide, -180.0, west), np.where(wide, 180.0, east)
+    counts = np.zeros(len(granules), dtype=np.int64)
+    counts[used] = 5
+    return Granules(
+        granules.table,
+        np.stack([south, south, north, north, south], axis=-1).ravel(),
+        np.stack([west, east, east, west, west], axis=-1).ravel(),
+        to_offsets(counts),
+    )

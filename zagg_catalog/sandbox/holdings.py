@@ -20,6 +20,8 @@ Times = NDArray[np.datetime64]
 
 # Most rows whose encoded items are cached.
 MAX_CACHED = 100_000
+# Number of the concept of the first granule.
+FIRST_CONCEPT = 2_800_000_000
 
 
 class Snapshot:
@@ -102,7 +104,7 @@ class Record:
     @property
     def concept(self) -> int:
         """Number in the granule's concept id."""
-        return 2_800_000_000 + self.serial
+        return FIRST_CONCEPT + self.serial
 
 
 class GranuleStore:

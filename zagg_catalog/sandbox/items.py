@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,16 @@ def item_dict(granules: Granules, row: int, root: str, provider: str) -> Any:
     return item_of(GranuleStore(granules).now.records(rows)[0], root, provider)
 
 
-def item_of(record: Record, root: str, provider: str) -> Any:
+def item_of(record: Record, root: str, provider: str, *, archive: str = "cloud") -> Any:
     """Return the STAC item of a record, or its ``raw`` item unchanged.
 
-    `root` is the absolute URL of the API's root (``…/stac``), `provider` the sub-catalog.
+    `root` is the absolute URL of the API's root (``…/stac``), `provider` the sub-catalog. Granules
+    of the `archive` ``ecs``, NSIDC's former one, have a number for a name, and no bucket.
     """
     if record.raw is not None:
         return record.raw
+    if archive == "ecs":
+        record = replace(record, id=ur_of(record, archive), data_s3=None, metadata=None)
     bucket = _bucket(record.data_s3)
     return {
         "type": "Feature",
@@ -84,6 +88,22 @@ def concept_id(record: Record, provider: str) -> str:
     return f"G{record.concept}-{provider}"
 
 
+ARCHIVES = ("cloud", "ecs")
+
+
+def file_name(record: Record) -> str:
+    """Return the name of the data file of a granule."""
+    return (record.data or record.data_s3 or record.id).rpartition("/")[2]
+
+
+def ur_of(record: Record, archive: str) -> str:
+    """Return the name of a granule: of its file, or a number in NSIDC's former archive, ``ecs``."""
+    if archive == "cloud" or record.raw is not None:
+        return record.id
+    product, _, version = record.collection.rpartition("_")
+    return f"SC:{product}.{version}:{record.concept % 1_000_000_000}"
+
+
 def images_of(record: Record) -> list[str]:
     """Return the URLs of the quick looks of a granule, which lie beside its metadata."""
     if record.metadata is None:
@@ -99,6 +119,11 @@ def _shape(ring: Floats) -> dict[str, Any]:
     return {"geometry": {"type": "Polygon", "coordinates": [ring.tolist()]}, "bbox": box_of(ring)}
 
 
+def is_box(ring: Floats) -> bool:
+    """Return whether a closed ring is a box of longitudes and latitudes."""
+    return len(ring) == 5 and all(len(np.unique(side)) == 2 for side in ring.T)
+
+
 def box_of(ring: Floats) -> list[float]:
     """Return west, south, east, north of the vertices of a closed ring; west > east over 180°.
 
@@ -106,7 +131,7 @@ def box_of(ring: Floats) -> list[float]:
     (7/2026) returns nearly all longitudes; here the box is the small one for those, too.
     """
     (west, south), (east, north) = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
-    if east - west > 180.0:
+    if east - west > 180.0 and not is_box(ring):
         path = np.unwrap(ring[:, 0], period=360.0)
         west, east = ring[path.argmin(), 0].item(), ring[path.argmax(), 0].item()
         if np.ptp(path) >= 360.0:

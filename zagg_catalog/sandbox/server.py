@@ -73,12 +73,15 @@ class SandboxServer:
     ----------
     content : Granules, path or iterable of dict
         Result of `simulate`, a stac-geoparquet file, or item dicts to serve unchanged.
-    page_size, provider, next_method, relative, counts
+    page_size, provider, next_method, relative, counts, archive
         See `zagg_catalog.sandbox.stac_api.ServerQuirks`.
     faults : sequence of Fault or str
         Faults, in this order; strings as on the command line.
     cmr_page_size : int, optional
         Largest page of CMR's own search; by default 2,000, or ``page_size`` if that is given.
+    orbits : bool
+        Whether extents in CMR's own search are parts of orbits, as those of ATL07 006; those of the
+        archive ``ecs`` always are.
     host : str
         Address to listen on.
     port : int
@@ -97,6 +100,8 @@ class SandboxServer:
         next_method: str = "GET",
         relative: bool = False,
         counts: str = "cmr-stac",
+        archive: str = "cloud",
+        orbits: bool = False,
         cmr_page_size: int | None = None,
     ) -> None:
         if isinstance(content, str | Path):
@@ -109,12 +114,18 @@ class SandboxServer:
             next_method=next_method,
             relative=relative,
             counts=counts,
+            archive=archive,
         )
         self.faults = [parse_fault(f) if isinstance(f, str) else f for f in faults]
         self._store = GranuleStore(granules)
         self.api = StacApi(self._store, quirks)
         largest = MAX_PAGE if page_size == ServerQuirks.page_size else page_size
-        self._cmr = CmrApi(largest if cmr_page_size is None else cmr_page_size, provider)
+        self._cmr = CmrApi(
+            largest if cmr_page_size is None else cmr_page_size,
+            provider,
+            archive=archive,
+            orbits=orbits,
+        )
         self.requests: list[Request] = []
         self._http = _Http((host, port), _Handler)
         self._http.sandbox = self

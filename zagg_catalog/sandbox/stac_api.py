@@ -15,6 +15,7 @@ from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sandbox.faults import Page, Reply
 from zagg_catalog.sandbox.holdings import MAX_CACHED, GranuleStore, Record, Snapshot
 from zagg_catalog.sandbox.items import (
+    ARCHIVES,
     GEOJSON,
     STAC_VERSION,
     item_of,
@@ -57,12 +58,16 @@ class ServerQuirks:
     counts: str = "cmr-stac"
     """Fields with the count: ``context``, ``numberMatched``, ``both`` or ``none``. ``cmr-stac`` has
     the context in searches, and both in the items of a collection."""
+    archive: str = "cloud"
+    """``cloud``, or ``ecs``, NSIDC's former archive: granules with numbers for names."""
 
     def __post_init__(self) -> None:
         if self.page_size < 1:
             raise ValueError(f"page_size is at least 1, not {self.page_size}.")
         if self.next_method not in NEXT_METHODS:
             raise ValueError(f"next_method is one of {NEXT_METHODS}, not {self.next_method!r}.")
+        if self.archive not in ARCHIVES:
+            raise ValueError(f"archive is one of {ARCHIVES}, not {self.archive!r}.")
         if self.counts not in COUNTS:
             raise ValueError(f"counts is one of {COUNTS}, not {self.counts!r}.")
 
@@ -284,7 +289,7 @@ class _Call:
         return self._item_of(self.content.records(np.array([row]))[0])
 
     def _item_of(self, record: Record) -> Any:
-        return item_of(record, self.root, self.quirks.provider)
+        return item_of(record, self.root, self.quirks.provider, archive=self.quirks.archive)
 
     def _collection(self, name: str) -> dict[str, Any]:
         catalog = f"{self.root}/{self.quirks.provider}"

@@ -27,7 +27,7 @@ from zagg_catalog.sources.items import NO_GEOMETRY, align_assets, ordered_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
 from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, Transfer
-from zagg_catalog.sources.revisions import newest_revisions, superseded_copies
+from zagg_catalog.sources.revisions import followed, newest_revisions, superseded_copies
 from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
 from zagg_catalog.sources.selection import choose, reasons
 from zagg_catalog.sources.spool import Decoder, Spool
@@ -222,9 +222,12 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
     missing = filters.missing(pa.chunked_array([ids, named])) if filters.granules else ()
     kept = pa.array(chosen.keep)
     ids, names, places = ids.filter(kept), names.filter(kept), places[chosen.keep]
+    # Copies first: of two with different suffixes, the one on S3 counts.
+    single, copies = without_copies(batches, places)
+    ids, names, places = ids.take(single), names.take(single), places[single]
     keep, superseded = newest_revisions(ids, names)
     aside, replaced = _not_replaced(chosen.quarantined, ids.take(keep))
-    keep, copies = without_copies(batches, places, keep)
+    copies = followed(copies, superseded)
     superseded = sorted([*superseded, *replaced, *copies], key=lambda entry: entry.id)
     report = HarvestReport.of_slices(
         [found.counts for found in results],
@@ -242,21 +245,19 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
     return Harvest(batches=batches, places=places[keep], report=report)
 
 
-def without_copies(
-    batches: Sequence[Batch], places: Ints, keep: Ints
-) -> tuple[Ints, list[Superseded]]:
-    """Return the rows to keep without copies of a granule, and the copies; see `find_copies`."""
-    if not len(keep):
-        return keep, []
-    kept = pa.array(places[keep])
+def without_copies(batches: Sequence[Batch], places: Ints) -> tuple[Ints, list[Superseded]]:
+    """Return which rows are no copies of a granule, and the copies; see `find_copies`."""
+    every = np.arange(len(places))
+    if not len(places):
+        return every, []
+    rows = pa.array(places)
     columns = zip(*(batch.file_names() for batch in batches), strict=True)
-    names = [pa.chunked_array(column).combine_chunks().take(kept) for column in columns]
+    names = [pa.chunked_array(column).combine_chunks().take(rows) for column in columns]
     shared = np.union1d(*map(share_a_name, names))
     if not len(shared):
-        return keep, []
-    table = gather(batches, places[keep[shared]])
-    copies, named = superseded_copies(table)
-    return np.delete(keep, shared[copies]), named
+        return every, []
+    copies, named = superseded_copies(gather(batches, places[shared]))
+    return np.delete(every, shared[copies]), named
 
 
 def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:

@@ -20,7 +20,7 @@ from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.items import align_assets, unique_rows
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, total
-from zagg_catalog.sources.revisions import newest_revisions, superseded_copies
+from zagg_catalog.sources.revisions import followed, newest_revisions, superseded_copies
 from zagg_catalog.sources.season import season_days
 
 # Shorter slices would fetch more of the shared days than they save.
@@ -63,12 +63,11 @@ def merge_slices(query: Query, catalogs: Sequence[Catalog]) -> Catalog:
             f" {query.end_date}; check the product, its version, the cycle and the region."
         )
     rows = unique_rows(align_assets(catalog.table for catalog in catalogs))
-    keep, superseded = newest_revisions(rows["id"])
-    rows = rows.take(keep)
     copies, named = superseded_copies(rows)
-    superseded += named
     rows = rows.take(np.delete(np.arange(rows.num_rows), copies))
-    table = rows.sort_by("id").combine_chunks()
+    keep, superseded = newest_revisions(rows["id"])
+    superseded += followed(named, superseded)
+    table = rows.take(keep).sort_by("id").combine_chunks()
     # Strict models accept JSON arrays as tuples, but not lists.
     reports = [
         HarvestReport.model_validate_json(json.dumps(catalog.metadata["harvest"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -86,6 +88,12 @@ def superseded_copies(table: pa.Table) -> tuple[np.ndarray, list[Superseded]]:
     ids = table["id"]
     pairs = zip(ids.take(copies).to_pylist(), ids.take(instead).to_pylist(), strict=True)
     return copies, [Superseded(id=old, by=new) for old, new in pairs]
+
+
+def followed(copies: Iterable[Superseded], superseded: Iterable[Superseded]) -> list[Superseded]:
+    """Return copies with the granule that counts, where that of a copy is superseded itself."""
+    newer = {entry.id: entry.by for entry in superseded}
+    return [Superseded(id=entry.id, by=newer.get(entry.by, entry.by)) for entry in copies]
 
 
 def _granule_keys(ids: pa.Array, names: pa.Table) -> pa.Array:
