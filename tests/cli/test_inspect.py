@@ -1,8 +1,11 @@
 """What is said of a catalog and of a map."""
 
+import re
+
 from tests.shardmap.test_model import SOUTH, make_map
 from tests.test_catalog import SQUARE, make_catalog
 from zagg_catalog import ShardMap
+from zagg_catalog.cli import main
 from zagg_catalog.cli.inspect import summarise_catalog, summarise_map
 
 
@@ -30,3 +33,14 @@ def test_a_map_tells_its_fullest_shards():
 
 def test_an_empty_map_has_no_spread():
     assert summarise_map(ShardMap({}, [], []))["granules_per_shard"] == {}
+
+
+def test_a_file_that_does_not_say_whether_it_is_complete_is_unknown(tmp_path, capsys):
+    """As those of zagg itself."""
+    make_catalog(SQUARE).to_geoparquet(tmp_path / "c.parquet")
+    make_map().to_json(tmp_path / "m.json")
+    for name in ("c.parquet", "m.json"):
+        assert main(["show", str(tmp_path / name)]) == 0
+        shown = capsys.readouterr()
+        assert re.search(r"^complete +unknown$", shown.out, re.MULTILINE)
+        assert "does not say whether it is complete" in shown.err

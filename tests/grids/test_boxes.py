@@ -36,10 +36,11 @@ def on_the_map(box):
 
 
 @pytest.mark.parametrize("name", GRIDS)
-def test_no_box_is_smaller_than_the_outline_of_its_shard(name):
+@pytest.mark.parametrize("rough", [False, True])
+def test_no_box_is_smaller_than_the_outline_of_its_shard(name, rough):
     grid = GRIDS[name]
     keys = some_shards(grid)
-    for key, box in zip(keys.tolist(), grid.lonlat_boxes(keys), strict=True):
+    for key, box in zip(keys.tolist(), grid.lonlat_boxes(keys, rough=rough), strict=True):
         outline = grid.shard_footprint(key)
         assert on_the_map(box).buffer(1e-7).covers(outline), (key, box, outline.bounds)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.releases import inputs
 from zagg_catalog.errors import InvalidRelease, ObjectMissing
-from zagg_catalog.releases import find_release, rollback, show
+from zagg_catalog.releases import MapToPublish, find_release, rollback, show
 
 
 def test_the_pointer_moves_back_and_records_it(store, publish):
@@ -40,6 +40,20 @@ def test_a_release_that_does_not_verify_is_refused(place, store, publish):
     with pytest.raises(InvalidRelease, match=key):
         rollback(store, *inputs.RELEASE_KEY, first.digest)
     assert find_release(store, *inputs.RELEASE_KEY).digest == second.digest
+
+
+@inputs.IN_A_FOLDER
+def test_a_partial_release_that_was_never_the_latest_is_refused(store, files, publish):
+    whole = publish("first")
+    healpix, _ = inputs.builds(files, "first")
+    failed = MapToPublish("plate", files / "plate.yaml", error="Out of memory.")
+    part = publish("first", maps=[healpix, failed])
+    with pytest.raises(InvalidRelease, match="is partial, and was not the latest before: grid pl"):
+        rollback(store, *inputs.RELEASE_KEY, part.digest)
+    assert find_release(store, *inputs.RELEASE_KEY).digest == whole.digest
+    rollback(store, *inputs.RELEASE_KEY, part.digest, partial_latest=True)
+    rollback(store, *inputs.RELEASE_KEY, whole.digest)
+    assert rollback(store, *inputs.RELEASE_KEY, part.digest).digest == part.digest
 
 
 def test_publishing_after_a_rollback_continues_from_there(store, publish):

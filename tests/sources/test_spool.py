@@ -1,6 +1,7 @@
 """Rows wait in files until they are put together; however many there are, in the same order."""
 
 import tempfile
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,13 @@ from zagg_catalog.errors import IncompleteHarvest
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources import CMRSource, harvest, spool
 from zagg_catalog.sources.batches import gather
+from zagg_catalog.sources.filters import NameFilters
+from zagg_catalog.sources.harvest_slices import combine
 from zagg_catalog.sources.items import read_items
+from zagg_catalog.sources.report import Transfer
+from zagg_catalog.sources.search import Page, SearchResult
 from zagg_catalog.sources.spool import Spool
+from zagg_catalog.sources.stac import StacSearch
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +91,31 @@ def test_rows_are_gathered_in_any_order(sizes, data):
         starts = np.cumsum([0, *sizes])
         batches = [files.store(table.slice(a, n)) for a, n in zip(starts[:-1], sizes, strict=True)]
         assert gather(batches, np.array(places)).equals(table.take(pa.array(places)))
+
+
+def test_an_unusable_item_of_a_resumed_slice_makes_the_harvest_incomplete(tmp_path):
+    search = stac_search_of()
+    with Spool("ATL06_007", folder=tmp_path / "kept") as first:
+        decoder, found = spool.Decoder(first), SearchResult(search, declared_before=2)
+        features = [item(name(1)), item(name(2), geometry=None)]
+        found.add(Page(features=features, declared=2))
+        decoder.add("page 1", features)
+        decoder.finish(found, record=True).result()
+    with Spool("ATL06_007", folder=tmp_path / "kept") as second:
+        whole = combine(search, second.finished(search), 2)
+        whole.declared_after = 2
+        report = harvest.merge([whole], NameFilters(), Transfer()).report
+    assert (report.harvested, report.kept, report.complete) == (2, 1, False)
+    assert [(entry.id, entry.reason) for entry in report.quarantined] == [(name(2), "no geometry")]
+
+
+def stac_search_of():
+    """A search of a server that is not asked."""
+    interval = (datetime(2024, 1, 1), datetime(2024, 1, 31))
+    return StacSearch(
+        url="http://127.0.0.1:9/search",
+        collection="ATL06_007",
+        bbox=(0.0, 0.0, 1.0, 1.0),
+        interval=interval,
+        limit=10,
+    )

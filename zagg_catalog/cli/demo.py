@@ -15,7 +15,8 @@ from zagg_catalog.cli.main import main as zagg_catalog
 from zagg_catalog.sandbox import SandboxServer, simulate
 
 DEPLOYMENTS = Path(os.path.relpath(Path(__file__).parents[2] / "deployments"))
-GRIDS = ("atl06-antarctica-healpix", "atl06-antarctica-polar")
+# The first grid has the larger shards, so that its catalog is complete for the second one.
+GRIDS = ("atl06-antarctica-polar", "atl06-antarctica-healpix")
 REGION = "antarctica"
 
 

@@ -214,7 +214,13 @@ def verify(
 
 @app.command(help_epilogue="")
 def rollback(
-    digest: str, /, *, place: ReleasePlace, by: PublishedBy = None, store: StoreUrl = None
+    digest: str,
+    /,
+    *,
+    place: ReleasePlace,
+    partial_latest: bool = False,
+    by: PublishedBy = None,
+    store: StoreUrl = None,
 ) -> int:
     """Move the latest pointer back to another release.
 
@@ -222,8 +228,12 @@ def rollback(
     ----------
     digest
         Digest of that release, or its beginning.
+    partial_latest
+        Accept a partial release that was never the latest.
     """
-    publication = releases.rollback(open_store(store), *place.parts(), digest, published_by=by)
+    publication = releases.rollback(
+        open_store(store), *place.parts(), digest, partial_latest=partial_latest, published_by=by
+    )
     tables.print_publication(publication)
     return DONE
 

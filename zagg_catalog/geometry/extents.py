@@ -106,16 +106,43 @@ def rounded_outwards(box: Floats) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
+def caps(lats: Floats, lons: Floats, radius: float) -> Floats:
+    """Return boxes (n, 4) around caps of the sphere, given their centres and radius in metres."""
+    boxes = enlarged(np.column_stack([lons, lats, lons, lats]), radius)
+    # Longitudes do not bound a cap that is near a pole.
+    polar = np.abs(lats) + np.degrees(radius / EARTH_RADIUS) * 1.01 >= _STEEPEST
+    north = polar & (lats > 0.0)
+    boxes[polar, 0], boxes[polar, 2] = -180.0, 180.0
+    boxes[north, 3], boxes[polar & ~north, 1] = 90.0, -90.0
+    return boxes
+
+
 def are_inside(boxes: Floats, area: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
     """Return which boxes (n, 4) lie inside the union of the boxes of an area."""
     sides = np.array(area, dtype=np.float64).reshape(-1, 4)
-    parts = [part for part in _halves(sides) if part is not None]
-    union = shapely.union_all(np.concatenate(parts)).buffer(_ROUNDING, join_style="mitre")
-    shapely.prepare(union)
-    inside = np.ones(len(boxes), dtype=bool)
-    for part in _halves(boxes):
-        inside &= shapely.is_empty(part) | shapely.covers(union, part)
+    inside = np.zeros(len(boxes), dtype=bool)
+    for one in sides:
+        inside |= _inside_one(boxes, one)
+    if len(sides) == 1 or inside.all():
+        return inside
+    parts = np.concatenate(_halves(sides))
+    union = shapely.union_all(parts).buffer(_ROUNDING, join_style="mitre")
+    rest = np.flatnonzero(~inside)
+    covered = [
+        shapely.is_empty(part) | shapely.covers(union, part) for part in _halves(boxes[rest])
+    ]
+    inside[rest] = covered[0] & covered[1]
     return inside
+
+
+def _inside_one(boxes: Floats, box: Floats) -> NDArray[np.bool_]:
+    """Return which boxes (n, 4) lie inside another box (4,)."""
+    inside = (boxes[:, 1] >= box[1] - _ROUNDING) & (boxes[:, 3] <= box[3] + _ROUNDING)
+    wide = float(_widths(box[None])[0])
+    offset = (boxes[:, 0] - box[0] + _ROUNDING) % 360.0
+    within = offset + _widths(boxes) <= wide + 2.0 * _ROUNDING
+    result: NDArray[np.bool_] = inside & (within | (wide >= 360.0 - _ROUNDING))
+    return result
 
 
 def meet(boxes: Floats, other: Sequence[float]) -> NDArray[np.bool_]:

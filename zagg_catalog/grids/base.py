@@ -57,13 +57,15 @@ class OutputGrid(Protocol):
         """Return a shard's outline as (multi)polygon in longitude, latitude (WGS84)."""
         ...
 
-    def lonlat_boxes(self, keys: ArrayLike) -> Floats:
+    def lonlat_boxes(self, keys: ArrayLike, *, rough: bool = False) -> Floats:
         """Return the boxes of shards in degrees (WGS84), exact or slightly larger.
 
         Parameters
         ----------
         keys : array_like of uint64, shape (n,)
             Shard keys.
+        rough : bool
+            Allow larger boxes if they are faster.
 
         Returns
         -------

@@ -320,13 +320,15 @@ class RectilinearGrid(EqualByLayout):
         crs = self.tiling.crs
         return crs.rings(crs.clip(self.shard_boxes(keys)), tolerance)
 
-    def lonlat_boxes(self, keys: ArrayLike) -> Floats:
+    def lonlat_boxes(self, keys: ArrayLike, *, rough: bool = False) -> Floats:
         """Return the boxes of shards in degrees (WGS84), exact or slightly larger.
 
         Parameters
         ----------
         keys : array_like of uint64, shape (n,)
             Shard keys.
+        rough : bool
+            Allow larger boxes if they are faster; here they are not.
 
         Returns
         -------

@@ -6,6 +6,7 @@ from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.messages import Clock, short_digest, utc_now
 from zagg_catalog.releases.catalog_file import catalog_ids
 from zagg_catalog.releases.publication import (
+    CurrentRelease,
     Publication,
     PublishContext,
     contraction,
@@ -24,6 +25,7 @@ def rollback(
     cycle: int,
     digest: str,
     *,
+    partial_latest: bool = False,
     published_by: str | None = None,
     clock: Clock = utc_now,
 ) -> Publication:
@@ -41,6 +43,8 @@ def rollback(
         Cycle number.
     digest : str
         Digest of the release, or its beginning.
+    partial_latest : bool
+        Move the pointer to a partial release even if it was never the latest one.
     published_by : str, optional
         By default ``user@host``.
     clock : callable
@@ -56,12 +60,15 @@ def rollback(
     ObjectMissing
         If there is no such release.
     InvalidRelease
-        If the verification finds a problem; the message names the first file that is wrong.
+        If the verification finds a problem; the message names the first file that is wrong. Or if
+        the release is partial and was never the latest one, unless `partial_latest`.
     PointerConflict
         If another run moved the pointer in the meantime.
     """
     release = find_release(store, product, region, cycle, digest=digest)
     latest = read_latest(store, release.release_key)
+    if not (release.record.complete or partial_latest):
+        _refuse_never_latest(release, latest)
     _refuse_damaged(store, release)
     if latest.publication is not None and latest.digest == release.digest:
         return latest.publication
@@ -70,6 +77,16 @@ def rollback(
     return move_latest(
         store, latest, release.record, action="rollback", contraction=shrunk, context=context
     )
+
+
+def _refuse_never_latest(release: Release, latest: CurrentRelease) -> None:
+    """Refuse a partial release that nobody has made the latest one before."""
+    if latest.publication is None or release.digest not in latest.publication.digests:
+        raise InvalidRelease(
+            f"Release {short_digest(release.digest)} of {release.release_key} is partial, and was"
+            f" not the latest before: {'; '.join(release.record.lacks)}. Accept it with"
+            " partial_latest, or prepare the cycle again."
+        )
 
 
 def _refuse_damaged(store: Store, release: Release) -> None:

@@ -117,8 +117,8 @@ def keys_beyond(grid: OutputGrid, keys: Keys, area: Sequence[Bbox]) -> list[int]
     """Return the keys of the shards that reach beyond an area."""
     beyond = keys
     # The boxes of fewer shards are nearer to the outlines.
-    for _ in range(2):
-        beyond = beyond[~are_inside(grid.lonlat_boxes(beyond), area)]
+    for rough in (True, False, False):
+        beyond = beyond[~are_inside(grid.lonlat_boxes(beyond, rough=rough), area)]
     found: list[int] = beyond.tolist()
     return found
 
