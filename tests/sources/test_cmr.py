@@ -16,7 +16,6 @@ from zagg_catalog import ShardMap
 from zagg_catalog.catalog import IncompleteCatalog
 from zagg_catalog.errors import (
     BadResponse,
-    EmptyHarvest,
     IncompleteHarvest,
     InvalidQuery,
     RequestFailed,
