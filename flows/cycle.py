@@ -205,7 +205,7 @@ def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]])
         for entry in outcomes
         if entry.get("beyond_area")
     ]
-    failures += [f"{job.release_key}: {lacks}" for lacks in missing_in(published)]
+    failures += [f"{job.release_key}: {lacks}" for lacks in missing_in(published, outcomes)]
     if published.record.status == "partial" and not failures:
         failures.append(f"{job.release_key}: {'; '.join(published.record.lacks)}")
     return RegionOutcome(
@@ -218,20 +218,24 @@ def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]])
     )
 
 
-def missing_in(published: Published) -> list[str]:
-    """Return what a release lacks, a clause each, without the grids that failed."""
+def missing_in(published: Published, outcomes: Sequence[dict[str, Any]] = ()) -> list[str]:
+    """Return what a release lacks, a clause each, without the grids that failed.
+
+    `outcomes` are those of the builds, which name the granules that a map lacks.
+    """
     record, texts = published.record, []
     if not record.catalog.complete:
         harvest = {} if record.harvest is None else record.harvest.to_dict()
         texts.append(f"the catalog is incomplete, {explain_missing({'harvest': harvest})}")
     # A map lists what its catalog lacks, and then what it lacks itself.
     known = len(record.harvest.quarantined) if record.harvest else 0
-    own = [grid.name for grid in record.grids if grid.quarantined > known]
-    if own:
-        texts.append(
-            f"the maps of {', '.join(own)} are incomplete, they lack granules whose footprints"
-            " cannot be used"
-        )
+    named = {entry["grid"]: entry["lacks"] for entry in outcomes if entry.get("lacks")}
+    texts += [
+        f"the map of {grid.name} is incomplete,"
+        f" {named.get(grid.name, 'it lacks granules that cannot be used')}"
+        for grid in record.grids
+        if grid.quarantined > known
+    ]
     if published.held_back and published.contraction.count:
         texts.append(f"latest stays, since {'; '.join(published.held_back)} (allow_contraction)")
     return texts

@@ -56,6 +56,18 @@ def test_a_fetch_asks_for_the_box_of_the_shards(folder, capsys):
     assert "edge      region" in shown
 
 
+def test_a_catalog_may_be_fetched_for_several_grids(folder):
+    """The second map is complete without another fetch."""
+    with SandboxServer(simulate("ATL06", cycle=22, tracks=range(1, 1388, 40))) as server:
+        call = ["--config", folder / "plate.yaml", "--also-for", folder / "healpix.yaml"]
+        call += ["--short-name", "ATL06", "--cycle", "22", "--bbox=0,-5,20,5"]
+        call += ["--stac-root", server.root_url, "--catalog-out", folder / "both.parquet"]
+        assert build(folder, *call) == 0
+    call = ["--config", folder / "healpix.yaml", "--catalog", folder / "both.parquet"]
+    assert build(folder, *call) == 0
+    assert build(folder, *call, "--also-for", folder / "plate.yaml") == 2  # it fetches nothing
+
+
 def test_shards_beyond_the_area_end_with_1_and_are_counted(folder, capsys):
     call = ["--config", folder / "plate.yaml", "--catalog", folder / "c.parquet"]
     assert build(folder, *call) == 1

@@ -138,3 +138,26 @@ def test_fetching_and_building_fail_too_unless_partial_results_are_asked_for(ser
     assert state.is_failed()
     assert bad[0] in state.message
     assert build_shardmaps(catalog["key"], **common, partial=True, return_state=True).is_completed()
+
+
+def test_granules_without_the_address_of_the_configs_driver_fail_the_run_by_name(serc, items):
+    assets = items[0]["assets"]
+    items[0]["assets"] = {k: a for k, a in assets.items() if not a["href"].startswith("s3://")}
+    with RecordedServer(items) as server:
+        state = prepare(serc, server)
+        assert state.is_failed()
+        assert f"{items[0]['id']}: it has no S3 address" in state.message
+        (row,) = releases(serc)
+        assert (row.record.status, row.latest, row.record.catalog.complete) == (
+            "partial",
+            False,
+            True,
+        )
+        for item in items:
+            item["assets"] = {
+                k: a for k, a in item["assets"].items() if not a["href"].startswith("s3://")
+            }
+        server.items[:] = items
+        state = prepare(serc, server)
+    assert state.is_failed()
+    assert "None of the 3 granules can be read" in state.message

@@ -168,9 +168,11 @@ def _box(at, radius, size, grazes, random):
 
 
 def _corners(west, south, east, north, random):
-    width = np.clip(east - west, 2e-4, 360.0)
     if north - south < 1e-5:
         south, north = (south - 1e-5, south) if south > 0 else (north, north + 1e-5)
+    # Metres wide at the least, where it is widest.
+    least = 2e-4 / max(np.cos(np.radians(min(abs(south), abs(north)))), 1e-6)
+    width = np.clip(east - west, min(least, 360.0), 360.0)
     # Longitudes beyond 180° where the box is wide, else a west side that is east of the east side.
     west = -180.0 if width == 360.0 else (west + 180) % 360 - 180
     east = west + width

@@ -48,7 +48,9 @@ class Case:
 
     def pairs(self, rings, **options):
         """The library's pairs as (ring, cell)."""
-        catalog = make_catalog(*(np.column_stack([lons, lats]) for lats, lons in rings))
+        drawn = [np.column_stack([lons, lats]) for lats, lons in rings]
+        # No product that is known by name, so that footprints of any size are plausible.
+        catalog = make_catalog(*drawn, metadata={"collection": "PATCHES_001"})
         number = {name: i for i, name in enumerate(catalog.table["id"].to_pylist())}
         found = ShardMap.build(catalog, self.grid, region=self.region, **options)
         assert not found.metadata["quarantined"]

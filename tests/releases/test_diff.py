@@ -94,7 +94,7 @@ def test_a_name_that_became_another_grid_is_all_shards_of_both(store, publish, f
     new = release(store, publish("first", maps=[replace(plate, name="main")]))
     (grid,) = diff(store, old, new).grids
     assert (grid.change, grid.config_changed) == ("regridded", True)
-    assert (len(grid.map.shards_removed), len(grid.map.redo)) == (19, 72)
+    assert (len(grid.map.shards_removed), len(grid.map.redo)) == (17, 72)
 
 
 def test_a_damaged_file_is_named(place, store, publish):

@@ -30,7 +30,8 @@ EXAMPLES = """Examples:
   # dates and a box on a rectilinear grid; the catalog is stored for other grids
   zagg-catalog build --config serc_atl03.yaml --short-name ATL03 \\
       --start-date 2025-01-01 --end-date 2025-12-31 \\
-      --bbox=-76.62107,38.84504,-76.50583,38.93512 --catalog-out serc.parquet
+      --bbox=-76.62107,38.84504,-76.50583,38.93512 --catalog-out serc.parquet \\
+      --also-for serc_10km.yaml
 
   # another grid from that catalog, without fetching again; filters select from it
   zagg-catalog build --config serc_10km.yaml --catalog serc.parquet \\
@@ -91,6 +92,8 @@ class FetchOptions:
     """Fetch this much around the area, too: degrees, or km."""
     checkpoint: Annotated[Path | None, Parameter(metavar="DIR")] = None
     """Folder from which an interrupted fetch continues."""
+    also_for: Annotated[list[Path] | None, Parameter(metavar="FILE")] = None
+    """Config of another grid that the catalog is for: fetch all granules of its shards, too."""
     preserve_thumbnails: bool = False
     """Store browse images in the catalog."""
     partial: bool = False
@@ -103,6 +106,7 @@ class FetchOptions:
             "--stac-root": self.stac_root,
             "--margin": self.margin,
             "--checkpoint": self.checkpoint,
+            "--also-for": self.also_for,
             "--preserve-thumbnails": self.preserve_thumbnails,
         }
         unused = [flag for flag, value in given.items() if value]
@@ -189,7 +193,8 @@ def build(
     else:
         assert region is not None
         edge = geometry.edge or "shards"
-        query = query_for(query, [grid], region, edge=edge, allow_empty=allow_empty)
+        grids = [grid, *map(from_config, fetch.also_for or [])]
+        query = query_for(query, grids, region, edge=edge, allow_empty=allow_empty)
         granules = fetch.fetch(query, catalog_out)
     built = map_catalog(granules, grid, region=region, catalog_out=catalog_out, **geometry.given())
     shard_map = built.shard_map if allow_empty else built.check_not_empty()

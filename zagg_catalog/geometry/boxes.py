@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from zagg_catalog.geometry.plane import unit_vectors
 from zagg_catalog.geometry.ragged import following, gather, starts, to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints
 
@@ -194,6 +195,16 @@ def draw_boxes(boxes: Floats, step: float | None = None) -> DrawnBoxes:
     lats = np.choose(which, [s, s + upwards, n, n - upwards])
     total = sizes.reshape(-1, 4).sum(axis=1)
     return DrawnBoxes(lats, (lons + 540.0) % 360.0 - 180.0, to_offsets(total), box)
+
+
+def box_sizes(boxes: Floats) -> tuple[Floats, Floats]:
+    """Return the areas of boxes, m², and half of the lengths of their outlines, m."""
+    south, north = (unit_vectors(boxes[:, i], np.zeros(len(boxes))) for i in (1, 3))
+    width = np.radians(boxes[:, 2] - boxes[:, 0])
+    height = np.radians(boxes[:, 3] - boxes[:, 1])
+    across = width * (south[:, 0] + north[:, 0]) / 2.0
+    area = width * (north[:, 2] - south[:, 2]) * EARTH_RADIUS**2
+    return area, (across + height) * EARTH_RADIUS
 
 
 def _parallels(

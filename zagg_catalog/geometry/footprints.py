@@ -9,8 +9,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.geometry.boxes import draw_boxes, find_boxes
+from zagg_catalog.geometry.boxes import box_sizes, draw_boxes, find_boxes
 from zagg_catalog.geometry.plane import ring_edges
+from zagg_catalog.geometry.plausible import LEAST_WIDTH, SwathLimits, implausible
 from zagg_catalog.geometry.ragged import following, gather, join_rings, runs, starts, to_offsets
 from zagg_catalog.geometry.sphere import (
     EARTH_RADIUS,
@@ -36,6 +37,8 @@ _MOST_VERTICES = 200
 _MOST_SIDES = 500_000
 # Sides along a border of base cells are moved inwards by this much, radians: 1 mm.
 _INWARDS = 1e-3 / EARTH_RADIUS
+# No outline is longer than twice this, m; so footprints of more than it times a width are wider.
+_LONGEST = np.pi * EARTH_RADIUS
 # Accuracy of a product of two triple products, each accurate to about 1e-16.
 _ROUNDING = 1e-15
 
@@ -89,7 +92,7 @@ def ragged_rings(lats: list[Floats], lons: list[Floats]) -> tuple[Floats, Floats
     return lat[keep], lon[keep], to_offsets(np.bincount(ring[keep], minlength=len(lats)))
 
 
-def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
+def read_footprints(wkb: NDArray[np.object_], limits: SwathLimits | None = None) -> Footprints:
     """Read and screen a column of WKB footprints.
 
     Parameters
@@ -97,6 +100,8 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
     wkb : ndarray of object, shape (granules,)
         WKB bytes or None; longitude before latitude. Holes are ignored, so that a footprint
         is never smaller than the granule.
+    limits : SwathLimits, optional
+        Limits for the product of the granules, from `plausible.swath_limits`; none by default.
 
     Returns
     -------
@@ -108,7 +113,8 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
     Closing and repeated vertices are removed. Rings may have either orientation; the inside is
     the smaller side. A ring that crosses itself is repaired if its shape is certain: see `repair`.
     A ring is unusable with fewer than three distinct vertices, a vertex that is not finite, two
-    neighbouring vertices that are antipodal, or an area within one per cent of a hemisphere.
+    neighbouring vertices that are antipodal, or an area within one per cent of a hemisphere. A
+    footprint is unusable if its mean width is less than 6 mm, or if it is beyond the limits.
 
     A ring that is a box, as `zagg_catalog.geometry.boxes` defines it, becomes rings that follow its
     parallels to 0.5 m. Sides along a meridian of a multiple of 90°, a border of HEALPix cells of
@@ -139,7 +145,7 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
     boxes, box = boxes[good[box]], box[good[box]]
     good[box] = False
     keep &= good[ring_of_vertex]
-    screened = _screened(
+    rings, areas = _screened(
         Footprints(
             lats=lats[keep],
             lons=lons[keep],
@@ -148,7 +154,62 @@ def read_footprints(wkb: NDArray[np.object_]) -> Footprints:
             problems=problems,
         )
     )
-    return _off_borders(_with_boxes(screened, boxes, granule[box]))
+    sizes = _sizes(rings, areas, boxes, granule[box], len(wkb), limits)
+    for row, why in _outside(limits, *sizes).items():
+        problems.setdefault(row, why)
+    return _off_borders(_with_boxes(_usable(rings), boxes, granule[box]))
+
+
+def _usable(rings: Footprints) -> Footprints:
+    """Leave out the rings of rows with a problem."""
+    if not rings.problems:
+        return rings
+    bad = np.fromiter(rings.problems, np.int64, len(rings.problems))
+    return rings.take(np.flatnonzero(~np.isin(rings.granule, bad)))
+
+
+_Flags = NDArray[np.bool_]
+
+
+def _sizes(
+    rings: Footprints,
+    areas: Floats,
+    boxes: Floats,
+    boxed: Ints,
+    rows: int,
+    limits: SwathLimits | None,
+) -> tuple[Floats, Floats, _Flags]:
+    """Return each row's area, km², half the length of its outline, km, and whether it has a box.
+
+    NaN for a row without rings, and for the length of a row that is certainly wide enough.
+    """
+    more, outline = box_sizes(boxes)
+    area = np.zeros(rows)
+    area += np.bincount(rings.granule, areas * EARTH_RADIUS**2, minlength=rows)
+    area += np.bincount(boxed, more, minlength=rows)
+    is_box = np.bincount(boxed, minlength=rows) > 0
+    area[(np.bincount(rings.granule, minlength=rows) == 0) & ~is_box] = np.nan
+    narrow = area < _LONGEST * (SAME_VERTEX * EARTH_RADIUS if limits is None else LEAST_WIDTH)
+    length = np.full(rows, np.nan)
+    if narrow.any():
+        some = rings.take(np.flatnonzero(narrow[rings.granule]))
+        start, end, ring = ring_edges(some.lats, some.lons, some.offsets)
+        half = angle_between(start, end) * EARTH_RADIUS / 2.0
+        total = np.zeros(rows)
+        total += np.bincount(some.granule[ring], half, minlength=rows)
+        total += np.bincount(boxed, outline, minlength=rows)
+        length[narrow] = total[narrow]
+    return area / 1e6, length / 1e3, is_box
+
+
+def _outside(
+    limits: SwathLimits | None, area: Floats, length: Floats, boxed: _Flags
+) -> dict[int, str]:
+    """Return the rows whose footprint has no area, or one beyond the limits, and why."""
+    problems = {} if limits is None else implausible(limits, area, length, boxed)
+    for row in np.flatnonzero(area < length * SAME_VERTEX * EARTH_RADIUS / 1e3).tolist():
+        problems[row] = f"the footprint has no area: it is a line of {length[row]:,.0f} km"
+    return problems
 
 
 def _with_boxes(footprints: Footprints, boxes: Floats, granule: Ints) -> Footprints:
@@ -203,8 +264,11 @@ def _off_borders(footprints: Footprints) -> Footprints:
     return replace(footprints, lats=lats, lons=lons)
 
 
-def _screened(footprints: Footprints) -> Footprints:
-    """Repair rings that cross themselves, and remove those whose inside is not certain."""
+def _screened(footprints: Footprints) -> tuple[Footprints, Floats]:
+    """Repair rings that cross themselves, and note those whose inside is not certain.
+
+    Returns the rings and their areas, steradians.
+    """
     lats, lons = footprints.lats, footprints.lons
     problems, repaired = footprints.problems, footprints.repaired
     start, end, ring = ring_edges(lats, lons, footprints.offsets)
@@ -229,10 +293,7 @@ def _screened(footprints: Footprints) -> Footprints:
     areas = ring_areas(start, end, ring, len(footprints))
     for row in footprints.granule[areas > HALF * (1.0 - UNSURE)].tolist():
         problems.setdefault(row, "the footprint is half the Earth, so that no side is the smaller")
-    if not problems:
-        return footprints
-    bad = np.fromiter(problems, np.int64, len(problems))
-    return footprints.take(np.flatnonzero(~np.isin(footprints.granule, bad)))
+    return footprints, areas
 
 
 def surely_simple(xyz: Floats, offsets: Ints) -> NDArray[np.bool_]:

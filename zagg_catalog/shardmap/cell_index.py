@@ -24,6 +24,7 @@ from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.footprints import Footprints, read_footprints
 from zagg_catalog.geometry.plane import ring_edges
+from zagg_catalog.geometry.plausible import SwathLimits, swath_limits
 from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, densify_edges, ring_areas
 from zagg_catalog.grids.base import Near
@@ -147,6 +148,7 @@ class FootprintIndex:
     def __init__(self, catalog: Catalog) -> None:
         self.table = catalog.table
         self._stored = catalog.stored_cells
+        self._limits = _limits(catalog)
         self._left = CACHE_BYTES
         self._lock = Lock()
         self.batches = [FootprintBatch(self, a, b) for a, b in pairwise(self._edges())]
@@ -182,8 +184,17 @@ class FootprintIndex:
         part = self.table.select(["geometry"]).slice(first, last - first)
         if len(rows) < last - first:
             part = part.take(rows - first)
-        found = read_footprints(column_values(part, "geometry"))
+        found = read_footprints(column_values(part, "geometry"), self._limits)
         return beams.with_breadth(_of_rows(found, rows))
+
+
+def _limits(catalog: Catalog) -> SwathLimits | None:
+    """Return the limits for footprints of the catalog's product."""
+    name = catalog.metadata.get("collection") or catalog.metadata.get("short_name")
+    if name is None and "collection" in catalog.table.schema.names:
+        names = pc.unique(catalog.table["collection"])
+        name = names[0].as_py() if len(names) == 1 else None
+    return swath_limits(name)
 
 
 def _of_rows(found: Footprints, rows: Ints) -> Footprints:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema, column_values
 from zagg_catalog.geometry.footprints import read_footprints
+from zagg_catalog.geometry.plausible import swath_limits
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.sources.data_asset import HDF5, DataAsset
 from zagg_catalog.sources.item_box import box_of_item, is_doubtful
@@ -147,7 +148,7 @@ def _image_name(kind: str, number: int) -> str:
 
 
 def footprint_wkb(
-    geometries: Sequence[Any],
+    geometries: Sequence[Any], collection: str | None = None
 ) -> tuple[NDArray[np.object_], dict[int, str]]:
     """Return GeoJSON footprints as WKB, and the problems of those that cannot be used, by index.
 
@@ -174,7 +175,7 @@ def footprint_wkb(
         for place, parts in shapes.items():
             wkb[place] = shapely.multipolygons(parts) if place in multi else parts[0]
         wkb = np.asarray(shapely.to_wkb(wkb), dtype=object)
-        for place, reason in read_footprints(wkb).problems.items():
+        for place, reason in read_footprints(wkb, swath_limits(collection)).problems.items():
             problems.setdefault(place, reason)
     wkb[list(problems)] = None
     return wkb, dict(sorted(problems.items()))
@@ -315,7 +316,7 @@ def read_items(
         else:
             items.append(feature)
             assets.append(found)
-    geometry, problems = footprint_wkb([item.get("geometry") for item in items])
+    geometry, problems = footprint_wkb([item.get("geometry") for item in items], collection)
     quarantined.extend(
         Quarantined(id=item_name(items[i]) or "", reason=why) for i, why in problems.items()
     )
@@ -326,7 +327,8 @@ def read_items(
 
 def screened(table: pa.Table) -> ItemRows:
     """Quarantine the rows whose footprint cannot be used; each geometry is a polygon as WKB."""
-    problems = read_footprints(column_values(table, "geometry")).problems
+    collection = table["collection"][0].as_py() if table.num_rows else None
+    problems = read_footprints(column_values(table, "geometry"), swath_limits(collection)).problems
     if not problems:
         return ItemRows(table, [])
     names = table["id"]
