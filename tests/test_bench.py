@@ -69,6 +69,19 @@ def test_time_is_linear_and_memory_limited_or_not(page, last, peak, says):
     assert says in page.tables(results(few, many))
 
 
+def test_the_time_of_a_page_is_in_milliseconds(page):
+    text = page.tables(results(row("decode", "a page of 100 items", decode=figure(0.0124, 0.0077))))
+    assert "| a page of 100 items | decode | 12.4 ms | 7.7 ms | 1.6 |" in text
+
+
+@pytest.mark.parametrize("work", ["decode_each", "decode_ours"])
+def test_a_page_is_decoded_in_both_ways(work):
+    command = [sys.executable, str(ROOT / "benchmarks" / "measure.py"), work, "--page", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["granules"], found["seconds"]["decode"] > 0) == (5, True)
+
+
 def test_tables_go_between_their_marks_and_nothing_else_changes(page, tmp_path):
     path = tmp_path / "page.md"
     path.write_text(PAGE, encoding="utf-8")

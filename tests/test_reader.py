@@ -38,6 +38,7 @@ def test_a_run_may_choose_another_driver() -> None:
         (ATL06, "ATL06", None),
         (ATL06, "ATL03", "ATL03"),
         (ATL03, "ATL06", "ATL06"),
+        (ATL06, "ATL08QL", "ATL08"),
         ({"filters": [{"dataset": "/{group}/land_segments/x"}]}, "ATL08QL", None),
         ({"variables": {"a": "/{group}/own/a"}}, "ATL06", None),
         ({"short_name": "ATL08", **ATL06}, "ATL06", "ATL06"),

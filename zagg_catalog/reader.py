@@ -62,7 +62,7 @@ class ReaderNeeds:
     def refuses(self, metadata: Mapping[str, Any]) -> str | None:
         """Return the product of a catalog or map if the reader cannot read it, else None."""
         product = metadata.get("short_name") or metadata.get("collection")
-        name = re.split(r"QL\b|_", str(product or "").upper())[0]
+        name = re.split(r"QL|_", str(product or "").upper())[0]
         wrong = bool(self.products) and name in _KNOWN and name not in self.products
         return name if wrong else None
 

@@ -21,6 +21,7 @@ from tests.sandbox.conftest import Client, Serve
 from zagg_catalog.geometry.ragged import join_rings
 from zagg_catalog.sandbox import Granules, concat
 from zagg_catalog.sandbox.granules import SCHEMA
+from zagg_catalog.sandbox.items import box_of
 
 pytestmark = pytest.mark.realdata
 
@@ -127,3 +128,11 @@ def test_a_box_over_the_antimeridian_has_west_above_east(serve: Serve, real_data
         served = client.get(limit=1).json()["features"][0]
     assert served["bbox"] == recorded["right bbox (CMR-STAC)"]
     assert served["geometry"] == recorded["geometry"]
+
+
+def test_a_ring_that_runs_west_over_the_antimeridian_has_nearly_all_longitudes() -> None:
+    # A box over the antimeridian grows to the east only: CMR-STAC's own arithmetic.
+    eastward = np.array([[179.0, 0], [-179.0, 1], [-179.0, 2], [179.0, 1], [179.0, 0]])
+    westward = np.array([[-178.0, 0], [179.5, 1], [179.0, 2], [-178.0, 1], [-178.0, 0]])
+    assert box_of(eastward) == [179.0, 0.0, -179.0, 2.0]
+    assert box_of(westward) == [179.5, 0.0, 179.0, 2.0]

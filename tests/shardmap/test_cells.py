@@ -54,8 +54,13 @@ def content(shard_map):
     )
 
 
-def alone(rings, grid, **options):
-    return content(ShardMap.build(make_catalog(*rings), grid, allow_empty=True, **options))
+def alone(rings, grid, *, catalog=make_catalog, **options):
+    return content(ShardMap.build(catalog(*rings), grid, allow_empty=True, **options))
+
+
+def patches(*rings):
+    """A catalog of no product that is known by name: footprints of any size are plausible."""
+    return make_catalog(*rings, metadata={"collection": "PATCHES_001"})
 
 
 @pytest.mark.parametrize("backend", ["mortie", "spherely"])
@@ -75,8 +80,8 @@ def test_a_grid_built_beside_others_is_the_grid_built_alone(backend):
 def test_however_drawn_a_footprint_gets_the_same_shards(first, second):
     """Alone, beside others, from stored cells, on one core, in small batches."""
     rings = [np.column_stack([lons, lats]) for lats, lons in (first, second, first)]
-    expected = [alone(rings, grid, region=SOUTH) for grid in GRIDS[:3]]
-    catalog = make_catalog(*rings)
+    expected = [alone(rings, grid, catalog=patches, region=SOUTH) for grid in GRIDS[:3]]
+    catalog = patches(*rings)
     indexed = index_footprints(catalog)
     assert (
         list(map(content, build_maps(indexed, GRIDS[:3], region=SOUTH, allow_empty=True)))
@@ -86,7 +91,7 @@ def test_however_drawn_a_footprint_gets_the_same_shards(first, second):
         patch.setattr(os, "cpu_count", lambda: 1)
         patch.setattr(cell_index, "BATCH", 2)
         patch.setattr(cell_index, "CACHE_BYTES", 0)
-        maps = build_maps(make_catalog(*rings), GRIDS[:3], region=SOUTH, allow_empty=True)
+        maps = build_maps(patches(*rings), GRIDS[:3], region=SOUTH, allow_empty=True)
         assert list(map(content, maps)) == expected
 
 

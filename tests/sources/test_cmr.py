@@ -3,15 +3,23 @@
 import json
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import requests
 import shapely
 
 from tests.sources.served import WORLD, cycle_22, ids, known_to_both
 from tests.sources.stub import Stub, name, ok, quick
 from zagg_catalog import ShardMap
 from zagg_catalog.catalog import IncompleteCatalog
-from zagg_catalog.errors import BadResponse, IncompleteHarvest, InvalidQuery, RequestFailed
+from zagg_catalog.errors import (
+    BadResponse,
+    IncompleteHarvest,
+    InvalidQuery,
+    RequestFailed,
+)
 from zagg_catalog.grids import HealpixGrid
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources import CMRSource, Query
@@ -105,6 +113,48 @@ def test_reported_boxes_and_polygons_are_the_same_through_both(real_data):
     assert tables[0].equals(tables[1])
     assert maps[0].shard_keys == maps[1].shard_keys
     assert [len(found) for found in maps[0].granules] == [len(found) for found in maps[1].granules]
+
+
+def test_parts_of_orbits_lose_no_pair_of_the_polygons():
+    granules = simulate("ATL07", version="006", cycle=22, tracks=[1, 700], regions=range(3, 13))
+    query = Query.for_cycle("ATL07", "006", 22, WORLD)
+    with SandboxServer(granules, orbits=True) as server:
+        drawn, report = fetch(server, query)
+        real, _ = fetch(server, query, api="stac")
+    assert (report.complete, len(drawn), len(real)) == (True, 20, 20)
+    wide, narrow = (
+        {
+            (key, granule["id"])
+            for key, found in zip(m.shard_keys, m.granules, strict=True)
+            for granule in found
+        }
+        for m in (ShardMap.build(catalog, HealpixGrid(7, 12)) for catalog in (drawn, real))
+    )
+    assert len(narrow) > 500
+    assert not narrow - wide
+
+
+def test_boxes_are_bounding_rectangles_in_cmr():
+    ring = [[20, -80], [60, -80], [60, -70], [20, -70], [20, -80]]
+    boxed = simulate(cycle=22, tracks=[1], regions=[11])
+    lons, lats = np.array(ring, dtype=float).T
+    boxed = replace(boxed, lats=lats, lons=lons, offsets=np.array([0, 5]))
+    with SandboxServer(boxed) as server:
+        stac, cmr = (fetch(server, api=api)[0] for api in ("stac", "cmr"))
+    assert known_to_both(stac).equals(known_to_both(cmr))
+    assert stac.table["bbox"][0].as_py() == {"xmin": 20, "ymin": -80, "xmax": 60, "ymax": -70}
+
+
+def test_granules_of_the_former_archive_are_named_alike_by_both():
+    granules = simulate("ATL06", version="005", cycle=22, tracks=[1], regions=[3, 4])
+    query = Query.for_cycle("ATL06", "005", 22, WORLD, provider="NSIDC_ECS")
+    with SandboxServer(granules, provider="NSIDC_ECS", archive="ecs") as server:
+        catalog, report = fetch(server, query)
+        document = requests.get(f"{server.root_url}/NSIDC_ECS/search", timeout=5).json()
+    assert report.complete
+    assert ids(catalog) == sorted(granules.table["id"].to_pylist())
+    # CMR-STAC names the same granules by numbers.
+    assert all(item["id"].startswith("SC:ATL06.005:") for item in document["features"])
 
 
 def test_the_metadata_says_which_api_was_asked(server):

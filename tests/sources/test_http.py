@@ -36,6 +36,7 @@ SPOILT = {
     "no features": ok({"links": []}),
     "features that are no list": ok({"features": {"a": 1}}),
     "half an answer": ok(page(), CMR_Time_Out="true"),
+    "half an answer over HTTP/2": ok(page(), cmr_timed_out="true"),
     "too deep": answer(200, b"[" * 100_000),
 }
 

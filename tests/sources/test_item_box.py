@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 
 from tests.sources.stub import item, name
 from zagg_catalog.regions import polygon_to_bbox
@@ -83,3 +84,17 @@ def test_rings_over_the_antimeridian_have_the_box_of_a_region() -> None:
         found = box_of_item((west, south, east, north), [ring])
         region = polygon_to_bbox([(ring[:, 1], ring[:, 0])])
         assert found[::2] == region[::2]
+
+
+@pytest.mark.parametrize("thumbnails", [False, True], ids=["columns", "one by one"])
+def test_a_wide_box_over_the_antimeridian_is_two_boxes(thumbnails: bool) -> None:
+    """Its four corners alone, from 100°E east to 10°W, are the box between 10°W and 100°E."""
+    corners = [[100, 50], [-10, 50], [-10, 70], [100, 70], [100, 50]]
+    geometry = {"type": "Polygon", "coordinates": [corners]}
+    feature = item("ATL21-01_1", collection="ATL21_003", geometry=geometry, bbox=[100, 50, -10, 70])
+    table = read_items([feature], "ATL21_003", preserve_thumbnails=thumbnails).table
+    found = shapely.from_wkb(table["geometry"][0].as_py())
+    assert found.equals(
+        shapely.union_all([shapely.box(100, 50, 180, 70), shapely.box(-180, 50, -10, 70)])
+    )
+    assert box(table["bbox"][0].as_py()) == [100, 50, -10, 70]

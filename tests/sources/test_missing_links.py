@@ -36,9 +36,12 @@ def fetch(server: RecordedServer, query: Query = QUERY, **more) -> Catalog:
 def test_items_that_stay_without_links_make_the_catalog_incomplete(items, bad, tmp_path):
     with (
         RecordedServer(items, bad) as server,
-        pytest.warns(IncompleteCatalog, match=f"30 granules cannot be used, {bad[0]}: .*{REASON}"),
+        pytest.warns(
+            IncompleteCatalog, match=f"30 granules cannot be used, {bad[0]}: .*{REASON}"
+        ) as caught,
     ):
         fetch(server).to_geoparquet(tmp_path / "c.parquet")
+    assert [one.filename for one in caught] == [__file__], "it is not at the line of the fetch"
     catalog = Catalog.from_geoparquet(tmp_path / "c.parquet")
     assert len(catalog) == 29
     assert catalog.metadata["complete"] is False

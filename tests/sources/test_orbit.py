@@ -116,7 +116,7 @@ def test_the_next_version_has_polygons_inside_the_swath_of_this_one(real_data: P
 
 
 @pytest.mark.realdata
-def test_real_rings_over_ice_are_within_14_km_of_their_orbits(real_data: Path) -> None:
+def test_real_rings_elsewhere_are_within_14_km_of_their_orbits(real_data: Path) -> None:
     rings = json.loads((real_data / "recorded/real_icesat2_footprints.json").read_text())
     for entry in rings:
         ring, drawn = np.array(entry["ring_lon_lat"]), extent_of(entry["id"])

@@ -125,18 +125,28 @@ def is_box(ring: Floats) -> bool:
 
 
 def box_of(ring: Floats) -> list[float]:
-    """Return west, south, east, north of the vertices of a closed ring; west > east over 180°.
-
-    CMR-STAC adds one vertex after the other to the box. If a ring runs west over 180°, its code
-    (7/2026) returns nearly all longitudes; here the box is the small one for those, too.
-    """
+    """Return west, south, east, north of the vertices of a closed ring, as CMR-STAC does."""
     (west, south), (east, north) = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
     if east - west > 180.0 and not is_box(ring):
-        path = np.unwrap(ring[:, 0], period=360.0)
-        west, east = ring[path.argmin(), 0].item(), ring[path.argmax(), 0].item()
-        if np.ptp(path) >= 360.0:
-            west, east = -180.0, 180.0
+        west, east = _sides(ring[:, 0].tolist())
     return [west, south, east, north]
+
+
+def _sides(lons: list[float]) -> tuple[float, float]:
+    """Return west and east of longitudes that are added one after the other to a box.
+
+    As in CMR-STAC (nasa/cmr-stac, ``mergeBoxes``), a box over the antimeridian grows to the east
+    only, so that a ring that runs west over it has nearly all longitudes.
+    """
+    west = east = lons[0]
+    for lon in lons[1:]:
+        if west > east:
+            east = lon if east < lon < west else east
+            continue
+        start, end = (west, lon) if lon < west else (lon, east)
+        low, high = min(west, lon), max(east, lon)
+        west, east = (start, end) if 360.0 - start + end < high - low else (low, high)
+    return west, east
 
 
 def _bucket(href: str | None) -> str | None:

@@ -7,7 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
 
+from zagg_catalog.catalog.schema import column_values
 from zagg_catalog.errors import InvalidRegion
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.regions import Bbox, polygon_to_bbox
@@ -66,3 +70,26 @@ def _are_boxes(rings: Sequence[Floats], sides: Sequence[float]) -> bool:
     """Return whether all vertices of some rings are corners of a box."""
     corners = (sides[::2], sides[1::2])
     return all(np.isin(ring[:, i], corners[i]).all() for ring in rings for i in (0, 1))
+
+
+def with_wide_boxes(table: pa.Table) -> pa.Table:
+    """Split boxes over the antimeridian that are wider than 180°.
+
+    Their four corners alone mean the narrower box on the other side; the item's own box tells.
+    """
+    box = pc.struct_field(table["bbox"], "xmin"), pc.struct_field(table["bbox"], "xmax")
+    west, east = (np.asarray(side, dtype=np.float64) for side in box)
+    wide = np.flatnonzero((west > east) & (west - east < 180.0))
+    if not len(wide):
+        return table
+    wkb = column_values(table, "geometry")
+    for row in wide.tolist():
+        ring = shapely.get_coordinates(shapely.from_wkb(wkb[row]))
+        if set(ring[:, 0].tolist()) == {west[row], east[row]}:
+            south, north = ring[:, 1].min(), ring[:, 1].max()
+            parts = [(west[row], 180.0), (-180.0, east[row])]
+            halves = [shapely.box(w, south, e, north) for w, e in parts if w < e]
+            wkb[row] = shapely.to_wkb(shapely.multipolygons(halves))
+    place = table.schema.get_field_index("geometry")
+    field = table.schema.field(place)
+    return table.set_column(place, field, pa.array(wkb, field.type))

@@ -18,7 +18,7 @@ from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.plausible import swath_limits
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.sources.data_asset import HDF5, DataAsset
-from zagg_catalog.sources.item_box import box_of_item, is_doubtful
+from zagg_catalog.sources.item_box import box_of_item, is_doubtful, with_wide_boxes
 from zagg_catalog.sources.item_columns import decode_regular_page
 from zagg_catalog.sources.report import Quarantined
 
@@ -322,11 +322,12 @@ def read_items(
     )
     keep = [i for i in range(len(items)) if i not in problems]
     table = _table([items[i] for i in keep], [assets[i] for i in keep], geometry[keep], collection)
-    return ItemRows(table, quarantined)
+    return ItemRows(with_wide_boxes(table), quarantined)
 
 
 def screened(table: pa.Table) -> ItemRows:
     """Quarantine the rows whose footprint cannot be used; each geometry is a polygon as WKB."""
+    table = with_wide_boxes(table)
     collection = table["collection"][0].as_py() if table.num_rows else None
     problems = read_footprints(column_values(table, "geometry"), swath_limits(collection)).problems
     if not problems:

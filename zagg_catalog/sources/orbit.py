@@ -51,9 +51,10 @@ class Swath:
         return np.where(wide, max(self.low_width, self.width), self.width) / 2.0
 
 
-# NSIDC states 36 km for the collections of ICESat-2; the outer beams are 6.6 km apart. 12 real
-# rings over ice and Alaska reach at most 14 km from the orbit. Below 60° the beams are often
-# pointed at land between tracks: 7 % of 2,089 rings over North America reach 18 to 77 km from it.
+# NSIDC states 36 km for ICESat-2; the outer beams are 6.6 km apart. 12 real
+# rings in Greenland, Alaska, Antarctica and Africa reach at most 14 km from the orbit. Below 60°
+# the beams are often pointed at land between tracks: 7 % of 2,089 rings over North America reach
+# 18 to 77 km from it.
 ICESAT2_SWATH = Swath(orbit=ICESAT2, width=36.0, low_width=160.0, low_latitude=62.0)
 
 
