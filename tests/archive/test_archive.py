@@ -87,7 +87,7 @@ def test_a_map_of_other_inputs_is_made_again(files, grids, tmp_path, changed, mo
     elif changed == "grid":
         grid = ArchiveGrid(name="healpix", grid=type(grid.grid)(6, 8))
     else:
-        monkeypatch.setattr("zagg_catalog.archive.version_of", lambda name: "99")
+        monkeypatch.setattr("zagg_catalog.archive.build.version_of", lambda name: "99")
     assert states(build_archive(catalogs, [grid], output=tmp_path, region=region)) == ["built"]
 
 
