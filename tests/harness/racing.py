@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Iterator
+from queue import Empty
 from typing import Any
 
 from tests.harness import killed
@@ -44,9 +47,9 @@ def race(
     for child in children:
         child.start()
     try:
-        found = [results.get(timeout=PATIENCE) for _ in range(writers * rounds)]
+        found = [_next(results, children) for _ in range(writers * rounds)]
         done.set()
-        seen = results.get(timeout=PATIENCE)
+        seen = _next(results, children)
         for child in children:
             child.join()
             assert child.exitcode == 0
@@ -56,6 +59,16 @@ def race(
         results.close()
         results.join_thread()
     return found, seen
+
+
+def _next(results: Any, children: list[Any]) -> Any:
+    """Return the next result, or fail as soon as a process has failed."""
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        with contextlib.suppress(Empty):
+            return results.get(timeout=1)
+        assert not any(child.exitcode for child in children), "a process has failed; see stderr"
+    raise AssertionError(f"no result within {PATIENCE} s")
 
 
 def _write(url, settings, write, number, barrier, results) -> None:

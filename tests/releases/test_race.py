@@ -86,7 +86,8 @@ def publish_one(store, folder, name, numbers):
     build = MapToPublish("healpix", inputs.CONFIGS["healpix"].encode())
     signature = build.output_grid.spatial_signature()
     key = int(build.output_grid.coverage([([0, 0, 1, 1], [0, 1, 1, 0])])[0])
-    entries = [{"id": inputs.granule(n), "s3": None, "https": None} for n in numbers]
+    names = [inputs.granule(n) for n in numbers]
+    entries = [{"id": name, "s3": f"s3://bucket/{name}", "https": None} for name in names]
     made = ShardMap(signature, [key], [entries], {"backend": "mortie", "complete": True})
     build = MapToPublish("healpix", build.config_bytes, shard_map=made)
     return inputs.publish(

@@ -110,8 +110,7 @@ class GeometryOptions:
     mortie_order: Annotated[int | None, Parameter(metavar="N")] = None
     """Order of footprint covers."""
     edge: Literal["shards", "region"] | None = None
-    """Fetch all granules of the shards (default), or only those in the box of the region, which
-    leaves shards at its edge incomplete."""
+    """Fetch all granules of the shards (default), or those of the region's box, as zagg does."""
 
     def given(self) -> dict[str, Any]:
         """Return the options of the call; the library has defaults for the others."""
