@@ -21,7 +21,10 @@ from pydantic import (
 
 from zagg_catalog.errors import ConfigNotFound, InvalidConfig
 from zagg_catalog.jsonio import closest, shown
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.reader import ReaderNeeds
+
+odc_geo, pyproj = lazy_module("odc.geo"), lazy_module("pyproj")  # HEALPix grids need neither
 
 MAX_ORDER = 29
 GRID_TYPES = ("healpix", "rectilinear")
@@ -130,12 +133,9 @@ class RectilinearSection(_GridSection):
     @field_validator("crs", mode="after")
     @classmethod
     def _known_crs(cls, value: str | int) -> str | int:
-        from odc.geo.crs import CRS  # loads slowly, and a HEALPix grid needs no CRS
-        from pyproj.exceptions import CRSError
-
         try:
-            CRS(value)
-        except CRSError as error:
+            odc_geo.CRS(value)
+        except pyproj.exceptions.CRSError as error:
             raise ValueError("unknown to PROJ") from error
         return value
 

@@ -6,7 +6,12 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
+from threading import RLock
 from typing import Any
+
+# Threads that import parts of one package, or packages that import one another, can get modules
+# that are not whole, since Python breaks the deadlock of their locks: one imports at a time.
+_importing = RLock()
 
 
 class _LazyModule:
@@ -20,11 +25,13 @@ class _LazyModule:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(importlib.import_module(self._name), attribute)
+        with _importing:
+            module = importlib.import_module(self._name)
+        return getattr(module, attribute)
 
 
 def lazy_module(name: str) -> Any:
-    """Return a top-level module that is imported when one of its names is first used.
+    """Return a third-party module that is imported when one of its names is first used.
 
     Raises `ModuleNotFoundError` at once if the module is not installed.
     """

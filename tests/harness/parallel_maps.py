@@ -44,13 +44,15 @@ def main(mode: str, *paths: str) -> None:
     cases: list[Case] = [
         (path, grid, *method) for grid, method, path in product(GRIDS, METHODS, paths)
     ]
-    catalogs = {path: Catalog.from_geoparquet(path) for path in paths}
-    grids = {name: make() for name, make in GRIDS.items()}
 
-    def objects(case: Case) -> tuple[Catalog, OutputGrid]:
-        if mode == "own":
-            return Catalog.from_geoparquet(case[0]), GRIDS[case[1]]()
-        return catalogs[case[0]], grids[case[1]]
+    def own(case: Case) -> tuple[Catalog, OutputGrid]:
+        return Catalog.from_geoparquet(case[0]), GRIDS[case[1]]()
+
+    objects = own
+    if mode != "own":  # in which threads also import the packages that grids need
+        catalogs = {path: Catalog.from_geoparquet(path) for path in paths}
+        grids = {name: make() for name, make in GRIDS.items()}
+        objects = lambda case: (catalogs[case[0]], grids[case[1]])  # noqa: E731
 
     if mode == "alone":
         found = {"|".join(case): [build(case, *objects(case))] for case in cases}

@@ -29,6 +29,25 @@ def catalogs(tmp_path_factory):
     return [str(path) for path in paths]
 
 
+FIRST_GRIDS = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from zagg_catalog.grids.rectilinear import RectilinearGrid
+from zagg_catalog.grids.tiles import GridCrs
+
+start = Barrier(8)
+
+def work(number):
+    start.wait()
+    if number % 2:
+        return RectilinearGrid("EPSG:3031", 500, [-1e6, -1e6, 1e6, 1e6]).crs
+    return GridCrs("EPSG:3031", -1e6).lonlat(0.0, 0.0)
+
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(work, range(8)))
+"""
+
+
 def run(*command: str) -> str:
     """Return what a process of its own prints; a crash fails the test."""
     done = subprocess.run(
@@ -36,6 +55,12 @@ def run(*command: str) -> str:
     )
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-2000:]}"
     return done.stdout
+
+
+def test_threads_import_the_packages_of_their_first_grids_whole():
+    for _ in range(4):
+        done = subprocess.run([sys.executable, "-c", FIRST_GRIDS], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,13 @@ from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle
 from zagg_catalog.grids.base import EqualByLayout, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.grids.tiles import GridCrs, TileBlock, Tiling, cover, outline, split_into_blocks
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.regions import Bbox, Region, as_region
 
 # Points along the longer side of a shard's outline.
 OUTLINE_STEP = 32
+odc_geo = lazy_module("odc.geo")
+
 # A span that exceeds a whole number of cells by less than this, in cells, is that number.
 _ROUNDING = 1e-9
 
@@ -76,12 +79,9 @@ class RectilinearGrid(EqualByLayout):
         chunk_inner: Sequence[int] | None = None,
         sharded: bool = False,
     ) -> None:
-        from odc.geo.crs import CRS  # loads slowly, and HEALPix grids do not need it
-        from odc.geo.geobox import GeoBox
-
         section = _checked(crs, resolution, bounds, chunk_shape, chunk_inner, sharded)
         self.config = config
-        self.crs = str(CRS(section.crs))
+        self.crs = str(odc_geo.CRS(section.crs))
         self.res_x, self.res_y = section.resolution
         self.xmin, ymin, xmax, self.ymax = section.bounds
         self.chunk_shape = section.chunk_shape
@@ -92,7 +92,7 @@ class RectilinearGrid(EqualByLayout):
         self.n_row_blocks = _blocks(self.ymax - ymin, self.res_y, chunk_h)
         affine = Affine(self.res_x, 0.0, self.xmin, 0.0, -self.res_y, self.ymax)
         shape = (self.n_row_blocks * chunk_h, self.n_col_blocks * chunk_w)
-        self.geobox = GeoBox(shape, affine, self.crs)
+        self.geobox = odc_geo.GeoBox(shape, affine, self.crs)
 
     @classmethod
     def from_config(cls, config: PipelineConfig) -> RectilinearGrid:

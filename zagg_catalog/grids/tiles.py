@@ -15,10 +15,13 @@ from zagg_catalog.geometry.extents import enclosing, enlarged, ring_boxes, side_
 from zagg_catalog.geometry.plane import Geometries, Plane, chord_error, unit_vectors
 from zagg_catalog.geometry.ragged import join_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.regions import Region
 
 if TYPE_CHECKING:
     from pyproj import Transformer
+
+odc_geo, pyproj = lazy_module("odc.geo"), lazy_module("pyproj")
 
 # Largest radius of a block around the centre of its plane, radians.
 LARGEST_RADIUS = np.radians(60.0)
@@ -29,18 +32,16 @@ _FEWEST, _MOST = 4, 2048
 
 @lru_cache(maxsize=64)
 def _to_wgs84(crs: str) -> Transformer:
-    import pyproj
-    from odc.geo.crs import CRS  # loads slowly
-
-    return pyproj.Transformer.from_crs(CRS(crs).proj, "EPSG:4326", always_xy=True)
+    transformer: Transformer = pyproj.Transformer.from_crs(
+        odc_geo.CRS(crs).proj, "EPSG:4326", always_xy=True
+    )
+    return transformer
 
 
 @lru_cache(maxsize=64)
 def _full_turn(crs: str) -> float:
     """Return 360° in the CRS's unit if it is geographic, else 0."""
-    from odc.geo.crs import CRS  # loads slowly
-
-    proj = CRS(crs).proj
+    proj = odc_geo.CRS(crs).proj
     if not proj.is_geographic:
         return 0.0
     units = [axis.unit_conversion_factor for axis in proj.axis_info]  # radians; none if bound

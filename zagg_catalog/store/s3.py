@@ -29,6 +29,7 @@ from zagg_catalog.files import (
     temporary_beside,
     write_synced,
 )
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.settings import Settings
 from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, conflict
 from zagg_catalog.store.keys import check_key
@@ -45,6 +46,7 @@ from zagg_catalog.store.s3_errors import (
 if TYPE_CHECKING:
     import pyarrow.fs
 
+boto3, s3fs = lazy_module("boto3"), lazy_module("s3fs")
 
 # A connection that breaks while a body streams is not retried by boto3.
 _BROKEN_STREAM = (
@@ -223,7 +225,6 @@ class S3Store(Store):
 
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
         """Return a pyarrow filesystem rooted at the store, which renews its credentials."""
-        import s3fs  # type: ignore[import-untyped]  # loads slowly
         from pyarrow import fs
 
         unsigned = self._settings.s3_unsigned
@@ -320,8 +321,6 @@ def make_session(settings: Settings) -> Any:
 
     Raises `StoreUnavailable` if the profile does not exist or the AWS config files cannot be read.
     """
-    import boto3  # loads slowly
-
     key, secret, token = _credentials(settings)
     try:
         return boto3.Session(
