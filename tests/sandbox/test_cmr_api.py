@@ -25,7 +25,7 @@ class Cmr:
         headers = {} if after is None else {"CMR-Search-After": after}
         url = f"{self.server.cmr_url}/granules.{kind}"
         given = {name.replace("__", "[]"): value for name, value in given.items()}
-        return self.session.get(url, params=PINNED | given, headers=headers, timeout=5)
+        return self.session.get(url, params=PINNED | given, headers=headers, timeout=60)
 
     def hits(self, **given: Any) -> int:
         reply = self.get(page_size=0, **given)
@@ -162,7 +162,7 @@ def test_what_cmr_refuses_is_refused(cmr: Cmr, given: dict[str, Any]) -> None:
 
 def test_a_form_is_searched_as_a_query_is(cmr: Cmr) -> None:
     url = f"{cmr.server.cmr_url}/granules.umm_json"
-    reply = cmr.session.post(url, data=PINNED | {"page_size": 0}, timeout=5)
+    reply = cmr.session.post(url, data=PINNED | {"page_size": 0}, timeout=60)
     assert reply.headers["CMR-Hits"] == "25"
 
 
@@ -181,7 +181,7 @@ def test_a_time_out_is_a_part_with_a_header(granules: Granules, name: str) -> No
 def test_a_collection_is_found_by_name_version_and_provider(cmr: Cmr) -> None:
     def search(**given: str) -> Any:
         url = f"{cmr.server.cmr_url}/collections.umm_json"
-        return cmr.session.get(url, params=PINNED | given, timeout=5).json()["items"]
+        return cmr.session.get(url, params=PINNED | given, timeout=60).json()["items"]
 
     (item,) = search()
     assert item["umm"]["EntryTitle"] == "ATLAS/ICESat-2 ATL06 V007"

@@ -17,16 +17,19 @@ def test_it_serves_until_interrupted() -> None:
     options = ["--cycle", "21,22", "--regions", "10,11", "--fault", "status=503:times=1"]
     command = [sys.executable, "-m", "zagg_catalog.sandbox", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        match = re.match(r"export ZAGG_CATALOG_STAC_ROOT=(\S+) ", line)
-        assert match, line
-        assert "5,548 granules" in line
-        url = f"{match[1]}/NSIDC_CPRD/search"
-        assert requests.get(url, timeout=60).status_code == 503
-        assert requests.get(url, timeout=60).json()["context"]["matched"] == 5548
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=100) == 0
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            match = re.match(r"export ZAGG_CATALOG_STAC_ROOT=(\S+) ", line)
+            assert match, line
+            assert "5,548 granules" in line
+            url = f"{match[1]}/NSIDC_CPRD/search"
+            assert requests.get(url, timeout=60).status_code == 503
+            assert requests.get(url, timeout=60).json()["context"]["matched"] == 5548
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=100) == 0
+        finally:
+            process.kill()
 
 
 def test_it_lists_faults(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.cmr import name_patterns
 
 
-def fetch(server, query=None, *, api="cmr", retries=6, timeout=5, **more):
+def fetch(server, query=None, *, api="cmr", retries=6, timeout=60, **more):
     root = server.cmr_url if api == "cmr" else server.root_url
     with quick(retries=retries, timeout=timeout) as transport:
         source = CMRSource(root_url=root, api=api, transport=transport)

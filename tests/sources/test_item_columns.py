@@ -20,7 +20,7 @@ COLLECTION = "ATL06_007"
 def page():
     with SandboxServer(simulate(cycle=22, tracks=range(1, 1388, 60)), page_size=400) as server:
         url = f"{server.root_url}/NSIDC_CPRD/search"
-        return orjson.loads(requests.get(url, timeout=10).content)["features"]
+        return orjson.loads(requests.get(url, timeout=60).content)["features"]
 
 
 def each_by_itself(features, monkeypatch, collection=COLLECTION):
