@@ -32,12 +32,19 @@ def test_the_overview_says_what_a_command_says(capsys):
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_help_fits_the_terminal(width, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", str(width))
-    for command in ("build", "map", "release"):
-        main([command, "--help"])
-        lines = capsys.readouterr().out.splitlines()
-        assert max(map(len, lines)) <= width, command
+def test_help_fits_the_terminal(width):
+    """In a process of its own, since the console reads its width once."""
+    script = "from zagg_catalog.cli import main; [main([c, '--help']) for c in {}]"
+    done = subprocess.run(
+        [sys.executable, "-c", script.format(["build", "map", "release"])],
+        env=os.environ | {"COLUMNS": str(width)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    assert max(map(len, lines)) > width - 20
 
 
 def test_the_version_is_printed(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import mortie
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zagg_catalog.errors import InvalidConfig, InvalidGrid, InvalidRegion
+from zagg_catalog.geometry.sphere import densify_edges, to_latlon, to_xyz
 from zagg_catalog.grids import HealpixGrid, OutputGrid, RectilinearGrid, from_config
 from zagg_catalog.regions import Region, bbox_region
 
@@ -205,9 +207,20 @@ class TestCoverage:
     @settings(max_examples=40, deadline=None)
     @given(star=stars(), order=st.integers(1, 6))
     def test_equals_zagg_for_any_single_polygon(self, star: Any, order: int) -> None:
+        """But for shards that an edge or a vertex only touches: zagg leaves out some of them."""
         theirs = pytest.importorskip("zagg.grids").HealpixGrid(order, 12).coverage([star])
-        ours = HealpixGrid(order, 12).coverage([star])
-        assert np.array_equal(ours, np.sort(np.asarray(theirs, dtype=np.uint64)))
+        theirs = np.asarray(theirs, dtype=np.uint64)
+        grid = HealpixGrid(order, 12)
+        ours = grid.coverage([star])
+        assert not len(np.setdiff1d(theirs, ours))
+        touched = np.setdiff1d(ours, theirs)
+        if len(touched):
+            xyz = to_xyz(*star)
+            points, _ = densify_edges(xyz, np.roll(xyz, -1, axis=0), 1e-3)
+            aside = 1e-9 * np.array(list(product((-1, 0, 1), repeat=3)))  # 6 mm
+            points = np.concatenate([xyz, points])
+            near = to_latlon((points[:, None] + aside).reshape(-1, 3))
+            assert np.isin(touched, grid.shards_of_points(*near)).all()
 
 
 class TestFootprint:
