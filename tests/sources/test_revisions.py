@@ -6,8 +6,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zagg_catalog.sources.filters import KEPT, UNREADABLE, NameFilters
 from zagg_catalog.sources.report import Superseded
-from zagg_catalog.sources.revisions import in_cycle, newest_revisions
+from zagg_catalog.sources.revisions import newest_revisions
 
 A1 = "ATL06_20240101000000_01232203_007_01.h5"
 A2 = "ATL06_20240101000007_01232203_007_02.h5"
@@ -95,6 +96,6 @@ def test_every_id_is_kept_or_named_and_the_order_does_not_matter(ids: list[str])
 
 def test_a_name_carries_its_cycle() -> None:
     ids = [A1, A1.replace("012322", "012321"), "ATL11_012311_0322_006_01.h5", "other.h5", A3]
-    carries, readable = in_cycle(pa.array(ids), 22)
-    assert carries.to_pylist() == [True, False, True, False, True]
-    assert readable.to_pylist() == [True, True, True, False, True]
+    verdict = NameFilters(cycle=22).judge(pa.array(ids))
+    assert (verdict == KEPT).tolist() == [True, False, True, False, True]
+    assert (verdict != UNREADABLE).tolist() == [True, True, True, False, True]

@@ -82,7 +82,7 @@ def _chosen(entries: pa.Table, names: pa.Array) -> Ints:
             "place": np.arange(entries.num_rows),
         }
     ).sort_by([(name, "ascending") for name in ("key", "without_s3", "id", "s3", "https", "place")])
-    first = _first_of_run(codes(rows["key"]))
+    first = first_of_run(codes(rows["key"]))
     entry = entry_codes(rows)
     same = entry == entry[first]
     place = rows["place"].to_numpy()
@@ -116,7 +116,7 @@ def entry_codes(entries: pa.Table) -> Ints:
     return codes(pc.binary_join_element_wise(*texts, "\n"))
 
 
-def _first_of_run(code: Ints) -> Ints:
+def first_of_run(code: Ints) -> Ints:
     """Return for each row the first of the adjacent rows with its code."""
     starts = np.concatenate([[True], code[1:] != code[:-1]])
     first: Ints = np.maximum.accumulate(np.where(starts, np.arange(len(code)), 0))

@@ -1,4 +1,4 @@
-"""The newest revision of each granule, and the cycle in granule names."""
+"""The newest revision of each granule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zagg_catalog.catalog.copies import find_copies
+from zagg_catalog.catalog.copies import codes, find_copies, first_of_run
 from zagg_catalog.catalog.table import granule_entries
 from zagg_catalog.granule_names import granule_keys, granule_name_columns, revision_ranks
 from zagg_catalog.sources.report import Superseded
@@ -16,22 +16,6 @@ from zagg_catalog.sources.report import Superseded
 # Granules of sea-ice products are also distinguished by hemisphere and start.
 _SEA_ICE = r"ATL\d{2}(?:QL)?-\d{2}_(?P<start>\d{14})_"
 _BASE_NAME = r"^(?P<base>.*?\.(?:h5|nc))"
-
-
-def in_cycle(
-    ids: pa.ChunkedArray | pa.Array, cycle: int, names: pa.Table | None = None
-) -> tuple[pa.Array, pa.Array]:
-    """Return which ids have a cycle in their names, and which are granule names at all.
-
-    The name of a multi-cycle product (ATL11, ATL14, ATL15) has all cycles from its first to its
-    last; that of a weekly or monthly grid has the cycle of its first granule. `names` is the
-    result of `granule_name_columns` for the ids, if the caller has it.
-    """
-    names = granule_name_columns(ids) if names is None else names.combine_chunks()
-    carries = pc.and_(
-        pc.less_equal(names["cycle"], cycle), pc.greater_equal(names["last_cycle"], cycle)
-    )
-    return pc.fill_null(carries, False), pc.is_valid(names["cycle"])
 
 
 def newest_revisions(
@@ -106,30 +90,20 @@ def _pick(rows: pa.Table) -> tuple[np.ndarray, list[Superseded]]:
     """Split rows, sorted by key and newest first, into those to keep and those superseded."""
     if not rows.num_rows:
         return np.zeros(0, dtype=np.int64), []
-    code = rows["key"].combine_chunks().dictionary_encode().indices.to_numpy()
     revision = rows["revision"].to_numpy()
-    base = rows["base"].combine_chunks().dictionary_encode().indices.to_numpy()
-    starts = np.concatenate([[True], code[1:] != code[:-1]])
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(code)), 0))
+    first = first_of_run(codes(rows["key"]))
     newest = revision == revision[first]
     # Ids that differ in the suffix only need not be neighbours; np.unique finds all.
-    unique = np.zeros(len(code), dtype=bool)
-    unique[np.unique(base, return_index=True)[1]] = True
+    unique = np.zeros(rows.num_rows, dtype=bool)
+    unique[np.unique(codes(rows["base"]), return_index=True)[1]] = True
     keep = newest & unique
     places = rows["place"].to_numpy()
     ids = rows["id"]
-    replacements = _first_of_key(code)
     dropped = np.flatnonzero(~keep)
     superseded = [
         Superseded(id=old, by=new)
         for old, new in zip(
-            ids.take(dropped).to_pylist(), ids.take(replacements[dropped]).to_pylist(), strict=True
+            ids.take(dropped).to_pylist(), ids.take(first[dropped]).to_pylist(), strict=True
         )
     ]
     return np.sort(places[keep]), sorted(superseded, key=lambda entry: entry.id)
-
-
-def _first_of_key(code: np.ndarray) -> np.ndarray:
-    """Return for each row the first row of its key."""
-    _, first = np.unique(code, return_index=True)
-    return first[np.unique(code, return_inverse=True)[1]]
