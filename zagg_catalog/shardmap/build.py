@@ -79,7 +79,9 @@ def build_columns(
     for work in works:
         checked = check_area(work.grid, work.covered, mask, catalog.metadata, edge)
         columns = work.finish(catalog, entries, footprint, area, checked, started)
-        empty = None if len(columns.rows) else empty_reason(columns, work.grid, mask)
+        empty = (
+            None if len(columns.rows) else empty_reason(columns, work.grid, mask, len(work.covered))
+        )
         built.append(BuiltColumns(columns=columns, area=checked, empty=empty))
     return built
 

@@ -18,9 +18,9 @@ class EmptyMap(UserWarning):
     """Warning that a map has no shard; it says where the region and the grid are."""
 
 
-def empty_reason(columns: MapColumns, grid: OutputGrid, region: Region) -> str:
-    """Return why a map that was built for a region has no pair."""
-    if not len(grid.coverage(region)):
+def empty_reason(columns: MapColumns, grid: OutputGrid, region: Region, shards: int) -> str:
+    """Return why a map has no pair that was built for a region, which touches some shards."""
+    if not shards:
         return no_shard_reason(grid, region)
     count, area = columns.metadata.get("total_granules") or 0, area_in(columns.metadata)
     box = polygon_to_bbox(region)
