@@ -361,7 +361,7 @@ def test_a_catalog_of_others_can_be_published_if_its_slot_is_named(store, files,
         cycle=9,
     ).record
     assert (record.harvest, record.query.collection, record.cycle) == (None, None, 9)
-    assert record.status == "partial", "nobody knows whether it is complete"
+    assert record.status == "partial", "the catalog does not say whether it is complete"
     assert verify(store).clean
 
 

@@ -80,7 +80,7 @@ def rollback(
 
 
 def _refuse_never_latest(release: Release, latest: CurrentRelease) -> None:
-    """Refuse a partial release that nobody has made the latest one before."""
+    """Refuse a partial release that was never the latest one."""
     if latest.publication is None or release.digest not in latest.publication.digests:
         raise InvalidRelease(
             f"Release {short_digest(release.digest)} of {release.release_key} is partial, and was"

@@ -108,6 +108,11 @@ def _items(reply: Reply) -> list[Any]:
     return found
 
 
+def _share(fault: Fault, items: list[Any]) -> int:
+    """Return how many of the items a fault strikes, by its value."""
+    return int(len(items) * float(fault.value or 0))
+
+
 def _next(reply: Reply) -> dict[str, Any] | None:
     links = reply.document.get("links", ())
     return next((link for link in links if link["rel"] == "next"), None)
@@ -154,7 +159,7 @@ def _refill(reply: Reply, features: list[Any]) -> None:
 def _cmr_timeout(fault: Fault, reply: Reply, page: Page | None) -> None:
     items = _items(reply)
     reply.headers[fault.options.get("header", "CMR-Timed-Out")] = "true"
-    _refill(reply, items[: int(len(items) * float(fault.value or 0))])
+    _refill(reply, items[: _share(fault, items)])
 
 
 @kind(
@@ -166,7 +171,7 @@ def _cmr_timeout(fault: Fault, reply: Reply, page: Page | None) -> None:
 )
 def _no_links(fault: Fault, reply: Reply, page: Page | None) -> None:
     items = _items(reply)
-    for place in range(int(len(items) * float(fault.value or 0))):
+    for place in range(_share(fault, items)):
         items[place] = _without_links(items[place])
 
 
