@@ -80,7 +80,7 @@ def build_columns(
         checked = check_area(work.grid, work.covered, mask, catalog.metadata, edge)
         columns = work.finish(catalog, entries, footprint, area, checked, started)
         empty = (
-            None if len(columns.rows) else empty_reason(columns, work.grid, mask, len(work.covered))
+            None if len(columns.rows) else empty_reason(columns, work.grid, mask, checked.shards)
         )
         built.append(BuiltColumns(columns=columns, area=checked, empty=empty))
     return built

@@ -38,7 +38,7 @@ class Batch:
         return column.take(pa.array(np.arange(len(column))))
 
     def file_names(self) -> tuple[pa.Array, pa.Array]:
-        """Return the names of the data files on S3 and over HTTPS; null where a row has no such file."""
+        """Return the names of the data files on S3 and over HTTPS; null without such a file."""
         table = self.read()
         s3, https = (file_names(asset_hrefs(table, name)) for name in ("data_s3", "data"))
         return s3, https
