@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -45,16 +45,27 @@ FOOTPRINTS = ("swath", "beams")
 Area = Region | Iterable[tuple[Any, Any]]
 
 
+class BuildOptions(TypedDict, total=False):
+    """Options of a build; see `zagg_catalog.shardmap.ShardMap.build`."""
+
+    region: Area | None
+    aoi: Area | None
+    backend: str
+    mortie_order: int | None
+    footprint: str
+    edge: str
+
+
 def build_columns(
     catalog: Catalog,
     grids: Sequence[OutputGrid],
     *,
-    region: Area | None,
-    aoi: Area | None,
-    backend: str,
-    mortie_order: int | None,
-    footprint: str,
-    edge: str,
+    region: Area | None = None,
+    aoi: Area | None = None,
+    backend: str = "auto",
+    mortie_order: int | None = None,
+    footprint: str = "swath",
+    edge: str = "shards",
 ) -> list[BuiltColumns]:
     """Return the columns of a map for each grid; see `zagg_catalog.shardmap.build_maps`."""
     started = time.perf_counter()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from zagg_catalog.errors import EmptyShardMap, SignatureMismatch
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.shardmap.area import Edge
-from zagg_catalog.shardmap.build import Area, BuiltColumns, build_columns
+from zagg_catalog.shardmap.build import Area, BuildOptions, BuiltColumns, build_columns
 from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select
 from zagg_catalog.shardmap.json_file import read_json, write_json
 from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
@@ -404,25 +404,8 @@ class BuiltMap(BuiltColumns):
 
 
 def build_checked(
-    catalog: Catalog,
-    grids: Sequence[OutputGrid],
-    *,
-    region: Area | None = None,
-    aoi: Area | None = None,
-    backend: str = "auto",
-    mortie_order: int | None = None,
-    footprint: str = "swath",
-    edge: str = "shards",
+    catalog: Catalog, grids: Sequence[OutputGrid], **options: Unpack[BuildOptions]
 ) -> list[BuiltMap]:
     """Build maps as `build_maps`, and return what is wrong with them instead of warning."""
-    built = build_columns(
-        catalog,
-        grids,
-        region=region,
-        aoi=aoi,
-        backend=backend,
-        mortie_order=mortie_order,
-        footprint=footprint,
-        edge=edge,
-    )
+    built = build_columns(catalog, grids, **options)
     return [BuiltMap(columns=one.columns, area=one.area, empty=one.empty) for one in built]
