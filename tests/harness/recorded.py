@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
-import threading
 from collections.abc import Collection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
+
+from tests.harness.http_server import HttpServer
 
 SERC = (-76.623291, 38.842973, -76.506054, 38.934599)
 DAYS = ("2018-10-13", "2026-03-15")
@@ -56,7 +57,7 @@ def spoilt(item: dict[str, Any]) -> dict[str, Any]:
     return item | {"assets": {"metadata": item["assets"]["metadata"]}}
 
 
-class RecordedServer:
+class RecordedServer(HttpServer):
     """A STAC API that serves items as CMR-STAC does, those of `bad` without links.
 
     With `times`, the first answers only are without links. The last page has a next link to an
@@ -82,9 +83,8 @@ class RecordedServer:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self.root_url = f"http://127.0.0.1:{self._server.server_address[1]}/stac"
+        super().__init__(Handler)
+        self.root_url = f"{self.origin}/stac"
 
     def answer(self, path: str) -> dict[str, Any]:
         """The page of a search."""
@@ -113,12 +113,3 @@ class RecordedServer:
             "links": links,
             "context": {"returned": len(page), "limit": limit, "matched": len(wanted)},
         }
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 from collections.abc import Sequence
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
+from tests.harness.http_server import HttpServer
 from zagg_catalog.sources.http import Transport
 from zagg_catalog.sources.stac import StacSearch
 
@@ -58,7 +58,7 @@ def name(number: int, *, cycle: int = 22, revision: int = 1) -> str:
     return f"ATL06_20240101000000_{number:04d}{cycle:02d}02_007_{revision:02d}.h5"
 
 
-class Stub:
+class Stub(HttpServer):
     """Serves ``script`` in order; the last entry again and again. None closes the connection."""
 
     def __init__(self, *script: bytes | None) -> None:
@@ -82,25 +82,11 @@ class Stub:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(Handler)
 
     @property
     def url(self) -> str:
         return f"{self.origin}/stac/search?collections=ATL06_007"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 class Waits(list[float]):

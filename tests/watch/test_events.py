@@ -2,11 +2,11 @@
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from tests.harness.http_server import HttpServer
 from zagg_catalog.cli import main
 from zagg_catalog.errors import InvalidQuery, NotifyFailed
 from zagg_catalog.watch.events import event_body, send
@@ -31,15 +31,10 @@ def api():
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.seen, server.status, server.says = [], 204, b""
-    server.url = f"http://127.0.0.1:{server.server_port}/api"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with HttpServer(Handler) as server:
+        server.seen, server.status, server.says = [], 204, b""
+        server.url = f"{server.origin}/api"
+        yield server
 
 
 def test_the_event_says_what_the_watch_would_say():
