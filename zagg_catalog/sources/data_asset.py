@@ -52,13 +52,18 @@ class DataAsset:
     def matches(self, key: str, asset: Mapping[str, Any]) -> bool:
         """Return whether an asset with an href fulfils the conditions."""
         media = asset["type"] or ""
-        path = asset["href"].partition("#")[0].partition("?")[0]
+        path = path_of(asset["href"])
         return (
             (self.role is None or self.role in (asset["roles"] or ()))
             and (self.ending is None or path.endswith(self.ending))
             and (self.key is None or self.key == key)
             and (self.type is None or _plain(self.type) in (_plain(media), _bare(media)))
         )
+
+
+def path_of(href: str) -> str:
+    """Return an address without its query and fragment."""
+    return href.partition("#")[0].partition("?")[0]
 
 
 def _plain(media: str) -> str:

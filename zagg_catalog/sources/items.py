@@ -17,7 +17,7 @@ from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema, colu
 from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.plausible import swath_limits
 from zagg_catalog.geometry.sphere import Floats
-from zagg_catalog.sources.data_asset import HDF5, DataAsset
+from zagg_catalog.sources.data_asset import HDF5, DataAsset, path_of
 from zagg_catalog.sources.item_box import box_of_item, is_doubtful, with_wide_boxes
 from zagg_catalog.sources.item_columns import decode_regular_page
 from zagg_catalog.sources.report import Quarantined
@@ -260,10 +260,6 @@ def _assemble(
 Item = dict[str, Any]
 
 
-def _path(href: str) -> str:
-    return href.partition("#")[0].partition("?")[0]
-
-
 @dataclass(frozen=True, eq=False)
 class ItemRows:
     """The items of a page as rows."""
@@ -398,7 +394,7 @@ def name_by_file(feature: Any) -> Any:
     assets = feature.get("assets")
     for asset in map(_asset, assets.values() if isinstance(assets, dict) else ()):
         if asset is not None and "data" in (asset["roles"] or ()):
-            return {**feature, "id": _path(asset["href"]).rpartition("/")[2] or name}
+            return {**feature, "id": path_of(asset["href"]).rpartition("/")[2] or name}
     return feature
 
 
