@@ -17,6 +17,7 @@ from zagg_catalog.geometry.footprints import Footprints, read_footprints
 from zagg_catalog.geometry.lonlat import lonlat_lines, lonlat_polygons
 from zagg_catalog.geometry.plane import Geometries
 from zagg_catalog.geometry.ragged import join_rings
+from zagg_catalog.geometry.sphere import wrap_longitude
 from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.grids.base import Keys
 from zagg_catalog.grids.factory import from_signature
@@ -187,7 +188,7 @@ def _draw_shards(
     shapes = np.full(len(keys), None, dtype=object)
     problems: list[str | None] = [None] * len(keys)
     whole = np.flatnonzero(sizes)
-    rings = [(lats[i], (lons[i] + 180.0) % 360.0 - 180.0) for i in whole]
+    rings = [(lats[i], wrap_longitude(lons[i])) for i in whole]
     shapes[whole] = lonlat_polygons(*join_rings(rings))
     for i in np.flatnonzero(sizes == 0).tolist():
         try:

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from zagg_catalog.geometry.plane import AT_POLE, Geometries, lonlat_polygon, within_globe
 from zagg_catalog.geometry.ragged import following, to_offsets
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between, to_xyz
+from zagg_catalog.geometry.sphere import (
+    EARTH_RADIUS,
+    Floats,
+    Ints,
+    angle_between,
+    to_xyz,
+    wrap_longitude,
+)
 
 # Greatest distance of a drawn edge from its great circle, metres.
 TOLERANCE = 100.0
@@ -89,7 +96,7 @@ def _straightened(
         here = to_xyz(lats, lons)
         middle = here + here[after]
         middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
-        turn = (lons[after] - lons + 180.0) % 360.0 - 180.0
+        turn = wrap_longitude(lons[after] - lons)
         drawn = to_xyz((lats + lats[after]) / 2.0, lons + turn / 2.0)
         bent = angle_between(middle, drawn) * EARTH_RADIUS > TOLERANCE
         bent &= closed | (after > np.arange(len(ring)))

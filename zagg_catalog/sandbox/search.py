@@ -19,7 +19,14 @@ import shapely
 from numpy.typing import NDArray
 
 from zagg_catalog.geometry.ragged import gather, to_offsets
-from zagg_catalog.geometry.sphere import Floats, Ints, densify_edges, to_latlon, to_xyz
+from zagg_catalog.geometry.sphere import (
+    Floats,
+    Ints,
+    densify_edges,
+    to_latlon,
+    to_xyz,
+    wrap_longitude,
+)
 from zagg_catalog.regions import Bbox, split_bbox
 from zagg_catalog.sandbox.granules import Granules
 
@@ -392,8 +399,7 @@ def _readings(ring: Floats) -> list[Any]:
 
 def _unwrap(lons: Floats, offsets: Ints) -> tuple[Floats, Floats]:
     """Unwrap the longitudes of rings; also return the gap from last to first vertex, degrees."""
-    step = np.diff(lons, prepend=lons[:1])
-    step = (step + 180.0) % 360.0 - 180.0
+    step = wrap_longitude(np.diff(lons, prepend=lons[:1]))
     used = offsets[:-1][np.diff(offsets) > 0]
     step[used] = 0.0
     total = np.cumsum(step)

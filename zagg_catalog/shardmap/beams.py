@@ -24,6 +24,7 @@ from zagg_catalog.geometry.sphere import (
     angle_between,
     to_latlon,
     to_xyz,
+    wrap_longitude,
 )
 from zagg_catalog.grids.base import Near
 
@@ -139,7 +140,7 @@ def track_lines(footprints: Footprints) -> tuple[Floats, Floats, Ints, Ints]:
         return np.empty(0), np.empty(0), np.zeros(1, np.int64), ring
     points, _, offsets = _resample(ladder)
     lats, lons = to_latlon(points)
-    turn = (np.diff(lons, append=0.0) + 180.0) % 360.0 - 180.0
+    turn = wrap_longitude(np.diff(lons, append=0.0))
     turn[offsets[1:] - 1] = 0.0
     line = np.repeat(np.arange(len(ring)), np.diff(offsets))
     east = np.add.reduceat(turn, offsets[:-1]) > 0
