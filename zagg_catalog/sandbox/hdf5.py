@@ -29,7 +29,7 @@ BEAMS = ("gt1l", "gt1r", "gt2l", "gt2r", "gt3l", "gt3r")
 SPACING = {"ATL06": 550.0, "ATL03": 20.0}
 # Half the distance between the beams of a pair.
 HALF_PAIR_KM = 0.045
-FILL = np.float32(3.4028234663852886e38)
+FILL = 3.4028234663852886e38
 _NO_COUNT = 2**31 - 1
 # Of all tracks, those with such a number have no beam gt3r.
 LACKS_GT3R = 12
@@ -153,7 +153,8 @@ def _observed(phases: Floats, random: np.random.Generator) -> NDArray[np.bool_]:
     length = phases[-1] - phases[0]
     centres = random.uniform(phases[0], phases[-1], random.integers(2, 6))
     widths = random.uniform(0.005, 0.04, len(centres)) * length
-    return ~(np.abs(phases[:, None] - centres) < widths / 2.0).any(axis=1)
+    clouded: NDArray[np.bool_] = (np.abs(phases[:, None] - centres) < widths / 2.0).any(axis=1)
+    return ~clouded
 
 
 def _seconds(granule: GranuleName, phases: Floats, start: float) -> Floats:
