@@ -199,6 +199,11 @@ class MissingAggregator(ZaggCatalogError, ImportError):
 class AggregationFailed(ZaggCatalogError):
     """Raised when a zagg process fails; the message has its exit status or signal."""
 
+    def __init__(self, message: str, *, granules: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.granules = granules
+        """File names of the granules that were being read when the process ended."""
+
 
 class InvalidCursor(ZaggCatalogError, ValueError):
     """Raised when the state of the watch in the store is not valid; the message names its key."""

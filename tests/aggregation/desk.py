@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.releases import inputs
 from zagg_catalog import ShardMap
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, pick_up
-from zagg_catalog.aggregation.zagg import ZaggAnswer, ZaggCall
+from zagg_catalog.aggregation.zagg import ShardResult, ZaggAnswer, ZaggCall
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases import Acknowledgement, MapToPublish, Published, ReleaseKey
 from zagg_catalog.releases import publish as publish_release
@@ -75,6 +76,9 @@ class Desk:
         self.handed: list[list[int]] = []
         self.ending: Exception | None = None
         self.summary: dict = {}
+        # What zagg says of a shard, by key, where it is not `done`; and of absent beams.
+        self.results: dict[int, dict] = {}
+        self.absent: dict[str, tuple[str, ...]] = {}
         for grid, config in CONFIGS.items():
             (folder / f"{grid}.yaml").write_text(config)
         self.register(*GRIDS)
@@ -163,7 +167,17 @@ class Desk:
             version="0.61.0",
             signature=document["grid_signature"],
             summary=summary | self.summary,
+            shards=() if call.dry_run else tuple(self._results(document)),
+            absent={} if call.dry_run else self.absent,
         )
+
+    def _results(self, document: dict) -> Iterator[ShardResult]:
+        """The result of each shard of a manifest: done, unless a test wants another."""
+        for key, granules in zip(document["shard_keys"], document["granules"], strict=True):
+            count = len(granules)
+            done = {"state": "done", "observations": 10 * count, "cells": count}
+            done |= {"granules": count, "read": count}
+            yield ShardResult(key=key, **(done | self.results.get(key, {})))
 
 
 def alter(path: str | os.PathLike[str]) -> None:

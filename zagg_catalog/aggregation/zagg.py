@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +33,8 @@ TAIL = 2000
 # Seconds from the answer to the end of the process, before it is killed.
 GRACE = 10.0
 POLL = 0.2
+# Default of `run_zagg`'s stall, in seconds.
+STALL = 600.0
 
 
 class ZaggOptions(BaseModel):
@@ -76,6 +78,12 @@ class ZaggCall:
     """Number of shards in the manifest."""
     signature: dict[str, Any]
     """Spatial signature that zagg must compute from the config."""
+    overwrite: bool = False
+    """Let zagg rewrite the shards of the manifest even if it finds them current.
+
+    On HEALPix this leaves other shards as they are; on a rectilinear grid it empties the output
+    first.
+    """
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of ``zagg.agg``."""
 
@@ -85,11 +93,52 @@ class ZaggCall:
         words += ["--store", self.store]
         for name, value in self.options.items():
             words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+        if self.overwrite and not self.options.get("overwrite"):
+            words += ["--overwrite"]
         words += ["--allow-contraction"] if self.allow_contraction else []
         words += ["--dry-run"] if self.dry_run else []
         prompts = self.options.get("backend") == "lambda" and not self.dry_run
         words += ["--yes"] if prompts else []
         return shlex.join(words)
+
+
+ShardState = Literal["done", "empty", "current", "unread", "refused", "failed"]
+"""State of a shard after a call of zagg.
+
+- ``done``: written.
+- ``empty``: every granule was read, and no value lies in the shard after filtering.
+- ``current``: zagg skipped it, since its inputs are unchanged.
+- ``unread``: at least one granule or beam of it could not be read.
+- ``refused``: it lost granules, and zagg may not rewrite it.
+- ``failed``: zagg raised, did not write it, or has no result for it.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardResult:
+    """What a call of zagg did with one shard."""
+
+    key: int
+    """Shard key."""
+    state: ShardState
+    """State of the shard."""
+    observations: int = 0
+    """Number of observations that were aggregated."""
+    cells: int = 0
+    """Number of cells with data."""
+    granules: int = 0
+    """Number of granules that the manifest lists for the shard."""
+    read: int = 0
+    """Number of granules that gave at least one observation."""
+    unread: tuple[str, ...] = ()
+    """File names of granules that could not be read, whole or in part."""
+    reason: str | None = None
+    """Why the state is not ``done``, in zagg's own words; the first reason of several."""
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any]) -> ShardResult:
+        """Read the dictionary of one shard in the answer of the process."""
+        return cls(**{**document, "unread": tuple(document.get("unread", ()))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +151,17 @@ class ZaggAnswer:
     """Spatial signature that zagg computed from the config."""
     summary: dict[str, Any]
     """Numbers and short strings of zagg's summary."""
+    shards: tuple[ShardResult, ...] = ()
+    """Result of each shard of the call, in the order of the manifest; none after a dry run."""
+    absent: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Beams that a granule does not have, by file name of the granule; no failure."""
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any]) -> ZaggAnswer:
+        """Read the answer of the process."""
+        shards = tuple(ShardResult.load(shard) for shard in document.get("shards", ()))
+        absent = {name: tuple(beams) for name, beams in document.get("absent", {}).items()}
+        return cls(**{**document, "shards": shards, "absent": absent})
 
 
 def zagg_version() -> str | None:
@@ -124,12 +184,13 @@ def run_zagg(
     folder: Path,
     *,
     timeout: float,
+    stall: float = STALL,
     stop: Callable[[], str | None] = lambda: None,
 ) -> ZaggAnswer:
     """Run zagg in a separate process, and wait for it; `folder` is for its log and its answer.
 
-    After `timeout` seconds, or when `stop` returns a reason, the process is killed with all
-    processes that it started.
+    After `timeout` seconds, when no granule was read for `stall` seconds, or when `stop` returns
+    a reason, the process is killed with all processes that it started.
 
     Raises
     ------
@@ -139,7 +200,8 @@ def run_zagg(
     PickupRefused
         If zagg cannot be imported, or cannot read config or manifest; no shard was processed.
     AggregationFailed
-        If zagg raised, hung, crashed or was stopped; the message has the end of its log.
+        If zagg raised, hung, crashed or was stopped; the message has the end of its log, and
+        the attribute `granules` names the granules that were being read.
     """
     log, answer = folder / "zagg.log", folder / "answer.json"
     answer.unlink(missing_ok=True)
@@ -212,7 +274,7 @@ def _read(answer: Path, log: Path, why: str) -> ZaggAnswer:
         kinds = {"signature": SignatureMismatch, "inputs": PickupRefused}
         kind = kinds.get(result["error"]["kind"], AggregationFailed)
         raise kind(clean_text(f"zagg: {result['error']['text']}", limit=800))
-    return ZaggAnswer(**result)
+    return ZaggAnswer.load(result)
 
 
 def _last_lines(text: str) -> str:

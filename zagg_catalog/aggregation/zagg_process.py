@@ -64,7 +64,7 @@ def _run(call: dict[str, Any]) -> dict[str, Any]:
             store=call["store"],
             dry_run=call["dry_run"],
             allow_contraction=call["allow_contraction"],
-            **call["options"],
+            **(call["options"] | ({"overwrite": True} if call["overwrite"] else {})),
         )
     return {"version": zagg.__version__, "signature": signature, "summary": _short(summary)}
 
