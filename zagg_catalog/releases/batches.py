@@ -121,11 +121,11 @@ class BatchShards(StrictModel):
     ) -> BatchShards:
         """Return shards without a result."""
         none = (0,) * len(keys)
-        states: tuple[ShardState, ...] = ("failed",) * len(keys)
+        failed: ShardState = "failed"
         return cls(
             keys=tuple(keys),
             inputs=tuple(inputs),
-            states=states,
+            states=(failed,) * len(keys),
             observations=none,
             cells=none,
             stale=tuple(stale),
