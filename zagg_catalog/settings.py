@@ -53,8 +53,8 @@ class Settings(BaseSettings):
             "ZAGG_CATALOG_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"
         ),
     )
-    # URL of the S3 server that zagg reads granules from; default: AWS, whatever ``AWS_ENDPOINT_URL``
-    # says, since that is the server of the store and of outputs.
+    # URL of the S3 server that zagg reads granules from. Default: AWS, even if
+    # ``AWS_ENDPOINT_URL_S3`` names another server for the store and for outputs.
     granule_s3_endpoint: str | None = None
     s3_region: str | None = Field(
         default=None,

@@ -19,7 +19,7 @@ def granule_name(address: str) -> str:
 
 
 def short_reason(error: BaseException) -> str:
-    """Return an error as text of bounded length, its type only where it says more than `OSError`."""
+    """Return an error as text of bounded length, with its type unless it is `OSError`."""
     text = str(error).strip() or "no reason given"
     kind = "" if type(error) is OSError else f"{type(error).__name__}: "
     return f"{kind}{text}"[:REASON]

@@ -192,7 +192,7 @@ def _lost_reads(record: ShardRecord, results: Sequence[Mapping[str, Any]]) -> st
 def _only_absent(
     record: ShardRecord, results: Sequence[Mapping[str, Any]], harmful: Sequence[str]
 ) -> bool:
-    """Return whether absent beams are zagg's only reason to call a shard without values an error."""
+    """Return whether absent beams alone make zagg call a shard without values an error."""
     absent = sum(len(read.absent) for read in (record.reads or {}).values())
     return bool(absent) and all(
         _number(result, "read_errors") and not _number(result, "total_obs")
