@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 import typing
 from dataclasses import replace
 from pathlib import Path
@@ -145,20 +146,20 @@ def test_a_shard_that_zagg_skipped_is_current(aggregate, monkeypatch):
 def test_a_run_needs_a_login_before_it_starts(aggregate, monkeypatch, tmp_path):
     monkeypatch.delenv("EARTHDATA_TOKEN")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(AggregationFailed, match="^zagg: no Earthdata login was found, .*set EART"):
+    with pytest.raises(AggregationFailed, match=r"^zagg: no Earthdata login was found, .*set EART"):
         aggregate(s1=[A])
     assert not (tmp_path / "pid").exists(), "zagg was not started"
 
 
 def test_a_login_that_gives_no_credentials_ends_the_run(aggregate):
-    with pytest.raises(AggregationFailed, match="^zagg: Earthdata gave no S3 credentials"):
+    with pytest.raises(AggregationFailed, match=r"^zagg: Earthdata gave no S3 credentials"):
         aggregate("denied", s1=[A])
 
 
 def test_it_reads_no_granule_to_the_end_and_is_killed(aggregate, tmp_path):
     with pytest.raises(
         AggregationFailed,
-        match="no read of a granule ended for 1 s; it was reading 1 in all: ATL06_b.h5",
+        match=r"no read of a granule ended for 1 s; it was reading 1 in all: ATL06_b.h5",
     ) as caught:
         aggregate("stalls", s1=[A])
     assert caught.value.granules == (B,)
@@ -186,7 +187,9 @@ def test_the_stand_in_says_of_a_shard_what_zagg_says(tmp_path):
     result = json.loads(said.stdout)
     assert needed <= result.keys() <= hints.keys()
     for name, value in result.items():
-        assert isinstance(value, typing.get_origin(hints[name]) or hints[name]), name
+        hint = hints[name]
+        kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        assert isinstance(value, tuple(typing.get_origin(kind) or kind for kind in kinds)), name
 
 
 def test_a_name_that_zagg_lacks_is_named(run, tmp_path, monkeypatch):

@@ -1,8 +1,7 @@
 class Config:
-    data_source = {
-        "groups": ["gt1l", "gt1r"],
-        "coordinates": {"latitude": "/{group}/latitude", "longitude": "/{group}/longitude"},
-    }
+    def __init__(self):
+        places = {"latitude": "/{group}/latitude", "longitude": "/{group}/longitude"}
+        self.data_source = {"groups": ["gt1l", "gt1r"], "coordinates": places}
 
 
 def load_config(path):
