@@ -193,10 +193,10 @@ class _Index:
         try:
             found = self._index.read_group(h5obj, group, data_source, shard_key, *args, **options)
         except Exception as error:
-            if lacks_beam(self._dataset, h5obj, group, data_source):
+            if (why := why_unread(self._dataset, h5obj, group, data_source, error)) is None:
                 self._reads.absent(*place)
             else:
-                self._reads.failed(*place, error)
+                self._reads.failed(*place, why)
             raise
         self._reads.beam(*place, values=found is not None)
         return found
@@ -205,20 +205,43 @@ class _Index:
         return getattr(self._index, name)
 
 
-def lacks_beam(dataset: type, h5obj: Any, group: str, data_source: Mapping[str, Any]) -> bool:
-    """Return whether a file is sound, has the coordinates of another beam, and lacks this one's.
+def why_unread(
+    dataset: type, h5obj: Any, group: str, data_source: Mapping[str, Any], error: Exception
+) -> Exception | None:
+    """Return why a beam could not be read; None if the file simply does not have it.
 
-    A beam without any point counts as lacking. Where the file cannot be walked, nothing is known
-    of it, so the answer is False.
+    Parameters
+    ----------
+    dataset : type
+        h5coro's class of datasets.
+    h5obj : object
+        The open file.
+    group : str
+        Group of the beam.
+    data_source : mapping
+        Section of the config.
+    error : Exception
+        What zagg raised. It raises the same `TypeError` for a beam that is not there and for a
+        file that is damaged.
+    """
+    try:
+        if _lacks(dataset, h5obj, group, data_source):
+            return None
+    except Exception as found:  # noqa: BLE001  (a damaged file may raise anything)
+        return error if isinstance(error, OSError) else OSError(f"the file is damaged ({found})")
+    return error
+
+
+def _lacks(dataset: type, h5obj: Any, group: str, data_source: Mapping[str, Any]) -> bool:
+    """Return whether a file has the coordinates of another beam, and not this one's.
+
+    A beam without any point counts as lacking.
     """
     places = [place for place in data_source["coordinates"].values() if "{group}" in str(place)]
-    try:
-        if not places or _has_points(dataset, h5obj, group, places):
-            return False
-        others = [*data_source["groups"], *sorted(_links(dataset, h5obj, ""))]
-        return any(_has_points(dataset, h5obj, other, places) for other in others if other != group)
-    except Exception:  # noqa: BLE001  (a damaged file may raise anything)
+    if not places or _has_points(dataset, h5obj, group, places):
         return False
+    others = [*data_source["groups"], *sorted(_links(dataset, h5obj, ""))]
+    return any(_has_points(dataset, h5obj, other, places) for other in others if other != group)
 
 
 def _has_points(dataset: type, h5obj: Any, group: str, places: Iterable[str]) -> bool:
