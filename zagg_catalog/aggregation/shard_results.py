@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from zagg_catalog.aggregation.granule_reads import REASON, GranuleRead
 
-ShardState = Literal["done", "empty", "current", "unread", "refused", "failed"]
-"""State of a shard after a call of zagg.
-
-- ``done``: written.
-- ``empty``: every granule was read, and no value lies in the shard after filtering.
-- ``current``: zagg skipped it, since its inputs are unchanged.
-- ``unread``: at least one granule or beam of it could not be read.
-- ``refused``: it lost granules, and zagg may not rewrite it.
-- ``failed``: zagg raised, did not write it, or has no result for it.
-"""
+if TYPE_CHECKING:
+    from zagg_catalog.releases.batches import ShardState
 
 
 @dataclass(frozen=True, kw_only=True)
