@@ -68,11 +68,14 @@ def s3_driver(base: type, endpoint: str | None) -> type:
     """Return h5coro's driver of S3 with checked reads, and with the endpoint of the granules."""
 
     class S3Driver(base):  # type: ignore[misc]
+        """h5coro's driver of S3."""
+
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.client.meta.events.register("after-call.s3.GetObject", _note_s3)
 
         def create_session(self, credentials: dict[str, Any]) -> Any:
+            """Return a session whose clients use the server of the granules."""
             session = super().create_session(credentials)
             if endpoint is not None:
                 session.client = partial(session.client, endpoint_url=endpoint)
@@ -81,6 +84,7 @@ def s3_driver(base: type, endpoint: str | None) -> type:
             return session
 
         def read(self, offset: int, size: int) -> bytes:
+            """Read bytes, or raise `OSError`."""
             return checked_read(super().read, offset, size)
 
     return S3Driver
@@ -90,11 +94,14 @@ def https_driver(base: type) -> type:
     """Return h5coro's driver of https with checked reads."""
 
     class HTTPDriver(base):  # type: ignore[misc]
+        """h5coro's driver of https."""
+
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.session.hooks["response"].append(_note_https)
 
         def read(self, offset: int, size: int) -> bytes:
+            """Read bytes, or raise `OSError`."""
             return checked_read(super().read, offset, size)
 
     return HTTPDriver
@@ -104,6 +111,8 @@ def granule_file(base: type, reads: GranuleReads) -> type:
     """Return h5coro's class of a file, which tells `reads` when it is opened and closed."""
 
     class H5Coro(base):  # type: ignore[misc]
+        """h5coro's class of a file."""
+
         def __init__(self, resource: str, *args: Any, **options: Any) -> None:
             self._closed = False
             reads.begin(resource)
@@ -114,6 +123,7 @@ def granule_file(base: type, reads: GranuleReads) -> type:
                 raise
 
         def close(self) -> None:
+            """Close the file, and say so."""
             if not self._closed:
                 self._closed = True
                 reads.end(self.resource)
@@ -122,6 +132,7 @@ def granule_file(base: type, reads: GranuleReads) -> type:
         def ioRequest(  # noqa: N802  (h5coro's name)
             self, pos: int, size: int, caching: bool = True, prefetch: bool = False
         ) -> Any:
+            """Read bytes; raise `OSError` where the file refers to bytes after its end."""
             block = super().ioRequest(pos, size, caching, prefetch)
             if caching and len(block) < size:
                 raise OSError(f"the file refers to byte {pos + size:,}, beyond its end")
