@@ -50,6 +50,23 @@ class Read(NamedTuple):
     """Status of the answer; 0 if there was none."""
 
 
+class _Answer(NamedTuple):
+    """An answer to send."""
+
+    status: int
+    body: bytes = b""
+    kind: str = "text/plain"
+    headers: dict[str, str] = {}  # noqa: RUF012  (never changed)
+
+
+_ANSWERS = {
+    "denied": _Answer(403),
+    "missing": _Answer(404),
+    "broken": _Answer(503),
+    "page": _Answer(200, _PAGE, "text/html; charset=utf-8"),
+}
+
+
 @dataclass(eq=False)
 class EarthdataServer:
     """Earthdata on this machine.
@@ -223,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
         host, _, port = self.path.partition(":")
         if host not in HOSTS or port != "443":
             self.earthdata.refused.append(host)
-            self._answer(403, f"The sandbox does not know {host}.".encode(), "text/plain")
+            self._answer(_Answer(403, f"The sandbox does not know {host}.".encode()))
             self.close_connection = True
             return
         self.send_response(200, "Connection established")
@@ -239,13 +256,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         if self.host == LOGIN_HOST and path == "/profile":
-            self._answer(200, _PAGE, "text/html; charset=utf-8")
+            self._answer(_ANSWERS["page"])
         elif self.host == DATA_HOST and path == "/s3credentials":
             self._credentials()
         elif self.host == DATA_HOST:
             self._read(path)
         else:
-            self._answer(404, b"", "text/plain")
+            self._answer(_Answer(404))
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -253,7 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = urlsplit(self.path).path
         if self.host != LOGIN_HOST or path != "/api/users/find_or_create_token":
-            self._answer(404, b"", "text/plain")
+            self._answer(_Answer(404))
         elif self.headers.get("Authorization") != _basic():
             self._json(401, {"error": "invalid_credentials"})
         else:
@@ -267,65 +284,56 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, self.earthdata.new_session())
 
     def _read(self, path: str) -> None:
-        """Answer a read of a data file."""
+        """Answer a read of a data file; it is noted first, so that who has the answer finds it."""
         earthdata = self.earthdata
         name, token = path.rpartition("/")[2], self._token()
         refusal = earthdata.on_read(name)
         refusal = refusal or earthdata.refusals.get(name) or earthdata.refusals.get("*")
-        file = None if refusal or token != TOKEN else earthdata.file_of(path)
         if token != TOKEN:
-            status = self._answer(401, b"", "text/plain")
+            answer: _Answer | None = _Answer(401)
         elif refusal is not None:
-            status = self._refuse(refusal)
-        elif file is None:
-            status = self._answer(404, b"", "text/plain")
+            answer = _ANSWERS.get(refusal)
         else:
-            status = self._send(file)
-        earthdata.reads.append(Read(name, token, status))
-
-    def _refuse(self, refusal: Refusal) -> int:
-        if refusal == "page":
-            return self._answer(200, _PAGE, "text/html; charset=utf-8")
-        statuses = {"denied": 403, "missing": 404, "broken": 503}
-        if refusal in statuses:
-            return self._answer(statuses[refusal], b"", "text/plain")
+            file = earthdata.file_of(path)
+            answer = _Answer(404) if file is None else self._part(file)
+        earthdata.reads.append(Read(name, token, answer.status if answer else 0))
+        if answer is not None:
+            self._answer(answer)
+            return
         if refusal == "hang":
-            self.earthdata.stopping.wait()
+            earthdata.stopping.wait()
         self.close_connection = True
-        return 0
 
-    def _send(self, file: Path) -> int:
-        """Send a file, or the range of it that was asked for."""
+    def _part(self, file: Path) -> _Answer:
+        """Return a file, or the range of it that was asked for."""
         with file.open("rb") as source:
             size = os.fstat(source.fileno()).st_size
             asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
             first = int(asked[1]) if asked else 0
             last = min(int(asked[2]) if asked and asked[2] else size - 1, size - 1)
             if first > last:
-                more = {"Content-Range": f"bytes */{size}"}
-                return self._answer(416, b"", "text/plain", **more)
+                return _Answer(416, headers={"Content-Range": f"bytes */{size}"})
             source.seek(first)
-            more = {"Content-Range": f"bytes {first}-{last}/{size}"} if asked else {}
             content = source.read(last - first + 1)
-            return self._answer(206 if asked else 200, content, "application/x-hdf5", **more)
+        headers = {"Content-Range": f"bytes {first}-{last}/{size}"} if asked else {}
+        return _Answer(206 if asked else 200, content, "application/x-hdf5", headers)
 
     def _token(self) -> str:
         return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
 
-    def _json(self, status: int, document: dict[str, str]) -> int:
-        return self._answer(status, json.dumps(document).encode(), "application/json")
+    def _json(self, status: int, document: dict[str, str]) -> None:
+        self._answer(_Answer(status, json.dumps(document).encode(), "application/json"))
 
-    def _answer(self, status: int, body: bytes, kind: str, **headers: str) -> int:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
+    def _answer(self, answer: _Answer) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.kind)
+        self.send_header("Content-Length", str(len(answer.body)))
+        for name, value in answer.headers.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(answer.body)
         self.wfile.flush()
-        return status
 
     def finish(self) -> None:
         """Close the connection, also where it was reset."""
