@@ -32,6 +32,7 @@ _HEAD = """data_source:
   variables:
     h_li: "/{group}/land_ice_segments/h_li"
 aggregation:
+  coordinates: {morton: {dtype: uint64, fill_value: 0}}
   variables:
     count: {function: len, source: h_li, dtype: int32, fill_value: 0}
 """

@@ -20,7 +20,16 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 # For what does not depend on the store: the folder only, not S3 as well.
 IN_A_FOLDER = pytest.mark.parametrize("place", ["folder"], indirect=True)
 
-_SECTIONS = "data_source: {reader: h5coro}\naggregation: {variables: {}}\noutput:\n  grid: "
+_SECTIONS = """data_source:
+  reader: h5coro
+  groups: [gt1l]
+  coordinates: {latitude: "/{group}/latitude", longitude: "/{group}/longitude"}
+  variables: {h_li: "/{group}/h_li"}
+aggregation:
+  coordinates: {morton: {dtype: uint64, fill_value: 0}}
+  variables: {}
+output:
+  grid: """
 CONFIGS = {
     "healpix": _SECTIONS + "{type: healpix, parent_order: 5, child_order: 8}\n",
     "plate": _SECTIONS + "{type: rectilinear, crs: EPSG:4326, resolution: 0.1,"

@@ -23,6 +23,7 @@ from zagg_catalog.files import digest_of
 from zagg_catalog.grids import HealpixGrid, OutputGrid, from_config
 from zagg_catalog.regions import polygon_to_bbox
 from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
+from zagg_catalog.registry.needs import unmet_needs
 from zagg_catalog.registry.schema import GridEntry, RegionEntry, RegistryEntries, read_entries
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.filters import NameFilters, granule_names, names_in
@@ -184,7 +185,12 @@ def _config(path: str, key: str) -> tuple[bytes, OutputGrid | None, list[str]]:
     content = b""
     try:
         content = read_bytes(path)
-        return content, from_config(load_config_from_dict(_yaml(content), source=path)), []
+        config = load_config_from_dict(_yaml(content), source=path)
+        return (
+            content,
+            from_config(config),
+            [f"{key}: {path}: {text}" for text in unmet_needs(config)],
+        )
     except InvalidRegistry as error:
         return content, None, [f"{key}: {path} {error}; correct the path."]
     except (InvalidConfig, InvalidGrid) as error:
