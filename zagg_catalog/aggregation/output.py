@@ -297,8 +297,8 @@ def _unmarked_changes(place: OutputPlace, mine: OutputMarker) -> list[str]:
         return _hive_changes(place, mine)
     if place.layout == "flat":
         return []
-    wanted = set(_variables(mine))
-    there = set(place.folders(place.group)) - _EXTRA
+    wanted = set(_declared(mine, "variables"))
+    there = set(place.folders(place.group)) - _EXTRA - set(_declared(mine, "coordinates"))
     return [f"aggregation.variables.{name} is new" for name in sorted(wanted - there)] + [
         f"aggregation.variables.{name} is gone" for name in sorted(there - wanted)
     ]
@@ -325,10 +325,11 @@ def _document(content: bytes | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _variables(marker: OutputMarker) -> Mapping[str, Any]:
+def _declared(marker: OutputMarker, kind: str) -> Mapping[str, Any]:
+    """Return the variables, or the coordinates, that the config declares."""
     section = marker.aggregation.get("aggregation")
-    variables = section.get("variables") if isinstance(section, dict) else None
-    return variables if isinstance(variables, dict) else {}
+    declared = section.get(kind) if isinstance(section, dict) else None
+    return declared if isinstance(declared, dict) else {}
 
 
 def _replaced(place: OutputPlace, claim: Claim) -> bool:
@@ -342,8 +343,8 @@ def _slot_text(release_key: ReleaseKey, grid: str) -> str:
 
 def _taken(url: str, held: str, wanted: str) -> str:
     return (
-        f"Output {clean_text(url)} holds {held}, and one output holds one product, region, cycle and"
-        f" grid; {wanted} was not started. {_remedy()}"
+        f"Output {clean_text(url)} holds {held}. One output holds one product, region, cycle and"
+        f" grid, so {wanted} was not started. {_remedy()}"
     )
 
 

@@ -102,8 +102,9 @@ def open_output(
 ) -> OutputPlace | None:
     """Open the output that zagg writes to with a config.
 
-    On S3 the endpoint is ``output.endpoint_url`` of the config, or else ``AWS_ENDPOINT_URL_S3``,
-    as for zagg; credentials are those of the environment.
+    On S3 the endpoint is ``AWS_ENDPOINT_URL_S3``, or else ``output.endpoint_url`` of the config:
+    obstore, with which zagg writes, prefers them in this order. Credentials are those of the
+    environment.
 
     Parameters
     ----------

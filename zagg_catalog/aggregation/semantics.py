@@ -61,7 +61,7 @@ def core_digest(core: Mapping[str, Any]) -> str:
 
 
 def core_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return the keys that differ, a phrase each: ``data_source.driver is 's3' and was 'https'``."""
+    """Return the keys that differ, a phrase each: ``quality_filter.value is 1 and was 0``."""
     return [change for _, change in zip(range(_MAX_CHANGES), _changes(before, after), strict=False)]
 
 
