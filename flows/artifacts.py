@@ -20,7 +20,7 @@ from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
 from zagg_catalog.messages import first_few, short_digest
 from zagg_catalog.releases import Acknowledgement, GridRecord, Published, ReleaseKey
-from zagg_catalog.releases.pickups import ShardList
+from zagg_catalog.releases.batches import ShardList
 from zagg_catalog.releases.record import manifests_of
 from zagg_catalog.store import Store
 

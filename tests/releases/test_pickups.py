@@ -1,5 +1,6 @@
 """The pick-up history of a grid: finished pick-ups, contents of an output, and old entries."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zagg_catalog.errors import InvalidName, InvalidRelease
+from zagg_catalog.releases.batches import ShardList
 from zagg_catalog.releases.layout import ReleaseKey, parse_key
 from zagg_catalog.releases.pickups import (
     FINISHED,
@@ -14,7 +16,6 @@ from zagg_catalog.releases.pickups import (
     Acknowledgement,
     PickupHistory,
     PickupSummary,
-    ShardList,
 )
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -65,7 +66,7 @@ def test_a_dry_run_is_done_for_dry_runs_only():
     assert not done(found, A)
 
 
-@pytest.mark.parametrize("outcome", ["failed", "refused", "prepared"])
+@pytest.mark.parametrize("outcome", ["failed", "unread", "refused", "prepared"])
 def test_an_unfinished_pick_up_is_not_done(outcome):
     assert not done(history(entry(A, outcome)), A)
 
@@ -149,3 +150,17 @@ def test_pickups_have_keys_of_their_own():
     for kind, grid in (("releases", "healpix"), ("pickups", None), ("catalogs", None)):
         with pytest.raises(InvalidName, match=r"no grid|no pointer"):
             RELEASE_KEY.pointer(kind, grid)
+
+
+def test_an_acknowledgement_from_before_batches_is_read():
+    old = {"schema_version": 1, **WHERE, "release": A, "outcome": "aggregated", "dry_run": False}
+    old |= {"output": "out", "started": True, "restricted": True, "by": "me", "shards": 5}
+    old |= {"began_at": NOON.isoformat(), "ended_at": NOON.isoformat()}
+    found = Acknowledgement.load(json.dumps(old).encode())
+    assert (found.states, found.batches, found.restricted) == (None, (), True)
+    entry = {name: old[name] for name in ("release", "outcome", "dry_run", "by", "began_at")}
+    entry |= {"ended_at": old["ended_at"], "key": RELEASE_KEY.key("pickups", A, grid="healpix")}
+    claim = {name: entry[name] for name in ("release", "dry_run", "by", "began_at")}
+    claim |= {"id": "0" * 32, "expires_at": old["ended_at"]}
+    pointer = {"schema_version": 1, "entries": [entry], "claim": claim}
+    assert PickupHistory.load(json.dumps(pointer).encode()).claim.batches == ()

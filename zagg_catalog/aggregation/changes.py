@@ -17,8 +17,9 @@ from zagg_catalog.diff import CatalogDiff, MapDiff, diff_maps, diff_replaced
 from zagg_catalog.errors import InvalidRelease, PickupRefused, StoreError, StoreUnavailable
 from zagg_catalog.messages import first_few, short_digest
 from zagg_catalog.registry import RegisteredGrid
+from zagg_catalog.releases.batches import ShardList
 from zagg_catalog.releases.diff import diff_granules
-from zagg_catalog.releases.pickups import MapChanges, PickupHistory, PickupSummary, ShardList
+from zagg_catalog.releases.pickups import MapChanges, PickupHistory, PickupSummary
 from zagg_catalog.releases.read import Release, load_map, load_release
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store

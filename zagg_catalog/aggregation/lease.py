@@ -229,6 +229,11 @@ class Lease:
             outcome="failed",
             reason=f"The run of {lease.by} stopped without recording a result, {when}.",
             ended_at=lease.expires_at,
+            config_digest=lease.config_digest,
+            zagg_version=lease.zagg_version,
+            shards=lease.shards,
+            states=lease.states,
+            batches=lease.batches,
         )
 
     def _busy(self, lease: PickupLease) -> str:

@@ -25,6 +25,7 @@ from zagg_catalog.errors import (
     SignatureMismatch,
 )
 from zagg_catalog.messages import clean_text
+from zagg_catalog.releases.batches import ShardState
 from zagg_catalog.releases.publication import version_of
 
 PROGRAM = Path(__file__).with_name("zagg_process.py")
@@ -100,18 +101,6 @@ class ZaggCall:
         prompts = self.options.get("backend") == "lambda" and not self.dry_run
         words += ["--yes"] if prompts else []
         return shlex.join(words)
-
-
-ShardState = Literal["done", "empty", "current", "unread", "refused", "failed"]
-"""State of a shard after a call of zagg.
-
-- ``done``: written.
-- ``empty``: every granule was read, and no value lies in the shard after filtering.
-- ``current``: zagg skipped it, since its inputs are unchanged.
-- ``unread``: at least one granule or beam of it could not be read.
-- ``refused``: it lost granules, and zagg may not rewrite it.
-- ``failed``: zagg raised, did not write it, or has no result for it.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)

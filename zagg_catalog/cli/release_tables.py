@@ -29,6 +29,7 @@ _OUTCOMES = {
     "unchanged": "nothing to do",
     "prepared": "no zagg",
     "refused": "refused",
+    "unread": "granules not read",
     "failed": "failed",
 }
 
@@ -307,7 +308,7 @@ def pickup_summary(
     facts = [pickup_facts(standings, name, digest) for name in names]
     real = sum(one["picked_up"] for one in facts)
     dry = sum(one["outcome"] in ("checked", "unchanged") and one["dry_run"] for one in facts)
-    bad = sum(one["outcome"] in ("refused", "failed", "prepared") for one in facts)
+    bad = sum(one["outcome"] in ("refused", "unread", "failed", "prepared") for one in facts)
     parts = [f"{real} of {len(names)}"] if real or not (dry or bad) else []
     parts += [f"dry run {dry} of {len(names)}"] if dry else []
     parts += [f"{bad} not"] if bad else []

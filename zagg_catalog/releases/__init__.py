@@ -1,5 +1,6 @@
 """Releases: a catalog with its shard maps, published so that readers see all of it or nothing."""
 
+from zagg_catalog.releases.batches import BatchRecord
 from zagg_catalog.releases.diff import GridDiff, ReleaseDiff, diff
 from zagg_catalog.releases.gc import Garbage, collect_garbage
 from zagg_catalog.releases.layout import ReleaseKey
@@ -22,6 +23,7 @@ from zagg_catalog.releases.verify import Finding, Verification, verify
 
 __all__ = [
     "Acknowledgement",
+    "BatchRecord",
     "Contraction",
     "Finding",
     "Garbage",

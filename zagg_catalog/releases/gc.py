@@ -9,7 +9,13 @@ from datetime import datetime, timedelta
 from zagg_catalog.errors import InvalidOption, InvalidRelease
 from zagg_catalog.messages import Clock, utc_now
 from zagg_catalog.releases.layout import Kind, ReleaseKey, list_keys
-from zagg_catalog.releases.pickups import PickupHistory, pickup_history_keys, read_pickup_history
+from zagg_catalog.releases.pickups import (
+    Acknowledgement,
+    PickupHistory,
+    batch_keys,
+    pickup_history_keys,
+    read_pickup_history,
+)
 from zagg_catalog.releases.read import latest_of, load_release
 from zagg_catalog.releases.record import ReleaseRecord
 from zagg_catalog.store import ObjectInfo, Store
@@ -26,8 +32,8 @@ class Garbage:
     releases: list[ObjectInfo]
     """Records of old releases that neither a pointer nor its history names."""
     objects: list[ObjectInfo]
-    """Catalogs and manifests that no other release refers to, and pick-up records that are no
-    longer in the history of their grid."""
+    """Catalogs and manifests that no other release refers to, pick-up records that are no longer
+    in the history of their grid, and batch records that neither a pick-up nor a lease names."""
     young: int
     """Number of objects without a reference that are too young to be garbage."""
     deleted: bool
@@ -139,7 +145,7 @@ def _pointed(store: Store) -> set[str]:
             publication = latest_of(store, parts.release_key).publication
             digests = publication.digests if publication else ()
             keys.update(parts.release_key.key("releases", digest) for digest in digests)
-    for release_key, history in _histories(store):
+    for release_key, _, history in _histories(store):
         keys.update(release_key.key("releases", digest) for digest in _needed(history))
     return keys
 
@@ -152,15 +158,22 @@ def _needed(history: PickupHistory) -> set[str]:
     return found | ({history.claim.release} if history.claim else set())
 
 
-def _histories(store: Store) -> Iterable[tuple[ReleaseKey, PickupHistory]]:
+def _histories(store: Store) -> Iterable[tuple[ReleaseKey, str, PickupHistory]]:
     for release_key, grid in pickup_history_keys(store):
-        yield release_key, read_pickup_history(store, release_key, grid)[0]
+        yield release_key, grid, read_pickup_history(store, release_key, grid)[0]
 
 
 def _references(store: Store, dropped: set[str]) -> set[str]:
     """Return the keys that pick-ups and records refer to, except dropped records."""
     files = {file.key for record in _records(store, dropped) for file in record.files}
-    return files | {entry.key for _, history in _histories(store) for entry in history.entries}
+    for release_key, grid, history in _histories(store):
+        files.update(entry.key for entry in history.entries)
+        digests = list(history.claim.batches) if history.claim else []
+        for entry in history.entries:
+            if entry.started and not entry.dry_run:
+                digests += Acknowledgement.load(store.get(entry.key), entry.key).batches
+        files.update(batch_keys(release_key, grid, digests))
+    return files
 
 
 def _records(store: Store, dropped: set[str]) -> Iterable[ReleaseRecord]:
@@ -170,7 +183,7 @@ def _records(store: Store, dropped: set[str]) -> Iterable[ReleaseRecord]:
 
 
 def _objects(store: Store) -> list[ObjectInfo]:
-    """Return the catalogs, manifests and acknowledgements of a store, by key."""
+    """Return the catalogs, manifests, and records of pick-ups and batches of a store, by key."""
     found = []
     for kind in _KINDS:
         found += [info for info, parts in list_keys(store, kind) if parts.digest is not None]

@@ -6,6 +6,8 @@ Keys are::
     shardmaps/product=…/region=…/cycle=22/grid=<name>/<digest>.parquet (or .json)
     releases/product=…/region=…/cycle=22/<digest>.json and latest.json
     pickups/product=…/region=…/cycle=22/grid=<name>/<digest>.json and latest.json
+
+The objects of pickups are records of pick-ups and of their batches.
 """
 
 from __future__ import annotations

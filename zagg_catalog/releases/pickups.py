@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
-from pydantic import Field, JsonValue, NonNegativeInt
+from pydantic import Field, JsonValue
 
 from zagg_catalog.jsonio import Document, StrictModel
+from zagg_catalog.releases.batches import BatchRecord, Count, GranuleList, ShardCounts, ShardList
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.publication import Time
-from zagg_catalog.releases.record import MAX_LISTED, Digest, Key, Name, StoredFile
+from zagg_catalog.releases.record import Digest, Key, Name, StoredFile
 from zagg_catalog.store import Store
 
 SCHEMA_VERSION: Final = 1
 HISTORY_LENGTH = 50
 
-Outcome = Literal["aggregated", "checked", "unchanged", "prepared", "refused", "failed"]
+Outcome = Literal["aggregated", "checked", "unchanged", "prepared", "refused", "unread", "failed"]
 FINISHED: Final = ("aggregated", "checked", "unchanged")
-
-Count = NonNegativeInt
-ShardKey = Annotated[int, Field(ge=0, lt=2**64)]
-
-
-class ShardList(StrictModel):
-    """Some shards of a grid."""
-
-    count: Count = 0
-    keys: tuple[ShardKey, ...] = Field(default=(), max_length=MAX_LISTED)
-    """Their keys, ascending; the first 1,000."""
-
-    @classmethod
-    def of(cls, keys: Iterable[int]) -> ShardList:
-        """Return the shards with these keys."""
-        ordered = sorted(map(int, keys))
-        return cls(count=len(ordered), keys=tuple(ordered[:MAX_LISTED]))
 
 
 class MapChanges(StrictModel):
@@ -80,6 +65,8 @@ class PickupAttempt(StrictModel):
     """UTC."""
     started: bool = False
     """Whether zagg was started, so that its output may have changed."""
+    restricted: bool = False
+    """Whether only the changed shards were passed to zagg."""
 
 
 class Acknowledgement(PickupAttempt, Document):
@@ -93,9 +80,10 @@ class Acknowledgement(PickupAttempt, Document):
     cycle: int = Field(ge=1, le=9999)
     grid: Name
     outcome: Outcome
-    """``aggregated``; ``checked``, a dry run; ``unchanged``, no shard had to be aggregated;
-    ``prepared``, zagg is not installed and its inputs are ready; ``refused``, before zagg was
-    started; ``failed``."""
+    """``aggregated``, every shard is complete; ``checked``, a dry run; ``unchanged``, no shard had
+    to be aggregated; ``prepared``, zagg is not installed and its inputs are ready; ``refused``,
+    before zagg was started; ``unread``, zagg could not read granules of some shards;
+    ``failed``."""
     reason: str | None = None
     """Why it was refused or failed, a sentence."""
     ended_at: Time
@@ -111,8 +99,19 @@ class Acknowledgement(PickupAttempt, Document):
     """SHA-256 of the aggregator's own pipeline config."""
     shards: Count | None = None
     """Number of shards passed to zagg."""
-    restricted: bool = False
-    """Whether only the changed shards were passed."""
+    states: ShardCounts | None = None
+    """How many of them ended in each state; null for a dry run."""
+    observations: Count | None = None
+    """Number of observations in them."""
+    cells: Count | None = None
+    """Number of their cells with data."""
+    affected: ShardList = ShardList()
+    """Shards that are not complete; the next run processes them again."""
+    unread: GranuleList = GranuleList()
+    """Granules that zagg could not read."""
+    batches: tuple[Digest, ...] = ()
+    """Batch records that say what the output holds, the oldest first; a shard is in the state of
+    the newest one that has it. They include those of earlier pick-ups into the same output."""
     changes: MapChanges | None = None
     """How the map differs from that of the earlier release."""
     notes: tuple[str, ...] = ()
@@ -162,6 +161,15 @@ class PickupLease(PickupAttempt):
     """Unique among all leases."""
     expires_at: Time
     """UTC. The run renews it; after it expires, another run may take over."""
+    config_digest: Digest | None = None
+    """SHA-256 of the pipeline config; null until zagg is started, as are the next fields."""
+    zagg_version: str | None = None
+    shards: Count | None = None
+    """Number of shards passed to zagg."""
+    states: ShardCounts | None = None
+    """States of the shards whose batches ended."""
+    batches: tuple[Digest, ...] = ()
+    """Batch records so far, as in the acknowledgement."""
 
     def alive(self, now: datetime) -> bool:
         """Return whether the run may still be running."""
@@ -235,6 +243,24 @@ class PickupHistory(Document):
                 newest.append(old)
                 seen.add(mode)
         return PickupHistory(claim=claim, entries=tuple(newest))
+
+
+def read_pickup_object(content: bytes, source: str) -> Acknowledgement | BatchRecord:
+    """Read an acknowledgement or a batch record; they lie in one folder.
+
+    Raises `InvalidRelease` if the content is neither.
+    """
+    try:
+        document = json.loads(content)
+    except ValueError:
+        document = None
+    batch = isinstance(document, dict) and document.get("kind") == "batch"
+    return (BatchRecord if batch else Acknowledgement).load(content, source)
+
+
+def batch_keys(release_key: ReleaseKey, grid: str, digests: Iterable[str]) -> list[str]:
+    """Return the keys of batch records."""
+    return [release_key.key("pickups", digest, grid=grid) for digest in digests]
 
 
 def read_pickup_history(

@@ -17,7 +17,12 @@ from zagg_catalog.errors import (
 from zagg_catalog.files import scratch
 from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
 from zagg_catalog.releases.layout import KINDS, ReleaseKey, folder_key, list_keys, parse_key
-from zagg_catalog.releases.pickups import Acknowledgement, read_pickup_history
+from zagg_catalog.releases.pickups import (
+    Acknowledgement,
+    batch_keys,
+    read_pickup_history,
+    read_pickup_object,
+)
 from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import Release, load_release, map_problems
 from zagg_catalog.releases.record import SCHEMA_VERSION, GridRecord, ReleaseRecord, StoredFile
@@ -158,22 +163,29 @@ class _Check:
                     self._unreferenced(info.key)
 
     def _pickup(self, key: str, release_key: ReleaseKey, grid: str, digest: str | None) -> None:
-        """Check a pick-up record, or a pick-up history."""
+        """Check the record of a pick-up or a batch, or a pick-up history."""
         try:
             if digest is None:
                 history = read_pickup_history(self.store, release_key, grid)[0]
-                for entry in history.entries:
-                    if not self.store.exists(entry.key):
-                        self._found(key, f"It refers to {entry.key}, which does not exist.")
-                return
-            self.files[key] = None
-            found = Acknowledgement.load(self.store.get(key), f"Object {key}")
-            if (found.release_key, found.grid) != (release_key, grid):
-                self._found(key, f"It is the record of grid {found.grid} of {found.release_key}.")
+                batches = history.claim.batches if history.claim else ()
+                named = [entry.key for entry in history.entries]
+            else:
+                self.files[key] = None
+                found = read_pickup_object(self.store.get(key), f"Object {key}")
+                batches = found.batches if isinstance(found, Acknowledgement) else ()
+                named = []
+                if (found.release_key, found.grid) != (release_key, grid):
+                    self._found(
+                        key, f"It is the record of grid {found.grid} of {found.release_key}."
+                    )
         except StoreUnavailable:
             raise
         except (StoreError, InvalidRelease) as error:
             self._found(key, str(error))
+            return
+        for other in (*named, *batch_keys(release_key, grid, batches)):
+            if not self.store.exists(other):
+                self._found(key, f"It refers to {other}, which does not exist.")
 
     def _unreferenced(self, key: str) -> None:
         if key in self.files:

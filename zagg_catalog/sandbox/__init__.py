@@ -1,8 +1,19 @@
-"""An offline simulation of CMR-STAC and CMR: serves simulated cycles or GeoParquet files."""
+"""An offline simulation of CMR-STAC, CMR and Earthdata: simulated cycles and their data files."""
 
+from zagg_catalog.sandbox.earthdata import EarthdataServer
 from zagg_catalog.sandbox.faults import Fault
 from zagg_catalog.sandbox.granules import Granules, concat
+from zagg_catalog.sandbox.hdf5 import write_granule
 from zagg_catalog.sandbox.server import Request, SandboxServer
 from zagg_catalog.sandbox.simulation import simulate
 
-__all__ = ["Fault", "Granules", "Request", "SandboxServer", "concat", "simulate"]
+__all__ = [
+    "EarthdataServer",
+    "Fault",
+    "Granules",
+    "Request",
+    "SandboxServer",
+    "concat",
+    "simulate",
+    "write_granule",
+]
