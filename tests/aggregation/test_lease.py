@@ -232,7 +232,7 @@ def test_a_process_that_is_killed_at_work_is_taken_over(desk, pickup_inputs, tmp
         "desk.aggregate(lease=timedelta(seconds=2))"
     )
     env = {"PYTHONPATH": f"{stand_in}:{ROOT}", "ZAGG_ENDS": "hangs"}
-    env["ZAGG_PID"] = str(tmp_path / "pid")
+    env |= {"ZAGG_PID": str(tmp_path / "pid"), "EARTHDATA_TOKEN": "token"}
     command = [sys.executable, "-c", script, pickup_inputs, desk.folder]
     process = subprocess.Popen(command, env=os.environ | env)
     try:
