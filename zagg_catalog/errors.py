@@ -205,6 +205,15 @@ class AggregationFailed(ZaggCatalogError):
         """File names of the granules that were being read when the process ended."""
 
 
+class OutputUnavailable(AggregationFailed):
+    """Raised when zagg's output cannot be opened, read or written; the message has the reason."""
+
+    def __init__(self, message: str, *, denied: bool = False) -> None:
+        super().__init__(message)
+        self.denied = denied
+        """Whether the credentials do not allow it."""
+
+
 class InvalidCursor(ZaggCatalogError, ValueError):
     """Raised when the state of the watch in the store is not valid; the message names its key."""
 
