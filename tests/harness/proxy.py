@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _BUSY = b"<Error><Code>%s</Code><Message>told to</Message></Error>"
 _REFUSALS = {"denied": (403, b"AccessDenied"), "expired": (400, b"ExpiredToken")}
+_REFUSALS["missing"] = (404, b"NoSuchKey")
 
 
 @dataclass
@@ -23,9 +24,9 @@ class Fault:
     Parameters
     ----------
     kind : str
-        ``500``, ``503``; ``denied`` and ``expired`` as S3 refuses; ``reset`` before the server sees
-        the request; ``deaf``: it is done and the answer lost; ``hang``; ``cut`` the answer's body
-        in half; ``flip`` a bit of the request's body.
+        ``500``, ``503``; ``denied``, ``expired``, ``missing`` as S3 refuses; ``reset`` before the
+        server sees the request; ``deaf``: it is done and the answer lost; ``hang``; ``cut`` the
+        answer's body in half; ``flip`` a bit of the request's body.
     match : str
         Regular expression over ``METHOD /path?query``.
     times : int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from tests.aggregation.real.site import COARSE, Archive, Area, Site
 from tests.harness import servers
 from tests.harness.granule_bucket import GranuleBucket, granule_bucket
+from tests.harness.output_bucket import OutputBucket
 from zagg_catalog.sandbox import EarthdataServer
 
 MakeSite = Callable[..., Site]
@@ -68,12 +68,12 @@ def bucket(one_bucket, earthdata, monkeypatch) -> Iterator[GranuleBucket]:
 
 
 @pytest.fixture
-def output_bucket(one_bucket, archive, monkeypatch) -> str:
-    """A place on S3 that zagg may write to, ``s3://bucket/prefix``."""
-    for name, value in one_bucket.writing.items():
+def output_bucket(moto, monkeypatch) -> OutputBucket:
+    """A bucket that zagg may write to."""
+    bucket = OutputBucket(moto.endpoint, servers.new_bucket(moto.endpoint))
+    for name, value in bucket.environment.items():
         monkeypatch.setenv(name, value)
-    (archive.folder / "outputs").mkdir(exist_ok=True)
-    return f"s3://outputs/{uuid.uuid4().hex[:8]}"
+    return bucket
 
 
 @pytest.fixture
