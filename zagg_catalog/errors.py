@@ -205,6 +205,10 @@ class AggregationFailed(ZaggCatalogError):
         """File names of the granules that were being read when the process ended."""
 
 
+class GranulesUnread(AggregationFailed):
+    """Raised when zagg could not read granules of some shards; the message names them."""
+
+
 class InvalidCursor(ZaggCatalogError, ValueError):
     """Raised when the state of the watch in the store is not valid; the message names its key."""
 

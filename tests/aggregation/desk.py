@@ -104,6 +104,10 @@ class Desk:
         assert old in text
         path.write_text(text.replace(old, new))
 
+    def shards(self, name: str, grid: str = "healpix") -> list[int]:
+        """Shard keys of the map of an input catalog."""
+        return ShardMap.from_parquet(self.inputs / f"{name}-{grid}.parquet").shard_keys
+
     def publish(self, name: str, *, failed: tuple[str, ...] = (), **options) -> Published:
         builds = [
             MapToPublish(grid, self.inputs / f"{grid}.yaml", error="Out of memory.")
@@ -155,11 +159,19 @@ class Desk:
             if path.is_file() and not path.name.startswith(".")
         }
 
+    def watch(self, monkeypatch, zagg=None) -> None:
+        """Put a stand-in for zagg in place, by default one that notes its calls."""
+        for place in ("run", "batches"):
+            monkeypatch.setattr(f"zagg_catalog.aggregation.{place}.run_zagg", zagg or self.zagg)
+
     def zagg(self, call: ZaggCall, folder: Path, **_: object) -> ZaggAnswer:
         """Stand in for zagg: read what it would read, and say what it would say."""
         document = json.loads(Path(call.catalog).read_text())
         self.calls.append(call)
         self.handed.append(document["shard_keys"])
+        if not call.dry_run and "://" not in call.store:
+            Path(call.store).mkdir(parents=True, exist_ok=True)
+            Path(call.store, "written").touch()
         if self.ending is not None:
             raise self.ending
         summary = {"total_cells": len(document["shard_keys"]), "dry_run": call.dry_run}
