@@ -209,6 +209,15 @@ class GranulesUnread(AggregationFailed):
     """Raised when zagg could not read granules of some shards; the message names them."""
 
 
+class OutputUnavailable(AggregationFailed):
+    """Raised when zagg's output cannot be opened, read or written; the message has the reason."""
+
+    def __init__(self, message: str, *, denied: bool = False) -> None:
+        super().__init__(message)
+        self.denied = denied
+        """Whether the credentials do not allow it."""
+
+
 class InvalidCursor(ZaggCatalogError, ValueError):
     """Raised when the state of the watch in the store is not valid; the message names its key."""
 

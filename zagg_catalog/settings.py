@@ -53,6 +53,9 @@ class Settings(BaseSettings):
             "ZAGG_CATALOG_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"
         ),
     )
+    # URL of the S3 server that zagg reads granules from. Default: AWS, even if
+    # ``AWS_ENDPOINT_URL_S3`` names another server for the store and for outputs.
+    granule_s3_endpoint: str | None = None
     s3_region: str | None = Field(
         default=None,
         validation_alias=AliasChoices("ZAGG_CATALOG_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),

@@ -194,6 +194,7 @@ def test_a_newer_release_waits_for_the_older_one_and_is_then_picked_up(desk):
     assert [entry.outcome for entry in desk.history().entries] == ["aggregated"] * 2
 
 
+@pytest.mark.zagg
 @pytest.mark.slow
 def test_two_processes_lead_to_one_aggregation_of_the_real_zagg(real_desk, pickup_inputs):
     pytest.importorskip("zagg")
@@ -231,7 +232,7 @@ def test_a_process_that_is_killed_at_work_is_taken_over(desk, pickup_inputs, tmp
         "desk.aggregate(lease=timedelta(seconds=2))"
     )
     env = {"PYTHONPATH": f"{stand_in}:{ROOT}", "ZAGG_ENDS": "hangs"}
-    env["ZAGG_PID"] = str(tmp_path / "pid")
+    env |= {"ZAGG_PID": str(tmp_path / "pid"), "EARTHDATA_TOKEN": "token"}
     command = [sys.executable, "-c", script, pickup_inputs, desk.folder]
     process = subprocess.Popen(command, env=os.environ | env)
     try:

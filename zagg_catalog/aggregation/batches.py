@@ -16,14 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.aggregation.request import PAIRS
-from zagg_catalog.aggregation.zagg import (
-    STALL,
-    ShardResult,
-    ZaggAnswer,
-    ZaggCall,
-    run_zagg,
-    zagg_version,
-)
+from zagg_catalog.aggregation.shard_results import ShardResult
+from zagg_catalog.aggregation.zagg import STALL, ZaggAnswer, ZaggCall, run_zagg, zagg_version
 from zagg_catalog.errors import (
     AggregationFailed,
     PickupRefused,

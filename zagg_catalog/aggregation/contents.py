@@ -142,9 +142,9 @@ class Contents:
         self,
         keys: Keys,
         inputs: Keys,
-        *,
         config_digest: str,
         zagg_version: str | None,
+        *,
         release: str | None = None,
     ) -> Flags:
         """Return which shards the output holds as zagg would make them now.
@@ -159,7 +159,7 @@ class Contents:
         return found
 
     def outdated(
-        self, keys: Keys, inputs: Keys, *, config_digest: str, zagg_version: str | None
+        self, keys: Keys, inputs: Keys, config_digest: str, zagg_version: str | None
     ) -> Flags:
         """Return which shards may have cells of other inputs, config or version in the output."""
         at, known = self._find(keys)

@@ -87,7 +87,7 @@ def choose_shards(
     make differently from what the output holds. With `force` or ``overwrite``, every shard.
     """
     contents, inputs = held.contents, inputs_of(shard_map)
-    made = {"config_digest": grid.config_digest, "zagg_version": zagg_version}
+    made = (grid.config_digest, zagg_version)
     everything = _reason_to_redo(request)
     last = held.last
     continued = bool(
@@ -95,12 +95,12 @@ def choose_shards(
     )
     narrow = (request.only_changed or continued) and everything is None
     of = None if narrow else release
-    done = contents.current(shard_map.shards, inputs, release=of, **made)
+    done = contents.current(shard_map.shards, inputs, *made, release=of)
     if everything is not None:
         done[:] = False
     notes = []
     if narrow and not done.any():
-        everything = held.unknown or _reason_for_all(held, output, **made)
+        everything = held.unknown or _reason_for_all(held, output, *made)
     if everything is not None and (request.only_changed or continued):
         notes.append(f"Every shard is processed, not only changed ones: {everything}.")
     elif narrow and held.preview and last is not None:
@@ -108,7 +108,7 @@ def choose_shards(
             f"Preview only: release {short_digest(last.release)} was never aggregated, so a real"
             " run will process every shard."
         )
-    stale = contents.outdated(shard_map.shards, inputs, **made)
+    stale = contents.outdated(shard_map.shards, inputs, *made)
     return Selection(
         keys=shard_map.shards[~done],
         inputs=inputs[~done],
@@ -238,7 +238,7 @@ def _reason_to_redo(request: PickupRequest) -> str | None:
 
 
 def _reason_for_all(
-    held: Held, output: str | None, *, config_digest: str, zagg_version: str | None
+    held: Held, output: str | None, config_digest: str, zagg_version: str | None
 ) -> str | None:
     """Return why no shard of the output can be kept, a phrase; None if all shards changed."""
     sources, last = held.contents.sources, held.last

@@ -18,15 +18,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from zagg_catalog.aggregation.granule_reads import REASON
+from zagg_catalog.aggregation.shard_results import ShardResult
 from zagg_catalog.errors import (
     AggregationFailed,
     MissingAggregator,
     PickupRefused,
     SignatureMismatch,
 )
-from zagg_catalog.messages import clean_text
-from zagg_catalog.releases.batches import ShardState
+from zagg_catalog.messages import clean_text, first_few
 from zagg_catalog.releases.publication import version_of
+from zagg_catalog.settings import get_settings
 
 PROGRAM = Path(__file__).with_name("zagg_process.py")
 # Bytes of the end of zagg's log that an error quotes.
@@ -104,33 +106,6 @@ class ZaggCall:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardResult:
-    """What a call of zagg did with one shard."""
-
-    key: int
-    """Shard key."""
-    state: ShardState
-    """State of the shard."""
-    observations: int = 0
-    """Number of observations that were aggregated."""
-    cells: int = 0
-    """Number of cells with data."""
-    granules: int = 0
-    """Number of granules that the manifest lists for the shard."""
-    read: int = 0
-    """Number of granules that gave at least one observation."""
-    unread: tuple[str, ...] = ()
-    """File names of granules that could not be read, whole or in part."""
-    reason: str | None = None
-    """Why the state is not ``done``, in zagg's own words; the first reason of several."""
-
-    @classmethod
-    def load(cls, document: Mapping[str, Any]) -> ShardResult:
-        """Read the dictionary of one shard in the answer of the process."""
-        return cls(**{**document, "unread": tuple(document.get("unread", ()))})
-
-
-@dataclass(frozen=True, kw_only=True)
 class ZaggAnswer:
     """Result of a call of zagg."""
 
@@ -148,8 +123,11 @@ class ZaggAnswer:
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> ZaggAnswer:
         """Read the answer of the process."""
-        shards = tuple(ShardResult.load(shard) for shard in document.get("shards", ()))
-        absent = {name: tuple(beams) for name, beams in document.get("absent", {}).items()}
+        shards = tuple(_load_shard(shard) for shard in document.get("shards", ()))
+        absent = {
+            clean_text(name): tuple(map(clean_text, beams))
+            for name, beams in document.get("absent", {}).items()
+        }
         return cls(**{**document, "shards": shards, "absent": absent})
 
 
@@ -192,10 +170,12 @@ def run_zagg(
         If zagg raised, hung, crashed or was stopped; the message has the end of its log, and
         the attribute `granules` names the granules that were being read.
     """
-    log, answer = folder / "zagg.log", folder / "answer.json"
-    answer.unlink(missing_ok=True)
-    request = folder / "call.json"
-    request.write_text(json.dumps(asdict(call)), encoding="utf-8")
+    log, answer, request = (folder / name for name in ("zagg.log", "answer.json", "call.json"))
+    reading = _Reading(folder / "reading.json")
+    for old in (answer, reading.file):
+        old.unlink(missing_ok=True)
+    here = {"granule_endpoint": get_settings().granule_s3_endpoint}
+    request.write_text(json.dumps(asdict(call) | here), encoding="utf-8")
     # Run as a file, since `-m` would import this package, which takes a second.
     command = [sys.executable, "-P", str(PROGRAM), str(request), str(answer)]
     with log.open("wb") as output:
@@ -209,10 +189,40 @@ def run_zagg(
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
         try:
-            why = _wait(child, answer, timeout, stop)
+            why = _wait(child, answer, timeout, lambda: stop() or reading.stalled(stall))
         finally:
             _end(child)
-    return _read(answer, log, why or _ended(child.returncode))
+    return _read(answer, log, why or _ended(child.returncode), reading.granules())
+
+
+@dataclass
+class _Reading:
+    """File in which the process names the granules that it is reading."""
+
+    file: Path
+    changed: tuple[int, float] = (0, 0.0)
+    """Time of the file, and when it was found here."""
+
+    def granules(self) -> tuple[str, ...]:
+        """Return the file names of the granules."""
+        try:
+            names = json.loads(self.file.read_text(encoding="utf-8"))["granules"]
+        except (FileNotFoundError, ValueError):
+            return ()
+        return tuple(map(clean_text, names))
+
+    def stalled(self, limit: float) -> str | None:
+        """Return a reason if granules are being read, and none was finished within the limit."""
+        now = time.monotonic()
+        try:
+            written = self.file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        if written != self.changed[0]:
+            self.changed = (written, now)
+        if now - self.changed[1] <= limit or not (names := self.granules()):
+            return None
+        return f"no read of a granule ended for {limit:g} s; it was reading {first_few(names)}"
 
 
 def _wait(
@@ -251,19 +261,29 @@ def _ended(code: int) -> str:
     return f"its process ended with code {code} and without an answer"
 
 
-def _read(answer: Path, log: Path, why: str) -> ZaggAnswer:
+def _read(answer: Path, log: Path, why: str, granules: tuple[str, ...]) -> ZaggAnswer:
     try:
         result = json.loads(answer.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         tail = log.read_bytes()[-TAIL:].decode("utf-8", "replace")
         raise AggregationFailed(
-            f"zagg did not finish: {why}. Its log, {log}, ends: {_last_lines(tail)}"
+            f"zagg did not finish: {why}. Its log, {log}, ends: {_last_lines(tail)}",
+            granules=granules,
         ) from None
     if "error" in result:
         kinds = {"signature": SignatureMismatch, "inputs": PickupRefused}
         kind = kinds.get(result["error"]["kind"], AggregationFailed)
         raise kind(clean_text(f"zagg: {result['error']['text']}", limit=800))
     return ZaggAnswer.load(result)
+
+
+def _load_shard(document: Mapping[str, Any]) -> ShardResult:
+    reason = document["reason"]
+    cleaned = {
+        "unread": tuple(map(clean_text, document["unread"])),
+        "reason": None if reason is None else clean_text(reason, limit=REASON),
+    }
+    return ShardResult(**{**document, **cleaned})
 
 
 def _last_lines(text: str) -> str:

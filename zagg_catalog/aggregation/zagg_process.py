@@ -1,4 +1,7 @@
-"""The process that runs zagg: ``python -P zagg_process.py CALL ANSWER``; standard library only."""
+"""The process that runs zagg: ``python -P zagg_process.py CALL ANSWER``.
+
+It imports only the standard library, and modules that do the same, until it imports zagg.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,19 @@ import os
 import signal
 import sys
 import threading
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zagg_catalog.aggregation.earthdata_login import NoLogin, check_login, check_s3_credentials
+from zagg_catalog.aggregation.granule_files import watch_files
+from zagg_catalog.aggregation.granule_reads import GranuleReads, granule_name, short_reason
+from zagg_catalog.aggregation.shard_results import PlannedShard, ShardRecord, classify
+from zagg_catalog.aggregation.zagg_names import MissingName, Names, look_up
+
 ORPHANED = 70
-# Other values, such as zagg's list of results by shard, are left out of the answer.
+# Other values, such as zagg's list of results by shard, are left out of the summary.
 _SCALARS = (bool, int, float, str)
 TEXT = 500
 
@@ -25,10 +36,10 @@ def main(call_file: str, answer_file: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     call = json.loads(Path(call_file).read_text(encoding="utf-8"))
     try:
-        result = _run(call)
+        result = _run(call, GranuleReads(Path(call_file).with_name("reading.json")))
     except Exception as error:
         logging.getLogger(__name__).exception("zagg raised")
-        result = _error("run", f"{type(error).__name__}: {error}")
+        result = _error("run", _words(error))
     path = Path(answer_file)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(result, default=str), encoding="utf-8")
@@ -36,37 +47,106 @@ def main(call_file: str, answer_file: str) -> int:
     return 0
 
 
-def _run(call: dict[str, Any]) -> dict[str, Any]:
+def _run(call: dict[str, Any], reads: GranuleReads) -> dict[str, Any]:
     try:
-        import zagg
-        from zagg import runner
-        from zagg.config import load_config
-        from zagg.grids import from_config
-
-        config = load_config(call["config"])
-        catalog = runner._load_catalog(call["catalog"])
-        grid = from_config(config)
+        zagg = look_up()
+        config = zagg.load_config(call["config"])
+        catalog = zagg.load_catalog(call["catalog"])
+        grid = zagg.from_config(config)
     except Exception as error:  # noqa: BLE001  (it is reported; no shard was processed)
-        return _error("inputs", f"{type(error).__name__}: {error}")
+        return _error("inputs", _words(error))
     signature = json.loads(json.dumps(grid.spatial_signature(), default=_scalar))
     # A dry run of zagg does not compare signatures.
     if signature != call["signature"]:
         return _error("signature", _difference(call["signature"], signature))
     try:
-        runner._check_signature(grid, catalog)
+        zagg.check_signature(grid, catalog)
     except ValueError as error:
         return _error("signature", str(error))
-    summary: dict[str, Any] = {"total_cells": 0}
-    if call["shards"]:
-        summary = zagg.agg(
-            config,
-            catalog=call["catalog"],
-            store=call["store"],
-            dry_run=call["dry_run"],
-            allow_contraction=call["allow_contraction"],
-            **(call["options"] | ({"overwrite": True} if call["overwrite"] else {})),
+    answer = {"version": zagg.version, "signature": signature}
+    if not call["shards"]:
+        return answer | {"summary": {"total_cells": 0}}
+    if call["dry_run"]:
+        return answer | {"summary": _short(_aggregate(zagg, config, call))}
+    return answer | _watched(zagg, config, catalog, call, reads)
+
+
+def _watched(
+    zagg: Names, config: Any, catalog: dict[str, Any], call: dict[str, Any], reads: GranuleReads
+) -> dict[str, Any]:
+    """Aggregate, and return the summary, the result of each shard, and the beams not there."""
+    driver = call["options"].get("driver") or zagg.get_driver(config)
+    source = config.data_source or {}
+    check_login(driver, source.get("credentials_provider"), os.environ)
+    _check_credentials(zagg, source.get("credentials_provider"))
+    watch_files(zagg, reads, call["granule_endpoint"])
+    raised: dict[int, str] = {}
+    zagg.replace("dispatch", _noting(zagg.dispatch, raised))
+    summary = _aggregate(zagg, config, call)
+    results: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for result in summary.get("results") or ():
+        results[int(result["shard_key"])].append(result)
+    local = call["options"].get("backend", "local") == "local"
+    shards = [
+        classify(
+            shard,
+            ShardRecord(
+                results=results[shard.key],
+                error=raised.get(shard.key),
+                reads=reads.of_shard(shard.key) if local else None,
+                not_opened=reads.not_opened,
+            ),
+            beams=source.get("groups") or (),
+            benign=zagg.benign_errors,
+        ).document()
+        for shard in _planned(catalog, driver)
+    ]
+    return {"summary": _short(summary), "shards": shards, "absent": reads.absent_beams()}
+
+
+def _aggregate(zagg: Names, config: Any, call: dict[str, Any]) -> dict[str, Any]:
+    summary: dict[str, Any] = zagg.agg(
+        config,
+        catalog=call["catalog"],
+        store=call["store"],
+        dry_run=call["dry_run"],
+        allow_contraction=call["allow_contraction"],
+        **(call["options"] | ({"overwrite": True} if call["overwrite"] else {})),
+    )
+    return summary
+
+
+def _planned(catalog: dict[str, Any], driver: str) -> list[PlannedShard]:
+    """Return the shards of a manifest, with the names of the granules that a driver reads."""
+    link = "https" if driver == "https" else "s3"
+    return [
+        PlannedShard(
+            key=int(key),
+            granules=len(granules),
+            files=tuple(granule_name(entry[link]) for entry in granules if entry.get(link)),
         )
-    return {"version": zagg.__version__, "signature": signature, "summary": _short(summary)}
+        for key, granules in zip(catalog["shard_keys"], catalog["granules"], strict=True)
+    ]
+
+
+def _noting(dispatch: Callable[..., Any], raised: dict[int, str]) -> Callable[..., Any]:
+    """Return zagg's loop over shards, which also notes the errors of shards that raised."""
+
+    def noting(*args: Any, accumulate: Callable[..., None], **options: Any) -> Any:
+        def note(report: Any, index: int, outcome: dict[str, Any]) -> None:
+            if outcome.get("ok") is False:
+                raised[int(outcome["shard_key"])] = short_reason(outcome["error"])
+            accumulate(report, index, outcome)
+
+        return dispatch(*args, accumulate=note, **options)
+
+    return noting
+
+
+def _check_credentials(zagg: Names, provider: str | None) -> None:
+    """Let zagg stop where Earthdata gives no S3 credentials; it would read without any."""
+    given = zagg.s3_credentials
+    zagg.replace("s3_credentials", lambda config: check_s3_credentials(given(config), provider))
 
 
 def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
@@ -77,6 +157,13 @@ def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
 
 def _error(kind: str, text: str) -> dict[str, Any]:
     return {"error": {"kind": kind, "text": text}}
+
+
+def _words(error: Exception) -> str:
+    """Return an error as text; a sentence of this package without the name of its type."""
+    if isinstance(error, (MissingName, NoLogin)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _short(summary: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+BENIGN_ERRORS = ("No granules found", "No data after filtering")
