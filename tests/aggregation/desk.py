@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.releases import inputs
 from zagg_catalog import ShardMap
+from zagg_catalog.aggregation.batches import run_in_turn
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, pick_up
 from zagg_catalog.aggregation.zagg import ShardResult, ZaggAnswer, ZaggCall
@@ -136,8 +137,9 @@ class Desk:
         }
         return PickupRequest(**(given | changes))
 
-    def pick(self, grid: str = "healpix", **changes) -> PickupResult:
-        return pick_up(self.store, self.request(grid, **changes), self.registry)
+    def pick(self, grid: str = "healpix", run_batches=run_in_turn, **changes) -> PickupResult:
+        request = self.request(grid, **changes)
+        return pick_up(self.store, request, self.registry, run_batches=run_batches)
 
     def aggregate(self, grid: str = "healpix", **changes) -> PickupResult:
         """Pick up without a dry run."""
