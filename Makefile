@@ -10,7 +10,7 @@ ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
 export ZAGG_CATALOG_TEST_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help demo check test lint unit plain-install bench pgstac env format constraints clean
+.PHONY: help demo check test lint unit plain-install newest-zagg bench pgstac env format constraints clean
 
 help:
 	@echo "make demo           offline: two maps by command, then all from a new cycle to zagg's dry run"
@@ -18,6 +18,7 @@ help:
 	@echo "make test           every check and test that needs no account"
 	@echo "make lint           ruff, mypy and docstrings only"
 	@echo "make plain-install  install with plain pip and no pins, and build a map there"
+	@echo "make newest-zagg    the tests that use zagg, against the newest zagg that installs"
 	@echo "make pgstac         fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
 	@echo "make bench          zagg 0.61.0 and this in turn, on the same simulated data"
 	@echo "make env            the environment in $(VENV) only"
@@ -49,6 +50,9 @@ unit: $(STAMP)
 plain-install:
 	@tools/check-plain-install
 
+newest-zagg:
+	@tools/check-newest-zagg .venv-zagg
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
 
@@ -61,4 +65,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-pgstac demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-pgstac .venv-zagg demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -176,6 +176,7 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path):
         Catalog.from_geoparquet(tmp_path / "nowhere.parquet")
 
 
+@pytest.mark.zagg
 def test_zagg_reads_our_file_as_we_do(tmp_path):
     zagg = pytest.importorskip("zagg.catalog.sources")
     ours = make_catalog(SQUARE, [(178, 0), (-178, 0), (-178, 1), (178, 1)])
@@ -185,6 +186,7 @@ def test_zagg_reads_our_file_as_we_do(tmp_path):
     same_records(ours.granule_records(), theirs.granule_records())
 
 
+@pytest.mark.zagg
 def test_we_read_zaggs_file_as_zagg_does(tmp_path, real_data):
     zagg = pytest.importorskip("zagg.catalog.sources")
     real = zagg.Catalog.from_geoparquet(str(real_data / "atl03_007_neon.parquet"))

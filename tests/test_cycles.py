@@ -48,6 +48,7 @@ def test_cycles_follow_each_other_without_gap_or_overlap(cycle):
         assert here[1] == cycle_to_dates(cycle + 1, convention=convention)[0]
 
 
+@pytest.mark.zagg
 def test_nominal_cycles_are_those_of_zagg():
     zagg = pytest.importorskip("zagg.catalog")
     for cycle in (1, 22, 27):

@@ -262,12 +262,14 @@ def test_the_box_of_long_edges_holds_their_bulge():
     assert north == pytest.approx(57.26, abs=0.01)
 
 
+@pytest.mark.zagg
 def test_the_box_of_a_real_region_is_zaggs(real_data):
     zagg = pytest.importorskip("zagg.catalog")
     path = str(real_data / "aop_neon.geojson")
     assert polygon_to_bbox(load_polygon(path)) == zagg.polygon_to_bbox(zagg.load_polygon(path))
 
 
+@pytest.mark.zagg
 def test_the_parts_of_a_real_region_are_zaggs(real_data):
     zagg = pytest.importorskip("zagg.catalog")
     path = str(real_data / "aop_neon.geojson")

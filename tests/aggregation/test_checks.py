@@ -360,6 +360,7 @@ def test_an_event_that_says_another_digest_than_the_release(desk):
     )
 
 
+@pytest.mark.zagg
 def test_a_zagg_that_reads_another_grid_from_the_config(real_desk):
     """The real one, with a signature that it does not compute."""
     pytest.importorskip("zagg")

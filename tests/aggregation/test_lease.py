@@ -194,6 +194,7 @@ def test_a_newer_release_waits_for_the_older_one_and_is_then_picked_up(desk):
     assert [entry.outcome for entry in desk.history().entries] == ["aggregated"] * 2
 
 
+@pytest.mark.zagg
 @pytest.mark.slow
 def test_two_processes_lead_to_one_aggregation_of_the_real_zagg(real_desk, pickup_inputs):
     pytest.importorskip("zagg")

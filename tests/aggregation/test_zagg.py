@@ -230,6 +230,7 @@ def test_it_has_answered_and_does_not_end(run, monkeypatch):
     assert run("lingers").summary["total_cells"] == 1
 
 
+@pytest.mark.zagg
 def test_it_cannot_read_its_inputs(tmp_path):
     pytest.importorskip("zagg")
     with pytest.raises(PickupRefused, match="FileNotFoundError"):
@@ -256,6 +257,7 @@ def test_the_command_does_the_same_by_hand(backend):
     assert call.command() == expected + (" --yes" if backend == "lambda" else "")
 
 
+@pytest.mark.zagg
 def test_the_command_is_one_that_zagg_understands(tmp_path):
     pytest.importorskip("zagg")
     command = CALL.command().replace("python", sys.executable, 1)

@@ -80,6 +80,7 @@ def event(desk, announced):
     return announced | {"store": desk.store_url}
 
 
+@pytest.mark.zagg
 def test_it_catches_up_with_every_grid_of_the_store_by_the_real_zagg(real):
     """Nobody told it of any release: every event was lost."""
     pytest.importorskip("zagg")

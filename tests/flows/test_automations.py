@@ -129,6 +129,7 @@ def test_an_event_that_was_lost_is_made_up_for_by_a_later_poll(prefect, source, 
     assert last.state.message == "ATL06_007, cycle 22: released greenland."
 
 
+@pytest.mark.zagg
 def test_a_published_release_is_picked_up_and_a_second_event_is_harmless(prefect, settings):
     pytest.importorskip("zagg")
     # The hourly catch-up may be due just now, and be faster than the run of the event.

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 GRIDS = ("antarctica-healpix", "antarctica-polar", "greenland-healpix", "greenland-polar")
 
 
+@pytest.mark.zagg
 def test_the_demo_goes_from_a_new_cycle_to_zaggs_answers(tmp_path, capsys):
     pytest.importorskip("zagg")
     assert main(["--folder", str(tmp_path), "--every", "40", "--once"]) == 0, capsys.readouterr()
@@ -34,6 +35,7 @@ def test_the_demo_goes_from_a_new_cycle_to_zaggs_answers(tmp_path, capsys):
     assert processes_with(str(tmp_path)) == []
 
 
+@pytest.mark.zagg
 def test_an_interrupt_ends_everything_that_the_demo_started(tmp_path):
     pytest.importorskip("zagg")
     command = [sys.executable, "-m", "flows.demo", "--folder", str(tmp_path), "--every", "400"]

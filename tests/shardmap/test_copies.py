@@ -45,6 +45,7 @@ def test_of_two_buckets_the_first_by_id_counts():
     assert ShardMap.build(catalog, GRID).table["id"].to_pylist() == ["a"]
 
 
+@pytest.mark.zagg
 def test_zagg_refuses_the_catalog_and_accepts_the_map():
     zagg = pytest.importorskip("zagg.catalog.shardmap")
     found = ShardMap.build(TWICE, GRID)

@@ -90,6 +90,7 @@ def test_only_groups_with_such_granules_are_read(tmp_path, monkeypatch):
     assert asked == [(0, False), (1, False), (1, True), (2, False)]
 
 
+@pytest.mark.zagg
 def test_zaggs_parquet_is_selected_from_too(tmp_path):
     zagg = pytest.importorskip("zagg.catalog.shardmap")
     ours = make({3: {1, 2}, SOUTH: {2}})
