@@ -17,7 +17,7 @@ from pydantic import Field
 
 from flows.artifacts import artifact_reference_by_key, artifact_reference_of_grid, record_pickup
 from flows.command import run_command
-from flows.runtime import RunCancelled, cancellable, check_cancelled, task_runner, with_retries
+from flows.runtime import cancellable, is_cancelled, with_retries
 from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
 from zagg_catalog.aggregation.checks import resolve_release
 from zagg_catalog.aggregation.pending import latest_release_keys, pending
@@ -110,6 +110,8 @@ def aggregate(
         zagg=zagg or ZaggOptions(),
         folder=Path(settings.aggregate_folder),
         timeout=settings.aggregate_timeout,
+        stall=settings.aggregate_stall,
+        batch=settings.aggregate_batch,
         wait=settings.aggregate_wait,
         lease=timedelta(seconds=settings.aggregate_lease),
         by=user_at_host(),
@@ -216,15 +218,6 @@ def aggregate_grid(store: str, request: PickupRequest, registry: str | None) -> 
     if picked.failed:
         return Failed(message=_failure(request, picked.error), data=picked)
     return picked
-
-
-def is_cancelled() -> str | None:
-    """Return why zagg must be stopped, or None while the run is not cancelled."""
-    try:
-        check_cancelled()
-    except RunCancelled:
-        return "the run was cancelled"
-    return None
 
 
 def _run(

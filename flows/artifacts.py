@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from prefect.artifacts import (
@@ -25,6 +26,8 @@ from zagg_catalog.releases.record import manifests_of
 from zagg_catalog.store import Store
 
 NAMED = 20
+# Seconds between two updates of the progress of a pick-up.
+PERIOD = 5.0
 
 Values = dict[str, Any]
 
@@ -41,6 +44,26 @@ class Progress:
         """Advance by one step."""
         self._done += 1
         update_progress_artifact(self._id, progress=min(100.0, 100.0 * self._done / self._total))
+
+
+class PickupProgress:
+    """The progress of a pick-up in Prefect's UI, ``aggregate-<product>-<region>-c<cycle>-<grid>``.
+
+    It changes at most every `PERIOD` seconds, and at the end.
+    """
+
+    def __init__(self, release_key: ReleaseKey, grid: str, text: str) -> None:
+        key = f"aggregate-{release_key_name(release_key)}-{grid}"
+        self._id: Any = create_progress_artifact(progress=0.0, key=key, description=text)
+        self._next = 0.0
+
+    def show(self, share: float, text: str) -> None:
+        """Show which share of the work has ended, 0 to 1, and the progress in words."""
+        now = time.monotonic()
+        if share < 1 and now < self._next:
+            return
+        self._next = now + PERIOD
+        update_progress_artifact(self._id, progress=100.0 * share, description=text)
 
 
 def shardmap_key(release_key: ReleaseKey, grid: str) -> str:

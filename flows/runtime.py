@@ -120,6 +120,11 @@ def check_cancelled() -> None:
         raise RunCancelled("The run was cancelled.")
 
 
+def is_cancelled() -> str | None:
+    """Return why work must be stopped, or None while the run is not cancelled."""
+    return "the run was cancelled" if _stop.is_set() else None
+
+
 @contextmanager
 def cancellable() -> Iterator[None]:
     """Make `check_cancelled` raise in the threads of a flow that is interrupted or terminated.
