@@ -27,6 +27,7 @@ def zagg():
         ("from_config", "1"),
         ("check_signature", "2"),
         ("s3_credentials", "1"),
+        ("edl_token", "0"),
         ("index_from_config", "1"),
         ("dispatch", "executor payloads retry accumulate"),
         ("H5Coro", "resource driverClass credentials"),
