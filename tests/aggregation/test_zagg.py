@@ -179,6 +179,7 @@ def test_it_reads_no_granule_to_the_end_and_is_killed(aggregate, tmp_path):
     wait_for(lambda: gone(tmp_path))
 
 
+@pytest.mark.zagg
 def test_the_stand_in_says_of_a_shard_what_zagg_says(tmp_path):
     """Its results have the keys and types of the installed zagg's, whole and damaged."""
     schema = pytest.importorskip("zagg.schema")

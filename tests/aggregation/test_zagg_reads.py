@@ -25,8 +25,10 @@ from zagg_catalog.sandbox.simulation import simulate
 pytest.importorskip("zagg", reason="zagg comes with the extra aggregator")
 pytest.importorskip("h5py", reason="h5py comes with the extra sandbox")
 pytest.importorskip("trustme", reason="trustme comes with the extra sandbox")
+pytestmark = pytest.mark.zagg
 
-SOURCE = yaml.safe_load(Path("deployments/grids/atl06-antarctica-polar.yaml").read_text())
+ROOT = Path(__file__).parents[2]
+SOURCE = yaml.safe_load((ROOT / "deployments/grids/atl06-antarctica-polar.yaml").read_text())
 # Around the pole, where each of the tracks crosses both shards.
 GRID = {"type": "rectilinear", "crs": "EPSG:3031", "resolution": 25_000, "chunk_shape": [80, 40]}
 GRID |= {"bounds": [-1e6, -1e6, 1e6, 1e6]}
