@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.aggregation.desk import Desk, write_inputs
-from zagg_catalog.aggregation import run as pick
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +23,5 @@ def real_desk(pickup_inputs, tmp_path) -> Desk:
 @pytest.fixture
 def desk(real_desk, monkeypatch) -> Desk:
     """A desk whose zagg only notes what it was called with."""
-    monkeypatch.setattr(pick, "run_zagg", real_desk.zagg)
+    real_desk.watch(monkeypatch)
     return real_desk
