@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from tests.harness.servers import KEY_ID, SECRET, Server
 from zagg_catalog.aggregation.zagg import ZaggAnswer, ZaggCall, run_zagg
+from zagg_catalog.errors import AggregationFailed
 from zagg_catalog.grids import from_config
 from zagg_catalog.sandbox.earthdata import EarthdataServer
 from zagg_catalog.sandbox.hdf5 import LACKS_GT3R, write_granule
@@ -33,13 +35,14 @@ class Desk:
 
     folder: Path
     earthdata: EarthdataServer
+    driver: str = "https"
     granules: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, track: int, damage: Callable[[Path], None] = lambda _: None) -> str:
         """Serve a granule, and return its name."""
         row = simulate(tracks=[track], regions=[11], gaps=False, suffixed=0).table.to_pylist()[0]
         name = row["data"].rpartition("/")[2]
-        path = self.folder / "data" / urlsplit(row["data"]).path.strip("/")
+        path = self.earthdata.folder / urlsplit(row["data"]).path.strip("/")
         damage(write_granule(path, spacing=2000.0, latitudes=(-90.0, -80.0)))
         self.granules[name] = {"id": row["id"], "s3": row["data_s3"], "https": row["data"]}
         return name
@@ -61,17 +64,33 @@ class Desk:
             dry_run=False,
             shards=2,
             signature=signature,
-            options={"driver": "https"},
+            options={"driver": self.driver},
         )
         return run_zagg(call, work, **({"timeout": 600} | options))
 
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch) -> Iterator[Desk]:
+    """Granules over https."""
     with EarthdataServer(tmp_path / "data") as earthdata:
         for name, value in earthdata.environment.items():
             monkeypatch.setenv(name, value)
         yield Desk(tmp_path, earthdata)
+
+
+@pytest.fixture
+def s3_desk(desk, rclone, monkeypatch) -> Desk:
+    """Granules on an S3 server that checks signatures, and not where outputs are."""
+    desk.earthdata.folder = rclone_folder(rclone)
+    desk.earthdata.s3_credentials = (KEY_ID, SECRET)
+    desk.driver = "s3"
+    monkeypatch.setenv("ZAGG_CATALOG_GRANULE_S3_ENDPOINT", rclone.endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    return desk
+
+
+def rclone_folder(server: Server) -> Path:
+    return Path(server.command[-1])
 
 
 def cut(path: Path) -> None:
@@ -90,19 +109,70 @@ def page(path: Path) -> None:
     path.write_text("<!DOCTYPE html><html><body>Earthdata Login</body></html>")
 
 
-def test_each_file_that_cannot_be_read_is_named_with_its_reason(desk):
-    good, lacks = desk.add(1), desk.add(LACKS_GT3R)
-    reasons = {
-        desk.add(3, Path.unlink): "HTTP error 404",
-        desk.add(4, page): "the server sent a web page",
-        desk.add(5, cut): "the file is cut short",
+def add_all(desk: Desk) -> tuple[str, dict[str, str]]:
+    """Serve a sound granule, one without a beam, and damaged ones; return how they are named."""
+    desk.add(1)
+    lacks = desk.add(LACKS_GT3R)
+    return lacks, {
+        desk.add(3, Path.unlink): "does not exist" if desk.driver == "s3" else "HTTP error 404",
+        desk.add(4, page): "the server sent a web page, as for a login, instead of the file",
+        desk.add(5, cut): "the file is cut short: it has 1",
         desk.add(6, noise): "gt2r: the file is damaged (invalid group b-tree signature",
     }
-    answer = desk.aggregate()
+
+
+def check_all(desk: Desk, answer: ZaggAnswer, lacks: str, reasons: dict[str, str]) -> None:
+    log = (desk.folder / "work/zagg.log").read_text()
     assert answer.absent == {lacks: ("gt3r",)}
-    assert good
     for shard in answer.shards:
         assert shard.state == "unread"
         assert shard.unread == tuple(reasons)
         assert (shard.granules, shard.read) == (6, 3), "the damaged file has sound beams"
-    assert answer.shards[0].reason == f"{shard.unread[0]}: HTTP error 404 - Failed to read"
+        assert shard.observations > 0
+        assert all(reason in log for reason in reasons.values() if "damaged" not in reason)
+        assert next(iter(reasons.values())) in shard.reason
+
+
+def test_each_file_that_cannot_be_read_over_https_is_named_with_its_reason(desk):
+    lacks, reasons = add_all(desk)
+    check_all(desk, desk.aggregate(), lacks, reasons)
+
+
+def test_each_object_that_cannot_be_read_from_s3_is_named_with_its_reason(s3_desk):
+    """AWS_ENDPOINT_URL_S3, the server of outputs, is not asked for granules."""
+    lacks, reasons = add_all(s3_desk)
+    check_all(s3_desk, s3_desk.aggregate(), lacks, reasons)
+
+
+def test_keys_that_are_not_accepted_leave_every_granule_unread(s3_desk):
+    names = [s3_desk.add(track) for track in (1, 2)]
+    s3_desk.earthdata.s3_credentials = (KEY_ID, "another-secret")
+    for shard in s3_desk.aggregate().shards:
+        assert (shard.state, shard.cells, shard.unread) == ("unread", 0, tuple(names))
+        assert "SignatureDoesNotMatch" in shard.reason
+        assert "another-secret" not in shard.reason
+
+
+def test_a_login_that_ends_in_the_middle_leaves_unread_what_came_after(desk):
+    """The server takes no token any more once the first granule was read."""
+    names = [desk.add(track) for track in (1, 2)]
+    begun = []
+
+    def refuse(name: str) -> str | None:
+        begun.append(name)
+        return "page" if name == names[1] else None
+
+    desk.earthdata.on_read = refuse
+    for shard in desk.aggregate().shards:
+        assert (shard.state, shard.unread, shard.read) == ("unread", (names[1],), 1)
+        assert "a web page, as for a login" in shard.reason
+    assert set(begun) == set(names)
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_ends_the_process_which_names_the_granule(desk):
+    name = desk.add(1)
+    desk.earthdata.refusals[name] = "hang"
+    with pytest.raises(AggregationFailed, match="no read of a granule ended for 5 s") as caught:
+        desk.aggregate(stall=5)
+    assert caught.value.granules == (name,)

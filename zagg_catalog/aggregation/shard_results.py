@@ -102,7 +102,7 @@ def classify(
             if record.reads is not None
             else sum(_number(result, "files_processed") for result in results)
         ),
-        unread=tuple(unread) if state in ("unread", "failed") else (),
+        unread=tuple(unread) if state == "unread" else (),
         reason=None if reason is None else reason[:REASON],
     )
 
