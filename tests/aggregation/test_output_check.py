@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,6 @@ from zagg_catalog.releases.batches import OutputCheck
 pytestmark = pytest.mark.zagg
 for package in ("zagg", "obstore", "h5py"):
     pytest.importorskip(package)
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -54,14 +51,6 @@ class Output:
 
         words = np.asarray([key], np.uint64)
         return self.folder / MortonIndexArray.from_words(words).hive_path()[0]
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("outputs")
-    command = [sys.executable, "-m", "tests.aggregation.real_outputs", str(folder)]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=600)
-    return folder
 
 
 def load(made: Path, grid: str, url: Path) -> Output:
