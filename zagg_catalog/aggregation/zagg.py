@@ -89,6 +89,12 @@ class ZaggCall:
     """
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of ``zagg.agg``."""
+    step: Literal["run", "part", "open", "close"] = "run"
+    """A whole run of zagg; one without what only one process at a time may write to an output,
+    for processes side by side; or what must come before these or after them, see `needs_opening`
+    and `needs_closing`."""
+    keys: tuple[int, ...] = ()
+    """Keys of the shards that the step ``close`` is for."""
 
     def command(self) -> str:
         """Return the equivalent shell command, for a machine where zagg is installed."""
@@ -129,6 +135,42 @@ class ZaggAnswer:
             for name, beams in document.get("absent", {}).items()
         }
         return cls(**{**document, "shards": shards, "absent": absent})
+
+
+def needs_closing(config: Mapping[str, Any], backend: str = "local") -> bool:
+    """Return whether a step ``close`` has to follow batches of the step ``part``.
+
+    Parameters
+    ----------
+    config : mapping
+        Pipeline config.
+    backend : str
+        Backend of zagg; on Lambda, zagg closes an output itself.
+    """
+    output = config["output"]
+    healpix = output["grid"].get("type", "healpix") == "healpix"
+    return backend == "local" and healpix and _shards_are_apart(config)
+
+
+def needs_opening(config: Mapping[str, Any], backend: str = "local") -> bool:
+    """Return whether a step ``open`` has to precede batches that run side by side."""
+    rectilinear = config["output"]["grid"].get("type", "healpix") == "rectilinear"
+    return backend == "local" and rectilinear
+
+
+def may_run_side_by_side(config: Mapping[str, Any], backend: str = "local") -> bool:
+    """Return whether several processes of zagg may write to one output at the same time."""
+    return needs_closing(config, backend) or needs_opening(config, backend)
+
+
+def _shards_are_apart(config: Mapping[str, Any]) -> bool:
+    """Return whether every shard has one store of its own in the output."""
+    output = config["output"]
+    return (
+        output.get("store_layout", "hive") == "hive"
+        and not output.get("windowing")
+        and (config.get("data_source") or {}).get("reader") != "raster"
+    )
 
 
 def zagg_version() -> str | None:

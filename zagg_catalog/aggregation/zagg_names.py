@@ -5,6 +5,7 @@ Only the standard library is imported until `look_up` is called.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +36,35 @@ NAMES = {
 }
 """Name here, and ``module:attribute``; a module may be an attribute of its package."""
 
+WHOLE_OUTPUT = {
+    "open_store": "zagg.store:open_store",
+    "get_output_region": "zagg.config:get_output_region",
+    "get_output_endpoint_url": "zagg.config:get_output_endpoint_url",
+    "get_coverage_moc": "zagg.config:get_coverage_moc",
+    "get_sweep": "zagg.config:get_sweep",
+    "get_touch_policy": "zagg.config:get_touch_policy",
+    "chains_stages": "zagg.config:chains_stages",
+    "semantic_hash": "zagg.semantics:semantic_hash",
+    "effective_store_root": "zagg.hive:effective_store_root",
+    "shard_leaf_path": "zagg.hive:shard_leaf_path",
+    "resolve_leaf": "zagg.hive:resolve_leaf",
+    "leaf_column_expectation": "zagg.hive:leaf_column_expectation",
+    "read_manifest": "zagg.hive:read_manifest",
+    "build_root_coverage": "zagg.hive:build_root_coverage",
+    "write_root_coverage": "zagg.hive:write_root_coverage",
+    "cascade_families": "zagg.runner:_cascade_families",
+    "run_sweep": "zagg.sweep:run_sweep",
+    "run_stage_sweep": "zagg.sweep_stages:run_stage_sweep",
+    "SweepRefusedError": "zagg.sweep_lease:SweepRefusedError",
+    "init_icechunk": "zagg.runner:_init_icechunk_local",
+    "finalize_icechunk": "zagg.runner:_finalize_icechunk_local",
+    "resolve_options": "zagg.icechunk_refs:resolve_options",
+    "leaf_units": "zagg.icechunk_refs:leaf_units",
+    "commit_units": "zagg.icechunk_refs:commit_units",
+    "write_leaf_refs": "zagg.icechunk_ladder:write_leaf_refs",
+}
+"""The same, of the steps that concern the whole output."""
+
 
 class MissingName(Exception):
     """Raised when the installed zagg lacks a name."""
@@ -61,8 +91,8 @@ class Names:
         setattr(owner, attribute, value)
 
 
-def look_up() -> Names:
-    """Import zagg and return all names.
+def look_up(names: Mapping[str, str] = NAMES) -> Names:
+    """Import zagg and return names, by default those of a run.
 
     Raises
     ------
@@ -71,7 +101,7 @@ def look_up() -> Names:
     """
     import_module("zagg")
     found = {}
-    for name, place in NAMES.items():
+    for name, place in names.items():
         try:
             owner, attribute = _owner(place)
             found[name] = getattr(owner, attribute)

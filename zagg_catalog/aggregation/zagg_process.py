@@ -21,12 +21,19 @@ from zagg_catalog.aggregation.earthdata_login import NoLogin, check_login, check
 from zagg_catalog.aggregation.granule_files import watch_files
 from zagg_catalog.aggregation.granule_reads import GranuleReads, granule_name, short_reason
 from zagg_catalog.aggregation.shard_results import PlannedShard, ShardRecord, classify
-from zagg_catalog.aggregation.zagg_names import MissingName, Names, look_up
+from zagg_catalog.aggregation.zagg_names import NAMES, WHOLE_OUTPUT, MissingName, Names, look_up
+from zagg_catalog.aggregation.zagg_output import (
+    NotClosed,
+    close_output,
+    leave_out_whole,
+    open_output,
+)
 
 ORPHANED = 70
 # Other values, such as zagg's list of results by shard, are left out of the summary.
 _SCALARS = (bool, int, float, str)
 TEXT = 500
+WHOLE_STEPS = {"open": open_output, "close": close_output}
 
 
 def main(call_file: str, answer_file: str) -> int:
@@ -49,9 +56,10 @@ def main(call_file: str, answer_file: str) -> int:
 
 def _run(call: dict[str, Any], reads: GranuleReads) -> dict[str, Any]:
     try:
-        zagg = look_up()
+        whole = call["step"] in WHOLE_STEPS
+        zagg = look_up(NAMES | WHOLE_OUTPUT) if whole else look_up()
         config = zagg.load_config(call["config"])
-        catalog = zagg.load_catalog(call["catalog"])
+        catalog = None if whole else zagg.load_catalog(call["catalog"])
         grid = zagg.from_config(config)
     except Exception as error:  # noqa: BLE001  (it is reported; no shard was processed)
         return _error("inputs", _words(error))
@@ -59,11 +67,16 @@ def _run(call: dict[str, Any], reads: GranuleReads) -> dict[str, Any]:
     # A dry run of zagg does not compare signatures.
     if signature != call["signature"]:
         return _error("signature", _difference(call["signature"], signature))
+    answer = {"version": zagg.version, "signature": signature}
+    if catalog is None:
+        step = WHOLE_STEPS[call["step"]]
+        return answer | {"summary": step(zagg, config, grid, call)}
     try:
         zagg.check_signature(grid, catalog)
     except ValueError as error:
         return _error("signature", str(error))
-    answer = {"version": zagg.version, "signature": signature}
+    if call["step"] == "part":
+        leave_out_whole(config)
     if not call["shards"]:
         return answer | {"summary": {"total_cells": 0}}
     if call["dry_run"]:
@@ -161,7 +174,7 @@ def _error(kind: str, text: str) -> dict[str, Any]:
 
 def _words(error: Exception) -> str:
     """Return an error as text; a sentence of this package without the name of its type."""
-    if isinstance(error, (MissingName, NoLogin)):
+    if isinstance(error, (MissingName, NoLogin, NotClosed)):
         return str(error)
     return f"{type(error).__name__}: {error}"
 
