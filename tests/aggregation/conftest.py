@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.aggregation.desk import Desk, write_inputs
-from zagg_catalog.aggregation import run as pick
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +27,7 @@ def real_desk(pickup_inputs, tmp_path) -> Desk:
 @pytest.fixture
 def desk(real_desk, monkeypatch) -> Desk:
     """A desk whose zagg only notes what it was called with."""
-    monkeypatch.setattr(pick, "run_zagg", real_desk.zagg)
+    real_desk.watch(monkeypatch)
     return real_desk
 
 

@@ -14,8 +14,8 @@ from zagg_catalog.releases.publication import Time
 from zagg_catalog.releases.record import MAX_LISTED, Digest, Name
 
 SCHEMA_VERSION: Final = 1
-# Names of granules in a record; the others are counted.
-MAX_GRANULES: Final = 20
+# Names of granules in an acknowledgement; the others are counted.
+MAX_NAMED: Final = 20
 NAME_LENGTH: Final = 200
 # Problems of an output in a record; the others are counted.
 MAX_PROBLEMS: Final = 20
@@ -56,14 +56,14 @@ class GranuleList(StrictModel):
     """Some granules, by the names of their files."""
 
     count: Count = 0
-    names: tuple[str, ...] = Field(default=(), max_length=MAX_GRANULES)
-    """Their names, ascending; the first 20."""
+    names: tuple[str, ...] = Field(default=(), max_length=MAX_LISTED)
+    """Their names, ascending; the first 20 in an acknowledgement, the first 1,000 in a batch."""
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> GranuleList:
+    def of(cls, names: Iterable[str], most: int = MAX_NAMED) -> GranuleList:
         """Return the granules with these names; repeated names count once."""
         ordered = sorted({clean_text(name, limit=NAME_LENGTH) for name in names})
-        return cls(count=len(ordered), names=tuple(ordered[:MAX_GRANULES]))
+        return cls(count=len(ordered), names=tuple(ordered[:most]))
 
 
 class ShardCounts(StrictModel):
