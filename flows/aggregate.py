@@ -20,9 +20,10 @@ from flows.command import run_command
 from flows.runtime import RunCancelled, cancellable, check_cancelled, task_runner, with_retries
 from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
 from zagg_catalog.aggregation.checks import resolve_release
+from zagg_catalog.aggregation.pending import latest_release_keys, pending
 from zagg_catalog.aggregation.references import Announcement, Reference, event_reference
 from zagg_catalog.aggregation.request import PickupRequest
-from zagg_catalog.aggregation.run import PickupResult, latest_release_keys, pending, pick_up
+from zagg_catalog.aggregation.run import PickupResult, pick_up
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import InvalidQuery, PickupRefused, ZaggCatalogError
 from zagg_catalog.messages import clean_text, short_digest, user_at_host

@@ -205,6 +205,10 @@ class AggregationFailed(ZaggCatalogError):
         """File names of the granules that were being read when the process ended."""
 
 
+class GranulesUnread(AggregationFailed):
+    """Raised when zagg could not read granules of some shards; the message names them."""
+
+
 class OutputUnavailable(AggregationFailed):
     """Raised when zagg's output cannot be opened, read or written; the message has the reason."""
 

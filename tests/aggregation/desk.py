@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.releases import inputs
 from zagg_catalog import ShardMap
+from zagg_catalog.aggregation.batches import run_in_turn
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, pick_up
 from zagg_catalog.aggregation.zagg import ShardResult, ZaggAnswer, ZaggCall
@@ -104,6 +105,10 @@ class Desk:
         assert old in text
         path.write_text(text.replace(old, new))
 
+    def shards(self, name: str, grid: str = "healpix") -> list[int]:
+        """Shard keys of the map of an input catalog."""
+        return ShardMap.from_parquet(self.inputs / f"{name}-{grid}.parquet").shard_keys
+
     def publish(self, name: str, *, failed: tuple[str, ...] = (), **options) -> Published:
         builds = [
             MapToPublish(grid, self.inputs / f"{grid}.yaml", error="Out of memory.")
@@ -132,8 +137,9 @@ class Desk:
         }
         return PickupRequest(**(given | changes))
 
-    def pick(self, grid: str = "healpix", **changes) -> PickupResult:
-        return pick_up(self.store, self.request(grid, **changes), self.registry)
+    def pick(self, grid: str = "healpix", run_batches=run_in_turn, **changes) -> PickupResult:
+        request = self.request(grid, **changes)
+        return pick_up(self.store, request, self.registry, run_batches=run_batches)
 
     def aggregate(self, grid: str = "healpix", **changes) -> PickupResult:
         """Pick up without a dry run."""
@@ -155,11 +161,19 @@ class Desk:
             if path.is_file() and not path.name.startswith(".")
         }
 
+    def watch(self, monkeypatch, zagg=None) -> None:
+        """Put a stand-in for zagg in place, by default one that notes its calls."""
+        for place in ("run", "batches"):
+            monkeypatch.setattr(f"zagg_catalog.aggregation.{place}.run_zagg", zagg or self.zagg)
+
     def zagg(self, call: ZaggCall, folder: Path, **_: object) -> ZaggAnswer:
         """Stand in for zagg: read what it would read, and say what it would say."""
         document = json.loads(Path(call.catalog).read_text())
         self.calls.append(call)
         self.handed.append(document["shard_keys"])
+        if not call.dry_run and "://" not in call.store:
+            Path(call.store).mkdir(parents=True, exist_ok=True)
+            Path(call.store, "written").touch()
         if self.ending is not None:
             raise self.ending
         summary = {"total_cells": len(document["shard_keys"]), "dry_run": call.dry_run}

@@ -11,7 +11,7 @@ from tests.releases import inputs
 from zagg_catalog.aggregation.lease import Lease
 from zagg_catalog.cli import main
 from zagg_catalog.errors import InvalidRelease
-from zagg_catalog.releases import collect_garbage, rollback, verify
+from zagg_catalog.releases import BatchRecord, collect_garbage, rollback, verify
 from zagg_catalog.releases.pickups import PickupAttempt
 
 LATER = datetime.now(UTC) + timedelta(days=400)
@@ -25,6 +25,10 @@ def command(desk, name, *arguments):
     return main(["release", name, *arguments, "--store", desk.store_url])
 
 
+def batch_key(digest, grid="plate"):
+    return RELEASE_KEY.key("pickups", digest, grid=grid)
+
+
 KEY_FLAGS = [
     "--product",
     RELEASE_KEY.product,
@@ -35,15 +39,49 @@ KEY_FLAGS = [
 ]
 
 
-def test_a_store_with_pickups_verifies_and_holds_no_garbage(desk):
+def test_a_store_with_pickups_verifies_and_holds_no_garbage_but_superseded_batches(desk):
+    """The record of the shards that were handed over counts until their batches ended."""
     desk.publish("first")
     desk.pick()
-    desk.aggregate("plate")
+    desk.aggregate("plate", batch=2)
     assert verify(desk.store).clean
     assert verify(desk.store, *inputs.RELEASE_KEY).clean
     before = desk.files()
+    (garbage,) = collect_garbage(desk.store, clock=lambda: LATER).objects
+    assert BatchRecord.load(desk.store.get(garbage.key)).number == 0
+    sweep(desk)
+    assert desk.files() == {key: at for key, at in before.items() if key != garbage.key}
     assert sweep(desk).objects == []
-    assert desk.files() == before
+    assert verify(desk.store).clean
+
+
+def test_batch_records_of_a_failed_and_of_a_running_pick_up_are_kept(desk):
+    desk.publish("first")
+    desk.results[desk.shards("first", "plate")[0]] = {"state": "unread", "unread": ("ATL06_a.h5",)}
+    desk.aggregate("plate", batch=2)
+    said = desk.acknowledgement("plate")
+    assert len(said.batches) > 2
+    now = datetime.now(UTC)
+    attempt = PickupAttempt(release=said.release, dry_run=False, by="me", began_at=now)
+    lease = Lease(desk.store, RELEASE_KEY, "plate").acquire(attempt, wait=0)
+    loose = BatchRecord.load(desk.store.get(batch_key(said.batches[-1])))
+    loose = loose.model_copy(update={"by": "the running one"})
+    ref = desk.store.put(RELEASE_KEY.folder("pickups", "plate"), loose.to_bytes(), ".json")
+    lease.update(started=True, batches=(*said.batches, ref.digest))
+    sweep(desk)
+    assert desk.store.exists(ref.key)
+    assert all(desk.store.exists(batch_key(digest)) for digest in said.batches)
+    assert verify(desk.store).clean
+
+
+def test_a_missing_batch_record_is_found(desk):
+    desk.publish("first")
+    desk.aggregate("plate")
+    key = batch_key(desk.acknowledgement("plate").batches[0])
+    Path(desk.store_url, key).unlink()
+    (finding,) = verify(desk.store).findings
+    assert finding.key == desk.history("plate").entries[0].key
+    assert f"{key}, which does not exist" in finding.problem
 
 
 def test_an_altered_or_missing_acknowledgement_is_found(desk):

@@ -6,8 +6,8 @@ import pytest
 
 from tests.aggregation.desk import RELEASE_KEY, Desk
 from tests.harness import servers
-from zagg_catalog.aggregation import run as pick
 from zagg_catalog.releases import verify
+from zagg_catalog.releases.pickups import batch_keys
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def desk(pickup_inputs, tmp_path, s3_place, moto, monkeypatch) -> Desk:
     monkeypatch.setenv("ZAGG_CATALOG_S3_ACCESS_KEY_ID", servers.KEY_ID)
     monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", servers.SECRET)
     found = Desk(pickup_inputs, tmp_path, s3_place.url)
-    monkeypatch.setattr(pick, "run_zagg", found.zagg)
+    found.watch(monkeypatch)
     return found
 
 
@@ -35,6 +35,7 @@ def test_a_release_in_a_bucket_is_picked_up_once_however_many_ask(desk):
     (entry,) = desk.history().entries
     assert (entry.outcome, desk.history().claim) == ("aggregated", None)
     keys = {info.key for info in desk.store.list("pickups")}
-    assert keys == {entry.key, RELEASE_KEY.pointer("pickups", "healpix")}
+    batches = batch_keys(RELEASE_KEY, "healpix", desk.acknowledgement().batches)
+    assert keys > {entry.key, RELEASE_KEY.pointer("pickups", "healpix"), *batches}
     assert servers.SECRET not in desk.store.get(entry.key).decode()
     assert verify(desk.store).clean

@@ -1,11 +1,14 @@
 """Only what changed: sound only against what the output was made from, and said otherwise."""
 
+import shutil
+
 import pytest
 
-from tests.aggregation.desk import GRIDS
+from tests.aggregation.desk import GRIDS, RELEASE_KEY
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import AggregationFailed
 from zagg_catalog.releases import diff, find_release
+from zagg_catalog.releases.pickups import read_pickup_history
 
 
 def redo(desk, old, new, grid):
@@ -111,7 +114,7 @@ def test_everything_runs_where_the_output_is_overwritten(desk):
     everything(desk, "overwrite replaces the output", zagg=ZaggOptions(overwrite=True))
 
 
-def test_everything_runs_where_the_output_holds_parts_of_another_release(desk):
+def test_everything_runs_where_a_run_of_another_release_touched_everything(desk):
     desk.publish("first")
     desk.aggregate()
     torn = desk.publish("more")
@@ -122,13 +125,97 @@ def test_everything_runs_where_the_output_holds_parts_of_another_release(desk):
     everything(desk, f"may hold parts of release {torn.digest[:12]}")
 
 
+def test_shards_that_an_unfinished_run_of_another_release_made_right_are_kept(desk):
+    """By what each shard was made from, not by the release."""
+    first = desk.publish("first")
+    desk.aggregate()
+    second = desk.publish("more")
+    touched = redo(desk, first, second, "healpix")
+    desk.results[touched[0]] = {"state": "unread"}
+    desk.aggregate(only_changed=True)
+    desk.results.clear()
+    third = desk.publish("most")
+    picked = desk.aggregate(only_changed=True)
+    expected = {touched[0], *redo(desk, second, third, "healpix")}
+    assert desk.handed[-1] == sorted(expected)
+    assert picked.acknowledgement.restricted
+
+
 def test_a_run_that_failed_is_continued_with_what_changed(desk):
+    """Also by the catch-up, which does not know that the run was restricted."""
     first = desk.publish("first")
     desk.aggregate()
     second = desk.publish("more")
     desk.ending = AggregationFailed("it was killed.")
     desk.aggregate(only_changed=True)
     desk.ending = None
+    bad = redo(desk, first, second, "healpix")
+    for only_changed in (True, False):
+        desk.results[bad[0]] = {"state": "unread"}
+        picked = desk.aggregate(only_changed=only_changed)
+        assert picked.acknowledgement.restricted
+        assert desk.handed[-1] == bad
+        bad = bad[:1]
+
+
+def test_a_shard_that_has_no_value_any_more_fails_since_zagg_keeps_its_cells(desk):
+    first = desk.publish("first")
+    desk.aggregate()
+    second = desk.publish("more")
+    changed = [key for key in redo(desk, first, second, "healpix") if key in desk.shards("first")]
+    desk.results[changed[0]] = {"state": "empty", "cells": 0, "observations": 0}
+    failed = desk.aggregate(only_changed=True)
+    assert failed.acknowledgement.outcome == "failed"
+    assert "zagg leaves its old cells" in str(failed.error)
+    assert desk.aggregate().acknowledgement.affected.keys == (changed[0],)
+    shutil.rmtree(failed.acknowledgement.output)
+    assert desk.aggregate(force=True).acknowledgement.outcome == "aggregated"
+
+
+def test_a_release_that_lacks_shards_of_the_output_is_refused(desk):
+    desk.publish("first")
+    desk.aggregate()
+    desk.publish("fewer")
+    gone = set(desk.shards("first")) - set(desk.shards("fewer"))
+    for options in ({}, {"only_changed": True}, {"force": True}):
+        refused = desk.aggregate(allow_contraction=True, **options)
+        assert refused.acknowledgement.outcome == "refused"
+        assert str(min(gone)) in str(refused.error)
+        assert "another output" in str(refused.error)
+    assert not desk.aggregate(allow_contraction=True, output=str(desk.folder / "other")).failed
+
+
+def test_an_aggregation_from_before_batches_is_what_the_output_holds(desk):
+    """Its acknowledgement has no batch records, so the whole map of its release counts."""
+    first = desk.publish("first")
+    desk.aggregate()
+    forget_batches(desk)
+    second = desk.publish("more")
     picked = desk.aggregate(only_changed=True)
-    assert picked.acknowledgement.restricted
     assert desk.handed[-1] == redo(desk, first, second, "healpix")
+    assert len(picked.acknowledgement.batches) == 2, "the map of old, and the batch of now"
+    third = desk.publish("most")
+    desk.aggregate(only_changed=True)
+    assert desk.handed[-1] == redo(desk, second, third, "healpix")
+
+
+def test_a_failure_from_before_batches_leaves_the_output_in_doubt(desk):
+    desk.publish("first")
+    desk.ending = AggregationFailed("it was killed.")
+    desk.aggregate()
+    desk.ending = None
+    forget_batches(desk)
+    everything(desk, "may hold parts of release")
+
+
+def forget_batches(desk):
+    """Make the newest acknowledgement one from before batches."""
+    history, token = read_pickup_history(desk.store, RELEASE_KEY, "healpix")
+    old = desk.acknowledgement().model_copy(update={"batches": (), "states": None})
+    folder = RELEASE_KEY.folder("pickups", "healpix")
+    entry = history.entries[0].model_copy(
+        update={"key": desk.store.put(folder, old.to_bytes(), ".json").key}
+    )
+    changed = history.model_copy(update={"entries": (entry, *history.entries[1:])})
+    pointer = RELEASE_KEY.pointer("pickups", "healpix")
+    desk.store.swap_pointer(pointer, changed.to_bytes(), token)

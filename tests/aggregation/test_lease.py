@@ -156,7 +156,7 @@ def test_two_events_at_once_lead_to_one_aggregation(desk):
         return started(call, folder, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zagg_catalog.aggregation.run.run_zagg", slow)
+        desk.watch(patch, slow)
         found = {}
         often = {"lease": timedelta(seconds=1.5), "clock": Ticks()}
         first = threading.Thread(target=lambda: found.update(a=desk.aggregate(**often)))
@@ -182,7 +182,7 @@ def test_a_newer_release_waits_for_the_older_one_and_is_then_picked_up(desk):
         return started(call, folder, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zagg_catalog.aggregation.run.run_zagg", slow)
+        desk.watch(patch, slow)
         first = threading.Thread(target=desk.aggregate)
         first.start()
         arrived.wait(300)

@@ -1,6 +1,7 @@
 """A pick-up: verified, handed to zagg, acknowledged, and not done twice."""
 
 import json
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.aggregation.desk import GRIDS, RELEASE_KEY, alter
 from zagg_catalog.aggregation import zagg as aggregator
-from zagg_catalog.aggregation.run import ATTEMPTS, latest_release_keys, pending
+from zagg_catalog.aggregation.pending import ATTEMPTS, latest_release_keys, pending
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import AggregationFailed, MissingAggregator, ObjectMissing
 from zagg_catalog.releases import rollback
@@ -87,8 +88,12 @@ def test_after_a_rollback_the_older_release_is_aggregated_again(desk):
         desk.store, *(RELEASE_KEY.product, RELEASE_KEY.region, RELEASE_KEY.cycle), first.digest
     )
     assert "lacks granules" in str(desk.aggregate().error)
-    picked = desk.aggregate(allow_contraction=True)
+    refused = desk.aggregate(allow_contraction=True)
+    assert "has cells of shards that have no granules in this release" in str(refused.error)
+    shutil.rmtree(refused.acknowledgement.output)
+    picked = desk.aggregate(allow_contraction=True, force=True)
     assert (picked.release, picked.acknowledgement.outcome) == (first.digest, "aggregated")
+    assert desk.handed[-1] == desk.shards("first")
 
 
 def test_zagg_gets_config_manifest_output_and_options(desk):
@@ -115,12 +120,52 @@ def test_a_failure_of_zagg_is_acknowledged_and_done_again_the_next_time(desk):
 
 
 @pytest.mark.parametrize("bad", [{"cells_error": 2}, {"cells_refused": 1}])
-def test_shards_that_failed_or_were_refused_fail_the_aggregation(desk, bad):
+def test_failures_that_zagg_counts_and_does_not_name_fail_the_whole_batch(desk, bad):
     desk.publish("first")
     desk.summary = bad
+    said = desk.aggregate().acknowledgement
+    assert said.outcome == "failed"
+    assert said.states.failed == said.shards
+    assert "does not name all" in said.reason
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"), [("failed", "failed"), ("refused", "failed"), ("unread", "unread")]
+)
+def test_a_shard_that_is_not_complete_fails_the_grid_and_is_done_again_alone(desk, state, outcome):
+    desk.publish("first")
+    bad = desk.shards("first")[1]
+    desk.results[bad] = {"state": state, "reason": "HTTP 404: Not Found"}
+    desk.results[bad] |= {"unread": ("ATL06_a.h5",)} if state == "unread" else {}
     failed = desk.aggregate()
-    assert failed.acknowledgement.outcome == "failed"
-    assert desk.acknowledgement().summary[next(iter(bad))] == next(iter(bad.values()))
+    said = failed.acknowledgement
+    assert failed.failed
+    assert said == desk.acknowledgement()
+    assert said.outcome == outcome
+    assert getattr(said.states, state) == 1
+    assert said.states.done == said.shards - 1
+    assert said.affected.keys == (bad,)
+    assert said.observations > said.cells > 0
+    assert "HTTP 404: Not Found" in said.reason
+    assert ("ATL06_a.h5" in said.reason) == (said.unread.count == 1) == (state == "unread")
+    desk.results.clear()
+    again = desk.aggregate()
+    assert desk.handed[-1] == [bad]
+    assert (again.acknowledgement.outcome, again.acknowledgement.shards) == ("aggregated", 1)
+    assert desk.aggregate().status == "already"
+
+
+def test_shards_without_a_cell_fail_the_grid_unless_zagg_says_that_they_are_empty(desk):
+    desk.publish("first")
+    desk.results = {key: {"cells": 0, "observations": 0} for key in desk.shards("first")}
+    for _ in range(2):
+        failed = desk.aggregate()
+        assert "No cell of " in str(failed.error)
+        assert failed.acknowledgement.affected.count == len(desk.handed[-1]) == len(desk.results)
+    desk.results = {key: {"state": "empty"} | zero for key, zero in desk.results.items()}
+    said = desk.aggregate().acknowledgement
+    assert said.outcome == "aggregated"
+    assert "found no value in them" in said.notes[-1]
 
 
 def test_a_bug_is_acknowledged_too(desk):

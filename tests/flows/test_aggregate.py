@@ -14,7 +14,6 @@ from flows.aggregate import aggregate
 from flows.settings import Product
 from tests.aggregation.desk import Desk, alter
 from tests.flows.conftest import Team
-from zagg_catalog.aggregation import run as pick
 from zagg_catalog.aggregation import zagg as aggregator
 from zagg_catalog.aggregation.references import Announcement
 from zagg_catalog.releases import ReleaseKey
@@ -44,7 +43,8 @@ class Aggregator(Desk):
 
     @property
     def grids(self):
-        return sorted(Path(call.config).parent.name for call in self.calls)
+        parts = [Path(call.config).parts for call in self.calls]
+        return sorted(grid for path in parts for grid in (HEALPIX, POLAR) if grid in path)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def real(prepared, tmp_path, monkeypatch, registry_folder) -> Aggregator:
 
 @pytest.fixture
 def desk(real, monkeypatch) -> Aggregator:
-    monkeypatch.setattr(pick, "run_zagg", real.zagg)
+    real.watch(monkeypatch)
     return real
 
 

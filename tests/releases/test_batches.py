@@ -6,7 +6,7 @@ import pytest
 
 from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.releases.batches import (
-    MAX_GRANULES,
+    MAX_NAMED,
     BatchRecord,
     BatchShards,
     GranuleList,
@@ -55,7 +55,7 @@ def test_columns_of_different_lengths_are_refused():
 def test_names_from_outside_are_cleaned_and_bounded():
     names = [f"ATL06_{n:03}.h5?token=hunter2\n" for n in range(30)]
     found = GranuleList.of([*names, *names])
-    assert (found.count, len(found.names)) == (30, MAX_GRANULES)
+    assert (found.count, len(found.names)) == (30, MAX_NAMED)
     assert "hunter2" not in str(found.names)
 
 

@@ -32,8 +32,6 @@ class Predecessor:
     pickup: PickupSummary | None
     """The newest finished pick-up into the same output; without one, a dry run takes the newest
     finished pick-up into any output."""
-    incomplete: frozenset[str]
-    """Releases of which the output may hold parts, because their runs did not finish."""
     release: str | None
     """Digest of the release of that pick-up; without one, of the previous latest release."""
 
@@ -42,14 +40,10 @@ def find_predecessor(
     history: PickupHistory, request: PickupRequest, resolved: ResolvedRelease, output: str | None
 ) -> Predecessor:
     """Return the release that a pick-up is compared with."""
-    pickup, incomplete = history.holds(output) if output is not None else (None, set[str]())
+    pickup = history.holds(output)[0] if output is not None else None
     if pickup is None and request.dry_run:
         pickup = history.last_finished()
-    return Predecessor(
-        pickup=pickup,
-        incomplete=frozenset(incomplete),
-        release=pickup.release if pickup else resolved.previous,
-    )
+    return Predecessor(pickup=pickup, release=pickup.release if pickup else resolved.previous)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,11 +97,6 @@ class Changes:
         if self.removed:
             notes.append(
                 f"Removed granules, accepted by allow_contraction, {first_few(self.removed)}."
-            )
-        if self.maps.shards_removed and not self.maps.regridded:
-            notes.append(
-                "Shards without granules in this release, whose output zagg does not change,"
-                f" {first_few(self.maps.shards_removed)}."
             )
         return notes
 
@@ -167,33 +156,6 @@ def refuse_contraction(found: Changes, release: Release) -> None:
         f" grid, {first_few(found.removed)}. {where} If they were withdrawn on purpose, run this"
         " again with allow_contraction; otherwise find out why they are no longer listed."
     )
-
-
-def reason_for_all_shards(
-    request: PickupRequest,
-    resolved: ResolvedRelease,
-    predecessor: Predecessor,
-    found: Changes | None,
-    grid: RegisteredGrid,
-    output: str | None,
-) -> str | None:
-    """Return why `only_changed` cannot be applied, a phrase; None if it can."""
-    # Parts of the release itself are written again, since they are among the changes.
-    incomplete = predecessor.incomplete - {resolved.release.digest}
-    if request.force:
-        return "force was set"
-    if request.zagg.overwrite:
-        return "overwrite replaces the output"
-    if predecessor.pickup is None:
-        return f"no finished aggregation into {output or 'any output'} is known"
-    if incomplete:
-        names = ", ".join(sorted(short_digest(digest) for digest in incomplete))
-        return f"the output may hold parts of release {names}, whose run did not finish"
-    if predecessor.pickup.config_digest != grid.config_digest:
-        return "the pipeline config changed"
-    if found is None:
-        return "there is no release to compare it with"
-    return "the grid changed" if found.maps.regridded else None
 
 
 def _unreadable(

@@ -72,6 +72,11 @@ class Lease:
         """The pick-up as the lease describes it."""
         return self._held
 
+    @property
+    def id(self) -> str:
+        """Id of the lease, unique among all."""
+        return self._held.id
+
     def acquire(
         self,
         attempt: PickupAttempt,
@@ -123,7 +128,7 @@ class Lease:
                 self._release()
 
     def update(self, **changes: object) -> None:
-        """Update fields of the lease: the release, or that zagg was started."""
+        """Update fields of the lease: the release, that zagg was started, and its progress."""
         with self._lock:
             self._renew(self._held.model_copy(update=changes))
 

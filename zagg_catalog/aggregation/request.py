@@ -12,12 +12,14 @@ import yaml
 
 from zagg_catalog.aggregation.lease import LEASE
 from zagg_catalog.aggregation.references import Reference
-from zagg_catalog.aggregation.zagg import ZaggOptions
+from zagg_catalog.aggregation.zagg import STALL, ZaggOptions
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.messages import Clock, utc_now
 from zagg_catalog.registry import RegisteredGrid
 from zagg_catalog.releases.layout import ReleaseKey
 
+# Pairs of a batch: at about 1 s a pair, half an hour, so that credentials of an hour last.
+PAIRS = 1800
 # Appended to an output that is not a template.
 LAYOUT = "product={product}/region={region}/cycle={cycle}/grid={grid}"
 _FIELDS = {"product", "region", "cycle", "grid"}
@@ -52,7 +54,11 @@ class PickupRequest:
     folder: Path
     """Folder for manifest, config and log while zagg runs; they stay there after a failure."""
     timeout: float = 21600.0
-    """Time limit of zagg, seconds."""
+    """Time limit of zagg for a batch, seconds."""
+    stall: float = STALL
+    """Seconds without a granule read until zagg is killed."""
+    batch: int = PAIRS
+    """Most pairs of a shard and a granule in a batch; a larger shard is a batch of its own."""
     wait: float = 21600.0
     """Longest wait for a run on another release of the grid, seconds."""
     lease: timedelta = LEASE

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from zagg_catalog.aggregation.changes import (
-    find_changes,
-    find_predecessor,
-    reason_for_all_shards,
-    refuse_contraction,
+from zagg_catalog.aggregation.batches import (
+    BatchJob,
+    BatchResult,
+    RunBatches,
+    make_folder,
+    make_jobs,
+    run_in_turn,
 )
+from zagg_catalog.aggregation.changes import find_changes, find_predecessor, refuse_contraction
 from zagg_catalog.aggregation.checks import (
     ResolvedRelease,
     check_readable,
@@ -24,41 +27,46 @@ from zagg_catalog.aggregation.checks import (
     registered_grid,
     resolve_release,
 )
+from zagg_catalog.aggregation.contents import Contents
 from zagg_catalog.aggregation.lease import HeldElsewhere, Lease, LeaseLost
+from zagg_catalog.aggregation.outcome import judge
+from zagg_catalog.aggregation.progress import Progress
 from zagg_catalog.aggregation.request import PickupRequest, output_of
+from zagg_catalog.aggregation.selection import (
+    Held,
+    Selection,
+    begun,
+    choose_shards,
+    read_held,
+    refuse_leftovers,
+)
 from zagg_catalog.aggregation.zagg import ZaggCall, require_zagg, run_zagg, zagg_version
 from zagg_catalog.errors import (
     AggregationFailed,
-    InvalidRelease,
+    GranulesUnread,
     MissingAggregator,
     PickupRefused,
     SignatureMismatch,
-    StoreError,
     StoreUnavailable,
     ZaggCatalogError,
 )
 from zagg_catalog.files import scratch
-from zagg_catalog.messages import clean_text, short_digest
+from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import RegisteredGrid, Registry
-from zagg_catalog.releases.layout import ReleaseKey, list_keys
+from zagg_catalog.releases.batches import BatchRecord
 from zagg_catalog.releases.pickups import (
     Acknowledgement,
     Outcome,
     PickupAttempt,
-    PickupHistory,
     PickupSummary,
-    read_pickup_histories,
     read_pickup_history,
 )
-from zagg_catalog.releases.publication import read_latest
-from zagg_catalog.releases.read import load_release, mapped_grid
+from zagg_catalog.releases.read import mapped_grid
 from zagg_catalog.releases.record import GridRecord
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
 REASON_LENGTH = 2000
-# The catch-up does not repeat a grid after so many failures in a row.
-ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +93,13 @@ class PickupResult:
         return self.error is not None
 
 
-def pick_up(store: Store, request: PickupRequest, registry: Registry) -> PickupResult:
+def pick_up(
+    store: Store,
+    request: PickupRequest,
+    registry: Registry,
+    *,
+    run_batches: RunBatches = run_in_turn,
+) -> PickupResult:
     """Pick up one grid of a release: verify it, run zagg on it, record the result.
 
     Parameters
@@ -96,6 +110,9 @@ def pick_up(store: Store, request: PickupRequest, registry: Registry) -> PickupR
         The request.
     registry : Registry
         The aggregator's own registry.
+    run_batches : callable
+        Runs the batches of an aggregation, see `zagg_catalog.aggregation.batches.RunBatches`; by
+        default one after another in this process.
 
     Returns
     -------
@@ -142,7 +159,7 @@ def pick_up(store: Store, request: PickupRequest, registry: Registry) -> PickupR
             return done
         if resolved.release.digest != attempt.release:
             lease.update(release=resolved.release.digest)
-        return _Pickup(store, request, registry, lease, resolved, output).run()
+        return _Pickup(store, request, registry, lease, resolved, output, run_batches).run()
 
 
 def _resolve(store: Store, request: PickupRequest) -> ResolvedRelease:
@@ -177,8 +194,13 @@ class _Pickup:
     lease: Lease
     resolved: ResolvedRelease
     output: str | None
+    run_batches: RunBatches
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    held: Held = field(default_factory=Held)
+    allow_contraction: bool = False
+    ending: str | None = None
+    """Why no more batches are started."""
 
     def run(self) -> PickupResult:
         """Process the grid, and record its result or its error."""
@@ -189,6 +211,8 @@ class _Pickup:
             raise  # transient, or another run owns the lease
         except MissingAggregator as error:
             return self._record("prepared", error)
+        except GranulesUnread as error:
+            return self._record("unread", error)
         except AggregationFailed as error:
             return self._record("failed", error)
         except ZaggCatalogError as error:
@@ -227,47 +251,63 @@ class _Pickup:
             allow_partial=request.allow_partial,
         )
         self.notes += [note] if note else []
-        selected, allow = self._select(grid, shard_map)
-        self.facts["shards"] = len(selected)
-        if self.facts.get("restricted") and not len(selected):
-            return "unchanged"
-        self._aggregate(entry, grid, selected, allow)
-        return "checked" if request.dry_run else "aggregated"
+        return self._hand_over(entry, grid, shard_map, self._select(grid, shard_map))
 
-    def _select(self, grid: RegisteredGrid, shard_map: ShardMap) -> tuple[ShardMap, bool]:
-        """Return the map for zagg, and whether zagg may rewrite shards that lost granules."""
-        request, resolved = self.request, self.resolved
-        before = find_predecessor(self.lease.history, request, resolved, self.output)
-        found, notes = find_changes(self.store, request, resolved, before, grid, shard_map)
+    def _select(self, grid: RegisteredGrid, shard_map: ShardMap) -> Selection:
+        """Return the shards for zagg, and refuse a release that the output cannot become."""
+        request, release = self.request, self.resolved.release
+        before = find_predecessor(self.lease.history, request, self.resolved, self.output)
+        found, notes = find_changes(self.store, request, self.resolved, before, grid, shard_map)
         self.notes += notes
         if found is not None:
             self.facts["changes"] = found.summary
             if not request.allow_contraction:
-                refuse_contraction(found, resolved.release)
+                refuse_contraction(found, release)
         # zagg identifies granules by name, so it counts a new revision as a loss.
         revised = bool(found and before.pickup and found.granules.revised)
-        allow = request.allow_contraction or revised
-        if not request.only_changed:
-            return shard_map, allow
-        why = reason_for_all_shards(request, resolved, before, found, grid, self.output)
-        if why is not None or found is None:
-            self.notes.append(f"Every shard is processed, not only changed ones: {why}.")
-            return shard_map, allow
-        if before.pickup is not None and before.pickup.dry_run:
-            self.notes.append(
-                f"Preview only: release {short_digest(found.base)} was never aggregated, so a real"
-                " run will process every shard."
-            )
-        self.facts["restricted"] = True
-        return shard_map.select(found.maps.redo), allow
+        self.allow_contraction = request.allow_contraction or revised
+        self.held = read_held(self.store, request, self.lease.history, self.output)
+        if self.output is not None and not (self.held.preview or _wipes(request, grid)):
+            refuse_leftovers(self.held.contents, shard_map, self.output)
+        chosen = choose_shards(
+            request,
+            self.held,
+            shard_map,
+            grid,
+            release=release.digest,
+            zagg_version=zagg_version(),
+            output=self.output,
+        )
+        self.notes += chosen.notes
+        self.facts |= {"restricted": chosen.restricted, "shards": len(chosen.keys)}
+        return chosen
 
-    def _aggregate(
-        self, entry: GridRecord, grid: RegisteredGrid, selected: ShardMap, allow: bool
-    ) -> None:
-        """Run zagg on a map, and collect its summary."""
+    def _hand_over(
+        self, entry: GridRecord, grid: RegisteredGrid, shard_map: ShardMap, chosen: Selection
+    ) -> Outcome:
+        """Run zagg on the chosen shards, and return the outcome."""
+        if not len(chosen.keys) and len(shard_map):
+            return self._nothing_to_do(chosen)
+        selected = shard_map.select(chosen.keys)
+        if self.request.dry_run or zagg_version() is None:
+            self._preview(entry, grid, selected)
+            return "checked"
+        self.facts["zagg_version"] = zagg_version()
+        return self._aggregate(entry, grid, selected, chosen)
+
+    def _nothing_to_do(self, chosen: Selection) -> Outcome:
+        """Return the outcome of a pick-up of what the output holds already."""
+        if self.output is not None and not self.held.preview:
+            self.facts["batches"] = self._kept().digests
+        if chosen.restricted:
+            return "unchanged"
+        return "checked" if self.request.dry_run else "aggregated"
+
+    def _preview(self, entry: GridRecord, grid: RegisteredGrid, selected: ShardMap) -> None:
+        """Let zagg report its plan; without zagg, leave its inputs for another machine."""
         request, folder = self.request, self.request.grid_folder
-        _make_folder(folder)
-        call = self._call(folder, entry, grid, selected, allow)
+        make_folder(folder)
+        call = self._call(folder, entry, grid, selected)
         require_zagg(call)
         self.facts["zagg_version"] = zagg_version()
         self.lease.update(started=True)
@@ -278,23 +318,18 @@ class _Pickup:
             raise
         summary = {k: v for k, v in answer.summary.items() if k != "store_path" or self.output}
         self.facts |= {"summary": summary, "zagg_version": answer.version}
-        _check_summary(summary, call)
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # other grids may have files there
-            folder.parent.rmdir()
-            folder.parent.parent.rmdir()
+        if (total := summary.get("total_cells")) != call.shards:
+            raise AggregationFailed(
+                f"zagg would run {total} shards instead of {call.shards}; nothing was written."
+            )
+        self._clean()
 
     def _call(
-        self,
-        folder: Path,
-        entry: GridRecord,
-        grid: RegisteredGrid,
-        selected: ShardMap,
-        allow: bool,
+        self, folder: Path, entry: GridRecord, grid: RegisteredGrid, selected: ShardMap
     ) -> ZaggCall:
         """Write the files that zagg reads, and return the call."""
         assert entry.manifest is not None
-        part = "-changed" if self.facts.get("restricted") else ""
+        part = "-changed" if self.facts["restricted"] else ""
         config = folder / "config.yaml"
         catalog = folder / f"{entry.name}-{entry.manifest.parquet.digest}{part}.json"
         config.write_bytes(grid.config)
@@ -305,22 +340,134 @@ class _Pickup:
             # A dry run writes nothing, but zagg requires a store.
             store=self.output or str(folder / "output"),
             dry_run=self.request.dry_run,
-            allow_contraction=allow,
+            allow_contraction=self.allow_contraction,
+            overwrite=not self.request.dry_run and _rewrites(grid),
             shards=len(selected),
             signature=entry.signature,
             options=self.request.zagg.arguments(),
         )
 
+    def _kept(self) -> Contents:
+        """Return the contents of the output so far, with their records in the store."""
+        if self.held.before_batches is not None:
+            self._put(self.held.before_batches)
+        return self.held.contents
+
+    def _put(self, record: BatchRecord) -> str:
+        folder = self.request.release_key.folder("pickups", self.request.grid)
+        return self.store.put(folder, record.to_bytes(), ".json").digest
+
+    def _aggregate(
+        self, entry: GridRecord, grid: RegisteredGrid, selected: ShardMap, chosen: Selection
+    ) -> Outcome:
+        """Run the batches, and judge them."""
+        assert self.output is not None
+        record = begun(
+            chosen,
+            self.request,
+            grid,
+            release=self.resolved.release.digest,
+            output=self.output,
+            zagg_version=zagg_version(),
+        )
+        progress = Progress(self._kept(), record, self._put(record))
+        self.lease.update(
+            started=True,
+            restricted=chosen.restricted,
+            config_digest=grid.config_digest,
+            zagg_version=zagg_version(),
+            shards=len(chosen.keys),
+            batches=progress.contents.digests,
+        )
+        self._run_batches(self._jobs(entry, grid, selected, chosen), progress, grid)
+        verdict = judge(
+            progress.states,
+            progress.cells,
+            unread=progress.unread,
+            reason=progress.reason or self._stop(),
+        )
+        if verdict.outcome == "failed" and progress.states.complete == len(chosen.keys):
+            progress.doubt()
+        self.facts |= progress.facts()
+        self.notes += [*progress.notes(), *([verdict.note] if verdict.note else [])]
+        if verdict.problem is not None:
+            kind = GranulesUnread if verdict.outcome == "unread" else AggregationFailed
+            raise kind(f"{verdict.problem} Its files are in {self.request.grid_folder}.")
+        self._clean()
+        return verdict.outcome
+
+    def _run_batches(
+        self, jobs: Sequence[BatchJob], progress: Progress, grid: RegisteredGrid
+    ) -> None:
+        """Run the batches; the lease names those that ended."""
+        # On a rectilinear grid zagg's overwrite empties the output, so the first batch runs alone.
+        alone = 1 if _wipes(self.request, grid) else 0
+        refused: BatchResult | None = None
+        for some in filter(None, (jobs[:alone], jobs[alone:])):
+            for result in self.run_batches(some, self._stop):
+                if result.refusal is not None:
+                    refused, self.ending = result, result.reason
+                progress.add(result)
+                if alone and result.number == 1 and result.record is not None:
+                    progress.forget_earlier()
+                self.lease.update(batches=progress.contents.digests, states=progress.states)
+        if refused is not None and not progress.recorded:
+            self.lease.update(started=False, batches=(), states=None)  # zagg wrote nothing
+            kind = SignatureMismatch if refused.refusal == "signature" else PickupRefused
+            raise kind(refused.reason or "zagg refused its inputs.")
+
+    def _jobs(
+        self, entry: GridRecord, grid: RegisteredGrid, selected: ShardMap, chosen: Selection
+    ) -> list[BatchJob]:
+        request, release = self.request, self.resolved.release
+        assert entry.manifest is not None
+        assert self.output is not None
+        options = {k: v for k, v in request.zagg.arguments().items() if k != "overwrite"}
+        common = BatchJob(
+            store=self.store.url,
+            release_key=request.release_key,
+            release=release.digest,
+            grid=request.grid,
+            manifest=entry.manifest.parquet,
+            config=grid.config,
+            config_digest=grid.config_digest,
+            signature=entry.signature,
+            output=self.output,
+            options=options,
+            overwrite=_rewrites(grid),
+            allow_contraction=self.allow_contraction,
+            folder=str(request.grid_folder),
+            timeout=request.timeout,
+            stall=request.stall,
+            lease=self.lease.id,
+            lease_seconds=request.lease.total_seconds(),
+            by=request.by,
+        )
+        # Lambda runs the shards of a batch side by side.
+        pairs = selected.n_pairs if request.zagg.backend == "lambda" else request.batch
+        wiped = _wipes(request, grid)
+        stale = chosen.stale & (not wiped)
+        jobs = make_jobs(common, selected, chosen.inputs, stale, pairs)
+        return [replace(job, overwrite=job.number == 1) for job in jobs] if wiped else jobs
+
+    def _clean(self) -> None:
+        """Remove the files of a pick-up that succeeded."""
+        folder = self.request.grid_folder
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # other grids may have files there
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()
+
     def _stop(self) -> str | None:
         if self.lease.lost.is_set():
             return "another run has taken over"
-        return self.request.stop()
+        return self.ending or self.request.stop()
 
     def _record(self, outcome: Outcome, error: Exception | None = None) -> PickupResult:
         """Record the result, unless the newest record is the same refusal."""
         attempt, release_key = self.lease.attempt, self.request.release_key
+        known = {name: getattr(attempt, name) for name in PickupAttempt.model_fields}
         record = Acknowledgement(
-            **{name: getattr(attempt, name) for name in PickupAttempt.model_fields},
             product=release_key.product,
             region=release_key.region,
             cycle=release_key.cycle,
@@ -329,7 +476,7 @@ class _Pickup:
             reason=_reason(error),
             ended_at=self.request.clock(),
             notes=tuple(clean_text(note, limit=REASON_LENGTH) for note in self.notes),
-            **self.facts,
+            **(known | self.facts),
         )
         entry = self._recorded_before(record) or self.lease.record(record)
         return PickupResult(
@@ -358,111 +505,15 @@ class _Pickup:
         return last if same else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pending:
-    """Grids of a latest release that still have to be picked up."""
-
-    release_key: ReleaseKey
-    release: str | None = None
-    """Digest of the release; None if it cannot be read."""
-    grids: tuple[str, ...] = ()
-    """Grids to pick up."""
-    needs_attention: tuple[str, ...] = ()
-    """Grids that an operator has to look at, with the reason, a sentence each."""
-    problem: str | None = None
-    """Why the release cannot be read."""
+def _rewrites(grid: RegisteredGrid) -> bool:
+    """Return whether overwrite makes zagg rewrite the given shards only: on HEALPix, in hive."""
+    config = getattr(grid.grid, "config", None)
+    return bool(config is not None and config.store_layout == "hive")
 
 
-def latest_release_keys(
-    store: Store,
-    product: str | None = None,
-    region: str | None = None,
-    cycle: int | None = None,
-) -> Iterator[ReleaseKey]:
-    """Yield the keys of the latest releases, of all or of one product, region or cycle."""
-    for _, parts in list_keys(store, "releases", product, region, cycle):
-        if parts.digest is None:
-            yield parts.release_key
-
-
-def pending(
-    store: Store, release_key: ReleaseKey, request: PickupRequest, registry: Registry
-) -> Pending:
-    """Return the registered grids of a latest release that still have to be picked up.
-
-    `request` has the options; its own release key and grid are ignored. A grid that was refused is
-    pending again when its release or its config changes. One that failed three times in a row
-    needs an operator.
-    """
-    try:
-        latest = read_latest(store, release_key)
-        if latest.problem or latest.digest is None:
-            return Pending(release_key=release_key, problem=latest.problem)
-        record = load_release(store, release_key, latest.digest).record
-        histories = read_pickup_histories(store, release_key)
-    except StoreUnavailable:
-        raise
-    except (StoreError, InvalidRelease) as error:
-        return Pending(release_key=release_key, problem=str(error))
-    grids, attention = [], []
-    for name in (grid.name for grid in record.grids if grid.manifest is not None):
-        if name not in registry.grids:
-            continue
-        mine = request.for_grid(release_key, name)
-        history = histories.get(name, PickupHistory())
-        waits, why = _is_pending(history, latest.digest, mine, registry.grids[name])
-        grids += [name] if waits else []
-        attention += [f"{name}: {why}"] if why else []
-    return Pending(
-        release_key=release_key,
-        release=latest.digest,
-        grids=tuple(grids),
-        needs_attention=tuple(attention),
-    )
-
-
-def _is_pending(
-    history: PickupHistory, release: str, request: PickupRequest, grid: RegisteredGrid
-) -> tuple[bool, str | None]:
-    """Return whether a grid is pending, and the reason if an operator has to act first."""
-    output = output_of(request, grid)
-    if history.is_done(release, dry_run=request.dry_run, output=output):
-        return False, None
-    tried = 0
-    for entry in history.entries:
-        if entry.release != release or entry.dry_run != request.dry_run or entry.finished:
-            break
-        if entry.outcome == "refused" and entry.config_digest == grid.config_digest:
-            return False, f"refused, {entry.reason}"
-        tried += entry.outcome == "failed"
-    if tried >= ATTEMPTS:
-        return False, f"failed {tried} times, {history.entries[0].reason}"
-    return True, None
-
-
-def _make_folder(folder: Path) -> None:
-    """Create a folder, even while the run of another grid removes empty parent folders."""
-    for _ in range(10):
-        with suppress(FileNotFoundError):
-            folder.mkdir(parents=True, exist_ok=True)
-            return
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def _check_summary(summary: dict[str, Any], call: ZaggCall) -> None:
-    """Raise `AggregationFailed` if shards failed or were refused, or if their number is wrong."""
-    total = summary.get("total_cells")
-    if call.dry_run and total != call.shards:
-        raise AggregationFailed(
-            f"zagg would run {total} shards instead of {call.shards}; nothing was written."
-        )
-    bad = {name: summary.get(f"cells_{name}") or 0 for name in ("error", "refused")}
-    if any(bad.values()):
-        raise AggregationFailed(
-            f"zagg: {bad['error']:,} shards failed and {bad['refused']:,} were refused because"
-            f" they lost granules, of {call.shards:,}; its log is zagg.log in"
-            f" {Path(call.config).parent}. Run this again: finished shards are skipped."
-        )
+def _wipes(request: PickupRequest, grid: RegisteredGrid) -> bool:
+    """Return whether the request asks zagg to empty the output first."""
+    return request.zagg.overwrite and not _rewrites(grid)
 
 
 def _reason(error: Exception | None) -> str | None:

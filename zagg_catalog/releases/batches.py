@@ -14,9 +14,11 @@ from zagg_catalog.releases.publication import Time
 from zagg_catalog.releases.record import MAX_LISTED, Digest, Name
 
 SCHEMA_VERSION: Final = 1
-# Names of granules in a record; the others are counted.
-MAX_GRANULES: Final = 20
+# Names of granules in an acknowledgement; the others are counted.
+MAX_NAMED: Final = 20
 NAME_LENGTH: Final = 200
+# Problems of an output in a record; the others are counted.
+MAX_PROBLEMS: Final = 20
 
 Count = NonNegativeInt
 ShardKey = Annotated[int, Field(ge=0, lt=2**64)]
@@ -54,14 +56,14 @@ class GranuleList(StrictModel):
     """Some granules, by the names of their files."""
 
     count: Count = 0
-    names: tuple[str, ...] = Field(default=(), max_length=MAX_GRANULES)
-    """Their names, ascending; the first 20."""
+    names: tuple[str, ...] = Field(default=(), max_length=MAX_LISTED)
+    """Their names, ascending; the first 20 in an acknowledgement, the first 1,000 in a batch."""
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> GranuleList:
+    def of(cls, names: Iterable[str], most: int = MAX_NAMED) -> GranuleList:
         """Return the granules with these names; repeated names count once."""
         ordered = sorted({clean_text(name, limit=NAME_LENGTH) for name in names})
-        return cls(count=len(ordered), names=tuple(ordered[:MAX_GRANULES]))
+        return cls(count=len(ordered), names=tuple(ordered[:most]))
 
 
 class ShardCounts(StrictModel):
@@ -91,6 +93,33 @@ class ShardCounts(StrictModel):
     def complete(self) -> int:
         """Number of shards that have nothing left to do."""
         return self.done + self.empty + self.current
+
+
+class OutputCheck(StrictModel):
+    """Comparison of an output with what zagg reported of its shards."""
+
+    checked_at: Time
+    """UTC."""
+    shards: Count = 0
+    """Number of shards that have to be in the output with data."""
+    read: Count = 0
+    """Number of them whose cells were read and counted; the others were only looked up."""
+    overviews: Count = 0
+    """Number of overview nodes whose counts were compared with those below them."""
+    icechunk: bool | None = None
+    """Whether the Icechunk companion has the same counts; null if there is none."""
+    damaged: ShardList = ShardList()
+    """Shards that are missing or differ, or whose overviews do."""
+    problem_count: Count = 0
+    problems: tuple[str, ...] = Field(default=(), max_length=MAX_PROBLEMS)
+    """What was found, a sentence each; the first 20."""
+    notes: tuple[str, ...] = Field(default=(), max_length=MAX_PROBLEMS)
+    """What was not compared, a sentence each."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problem_count
 
 
 class BatchShards(StrictModel):
