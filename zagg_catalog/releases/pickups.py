@@ -112,6 +112,8 @@ class Acknowledgement(PickupAttempt, Document):
     batches: tuple[Digest, ...] = ()
     """Batch records that say what the output holds, the oldest first; a shard is in the state of
     the newest one that has it. They include those of earlier pick-ups into the same output."""
+    closed: bool = False
+    """Whether the overviews of the output have all shards that are done."""
     changes: MapChanges | None = None
     """How the map differs from that of the earlier release."""
     notes: tuple[str, ...] = ()
