@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.aggregation.desk import Desk, write_inputs
@@ -25,3 +29,16 @@ def desk(real_desk, monkeypatch) -> Desk:
     """A desk whose zagg only notes what it was called with."""
     real_desk.watch(monkeypatch)
     return real_desk
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """Outputs of the real zagg, with their configs and what zagg reported."""
+    for package in ("zagg", "obstore", "h5py"):
+        pytest.importorskip(package)
+    folder = tmp_path_factory.mktemp("outputs")
+    command = [sys.executable, "-m", "tests.aggregation.real_outputs", str(folder)]
+    subprocess.run(
+        command, check=True, cwd=Path(__file__).parents[2], capture_output=True, timeout=600
+    )
+    return folder

@@ -117,6 +117,12 @@ def test_results_of_other_machines_are_judged_by_their_counts(state, body):
     assert state_of(found, reads=None).state == state
 
 
+@pytest.mark.parametrize(("state", "absent"), [("unread", 1), ("done", 2), ("done", 3)])
+def test_beams_known_to_be_absent_explain_as_many_lost_reads_of_other_machines(state, absent):
+    found = {"shard_key": 7, "body": result(read_errors=2)}
+    assert state_of(found, reads=None, absent=absent).state == state
+
+
 def test_a_machine_that_died_has_its_error():
     found = state_of({"shard_key": 7, "error": "Task timed out"}, reads=None)
     assert (found.state, found.reason) == ("failed", "Task timed out")

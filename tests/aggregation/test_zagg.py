@@ -50,14 +50,18 @@ def run(tmp_path, monkeypatch):
 def aggregate(run, tmp_path):
     """Run the stand-in over shards that are given as lists of granules."""
 
-    def start(how="well", **shards):
+    def start(how="well", backend="local", **shards):
         document = {"shard_keys": [int(key[1:]) for key in shards], "granules": []}
         for names in shards.values():
-            links = [{"id": name, "s3": f"s3://bucket/{name}"} for name in names]
+            links = [
+                {"id": name, "s3": f"s3://bucket/{name}", "https": f"https://host/{name}"}
+                for name in names
+            ]
             document["granules"].append(links)
         catalog = tmp_path / "map.json"
         catalog.write_text(json.dumps(document))
         call = replace(CALL, catalog=str(catalog), dry_run=False, shards=len(shards))
+        call = replace(call, options={"backend": backend})
         return run(how, call, stall=600 if how != "stalls" else 1)
 
     return start
@@ -128,6 +132,15 @@ def test_a_beam_that_a_granule_lacks_is_no_failure(aggregate):
     assert answer.absent == {"ATL06_onebeam.h5": ("gt1r",)}
 
 
+def test_beams_that_other_machines_could_not_read_are_looked_for_here(aggregate):
+    """The backend lambda: zagg counts a beam that is not there as one that it cannot read."""
+    lacks, noise = "ATL06_onebeam.h5", "ATL06_noise.h5"
+    answer = aggregate(backend="lambda", s1=[A], s2=[A, lacks], s3=[lacks, noise])
+    assert [shard.state for shard in answer.shards] == ["done", "done", "unread"]
+    assert answer.absent == {lacks: ("gt1r",)}
+    assert "lost 0 granules and 2 beams: TypeError" in answer.shards[2].reason
+
+
 def test_a_shard_that_raised_failed_with_its_error(aggregate, monkeypatch):
     monkeypatch.setenv("ZAGG_RAISES", "1")
     failed, done = aggregate(s1=[A], s2=[B]).shards
@@ -166,6 +179,7 @@ def test_it_reads_no_granule_to_the_end_and_is_killed(aggregate, tmp_path):
     wait_for(lambda: gone(tmp_path))
 
 
+@pytest.mark.zagg
 def test_the_stand_in_says_of_a_shard_what_zagg_says(tmp_path):
     """Its results have the keys and types of the installed zagg's, whole and damaged."""
     schema = pytest.importorskip("zagg.schema")

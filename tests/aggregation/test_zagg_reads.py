@@ -12,7 +12,10 @@ import pytest
 import yaml
 
 from tests.harness.servers import KEY_ID, SECRET, Server
+from zagg_catalog.aggregation.granule_files import find_absent
+from zagg_catalog.aggregation.granule_reads import GranuleReads
 from zagg_catalog.aggregation.zagg import ZaggAnswer, ZaggCall, run_zagg
+from zagg_catalog.aggregation.zagg_names import look_up
 from zagg_catalog.errors import AggregationFailed
 from zagg_catalog.grids import from_config
 from zagg_catalog.sandbox.earthdata import EarthdataServer
@@ -22,8 +25,10 @@ from zagg_catalog.sandbox.simulation import simulate
 pytest.importorskip("zagg", reason="zagg comes with the extra aggregator")
 pytest.importorskip("h5py", reason="h5py comes with the extra sandbox")
 pytest.importorskip("trustme", reason="trustme comes with the extra sandbox")
+pytestmark = pytest.mark.zagg
 
-SOURCE = yaml.safe_load(Path("deployments/grids/atl06-antarctica-polar.yaml").read_text())
+ROOT = Path(__file__).parents[2]
+SOURCE = yaml.safe_load((ROOT / "deployments/grids/atl06-antarctica-polar.yaml").read_text())
 # Around the pole, where each of the tracks crosses both shards.
 GRID = {"type": "rectilinear", "crs": "EPSG:3031", "resolution": 25_000, "chunk_shape": [80, 40]}
 GRID |= {"bounds": [-1e6, -1e6, 1e6, 1e6]}
@@ -167,6 +172,17 @@ def test_a_login_that_ends_in_the_middle_leaves_unread_what_came_after(desk):
         assert (shard.state, shard.unread, shard.read) == ("unread", (names[1],), 1)
         assert "a web page, as for a login" in shard.reason
     assert set(begun) == set(names)
+
+
+def test_absent_beams_are_found_without_reading_and_a_damaged_file_has_none(desk):
+    """As for granules that other machines read."""
+    lacks = desk.add(LACKS_GT3R)
+    for track, damage in [(1, lambda _: None), (3, Path.unlink), (5, cut), (6, noise)]:
+        desk.add(track, damage)
+    addresses = [granule["https"] for granule in desk.granules.values()]
+    reads = GranuleReads(desk.folder / "reading.json")
+    found = find_absent(look_up(), reads, addresses, SOURCE["data_source"])
+    assert found == {lacks: ["gt3r"]}
 
 
 @pytest.mark.slow

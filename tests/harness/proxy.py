@@ -7,12 +7,14 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _BUSY = b"<Error><Code>%s</Code><Message>told to</Message></Error>"
+_REFUSALS = {"denied": (403, b"AccessDenied"), "expired": (400, b"ExpiredToken")}
+_REFUSALS["missing"] = (404, b"NoSuchKey")
 
 
 @dataclass
@@ -22,9 +24,9 @@ class Fault:
     Parameters
     ----------
     kind : str
-        ``500``, ``503``; ``reset`` before the server sees the request; ``deaf``: it is done and
-        the answer lost; ``hang``; ``cut`` the answer's body in half; ``flip`` a bit of the
-        request's body.
+        ``500``, ``503``; ``denied``, ``expired``, ``missing`` as S3 refuses; ``reset`` before the
+        server sees the request; ``deaf``: it is done and the answer lost; ``hang``; ``cut`` the
+        answer's body in half; ``flip`` a bit of the request's body.
     match : str
         Regular expression over ``METHOD /path?query``.
     times : int
@@ -46,6 +48,8 @@ class Proxy:
     headers: list[dict[str, str]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
+    decide: Callable[[str, dict[str, str]], str | None] = lambda *_: None
+    """Returns a kind of fault for one request and its headers."""
 
     def fail(self, kind: str, match: str, times: int = 1) -> None:
         self.faults.append(Fault(kind, match, times))
@@ -70,9 +74,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.proxy.headers.append({name.lower(): value for name, value in self.headers.items()})
-        kind = self.proxy.next_fault(f"{self.command} {self.path}")
-        if kind in ("500", "503"):
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.proxy.headers.append(headers)
+        request = f"{self.command} {self.path}"
+        kind = self.proxy.next_fault(request) or self.proxy.decide(request, headers)
+        if kind in _REFUSALS:
+            status, code = _REFUSALS[kind]
+            self.answer(status, {}, _BUSY % code)
+        elif kind in ("500", "503"):
             code = b"InternalError" if kind == "500" else b"SlowDown"
             self.answer(int(kind), {}, _BUSY % code)
         elif kind == "reset":

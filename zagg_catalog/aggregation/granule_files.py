@@ -11,10 +11,11 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from zagg_catalog.aggregation.granule_reads import GranuleReads
+from zagg_catalog.aggregation.granule_reads import GranuleReads, granule_name
 from zagg_catalog.aggregation.zagg_names import Names
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -241,6 +242,37 @@ def why_unread(
     except Exception as found:  # noqa: BLE001  (a damaged file may raise anything)
         return error if isinstance(error, OSError) else OSError(f"the file is damaged ({found})")
     return error
+
+
+def find_absent(
+    names: Names, reads: GranuleReads, addresses: Iterable[str], data_source: Mapping[str, Any]
+) -> dict[str, list[str]]:
+    """Return the beams that granules do not have, by file name; opens the granules by https.
+
+    Granules that cannot be opened, and damaged ones, have none.
+    """
+    token = names.edl_token()
+    opened, driver = granule_file(names.H5Coro, reads), https_driver(names.HTTPDriver)
+
+    def absent(address: str) -> list[str]:
+        try:
+            file = opened(address, driver, credentials=token)
+        except (OSError, RuntimeError):
+            return []
+        try:
+            given = TypeError("absent")
+            return [
+                beam
+                for beam in data_source["groups"]
+                if why_unread(names.H5Dataset, file, beam, data_source, given) is None
+            ]
+        finally:
+            file.close()
+
+    wanted = sorted(set(addresses))
+    with ThreadPoolExecutor(8) as pool:
+        found = zip(wanted, pool.map(absent, wanted), strict=True)
+    return {granule_name(address): beams for address, beams in found if beams}
 
 
 def _lacks(dataset: type, h5obj: Any, group: str, data_source: Mapping[str, Any]) -> bool:

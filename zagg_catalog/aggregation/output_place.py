@@ -34,6 +34,18 @@ _RETRIES: Any = {
 }
 
 
+@dataclass(frozen=True)
+class ArraysByPath:
+    """The arrays of a Zarr store, without listing it."""
+
+    store: Any
+
+    def __getitem__(self, path: str) -> Any:
+        import zarr
+
+        return zarr.open_array(self.store, path=path, mode="r")
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutputPlace:
     """The root of an output."""
@@ -48,6 +60,17 @@ class OutputPlace:
     """The opened store."""
     product: str | None = None
     """``output.product_name`` of the config, the last part of the root."""
+    region: str = REGION
+    """AWS region."""
+    endpoint: str | None = None
+    """``output.endpoint_url`` of the config."""
+
+    @property
+    def arrays(self) -> ArraysByPath:
+        """The Zarr arrays, by path; each look-up opens one."""
+        from zarr.storage import ObjectStore
+
+        return ArraysByPath(ObjectStore(self.objects, read_only=True))
 
     @property
     def first_key(self) -> str:
@@ -136,15 +159,17 @@ def open_output(
     product = section.get("product_name")
     url = f"{output.rstrip('/')}/{product}" if product else output.rstrip("/") or "/"
     _require_obstore()
+    options = {"region": region or section.get("region") or REGION}
+    options |= {"endpoint": section.get("endpoint_url")}
     with explained(url, "opened"):
         objects = (
-            _bucket(url, section.get("endpoint_url"), region or section.get("region"))
-            if url.startswith("s3://")
-            else _folder(url, create=create)
+            _bucket(url, **options) if url.startswith("s3://") else _folder(url, create=create)
         )
     if objects is None:
         return None
-    return OutputPlace(url=url, layout=layout, group=group, objects=objects, product=product)
+    return OutputPlace(
+        url=url, layout=layout, group=group, objects=objects, product=product, **options
+    )
 
 
 def _layout(section: Mapping[str, Any]) -> tuple[Layout, str]:
@@ -193,12 +218,12 @@ def _check_folder(path: Path) -> None:
         )
 
 
-def _bucket(url: str, endpoint: str | None, region: str | None) -> ObjectStore:
+def _bucket(url: str, *, endpoint: str | None, region: str) -> ObjectStore:
     from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import S3Store
 
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    options: dict[str, Any] = {"region": region or REGION, "retry_config": _RETRIES}
+    options: dict[str, Any] = {"region": region, "retry_config": _RETRIES}
     if endpoint:
         options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
     else:

@@ -60,6 +60,8 @@ class ShardRecord:
     """Error that zagg raised for the shard; it is in no result."""
     reads: Mapping[str, GranuleRead] | None = None
     """What was read, by file name; None where zagg reads on other machines."""
+    absent: int = 0
+    """Number of beams that the granules do not have, where the reads are not known."""
     not_opened: Mapping[str, str] | None = None
     """Why granules could not be opened, by file name."""
 
@@ -87,7 +89,7 @@ def classify(
     benign : collection of str
         zagg's errors of a shard that mean that no value lies in it.
     """
-    results = [_flat(result) for result in record.results]
+    results = [flat(result) for result in record.results]
     unread = _unread(shard, record, beams, results)
     state, reason = _state(record, results, unread, benign)
     reads = record.reads or {}
@@ -173,7 +175,7 @@ def _lost_reads(record: ShardRecord, results: Sequence[Mapping[str, Any]]) -> st
     """Return zagg's reason for reads that it counts as lost, and that nothing else explains."""
     granules = sum(_number(result, "granule_errors") for result in results)
     beams = sum(_number(result, "read_errors") for result in results)
-    absent = sum(len(read.absent) for read in (record.reads or {}).values())
+    absent = _absent(record)
     if not granules and beams <= absent:
         return None
     return f"zagg lost {granules:,} granules and {beams - min(absent, beams):,} beams: " + _words(
@@ -185,12 +187,18 @@ def _only_absent(
     record: ShardRecord, results: Sequence[Mapping[str, Any]], harmful: Sequence[str]
 ) -> bool:
     """Return whether absent beams alone make zagg call a shard without values an error."""
-    absent = sum(len(read.absent) for read in (record.reads or {}).values())
-    return bool(absent) and all(
+    return bool(_absent(record)) and all(
         _number(result, "read_errors") and not _number(result, "total_obs")
         for result in results
         if result.get("error") in harmful
     )
+
+
+def _absent(record: ShardRecord) -> int:
+    """Return the number of beams that the granules of the shard do not have."""
+    if record.reads is None:
+        return record.absent
+    return sum(len(read.absent) for read in record.reads.values())
 
 
 def _words(results: Sequence[Mapping[str, Any]]) -> str:
@@ -202,7 +210,7 @@ def _words(results: Sequence[Mapping[str, Any]]) -> str:
     return "zagg did not read it, and gives no reason"
 
 
-def _flat(result: Mapping[str, Any]) -> Mapping[str, Any]:
+def flat(result: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a result of the backend lambda, ``{"body": …}``, as one of the backend local."""
     body = result.get("body")
     if not isinstance(body, Mapping):

@@ -24,6 +24,7 @@ NAMES = {
     # Runs the shards; it is told of each that raised, and the summary is not.
     "dispatch": "zagg.runner:dispatch",
     "s3_credentials": "zagg.runner:_resolve_source_credentials",
+    "edl_token": "zagg.auth:get_edl_token",
     # What a shard says that has no value after filtering; no failure.
     "benign_errors": "zagg.dispatch:BENIGN_ERRORS",
     # Makes the object that reads a beam of a granule.

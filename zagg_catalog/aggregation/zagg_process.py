@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from zagg_catalog.aggregation.earthdata_login import NoLogin, check_login, check_s3_credentials
-from zagg_catalog.aggregation.granule_files import watch_files
+from zagg_catalog.aggregation.granule_files import find_absent, watch_files
 from zagg_catalog.aggregation.granule_reads import GranuleReads, granule_name, short_reason
-from zagg_catalog.aggregation.shard_results import PlannedShard, ShardRecord, classify
+from zagg_catalog.aggregation.shard_results import PlannedShard, ShardRecord, classify, flat
 from zagg_catalog.aggregation.zagg_names import NAMES, WHOLE_OUTPUT, MissingName, Names, look_up
 from zagg_catalog.aggregation.zagg_output import (
     NotClosed,
@@ -99,22 +99,45 @@ def _watched(
     results: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for result in summary.get("results") or ():
         results[int(result["shard_key"])].append(result)
-    local = call["options"].get("backend", "local") == "local"
-    shards = [
-        classify(
-            shard,
-            ShardRecord(
-                results=results[shard.key],
-                error=raised.get(shard.key),
-                reads=reads.of_shard(shard.key) if local else None,
-                not_opened=reads.not_opened,
-            ),
-            beams=source.get("groups") or (),
-            benign=zagg.benign_errors,
-        ).document()
-        for shard in _planned(catalog, driver)
+    elsewhere = call["options"].get("backend", "local") != "local"
+    absent = _absent_elsewhere(zagg, catalog, results, reads, source) if elsewhere else {}
+    shards = []
+    for shard in _planned(catalog, driver):
+        record = ShardRecord(
+            results=results[shard.key],
+            error=raised.get(shard.key),
+            reads=None if elsewhere else reads.of_shard(shard.key),
+            absent=sum(len(absent.get(name, ())) for name in shard.files),
+            not_opened=reads.not_opened,
+        )
+        beams = source.get("groups") or ()
+        shards.append(classify(shard, record, beams=beams, benign=zagg.benign_errors).document())
+    absent = absent or reads.absent_beams()
+    return {"summary": _short(summary), "shards": shards, "absent": absent}
+
+
+def _absent_elsewhere(
+    zagg: Names,
+    catalog: dict[str, Any],
+    results: dict[int, list[dict[str, Any]]],
+    reads: GranuleReads,
+    source: dict[str, Any],
+) -> dict[str, list[str]]:
+    """Return the beams that granules lack, where other machines read them.
+
+    zagg counts a beam that is not there like one that cannot be read, so the granules of shards
+    with such counts are opened here.
+    """
+    lost = {
+        key for key, found in results.items() if any(flat(one).get("read_errors") for one in found)
+    }
+    addresses = [
+        entry["https"]
+        for key, granules in zip(catalog["shard_keys"], catalog["granules"], strict=True)
+        for entry in granules
+        if int(key) in lost and entry.get("https")
     ]
-    return {"summary": _short(summary), "shards": shards, "absent": reads.absent_beams()}
+    return find_absent(zagg, reads, addresses, source) if addresses else {}
 
 
 def _aggregate(zagg: Names, config: Any, call: dict[str, Any]) -> dict[str, Any]:

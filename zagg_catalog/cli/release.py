@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from zagg_catalog import releases
+from zagg_catalog.aggregation.output_verify import verify_outputs
 from zagg_catalog.cli import release_tables as tables
 from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
 from zagg_catalog.cli.options import (
@@ -16,11 +17,13 @@ from zagg_catalog.cli.options import (
     AsJson,
     ExitCode,
     PublishedBy,
+    RegistryFile,
     ReleaseFilter,
     ReleasePlace,
     StoreUrl,
 )
-from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.errors import InvalidQuery, RegistryNotFound
+from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases.gc import GRACE
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import open_store
@@ -200,16 +203,32 @@ def diff(
 def verify(
     *,
     which: ReleaseFilter = ReleaseFilter(),
+    output: Annotated[bool, Parameter(negative="")] = False,
+    registry: RegistryFile = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check every file of the releases in a store."""
-    found = releases.verify(open_store(store), which.product, which.region, which.cycle)
+    """Check every file of the releases in a store.
+
+    Parameters
+    ----------
+    output
+        Also compare zagg's outputs with the records of their pick-ups, shard by shard.
+    registry
+        Path or s3://bucket/key, for endpoints of outputs (default: the setting).
+    """
+    opened, parts = open_store(store), (which.product, which.region, which.cycle)
+    found = releases.verify(opened, *parts)
+    outputs = None
+    if output:
+        outputs = list(verify_outputs(opened, *parts, registry=_registry(registry)))
     if as_json:
-        print_json(tables.verification_facts(found))
+        print_json(tables.verification_facts(found, outputs))
     else:
         tables.print_verification(found)
-    return DONE if found.clean else WRONG_DATA
+        tables.print_outputs(outputs or [], asked=output)
+    sound = found.clean and all(one.clean for one in outputs or [])
+    return DONE if sound else WRONG_DATA
 
 
 @app.command(help_epilogue="")
@@ -274,6 +293,16 @@ def _code_of(record: releases.ReleaseRecord, *, accepted: bool) -> int:
     accepts = "" if accepted else " --partial accepts that."
     print_error(f"the release is partial: {'; '.join(record.lacks)}.{accepts}")
     return DONE if accepted else WRONG_DATA
+
+
+def _registry(source: str | None) -> Registry | None:
+    """Return the registry; None if none is named, and that of the settings does not exist."""
+    try:
+        return load_registry(source, tolerate_broken_grids=True)
+    except RegistryNotFound:
+        if source is not None:
+            raise
+        return None
 
 
 def _read_map(text: str) -> releases.MapToPublish:

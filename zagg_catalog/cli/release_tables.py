@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from zagg_catalog.aggregation.output_verify import VerifiedOutput
 from zagg_catalog.cli.tables import counted, print_summary, print_table
 from zagg_catalog.messages import short_digest, utc_now
 from zagg_catalog.releases import (
@@ -202,9 +203,46 @@ def print_verification(found: Verification) -> None:
     print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
 
 
-def verification_facts(found: Verification) -> dict[str, Any]:
-    """Return a verification as JSON-ready values."""
-    return asdict(found) | {"clean": found.clean}
+def verification_facts(
+    found: Verification, outputs: Sequence[VerifiedOutput] | None = None
+) -> dict[str, Any]:
+    """Return a verification as JSON-ready values; `outputs` is None if none were asked for."""
+    facts = asdict(found) | {"clean": found.clean}
+    return (
+        facts if outputs is None else facts | {"outputs": [_output_facts(one) for one in outputs]}
+    )
+
+
+def print_outputs(outputs: Sequence[VerifiedOutput], *, asked: bool) -> None:
+    """Print what zagg's outputs hold, and their problems."""
+    if asked and not outputs:
+        print("No pick-up wrote an output.")
+        return
+    for one in outputs:
+        print(f"{one.output} ({one.release_key}, grid {one.grid}): {_output_text(one)}")
+        if one.problems:
+            print_table(("problem",), [(text,) for text in one.problems])
+
+
+def _output_text(one: VerifiedOutput) -> str:
+    check = one.check
+    if check is None:
+        return "not compared."
+    text = f"{check.read:,} of {check.shards:,} shards compared, {check.overviews:,} overviews"
+    text += f", {check.problem_count:,} problem(s)." if check.problem_count else ": all is well."
+    return " ".join([text, *check.notes])
+
+
+def _output_facts(one: VerifiedOutput) -> dict[str, Any]:
+    return {
+        "slot": str(one.release_key),
+        "grid": one.grid,
+        "output": one.output,
+        "release": one.release,
+        "clean": one.clean,
+        "problem": one.problem,
+        "check": one.check.model_dump(mode="json") if one.check is not None else None,
+    }
 
 
 def print_garbage(garbage: Garbage) -> None:

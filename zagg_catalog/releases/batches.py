@@ -17,6 +17,8 @@ SCHEMA_VERSION: Final = 1
 # Names of granules in an acknowledgement; the others are counted.
 MAX_NAMED: Final = 20
 NAME_LENGTH: Final = 200
+# Problems of an output in a record; the others are counted.
+MAX_PROBLEMS: Final = 20
 
 Count = NonNegativeInt
 ShardKey = Annotated[int, Field(ge=0, lt=2**64)]
@@ -91,6 +93,33 @@ class ShardCounts(StrictModel):
     def complete(self) -> int:
         """Number of shards that have nothing left to do."""
         return self.done + self.empty + self.current
+
+
+class OutputCheck(StrictModel):
+    """Comparison of an output with what zagg reported of its shards."""
+
+    checked_at: Time
+    """UTC."""
+    shards: Count = 0
+    """Number of shards that have to be in the output with data."""
+    read: Count = 0
+    """Number of them whose cells were read and counted; the others were only looked up."""
+    overviews: Count = 0
+    """Number of overview nodes whose counts were compared with those below them."""
+    icechunk: bool | None = None
+    """Whether the Icechunk companion has the same counts; null if there is none."""
+    damaged: ShardList = ShardList()
+    """Shards that are missing or differ, or whose overviews do."""
+    problem_count: Count = 0
+    problems: tuple[str, ...] = Field(default=(), max_length=MAX_PROBLEMS)
+    """What was found, a sentence each; the first 20."""
+    notes: tuple[str, ...] = Field(default=(), max_length=MAX_PROBLEMS)
+    """What was not compared, a sentence each."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problem_count
 
 
 class BatchShards(StrictModel):

@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field, JsonValue
 
 from zagg_catalog.jsonio import Document, StrictModel
-from zagg_catalog.releases.batches import BatchRecord, Count, GranuleList, ShardCounts, ShardList
+from zagg_catalog.releases.batches import (
+    BatchRecord,
+    Count,
+    GranuleList,
+    OutputCheck,
+    ShardCounts,
+    ShardList,
+)
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.publication import Time
 from zagg_catalog.releases.record import Digest, Key, Name, StoredFile
@@ -114,6 +121,8 @@ class Acknowledgement(PickupAttempt, Document):
     the newest one that has it. They include those of earlier pick-ups into the same output."""
     closed: bool = False
     """Whether the overviews of the output have all shards that are done."""
+    check: OutputCheck | None = None
+    """Comparison of the output with what zagg reported; null if it was not made."""
     changes: MapChanges | None = None
     """How the map differs from that of the earlier release."""
     notes: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 
 class H5Coro:
-    def __init__(self, resource, driver):
+    def __init__(self, resource, driver, credentials=None):
         if "gone" in resource:
             raise OSError(f"{resource} does not exist")
         self.resource = resource

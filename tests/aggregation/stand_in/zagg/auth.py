@@ -1,0 +1,2 @@
+def get_edl_token():
+    return "token"
