@@ -21,7 +21,7 @@ from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
 from zagg_catalog.messages import first_few, short_digest
 from zagg_catalog.releases import Acknowledgement, GridRecord, Published, ReleaseKey
-from zagg_catalog.releases.batches import ShardList
+from zagg_catalog.releases.batches import GranuleList, ShardCounts, ShardList, shards_text
 from zagg_catalog.releases.record import manifests_of
 from zagg_catalog.store import Store
 
@@ -339,6 +339,11 @@ def pickup_content(store: Store, record: Acknowledgement, key: str) -> Values:
         "backend": record.backend,
         "output": record.output,
         "shards": record.shards,
+        **_states(record),
+        "observations": record.observations,
+        "cells": record.cells,
+        "not_complete": _named(record.affected) if record.affected.count else None,
+        "granules_not_read": _few(record.unread),
         "only_changed": record.restricted,
         "since": record.changes.base if record.changes else None,
         "added": _named(record.changes.added) if record.changes else None,
@@ -354,7 +359,19 @@ def _shards(record: Acknowledgement) -> str:
     """Return the number of shards passed to zagg, short enough for a card in the UI."""
     if record.shards is None:
         return "nothing was run"
+    if record.states is not None:
+        return shards_text(record.states, record.shards)
     return f"{record.shards:,} {'changed ' if record.restricted else ''}shards"
+
+
+def _states(record: Acknowledgement) -> Values:
+    """Return the number of shards in each state."""
+    names = ShardCounts.model_fields
+    return {f"shards_{name}": getattr(record.states, name, None) for name in names}
+
+
+def _few(granules: GranuleList) -> str | None:
+    return first_few(granules.names, granules.count) if granules.count else None
 
 
 def _named(shards: ShardList) -> str:

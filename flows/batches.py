@@ -19,7 +19,14 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from flows.artifacts import PickupProgress
 from flows.runtime import is_cancelled, task_runner, with_retries
 from flows.settings import FlowSettings, flow_settings
-from zagg_catalog.aggregation.batches import BatchJob, BatchResult, RunBatches, Stop, run_batch
+from zagg_catalog.aggregation.batches import (
+    WHOLE_STEPS,
+    BatchJob,
+    BatchResult,
+    RunBatches,
+    Stop,
+    run_batch,
+)
 from zagg_catalog.aggregation.estimate import Estimate
 from zagg_catalog.aggregation.zagg import may_run_side_by_side
 from zagg_catalog.messages import clean_text, first_few
@@ -118,29 +125,41 @@ class _GridBatches:
                     return  # batches on other machines stop when they see that the lease ended
                 continue
             job = running.pop(future)
-            yield self._end(job, _result(future, job))
+            result = _result(future, job)
+            self._end(job, result)
+            yield result
 
     def _begin(self, job: BatchJob) -> None:
+        if job.step in WHOLE_STEPS:
+            what = "opens the output" if job.step == "open" else "makes the overviews of the output"
+            get_run_logger().info("%s, %s: zagg %s.", job.grid, job.release_key, what)
+            return
         self._estimate.begin(job)
         if self._shown is None:
             self._shown = PickupProgress(job.release_key, job.grid, self._estimate.text)
 
-    def _end(self, job: BatchJob, result: BatchResult) -> BatchResult:
+    def _end(self, job: BatchJob, result: BatchResult) -> None:
         """Show what became of a batch, in the log and in the artifact."""
+        if job.step in WHOLE_STEPS:
+            return
         self._estimate.add(job, result)
         logger, text = get_run_logger(), self._estimate.text
         logger.info("%s, %s: %s.", job.grid, job.release_key, text)
         if result.reason is not None:
-            unread = result.record.unread if result.record else None
-            names = f" Not read, {first_few(unread.names, unread.count)}." if unread else ""
-            reason = f"Batch {job.number} of {job.grid}: {result.reason}{names}"
+            reason = f"Batch {job.number} of {job.grid}: {result.reason}{_names(result)}"
             logger.warning("%s", clean_text(reason, limit=1500))
         if self._shown is not None:
             self._shown.show(self._estimate.share, text)
-        return result
 
 
 def _result(future: PrefectFuture[Any], job: BatchJob) -> BatchResult:
     """Return the result of a task, or that of a batch that was lost with its machine or task."""
     found = future.result(raise_on_failure=False)
     return found if isinstance(found, BatchResult) else BatchResult.lost(job, found)
+
+
+def _names(result: BatchResult) -> str:
+    """Return the granules that zagg could not read, as a sentence."""
+    if result.record is None or not result.record.unread.count:
+        return ""
+    return f" Not read, {first_few(result.record.unread.names, result.record.unread.count)}."

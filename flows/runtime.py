@@ -64,7 +64,7 @@ async def _may_retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> b
     return False
 
 
-def with_retries[**P, R](task: Task[P, R], timeout: float, **options: Any) -> Task[P, R]:
+def with_retries[**P, R](task: Task[P, R], timeout: float | None, **options: Any) -> Task[P, R]:
     """Return the task with retries after transient errors, and a limit of seconds per attempt."""
     settings = flow_settings()
     return task.with_options(

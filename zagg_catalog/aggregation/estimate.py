@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from zagg_catalog.aggregation.batches import BatchJob, BatchResult
-from zagg_catalog.releases.batches import ShardCounts
+from zagg_catalog.releases.batches import ShardCounts, shards_text
 
 
 class Estimate:
@@ -63,10 +63,8 @@ class Estimate:
         if self._first is None:
             return "no batch has begun"
         records = [one.record for one in self._ended.values() if one.record is not None]
-        states, lost = self.states, len(self._ended) - len(records)
-        counts = {name: getattr(states, name) for name in ("unread", "refused", "failed")}
-        parts = [f"{states.complete:,} of {self._first.all_shards:,} shards done"]
-        parts += [f"{count:,} {name}" for name, count in counts.items() if count]
+        lost = len(self._ended) - len(records)
+        parts = [shards_text(self.states, self._first.all_shards)]
         parts += [f"{lost} batches lost"] if lost else []
         cells = sum(sum(record.shards.cells) for record in records)
         observations = sum(sum(record.shards.observations) for record in records)
