@@ -221,9 +221,8 @@ class _Pickup:
                 "The pipeline config changed since the map was built, and defines the same grid;"
                 " zagg runs with the current config."
             )
-        plan = note_of_plan(
-            grid.grid.config.data_source if grid.grid and grid.grid.config else None
-        )
+        config = getattr(grid.grid, "config", None)
+        plan = note_of_plan(config.data_source if config else None)
         self.notes += [plan] if plan else []
         if not request.dry_run and self.output is None:
             raise PickupRefused(
