@@ -162,20 +162,13 @@ def test_keys_that_are_not_accepted_leave_every_granule_unread(s3_desk):
         assert "another-secret" not in shard.reason
 
 
-def test_a_login_that_ends_in_the_middle_leaves_unread_what_came_after(desk):
-    """The server takes no token any more once the first granule was read."""
-    names = [desk.add(track) for track in (1, 2)]
-    begun = []
-
-    def refuse(name: str) -> str | None:
-        begun.append(name)
-        return "page" if name == names[1] else None
-
-    desk.earthdata.on_read = refuse
+def test_a_login_page_instead_of_a_granule_leaves_that_one_unread(desk):
+    """As Earthdata sends it, with status 200, when a token ends in the middle."""
+    _, name = [desk.add(track) for track in (1, 2)]
+    desk.earthdata.refusals[name] = "page"
     for shard in desk.aggregate().shards:
-        assert (shard.state, shard.unread, shard.read) == ("unread", (names[1],), 1)
+        assert (shard.state, shard.unread, shard.read) == ("unread", (name,), 1)
         assert "a web page, as for a login" in shard.reason
-    assert set(begun) == set(names)
 
 
 def test_absent_beams_are_found_without_reading_and_a_damaged_file_has_none(desk):
@@ -187,6 +180,29 @@ def test_absent_beams_are_found_without_reading_and_a_damaged_file_has_none(desk
     reads = GranuleReads(desk.folder / "reading.json")
     found = find_absent(look_up(), reads, addresses, SOURCE["data_source"])
     assert found == {lacks: ["gt3r"]}
+
+
+def test_a_password_that_is_not_accepted_ends_the_run_without_it(desk, monkeypatch):
+    desk.add(1)
+    monkeypatch.delenv("EARTHDATA_TOKEN")
+    monkeypatch.setenv("EARTHDATA_USERNAME", "someone")
+    monkeypatch.setenv("EARTHDATA_PASSWORD", "hunter2")
+    with pytest.raises(AggregationFailed, match=r"^zagg: LoginAttemptFailure: .*invalid") as caught:
+        desk.aggregate()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("driver", ["s3", "https"])
+def test_a_token_that_is_not_accepted(desk, monkeypatch, driver):
+    """By s3 no keys are given for it; by https each read is refused."""
+    name, desk.driver = desk.add(1), driver
+    monkeypatch.setenv("EARTHDATA_TOKEN", "of-yesterday")
+    if driver == "s3":
+        with pytest.raises(AggregationFailed, match=r"^zagg: Earthdata gave no S3 credentials"):
+            desk.aggregate()
+        return
+    for shard in desk.aggregate().shards:
+        assert (shard.state, shard.reason) == ("unread", f"{name}: HTTP error 401 - Failed to read")
 
 
 @pytest.fixture
