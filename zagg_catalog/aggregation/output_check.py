@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.aggregation.output_arrays import ArrayOutput
-from zagg_catalog.aggregation.output_hive import HiveOutput
+from zagg_catalog.aggregation.output_hive import THREADS, HiveOutput
 from zagg_catalog.aggregation.output_place import OutputPlace
 from zagg_catalog.errors import MissingPackage
 from zagg_catalog.messages import Clock, clean_text, first_few, utc_now
@@ -25,7 +25,6 @@ from zagg_catalog.releases.batches import (
 
 # Shards whose cells are read after a run; of the others only the commit is.
 SHARDS_READ: Final = 1000
-_THREADS = 16
 _PROBLEM_LENGTH = 500
 _COUNTS = ("len", "count")
 
@@ -274,7 +273,7 @@ def _each_shard(
 ) -> None:
     """Look at shards side by side, and add what is wrong with them."""
     rows = list(rows)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for at, problem in zip(rows, pool.map(look, rows), strict=True):
             if problem is not None:
                 key = int(reported.keys[at])
