@@ -13,7 +13,7 @@ endif
 .PHONY: help demo check test lint unit plain-install newest-zagg bench pgstac env format constraints clean
 
 help:
-	@echo "make demo           offline: two maps by command, then all from a new cycle to zagg's dry run"
+	@echo "make demo           offline: two maps by command, then all from a new cycle to gridded heights"
 	@echo "make check          lint, types and the tests that start no server and kill nothing"
 	@echo "make test           every check and test that needs no account"
 	@echo "make lint           ruff, mypy and docstrings only"

@@ -1,4 +1,4 @@
-"""``python -m flows.demo``: the whole chain, offline, from a new cycle to zagg's dry run."""
+"""``python -m flows.demo``: the whole chain, offline, from a new cycle to gridded heights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import yaml
 from prefect.client.schemas.objects import FlowRun
@@ -20,13 +21,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows import heights
 from flows.chain import WATCH, Chain, Progress, timings
 from flows.local_server import START_SECONDS, LocalFailure, LocalServer, program, wait_for
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import short_digest
 from zagg_catalog.registry import load_registry
-from zagg_catalog.releases import Acknowledgement
+from zagg_catalog.releases import Acknowledgement, ReleaseKey
+from zagg_catalog.releases.pickups import read_pickup_history
 from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.sandbox.earthdata import EarthdataServer
+from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import open_store
 
 DEPLOYMENTS = Path(__file__).parents[1] / "deployments"
@@ -38,6 +43,7 @@ NORTH_BOUNDS = [-768000, -3584000, 1024000, -512000]
 TRACKS = 1387
 LATE = 3
 LIMIT_SECONDS = 600.0
+MANUAL = "aggregate/manual"
 INTERRUPTED = 130
 UI_URL = "http://127.0.0.1:4200"
 # Changes are announced at once, and an event that was not processed is repeated after 15 s.
@@ -49,10 +55,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Let a cycle appear in a simulated source, and follow it to zagg's acknowledged dry run.
+    """Let a cycle appear in a simulated source, follow it to zagg, and grid a part of it.
 
-    Returns 0 if every grid of each release is picked up, 1 if something failed, and 130 if it was
-    interrupted. It ends all processes that it started.
+    Returns 0 if every grid of each release is picked up and the heights are those of the data
+    files, 1 if something failed, and 130 if it was interrupted. It ends all processes that it
+    started.
     """
     parser = argparse.ArgumentParser(prog="python -m flows.demo", description=__doc__)
     parser.add_argument("--cycle", type=int, default=22)
@@ -61,8 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--once", action="store_true", help="without the late granules")
     options = parser.parse_args(argv)
     screen = Screen()
-    if find_spec("zagg") is None:
-        screen.say("zagg is not installed here: pip install 'zagg-catalog[aggregator]'")
+    absent = [name for name in ("zagg", "h5py", "trustme") if find_spec(name) is None]
+    if absent:
+        screen.say(
+            f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed here:"
+            " pip install 'zagg-catalog[aggregator,sandbox]'"
+        )
         return 1
     demo = Demo(screen, _new_folder(options.folder), options.cycle, options.every, options.once)
     try:
@@ -128,11 +139,12 @@ class Demo:
         step = len(self.tracks) // (LATE + 1)
         self.late = self.tracks[step::step][:LATE]
         self.store = str(folder / "store")
+        self.output = str(folder / "heights")
 
     def run(self) -> None:
         """Start source and server, let granules arrive twice, and print a summary."""
         screen = self.screen
-        screen.head("The whole chain: source → watch → maps → release → zagg")
+        screen.head("The whole chain: source → watch → maps → release → zagg → heights")
         with ExitStack() as stack:
             server = LocalServer(self.folder / "prefect")
             stack.callback(server.close)
@@ -146,8 +158,12 @@ class Demo:
             with screen.console.status("Prefect's server starts"):
                 wait_for(server.healthy, "Prefect's server starts", START_SECONDS)
             screen.say(f"Prefect's server answers at {server.api_url.removesuffix('/api')}.")
+            # Data files are written when they are read.
+            earthdata = EarthdataServer(self.folder / "granules", create=True)
+            stack.enter_context(earthdata)
             with screen.console.status("deployments and automations are created"):
-                stack.enter_context(server.serve(self._environment(source)))
+                environment = self._environment(source) | earthdata.environment
+                stack.enter_context(server.serve(environment))
             screen.say("Its deployments are served, and its automations listen.")
             chain = Chain(
                 server=server,
@@ -157,7 +173,9 @@ class Demo:
                 regions=REGIONS,
             )
             found = self._follow_both(chain, source)
-        self._summarize(found)
+            self._summarize(found)
+            self._aggregate(chain)
+        self._advise()
 
     def _follow_both(self, chain: Chain, source: SandboxServer) -> dict[str, Progress]:
         """Let the cycle appear, then the granules of the late tracks."""
@@ -194,7 +212,7 @@ class Demo:
 
     def _environment(self, source: SandboxServer) -> dict[str, str]:
         """Return the settings of the flows; they override the environment."""
-        registry = write_registry(self.folder, first_cycle=self.cycle, **RULES)
+        registry = write_registry(self.folder, part=True, first_cycle=self.cycle, **RULES)
         return {
             "ZAGG_CATALOG_STORE": self.store,
             "ZAGG_CATALOG_REGISTRY": str(registry),
@@ -205,8 +223,59 @@ class Demo:
             "ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER": str(self.folder / "zagg"),
         }
 
+    def _aggregate(self, chain: Chain) -> None:
+        """Grid a part of Antarctica in earnest, and print and check the heights."""
+        screen, server = self.screen, chain.server
+        screen.head(f"Gridded heights: {heights.GRID}, 16 km, cells of 500 m")
+        run = server.start_run(MANUAL, self._parameters())
+        screen.say("aggregate/manual starts, not as a dry run; zagg reads granules by https.")
+        with screen.console.status("zagg reads and grids the granules"):
+            wait_for(lambda: _ended(server, run), "aggregate", LIMIT_SECONDS, every=0.5)
+        one = self._acknowledged(chain, run)
+        screen.say(f"zagg {one.zagg_version} aggregated {one.shards} shards.", "green")
+        self._print_heights(chain, one)
+
+    def _print_heights(self, chain: Chain, one: Acknowledgement) -> None:
+        """Print the heights of an output by shard, and compare them with the data files."""
+        assert one.manifest is not None
+        assert one.output is not None
+        self.output = one.output
+        manifest = chain.store.download(one.manifest.key, self.folder / "part.parquet")
+        shard_map = ShardMap.from_parquet(manifest)
+        granules = dict(zip(shard_map.shard_keys, map(len, shard_map.granules), strict=True))
+        gridded = heights.read_output(one.output)
+        heads = ("shard", "granules", "cells", "heights", "lowest, m", "mean, m", "highest, m")
+        self.screen.table(heads, heights.table_rows(gridded, granules), 1)
+        files = sorted((self.folder / "granules").rglob("*.h5"))
+        differences = gridded.differences(heights.read_data_files(files))
+        if differences != heights.SAME:
+            raise LocalFailure(f"The heights are not those of the data files: {differences}.")
+        self.screen.say(f"Against {len(files)} data files, read without zagg: {differences}.")
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return the parameters of the run that aggregates the part."""
+        return {
+            "product": PRODUCT.partition("_")[0],
+            "region": REGIONS[0],
+            "cycle": self.cycle,
+            "grids": [heights.GRID],
+            "dry_run": False,
+            "output": self.output,
+            "zagg": {"driver": "https"},
+        }
+
+    def _acknowledged(self, chain: Chain, run: UUID) -> Acknowledgement:
+        """Return the record of the pick-up of a run; raise `LocalFailure` if it did not finish."""
+        key = ReleaseKey(PRODUCT, REGIONS[0], self.cycle)
+        history, _ = read_pickup_history(chain.store, key, heights.GRID)
+        found = [entry for entry in history.entries if entry.run == str(run)]
+        if not found or found[0].outcome != "aggregated":
+            why = found[0].reason if found else "the run ended before zagg started"
+            raise LocalFailure(f"{heights.GRID} was not aggregated: {why}")
+        return Acknowledgement.load(chain.store.get(found[0].key), found[0].key)
+
     def _summarize(self, parts: dict[str, Progress]) -> None:
-        """Print the releases, the duration of each step, and the commands to inspect them."""
+        """Print the releases and the duration of each step."""
         screen = self.screen
         screen.head("Releases, and who picked them up")
         heads = ("release", "grid", "picked up by run", "how", "shards", "to redo")
@@ -215,7 +284,13 @@ class Demo:
             screen.head(f"Times, {what}")
             rows = [(step, f"{at:.1f}", f"{took:.1f}") for step, at, took in timings(found)]
             screen.table(("step", "s since the event", "s"), rows, 1)
+
+    def _advise(self) -> None:
+        """Print the commands to inspect the results."""
+        screen = self.screen
         screen.head(f"Done in {screen.seconds:.0f} s. To inspect the results")
+        screen.note("the heights, a Zarr group with x, y, count, h_mean and h_q50:")
+        screen.note(f"  {os.path.relpath(self.output)}/rectilinear", "bold")
         screen.note("the releases, and who picked them up:")
         command = os.path.relpath(program("zagg-catalog"))
         screen.note(f"  {command} release list --store {os.path.relpath(self.store)}", "bold")
@@ -319,10 +394,16 @@ def release_rows(found: Progress) -> list[tuple[str, ...]]:
     return rows
 
 
-def write_registry(folder: Path, **rules: object) -> Path:
+def _ended(server: LocalServer, run: UUID) -> bool:
+    with server.client() as client:
+        state = client.read_flow_run(run).state
+    return state is not None and state.is_final()
+
+
+def write_registry(folder: Path, *, part: bool = False, **rules: object) -> Path:
     """Write ``registry.yaml`` with four grids of ATL06: HEALPix and polar, both ice sheets.
 
-    `rules` are those of the section ``watch``.
+    `part` adds the grid that the demo aggregates; `rules` are those of the section ``watch``.
     """
     source = yaml.safe_load((DEPLOYMENTS / "registry.yaml").read_text(encoding="utf-8"))
     grids = {
@@ -332,10 +413,12 @@ def write_registry(folder: Path, **rules: object) -> Path:
     }
     south = grids["atl06-antarctica-polar"]
     config = yaml.safe_load(Path(south["config"]).read_text(encoding="utf-8"))
+    more = {heights.GRID: (heights.config_of_part(config), {"footprint": "beams"})} if part else {}
     config["output"]["grid"] |= {"crs": "EPSG:3413", "bounds": NORTH_BOUNDS}
-    north = folder / f"{NORTH}.yaml"
-    north.write_text(yaml.safe_dump(config), encoding="utf-8")
-    grids[NORTH] = south | {"config": str(north), "region": "greenland"}
+    for name, (content, values) in {NORTH: (config, {"region": "greenland"}), **more}.items():
+        path = folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        grids[name] = south | {"config": str(path)} | values
     regions = {name: source["regions"][name] for name in REGIONS}
     for region in regions.values():
         region["geojson"] = str(DEPLOYMENTS / region["geojson"])

@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -174,7 +175,8 @@ def test_the_lease_names_the_batches_that_ended(desk):
 
     def run(jobs, stop):
         for job in jobs:
-            seen.append(desk.history().claim)
+            if job.step == "part":
+                seen.append(desk.history().claim)
             yield run_batch(job)
 
     said = desk.aggregate(batch=4, run_batches=run).acknowledgement
@@ -219,3 +221,65 @@ def test_a_rectilinear_output_is_emptied_by_the_first_batch_when_that_is_asked_f
     assert [call.overwrite for call in desk.calls] == [True] + [False] * (len(desk.calls) - 1)
     assert len(desk.calls) == len(said.batches) > 2
     assert not any("overwrite" in call.options for call in desk.calls)
+
+
+def test_the_overviews_are_made_once_after_all_batches(desk):
+    desk.publish("first")
+    desk.aggregate(batch=4)
+    assert {call.step for call in desk.calls} == {"part"}
+    assert desk.steps == [("close", desk.shards("first"))]
+    assert desk.acknowledgement().closed
+
+
+def test_a_rectilinear_output_is_prepared_before_the_batches(desk):
+    desk.publish("first")
+    desk.aggregate("plate", batch=4)
+    assert {call.step for call in desk.calls} == {"run"}
+    assert desk.steps == [("open", [])]
+
+
+def test_overviews_that_could_not_be_made_are_made_by_the_next_run_alone(desk):
+    desk.publish("first")
+    desk.step_ending = AggregationFailed("zagg could not write the overviews of order 2.")
+    failed = desk.aggregate(batch=4)
+    assert failed.acknowledgement.outcome == "failed"
+    assert "Every shard is complete, and the overviews are not" in str(failed.error)
+    desk.step_ending = None
+    desk.calls.clear()
+    assert desk.aggregate().acknowledgement.outcome == "aggregated"
+    assert desk.calls == []
+    assert desk.steps == [("close", desk.shards("first"))] * 2
+    assert desk.aggregate().status == "already"
+
+
+def test_shards_of_a_run_that_died_get_into_the_overviews_too(desk):
+    desk.publish("first")
+
+    def dies(jobs, stop):
+        yield run_batch(jobs[0])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.aggregate(batch=4, run_batches=dies, lease=timedelta(seconds=0.1))
+    assert desk.steps == []
+    desk.aggregate()
+    assert desk.handed[1] == desk.shards("first")[len(desk.handed[0]) :]
+    assert desk.steps == [("close", desk.shards("first"))]
+
+
+def test_shards_that_are_in_the_overviews_are_not_put_there_again(desk):
+    desk.publish("first")
+    bad = desk.shards("first")[0]
+    desk.results[bad] = {"state": "unread"}
+    desk.aggregate()
+    desk.results.clear()
+    desk.aggregate()
+    assert desk.steps == [("close", desk.shards("first")[1:]), ("close", [bad])]
+
+
+def test_an_output_that_cannot_be_prepared_fails_with_the_reason(desk):
+    desk.publish("first")
+    desk.step_ending = AggregationFailed("the bucket does not exist.")
+    failed = desk.aggregate("plate")
+    assert "the bucket does not exist" in str(failed.error)
+    assert desk.calls == []

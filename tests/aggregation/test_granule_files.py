@@ -14,6 +14,7 @@ from zagg_catalog.aggregation.granule_files import (
     checked_read,
     end_of_file,
     granule_file,
+    s3_driver,
     why_unread,
 )
 from zagg_catalog.aggregation.granule_reads import GranuleReads
@@ -98,6 +99,20 @@ def test_the_error_of_a_driver_has_what_it_logged():
 
     with pytest.raises(OSError, match=r"^HTTP error 404"):
         checked_read(read, 0, 10)
+
+
+@pytest.mark.zagg
+@pytest.mark.parametrize("own", [None, "http://127.0.0.1:9000"])
+def test_granules_are_not_read_from_the_server_of_outputs(monkeypatch, own):
+    driver = pytest.importorskip("h5coro.s3driver").S3Driver
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    keys = dict.fromkeys(["aws_access_key_id", "aws_secret_access_key", "aws_session_token"], "x")
+    opened = s3_driver(driver, own)("bucket/key", keys)
+    assert opened.client.meta.endpoint_url.endswith(own or "amazonaws.com")
+    copy = opened.copy()
+    assert copy.client.meta.endpoint_url == opened.client.meta.endpoint_url
+    opened.close()
+    copy.close()
 
 
 class Tree:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,15 +23,16 @@ from zagg_catalog.sandbox.hdf5 import LACKS_GT3R, write_granule
 from zagg_catalog.sandbox.simulation import simulate
 
 pytest.importorskip("zagg", reason="zagg comes with the extra aggregator")
-pytest.importorskip("h5py", reason="h5py comes with the extra sandbox")
+h5py = pytest.importorskip("h5py", reason="h5py comes with the extra sandbox")
 pytest.importorskip("trustme", reason="trustme comes with the extra sandbox")
 pytestmark = pytest.mark.zagg
 
-ROOT = Path(__file__).parents[2]
-SOURCE = yaml.safe_load((ROOT / "deployments/grids/atl06-antarctica-polar.yaml").read_text())
+GRIDS = Path(__file__).parents[2] / "deployments/grids"
+SOURCE = yaml.safe_load((GRIDS / "atl06-antarctica-polar.yaml").read_text())
 # Around the pole, where each of the tracks crosses both shards.
 GRID = {"type": "rectilinear", "crs": "EPSG:3031", "resolution": 25_000, "chunk_shape": [80, 40]}
 GRID |= {"bounds": [-1e6, -1e6, 1e6, 1e6]}
+HEALPIX = {"type": "healpix", "indexing_scheme": "nested", "parent_order": 4, "child_order": 8}
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Desk:
     folder: Path
     earthdata: EarthdataServer
     driver: str = "https"
+    shards: Sequence[int] = (0, 1)
+    config: dict = field(default_factory=lambda: {**SOURCE, "output": {"grid": GRID}})
     granules: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, track: int, damage: Callable[[Path], None] = lambda _: None) -> str:
@@ -52,26 +55,27 @@ class Desk:
         self.granules[name] = {"id": row["id"], "s3": row["data_s3"], "https": row["data"]}
         return name
 
-    def aggregate(self, **options) -> ZaggAnswer:
-        """Aggregate all granules into both shards."""
-        config = {**SOURCE, "output": {"grid": GRID}}
-        signature = from_config(config).spatial_signature()
-        document = {"metadata": {}, "grid_signature": signature, "shard_keys": [0, 1]}
-        document["granules"] = [list(self.granules.values())] * 2
+    def aggregate(self, *names: str, call: Mapping[str, bool] = {}, **options) -> ZaggAnswer:
+        """Aggregate granules, by default all, into both shards."""
+        granules = [self.granules[name] for name in names or self.granules]
+        signature = from_config(self.config).spatial_signature()
+        document = {"metadata": {}, "grid_signature": signature, "shard_keys": list(self.shards)}
+        document["granules"] = [granules] * len(self.shards)
         work = self.folder / "work"
-        work.mkdir()
-        (work / "config.yaml").write_text(yaml.safe_dump(config))
+        work.mkdir(exist_ok=True)
+        (work / "config.yaml").write_text(yaml.safe_dump(self.config))
         (work / "map.json").write_text(json.dumps(document))
-        call = ZaggCall(
+        asked = ZaggCall(
             config=str(work / "config.yaml"),
             catalog=str(work / "map.json"),
             store=str(self.folder / "out"),
             dry_run=False,
-            shards=2,
+            shards=len(self.shards),
             signature=signature,
             options={"driver": self.driver},
+            **call,
         )
-        return run_zagg(call, work, **({"timeout": 600} | options))
+        return run_zagg(asked, work, **({"timeout": 600} | options))
 
 
 @pytest.fixture
@@ -183,6 +187,44 @@ def test_absent_beams_are_found_without_reading_and_a_damaged_file_has_none(desk
     reads = GranuleReads(desk.folder / "reading.json")
     found = find_absent(look_up(), reads, addresses, SOURCE["data_source"])
     assert found == {lacks: ["gt3r"]}
+
+
+@pytest.fixture
+def healpix_desk(desk) -> Desk:
+    """Two granules and the shard of HEALPix in which they cross."""
+    mortie = pytest.importorskip("mortie")
+    desk.config = yaml.safe_load((GRIDS / "atl06-antarctica-healpix.yaml").read_text())
+    desk.config["output"]["grid"] = HEALPIX
+    for track in (1, 2):
+        desk.add(track)
+    with h5py.File(next(desk.earthdata.folder.rglob("*.h5"))) as file:
+        segments = file["gt1l/land_ice_segments"]
+        place = [segments[name][0] for name in ("latitude", "longitude")]
+    desk.shards = [int(mortie.geo2mort(*place, HEALPIX["parent_order"])[0])]
+    return desk
+
+
+@pytest.mark.slow
+def test_what_zagg_writes_skips_refuses_and_writes_again_is_told_apart(healpix_desk):
+    desk, first = healpix_desk, next(iter(healpix_desk.granules))
+
+    def states(*names: str, **call: bool) -> list[tuple[str, str | None]]:
+        return [(shard.state, shard.reason) for shard in desk.aggregate(*names, call=call).shards]
+
+    assert states() == [("done", None)]
+    assert states() == [("current", None)]
+    assert states(first) == [
+        ("refused", "granules that are in the output are not in the manifest: 1")
+    ]
+    assert states(overwrite=True) == [("done", None)]
+
+
+def test_a_shard_that_cannot_be_written_failed_with_zagg_s_reason(healpix_desk):
+    """Without numbers of the cells, which zagg needs on HEALPix."""
+    del healpix_desk.config["aggregation"]["coordinates"]
+    (shard,) = healpix_desk.aggregate().shards
+    assert (shard.state, shard.unread) == ("failed", ())
+    assert "morton': the leaf template did not declare this array" in shard.reason
 
 
 @pytest.mark.slow

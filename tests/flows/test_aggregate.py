@@ -30,6 +30,7 @@ class Aggregator(Desk):
     def __init__(self, team: Team, folder: Path) -> None:
         self.folder, self.calls, self.handed = folder, [], []
         self.ending, self.summary, self.results, self.absent = None, {}, {}, {}
+        self.steps, self.step_ending = [], None
         self.registry_file = team.registry / "registry.yaml"
         self.store_url = str(shutil.copytree(team.store_url, folder / "store"))
 

@@ -43,6 +43,8 @@ from zagg_catalog.store import Store, open_store
 # zagg's answer lists every shard.
 MAX_SHARDS = 1000
 REASON_LENGTH = 2000
+# Steps of zagg on the whole output, without shards.
+WHOLE_STEPS = ("open", "close")
 
 Stop = Callable[[], str | None]
 
@@ -78,6 +80,9 @@ class BatchJob:
     """Whether the output may hold cells of them that were made from other inputs."""
     pairs: int = 0
     """Number of pairs of a shard and a granule, an estimate of the work."""
+    step: Literal["run", "part", "open", "close"] = "run"
+    """Step of zagg, see `ZaggCall.step`: a batch has ``run``, or ``part`` if a step ``close``
+    follows all; ``open`` and ``close`` are no batches and have no record."""
     overwrite: bool
     """Let zagg rewrite shards that it finds current."""
     allow_contraction: bool
@@ -122,7 +127,8 @@ class BatchResult:
 
 RunBatches = Callable[[Sequence[BatchJob], Stop], Iterator[BatchResult]]
 """Runs jobs, on this machine or on others, one by one or at the same time, and yields the result
-of each when it ends. It starts no job after `Stop` returns a reason."""
+of each when it ends. It starts no job after `Stop` returns a reason. `may_run_side_by_side` tells
+whether batches may run at the same time; a job with the step ``open`` or ``close`` comes alone."""
 
 
 def split(shard_map: ShardMap, pairs: int = PAIRS) -> list[NDArray[np.uint64]]:
@@ -222,9 +228,8 @@ def run_batch(job: BatchJob, *, stop: Stop = lambda: None) -> BatchResult:
     """
     store, began = open_store(job.store), utc_now()
     folder = Path(job.folder)
-    shard_map = _download(store, job)
     make_folder(folder)
-    call = _write_inputs(job, shard_map, folder)
+    call = _write_inputs(store, job, folder)
     try:
         answer = run_zagg(
             call,
@@ -239,14 +244,15 @@ def run_batch(job: BatchJob, *, stop: Stop = lambda: None) -> BatchResult:
         )
         return BatchResult(number=job.number, refusal=kind, reason=str(error))
     except AggregationFailed as error:
+        if job.step in WHOLE_STEPS:
+            return BatchResult(number=job.number, reason=str(error))
         record = _failed(job, began, str(error), error.granules)
     else:
+        if job.step in WHOLE_STEPS:
+            shutil.rmtree(folder, ignore_errors=True)
+            return BatchResult(number=job.number)
         record = _answered(job, began, answer)
-    ref = store.put(
-        job.release_key.folder("pickups", job.grid),
-        record.to_bytes(),
-        ".json",
-    )
+    ref = store.put(job.release_key.folder("pickups", job.grid), record.to_bytes(), ".json")
     if record.counts.complete == len(job.keys):
         shutil.rmtree(folder, ignore_errors=True)
     return BatchResult(number=job.number, digest=ref.digest, record=record, reason=record.reason)
@@ -288,28 +294,27 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _download(store: Store, job: BatchJob) -> ShardMap:
-    """Return the shards of a batch from the manifest."""
-    with scratch() as folder:
-        path = store.download(job.manifest.key, folder / "manifest.parquet")
-        return ShardMap.from_parquet(path, shards=np.array(job.keys, np.uint64))
-
-
-def _write_inputs(job: BatchJob, shard_map: ShardMap, folder: Path) -> ZaggCall:
+def _write_inputs(store: Store, job: BatchJob, folder: Path) -> ZaggCall:
     """Write the files that zagg reads, and return the call."""
     config, catalog = folder / "config.yaml", folder / f"{job.grid}-{job.number}.json"
     config.write_bytes(job.config)
-    shard_map.to_json(catalog)
+    whole = job.step in WHOLE_STEPS
+    if not whole:
+        with scratch() as place:
+            path = store.download(job.manifest.key, place / "manifest.parquet")
+            ShardMap.from_parquet(path, shards=np.array(job.keys, np.uint64)).to_json(catalog)
     return ZaggCall(
         config=str(config),
         catalog=str(catalog),
         store=job.output,
         dry_run=False,
         allow_contraction=job.allow_contraction,
-        shards=len(job.keys),
+        shards=0 if whole else len(job.keys),
         signature=job.signature,
         overwrite=job.overwrite,
         options=job.options,
+        step=job.step,
+        keys=job.keys if job.step == "close" else (),
     )
 
 

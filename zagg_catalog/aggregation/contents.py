@@ -24,6 +24,7 @@ Flags = NDArray[np.bool_]
 _STATES: tuple[ShardState, ...] = get_args(ShardState)
 _COMPLETE = [_STATES.index(state) for state in ("done", "empty", "current")]
 _EMPTY = _STATES.index("empty")
+_DONE = _STATES.index("done")
 # Records are read side by side, since each takes a request to S3.
 _READERS = 16
 
@@ -34,6 +35,8 @@ class Source:
 
     digest: str
     """Digest of the batch record."""
+    number: int
+    """Number of the batch in its pick-up; 0 for a record that no batch made."""
     release: str
     config_digest: str
     zagg_version: str | None
@@ -107,6 +110,7 @@ class Contents:
             sources.append(
                 Source(
                     digest=digest,
+                    number=record.number,
                     release=record.release,
                     config_digest=record.config_digest,
                     zagg_version=record.zagg_version,
@@ -174,6 +178,20 @@ class Contents:
         filled = self.stale | (self.states != _EMPTY)
         beyond: list[int] = self.keys[filled & ~np.isin(self.keys, keys)].tolist()
         return beyond
+
+    def done_outside(self, digests: Iterable[str]) -> list[int]:
+        """Return the shards that are done by batches that are not among these.
+
+        Whole maps of pick-ups from before batches count as among them.
+        """
+        known = set(digests)
+        new = [one.number > 0 and one.digest not in known for one in self.sources]
+        if not new:
+            return []
+        done: list[int] = self.keys[
+            np.array(new, bool)[self.source] & (self.states == _DONE)
+        ].tolist()
+        return done
 
     def _made_with(
         self, config_digest: str, zagg_version: str | None, release: str | None = None

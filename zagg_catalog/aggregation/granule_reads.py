@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 
 # Characters of a reason that are kept.
 REASON = 500
+# Seconds between the files that are written while beams are read.
+EVERY = 1.0
 
 
 def granule_name(address: str) -> str:
@@ -45,13 +48,15 @@ class GranuleReads:
     Parameters
     ----------
     file : Path
-        JSON file that names the granules being read, replaced whenever a read begins or ends, so
-        that another process knows them, and sees that reads end.
+        JSON file that names the granules being read, replaced whenever one is opened or closed,
+        and about every second while beams are read, so that another process knows them, and sees
+        that reads end.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.Lock()
+        self._written = 0.0
         self._open: Counter[str] = Counter()
         self._reads: defaultdict[int, dict[str, GranuleRead]] = defaultdict(dict)
         self.not_opened: dict[str, str] = {}
@@ -78,7 +83,7 @@ class GranuleReads:
             read = self._read(shard, address)
             read.beams.add(beam)
             read.values |= values
-            self._write()
+            self._write_again()
 
     def absent(self, shard: int, address: str, beam: str) -> None:
         """Note that a granule does not have a beam."""
@@ -86,14 +91,14 @@ class GranuleReads:
             read = self._read(shard, address)
             read.beams.add(beam)
             read.absent.add(beam)
-            self._write()
+            self._write_again()
 
     def failed(self, shard: int, address: str, beam: str, error: BaseException) -> None:
         """Note that a beam could not be read."""
         with self._lock:
             read = self._read(shard, address)
             read.reason = read.reason or f"{beam}: {short_reason(error)}"[:REASON]
-            self._write()
+            self._write_again()
 
     def of_shard(self, shard: int) -> dict[str, GranuleRead]:
         """Return what was read for a shard, by name of the granule."""
@@ -110,7 +115,12 @@ class GranuleReads:
     def _read(self, shard: int, address: str) -> GranuleRead:
         return self._reads[shard].setdefault(granule_name(address), GranuleRead())
 
+    def _write_again(self) -> None:
+        if time.monotonic() > self._written + EVERY:
+            self._write()
+
     def _write(self) -> None:
+        self._written = time.monotonic()
         names = sorted(name for name, count in self._open.items() if count > 0)
         temporary = self._file.with_suffix(".tmp")
         temporary.write_text(json.dumps({"granules": names}), encoding="utf-8")

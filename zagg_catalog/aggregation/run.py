@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from zagg_catalog.aggregation.batches import (
-    BatchJob,
-    BatchResult,
-    RunBatches,
-    make_folder,
-    make_jobs,
-    run_in_turn,
-)
+from zagg_catalog.aggregation.batches import RunBatches, make_folder, run_in_turn
 from zagg_catalog.aggregation.changes import find_changes, find_predecessor, refuse_contraction
 from zagg_catalog.aggregation.checks import (
     ResolvedRelease,
@@ -27,15 +17,12 @@ from zagg_catalog.aggregation.checks import (
     registered_grid,
     resolve_release,
 )
-from zagg_catalog.aggregation.contents import Contents
+from zagg_catalog.aggregation.hand_over import HandOver, clean, keep, rewrites, wipes
 from zagg_catalog.aggregation.lease import HeldElsewhere, Lease, LeaseLost
-from zagg_catalog.aggregation.outcome import judge
-from zagg_catalog.aggregation.progress import Progress
 from zagg_catalog.aggregation.request import PickupRequest, output_of
 from zagg_catalog.aggregation.selection import (
     Held,
     Selection,
-    begun,
     choose_shards,
     read_held,
     refuse_leftovers,
@@ -53,7 +40,6 @@ from zagg_catalog.errors import (
 from zagg_catalog.files import scratch
 from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import RegisteredGrid, Registry
-from zagg_catalog.releases.batches import BatchRecord
 from zagg_catalog.releases.pickups import (
     Acknowledgement,
     Outcome,
@@ -199,8 +185,6 @@ class _Pickup:
     notes: list[str] = field(default_factory=list)
     held: Held = field(default_factory=Held)
     allow_contraction: bool = False
-    ending: str | None = None
-    """Why no more batches are started."""
 
     def run(self) -> PickupResult:
         """Process the grid, and record its result or its error."""
@@ -267,7 +251,7 @@ class _Pickup:
         revised = bool(found and before.pickup and found.granules.revised)
         self.allow_contraction = request.allow_contraction or revised
         self.held = read_held(self.store, request, self.lease.history, self.output)
-        if self.output is not None and not (self.held.preview or _wipes(request, grid)):
+        if self.output is not None and not (self.held.preview or wipes(request, grid)):
             refuse_leftovers(self.held.contents, shard_map, self.output)
         chosen = choose_shards(
             request,
@@ -286,19 +270,37 @@ class _Pickup:
         self, entry: GridRecord, grid: RegisteredGrid, shard_map: ShardMap, chosen: Selection
     ) -> Outcome:
         """Run zagg on the chosen shards, and return the outcome."""
-        if not len(chosen.keys) and len(shard_map):
-            return self._nothing_to_do(chosen)
         selected = shard_map.select(chosen.keys)
-        if self.request.dry_run or zagg_version() is None:
+        dry = self.request.dry_run or zagg_version() is None
+        if not len(chosen.keys) and len(shard_map) and (dry or not self.held.unclosed):
+            return self._nothing_to_do(chosen)
+        if dry:
             self._preview(entry, grid, selected)
             return "checked"
+        assert self.output is not None
         self.facts["zagg_version"] = zagg_version()
-        return self._aggregate(entry, grid, selected, chosen)
+        hand_over = HandOver(
+            self.store,
+            self.request,
+            self.lease,
+            self.run_batches,
+            grid=grid,
+            entry=entry,
+            release=self.resolved.release.digest,
+            output=self.output,
+            held=self.held,
+            allow_contraction=self.allow_contraction,
+        )
+        try:
+            return hand_over.run(selected, chosen)
+        finally:
+            self.facts |= hand_over.facts
+            self.notes += hand_over.notes
 
     def _nothing_to_do(self, chosen: Selection) -> Outcome:
         """Return the outcome of a pick-up of what the output holds already."""
         if self.output is not None and not self.held.preview:
-            self.facts["batches"] = self._kept().digests
+            self.facts |= {"batches": keep(self.store, self.held).digests, "closed": True}
         if chosen.restricted:
             return "unchanged"
         return "checked" if self.request.dry_run else "aggregated"
@@ -322,7 +324,7 @@ class _Pickup:
             raise AggregationFailed(
                 f"zagg would run {total} shards instead of {call.shards}; nothing was written."
             )
-        self._clean()
+        clean(folder)
 
     def _call(
         self, folder: Path, entry: GridRecord, grid: RegisteredGrid, selected: ShardMap
@@ -341,127 +343,14 @@ class _Pickup:
             store=self.output or str(folder / "output"),
             dry_run=self.request.dry_run,
             allow_contraction=self.allow_contraction,
-            overwrite=not self.request.dry_run and _rewrites(grid),
+            overwrite=not self.request.dry_run and rewrites(grid),
             shards=len(selected),
             signature=entry.signature,
             options=self.request.zagg.arguments(),
         )
 
-    def _kept(self) -> Contents:
-        """Return the contents of the output so far, with their records in the store."""
-        if self.held.before_batches is not None:
-            self._put(self.held.before_batches)
-        return self.held.contents
-
-    def _put(self, record: BatchRecord) -> str:
-        folder = self.request.release_key.folder("pickups", self.request.grid)
-        return self.store.put(folder, record.to_bytes(), ".json").digest
-
-    def _aggregate(
-        self, entry: GridRecord, grid: RegisteredGrid, selected: ShardMap, chosen: Selection
-    ) -> Outcome:
-        """Run the batches, and judge them."""
-        assert self.output is not None
-        record = begun(
-            chosen,
-            self.request,
-            grid,
-            release=self.resolved.release.digest,
-            output=self.output,
-            zagg_version=zagg_version(),
-        )
-        progress = Progress(self._kept(), record, self._put(record))
-        self.lease.update(
-            started=True,
-            restricted=chosen.restricted,
-            config_digest=grid.config_digest,
-            zagg_version=zagg_version(),
-            shards=len(chosen.keys),
-            batches=progress.contents.digests,
-        )
-        self._run_batches(self._jobs(entry, grid, selected, chosen), progress, grid)
-        verdict = judge(
-            progress.states,
-            progress.cells,
-            unread=progress.unread,
-            reason=progress.reason or self._stop(),
-        )
-        if verdict.outcome == "failed" and progress.states.complete == len(chosen.keys):
-            progress.doubt()
-        self.facts |= progress.facts()
-        self.notes += [*progress.notes(), *([verdict.note] if verdict.note else [])]
-        if verdict.problem is not None:
-            kind = GranulesUnread if verdict.outcome == "unread" else AggregationFailed
-            raise kind(f"{verdict.problem} Its files are in {self.request.grid_folder}.")
-        self._clean()
-        return verdict.outcome
-
-    def _run_batches(
-        self, jobs: Sequence[BatchJob], progress: Progress, grid: RegisteredGrid
-    ) -> None:
-        """Run the batches; the lease names those that ended."""
-        # On a rectilinear grid zagg's overwrite empties the output, so the first batch runs alone.
-        alone = 1 if _wipes(self.request, grid) else 0
-        refused: BatchResult | None = None
-        for some in filter(None, (jobs[:alone], jobs[alone:])):
-            for result in self.run_batches(some, self._stop):
-                if result.refusal is not None:
-                    refused, self.ending = result, result.reason
-                progress.add(result)
-                if alone and result.number == 1 and result.record is not None:
-                    progress.forget_earlier()
-                self.lease.update(batches=progress.contents.digests, states=progress.states)
-        if refused is not None and not progress.recorded:
-            self.lease.update(started=False, batches=(), states=None)  # zagg wrote nothing
-            kind = SignatureMismatch if refused.refusal == "signature" else PickupRefused
-            raise kind(refused.reason or "zagg refused its inputs.")
-
-    def _jobs(
-        self, entry: GridRecord, grid: RegisteredGrid, selected: ShardMap, chosen: Selection
-    ) -> list[BatchJob]:
-        request, release = self.request, self.resolved.release
-        assert entry.manifest is not None
-        assert self.output is not None
-        options = {k: v for k, v in request.zagg.arguments().items() if k != "overwrite"}
-        common = BatchJob(
-            store=self.store.url,
-            release_key=request.release_key,
-            release=release.digest,
-            grid=request.grid,
-            manifest=entry.manifest.parquet,
-            config=grid.config,
-            config_digest=grid.config_digest,
-            signature=entry.signature,
-            output=self.output,
-            options=options,
-            overwrite=_rewrites(grid),
-            allow_contraction=self.allow_contraction,
-            folder=str(request.grid_folder),
-            timeout=request.timeout,
-            stall=request.stall,
-            lease=self.lease.id,
-            lease_seconds=request.lease.total_seconds(),
-            by=request.by,
-        )
-        # Lambda runs the shards of a batch side by side.
-        pairs = selected.n_pairs if request.zagg.backend == "lambda" else request.batch
-        wiped = _wipes(request, grid)
-        stale = chosen.stale & (not wiped)
-        jobs = make_jobs(common, selected, chosen.inputs, stale, pairs)
-        return [replace(job, overwrite=job.number == 1) for job in jobs] if wiped else jobs
-
-    def _clean(self) -> None:
-        """Remove the files of a pick-up that succeeded."""
-        folder = self.request.grid_folder
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # other grids may have files there
-            folder.parent.rmdir()
-            folder.parent.parent.rmdir()
-
     def _stop(self) -> str | None:
-        if self.lease.lost.is_set():
-            return "another run has taken over"
-        return self.ending or self.request.stop()
+        return "another run has taken over" if self.lease.lost.is_set() else self.request.stop()
 
     def _record(self, outcome: Outcome, error: Exception | None = None) -> PickupResult:
         """Record the result, unless the newest record is the same refusal."""
@@ -503,17 +392,6 @@ class _Pickup:
         before = Acknowledgement.load(self.store.get(last.key), last.key)
         same = (before.reason, before.config_digest) == (record.reason, record.config_digest)
         return last if same else None
-
-
-def _rewrites(grid: RegisteredGrid) -> bool:
-    """Return whether overwrite makes zagg rewrite the given shards only: on HEALPix, in hive."""
-    config = getattr(grid.grid, "config", None)
-    return bool(config is not None and config.store_layout == "hive")
-
-
-def _wipes(request: PickupRequest, grid: RegisteredGrid) -> bool:
-    """Return whether the request asks zagg to empty the output first."""
-    return request.zagg.overwrite and not _rewrites(grid)
 
 
 def _reason(error: Exception | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,10 +28,17 @@ class Held:
     """The newest pick-up that zagg was started for, or that had nothing to do."""
     before_batches: BatchRecord | None = None
     """The contents as a record, if a pick-up from before batches made them."""
+    closed: frozenset[str] = frozenset()
+    """Digests of batches whose shards are in the overviews."""
     unknown: str | None = None
     """Why the contents are not known, a phrase."""
     preview: bool = False
     """Whether a dry run is compared with an earlier one, since nothing was aggregated."""
+
+    @property
+    def unclosed(self) -> bool:
+        """Whether shards are done that are not known to be in the overviews."""
+        return bool(self.contents.done_outside(self.closed))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,16 +63,17 @@ def read_held(
 
     Raises `ObjectMissing`, `CorruptObject` or `InvalidRelease` if a record cannot be read.
     """
-    last = _last(history, output)
-    if last is None:
+    entries = _entries(history, output)
+    if not entries:
         previous = history.last_finished() if request.dry_run else None
         return _of_release(store, request, previous, preview=True) if previous else Held()
     if output is not None and _is_empty(output):
         return Held()
-    record = Acknowledgement.load(store.get(last.key), f"Object {last.key}")
+    last = entries[0]
+    record = _acknowledgement(store, last)
     if record.batches:
         contents = Contents.read(store, request.release_key, request.grid, record.batches)
-        return Held(contents=contents, last=last)
+        return Held(contents=contents, last=last, closed=_closed(store, entries, record))
     if last.finished:
         return _of_release(store, request, last)
     return Held(last=last, unknown=_may_hold_parts(last.release))
@@ -129,14 +138,29 @@ def refuse_leftovers(contents: Contents, shard_map: ShardMap, output: str) -> No
         )
 
 
-def _last(history: PickupHistory, output: str | None) -> PickupSummary | None:
-    """Return the newest pick-up after which the contents of an output are known or in doubt."""
-    if output is None:
-        return None
-    for entry in history.entries:
-        if not entry.dry_run and entry.output == output and (entry.finished or entry.started):
-            return entry
-    return None
+def _entries(history: PickupHistory, output: str | None) -> list[PickupSummary]:
+    """Return the pick-ups that may have changed an output, the newest first."""
+    return [
+        entry
+        for entry in history.entries
+        if not entry.dry_run and entry.output == output and (entry.finished or entry.started)
+    ]
+
+
+def _closed(
+    store: Store, entries: Sequence[PickupSummary], newest: Acknowledgement
+) -> frozenset[str]:
+    """Return the batches of the newest pick-up after which the overviews were whole."""
+    record = newest
+    for entry in entries:
+        record = newest if entry is entries[0] else _acknowledgement(store, entry)
+        if record.finished or record.closed:
+            return frozenset(record.batches)
+    return frozenset()
+
+
+def _acknowledgement(store: Store, entry: PickupSummary) -> Acknowledgement:
+    return Acknowledgement.load(store.get(entry.key), f"Object {entry.key}")
 
 
 def _is_empty(output: str) -> bool:
@@ -154,7 +178,7 @@ def _of_release(
     try:
         release = load_release(store, request.release_key, entry.release)
         shard_map = load_map(store, release, request.grid)
-        record = Acknowledgement.load(store.get(entry.key), f"Object {entry.key}")
+        record = _acknowledgement(store, entry)
     except StoreUnavailable:
         raise
     except (StoreError, InvalidRelease) as error:

@@ -121,7 +121,7 @@ def _state(
         return "failed", "zagg has no result for it"
     if any(result.get("refused") for result in results):
         lost = sum(len(result.get("missing_granules") or ()) for result in results)
-        return "refused", f"it lost {lost:,} granules that are in the output"
+        return "refused", f"granules that are in the output are not in the manifest: {lost:,}"
     errors = [str(result["error"]) for result in results if result.get("error")]
     harmful = [error for error in errors if error not in benign]
     if unread:

@@ -33,6 +33,8 @@ from zagg_catalog.settings import get_settings
 PROGRAM = Path(__file__).with_name("zagg_process.py")
 # Bytes of the end of zagg's log that an error quotes.
 TAIL = 2000
+# Characters of an error of zagg that are kept.
+LONGEST = 800
 # Seconds from the answer to the end of the process, before it is killed.
 GRACE = 10.0
 POLL = 0.2
@@ -315,7 +317,7 @@ def _read(answer: Path, log: Path, why: str, granules: tuple[str, ...]) -> ZaggA
     if "error" in result:
         kinds = {"signature": SignatureMismatch, "inputs": PickupRefused}
         kind = kinds.get(result["error"]["kind"], AggregationFailed)
-        raise kind(clean_text(f"zagg: {result['error']['text']}", limit=800))
+        raise kind(f"zagg: {_both_ends(result['error']['text'])}")
     return ZaggAnswer.load(result)
 
 
@@ -326,6 +328,14 @@ def _load_shard(document: Mapping[str, Any]) -> ShardResult:
         "reason": None if reason is None else clean_text(reason, limit=REASON),
     }
     return ShardResult(**{**document, **cleaned})
+
+
+def _both_ends(text: str) -> str:
+    """Return a long text without its middle: zagg's advice is at the end of its errors."""
+    if len(text) <= LONGEST:
+        return clean_text(text, limit=LONGEST)
+    half = LONGEST // 2
+    return f"{clean_text(text[:half], limit=half)} … {clean_text(text[-half:], limit=half)}"
 
 
 def _last_lines(text: str) -> str:

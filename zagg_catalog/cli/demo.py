@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from zagg_catalog.cli.main import main as zagg_catalog
@@ -33,8 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"A STAC API serves it at {server.root_url}.")
         code = _build_maps(options.cycle, options.folder, server.root_url)
     if code == 0:
-        code = _dry_runs(options.folder)
-    if code == 0:
         print(f"\nDone in {time.perf_counter() - started:.0f} s. To look at a map:")
         print(f"  .venv/bin/zagg-catalog show {_map_path(options.folder, GRIDS[0])}")
     return code
@@ -57,22 +53,6 @@ def _build_maps(cycle: int, folder: Path, root: str) -> int:
         ]
         print("\n$ zagg-catalog " + " ".join(command), flush=True)
         code = zagg_catalog(command)
-        if code:
-            return code
-    return 0
-
-
-def _dry_runs(folder: Path) -> int:
-    """Run zagg's dry run on the maps if zagg is installed."""
-    if find_spec("zagg") is None:
-        print("\nzagg is not installed; it reads these maps with --catalog.")
-        return 0
-    for grid in GRIDS:
-        config, shard_map = DEPLOYMENTS / "grids" / f"{grid}.yaml", _map_path(folder, grid)
-        command = ["--config", str(config), "--catalog", str(shard_map)]
-        command += ["--store", str(folder / f"{grid}.zarr"), "--dry-run"]
-        print("\n$ python -m zagg " + " ".join(command), flush=True)
-        code = subprocess.run([sys.executable, "-m", "zagg", *command], check=False).returncode
         if code:
             return code
     return 0

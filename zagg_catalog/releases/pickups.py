@@ -119,6 +119,8 @@ class Acknowledgement(PickupAttempt, Document):
     batches: tuple[Digest, ...] = ()
     """Batch records that say what the output holds, the oldest first; a shard is in the state of
     the newest one that has it. They include those of earlier pick-ups into the same output."""
+    closed: bool = False
+    """Whether the overviews of the output have all shards that are done."""
     check: OutputCheck | None = None
     """Comparison of the output with what zagg reported; null if it was not made."""
     changes: MapChanges | None = None
