@@ -189,6 +189,29 @@ def test_absent_beams_are_found_without_reading_and_a_damaged_file_has_none(desk
     assert found == {lacks: ["gt3r"]}
 
 
+def test_a_password_that_is_not_accepted_ends_the_run_without_it(desk, monkeypatch):
+    desk.add(1)
+    monkeypatch.delenv("EARTHDATA_TOKEN")
+    monkeypatch.setenv("EARTHDATA_USERNAME", "someone")
+    monkeypatch.setenv("EARTHDATA_PASSWORD", "hunter2")
+    with pytest.raises(AggregationFailed, match=r"^zagg: LoginAttemptFailure: .*invalid") as caught:
+        desk.aggregate()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("driver", ["s3", "https"])
+def test_a_token_that_is_not_accepted(desk, monkeypatch, driver):
+    """By s3 no keys are given for it; by https each read is refused."""
+    name, desk.driver = desk.add(1), driver
+    monkeypatch.setenv("EARTHDATA_TOKEN", "of-yesterday")
+    if driver == "s3":
+        with pytest.raises(AggregationFailed, match=r"^zagg: Earthdata gave no S3 credentials"):
+            desk.aggregate()
+        return
+    for shard in desk.aggregate().shards:
+        assert (shard.state, shard.reason) == ("unread", f"{name}: HTTP error 401 - Failed to read")
+
+
 @pytest.fixture
 def healpix_desk(desk) -> Desk:
     """Two granules and the shard of HEALPix in which they cross."""

@@ -21,7 +21,6 @@ from zagg_catalog.aggregation.zagg_names import Names
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _WEB_PAGE = re.compile(rb"\s*<(!doctype\s+html|html)", re.IGNORECASE)
 _TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
-_LINK = re.compile(r"[\w.+ -]+")
 
 
 class _Answer(threading.local):
@@ -309,9 +308,13 @@ def _links(dataset: type, h5obj: Any, path: str) -> set[str]:
     start = f"{path}/" if path else ""
     rest = {known[len(start) :] for known in [*h5obj.pathAddresses] if known.startswith(start)}
     names = {name for name in rest if name and "/" not in name}
-    if (not path and not names) or not all(_LINK.fullmatch(name) for name in names):
+    if (not path and not names) or not all(map(_is_plain, names)):
         raise ValueError(f"the names in {path or '/'} are damaged")
     return names
+
+
+def _is_plain(name: str) -> bool:
+    return name.isascii() and name.isprintable()
 
 
 def _described(dataset: type, h5obj: Any, path: str) -> Any:
