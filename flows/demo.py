@@ -232,7 +232,12 @@ class Demo:
         with screen.console.status("zagg reads and grids the granules"):
             wait_for(lambda: _ended(server, run), "aggregate", LIMIT_SECONDS, every=0.5)
         one = self._acknowledged(chain, run)
-        screen.say(f"zagg {one.zagg_version} aggregated {one.shards} shards.", "green")
+        assert one.states is not None
+        screen.say(
+            f"zagg {one.zagg_version}: {one.states.done} of {one.states.total} shards done,"
+            f" {one.unread.count} granules unread.",
+            "green",
+        )
         self._print_heights(chain, one)
 
     def _print_heights(self, chain: Chain, one: Acknowledgement) -> None:

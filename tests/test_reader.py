@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from zagg_catalog.reader import ReaderNeeds
+from zagg_catalog.reader import ReaderNeeds, note_of_plan
 
 ATL06 = {"coordinates": {"latitude": "/{group}/land_ice_segments/latitude"}}
 ATL03 = {"levels": {"photons": {"path": "/{group}/heights"}}}
@@ -50,3 +50,14 @@ def test_a_product_is_known_by_its_groups(section: Any, product: str, refused: s
     assert needs.refuses({"short_name": product}) == refused
     assert needs.refuses({"collection": f"{product}_007"}) == refused
     assert needs.refuses({}) is None
+
+
+@pytest.mark.parametrize("section", [{}, {"read_plan": {}}, {"read_plan": None}, "nothing"])
+def test_granules_that_are_read_whole_lack_nothing(section: Any) -> None:
+    assert note_of_plan(section) is None
+
+
+def test_a_read_plan_may_lose_values_along_the_sides_of_shards() -> None:
+    note = note_of_plan({"read_plan": {"spatial_index": "segments", "pad": 40}})
+    assert note is not None
+    assert "by the index 'segments' (data_source.read_plan)" in note

@@ -67,6 +67,19 @@ class ReaderNeeds:
         return name if wrong else None
 
 
+def note_of_plan(data_source: Any) -> str | None:
+    """Return a note if zagg reads a part of each granule that may lack values of a shard."""
+    plan = data_source.get("read_plan") if isinstance(data_source, Mapping) else None
+    index = plan.get("spatial_index") if isinstance(plan, Mapping) else None
+    if not index:
+        return None
+    return (
+        f"zagg reads granules by the index {str(index)[:60]!r} (data_source.read_plan): values that"
+        " lie in a shard, while the points of the index beside them do not, can be missing along"
+        " the sides of shards."
+    )
+
+
 def _slot(driver: Any) -> Slot:
     return "https" if driver == "https" else "s3"
 

@@ -212,6 +212,15 @@ def test_a_config_that_changed_with_the_same_grid_runs_as_it_is_now(desk):
     assert "config changed" in picked.notes[0]
 
 
+def test_a_read_plan_that_may_lose_values_is_noted(desk):
+    desk.publish("first")
+    levels = "{photons: {path: /a}, segments: {path: /b, coordinates: {latitude: a, longitude: b},"
+    levels += " link: {to: photons, index_beg: /c, count: /d}}}"
+    plan = f"  base_level: photons\n  levels: {levels}\n  read_plan: {{spatial_index: segments}}\n"
+    desk.configure("healpix", "  driver: s3\n", f"  driver: s3\n{plan}")
+    assert "can be missing along the sides of shards" in desk.aggregate().acknowledgement.notes[1]
+
+
 def test_nothing_is_picked_up_where_there_is_no_release(desk):
     with pytest.raises(ObjectMissing, match="no latest release"):
         desk.pick()

@@ -27,7 +27,7 @@ def test_the_demo_goes_from_a_new_cycle_to_gridded_heights(tmp_path, capsys):
     for name in GRIDS:
         assert f"atl06-{name}: picked up and checked by a dry run." in said
     assert "atl06-antarctica-part: picked up and checked by a dry run." in said
-    assert "aggregated 4 shards." in said
+    assert "4 of 4 shards done, 0 granules unread." in said
     assert "data files, read without zagg: 0 cells wrong, 0 missing, 0 extra." in said
     assert "prefect server start" in said
     store = open_store(str(tmp_path / "chain-1" / "store"))

@@ -16,7 +16,15 @@ from zagg_catalog.registry.needs import unmet_needs
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 SHIPPED = sorted((DEPLOYMENTS / "grids").glob("*.yaml"))
 HEALPIX = DEPLOYMENTS / "grids/atl06-greenland-healpix.yaml"
-PHOTONS = DEPLOYMENTS / "grids/atl03-serc-utm.yaml"
+LEVELS = {
+    "photons": {"path": "/{group}/heights", "link": None},
+    "segments": {
+        "path": "/{group}/geolocation",
+        "coordinates": {"latitude": "reference_photon_lat", "longitude": "reference_photon_lon"},
+        "link": {"to": "photons", "index_beg": "/{group}/begin", "count": "/{group}/count"},
+    },
+}
+PLANNED = {"base_level": "photons", "levels": LEVELS, "read_plan": {"spatial_index": "segments"}}
 FOUR_LINES = """Add below aggregation:
   coordinates:
     morton:
@@ -28,9 +36,10 @@ zaggs = pytest.mark.filterwarnings(
 )
 
 
-def content(path=HEALPIX, **changes):
+def content(planned=None, **changes):
     """The parsed config with keys replaced, or removed if None: ``data_source__groups=None``."""
-    config = yaml.safe_load(path.read_text())
+    config = yaml.safe_load(HEALPIX.read_text())
+    config["data_source"] |= copy.deepcopy(planned or {})
     for names, value in changes.items():
         *sections, key = names.split("__")
         section = config
@@ -106,7 +115,8 @@ def test_what_zagg_only_notices_in_its_run_is_named(tmp_path, changes, problem):
     ],
 )
 def test_a_read_plan_leads_to_the_values(changes, problem):
-    (found,) = needs(content(PHOTONS, **changes))
+    assert needs(content(PLANNED)) == []
+    (found,) = needs(content(PLANNED, **changes))
     assert problem in found
 
 

@@ -41,6 +41,7 @@ from zagg_catalog.errors import (
 )
 from zagg_catalog.files import scratch
 from zagg_catalog.messages import clean_text
+from zagg_catalog.reader import note_of_plan
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.pickups import (
     Acknowledgement,
@@ -222,6 +223,9 @@ class _Pickup:
                 "The pipeline config changed since the map was built, and defines the same grid;"
                 " zagg runs with the current config."
             )
+        config = getattr(grid.grid, "config", None)
+        plan = note_of_plan(config.data_source if config else None)
+        self.notes += [plan] if plan else []
         if not request.dry_run and self.output is None:
             raise PickupRefused(
                 f"Grid {request.grid} has no output; give output, set"
