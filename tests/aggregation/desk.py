@@ -114,7 +114,11 @@ class Desk:
 
     def shards(self, name: str, grid: str = "healpix") -> list[int]:
         """Shard keys of the map of an input catalog."""
-        return ShardMap.from_parquet(self.inputs / f"{name}-{grid}.parquet").shard_keys
+        return self.map(name, grid).shard_keys
+
+    def map(self, name: str, grid: str = "healpix") -> ShardMap:
+        """The map of an input catalog."""
+        return ShardMap.from_parquet(self.inputs / f"{name}-{grid}.parquet")
 
     def publish(self, name: str, *, failed: tuple[str, ...] = (), **options) -> Published:
         builds = [

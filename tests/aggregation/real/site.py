@@ -232,11 +232,20 @@ class Site:
 
 
 @contextlib.contextmanager
-def spoilt(path: Path, content: bytes | None) -> Iterator[None]:
-    """Let a data file have another content, or none, for a while."""
-    before = path.read_bytes()
-    path.unlink() if content is None else path.write_bytes(content)
+def spoilt(files: Mapping[Path, bytes | None]) -> Iterator[None]:
+    """Let data files have another content, or none, for a while."""
+    before = {path: path.read_bytes() for path in files}
+    for path, content in files.items():
+        path.unlink() if content is None else path.write_bytes(content)
     try:
         yield
     finally:
-        path.write_bytes(before)
+        for path, content in before.items():
+            path.write_bytes(content)
+
+
+def with_noise(content: bytes) -> bytes:
+    """A file with 16 kB of noise in its second half, where the data are."""
+    noise = np.random.default_rng(1).bytes(1 << 14)
+    middle = len(content) * 2 // 3
+    return content[:middle] + noise + content[middle + len(noise) :]

@@ -1,0 +1,55 @@
+"""Releases that follow one another: the output is that of the newest, as if made from scratch."""
+
+from __future__ import annotations
+
+import pytest
+
+GRIDS = pytest.mark.parametrize("grid", ["healpix", "polar"])
+
+
+@GRIDS
+@pytest.mark.parametrize("only_changed", [True, False], ids=["only changed", "all shards"])
+def test_a_late_granule(site, grid, only_changed) -> None:
+    before = site.aggregate(grid)
+    assert before.error is None
+    site.publish("late")
+    result = site.aggregate(grid, only_changed=only_changed)
+    assert result.error is None
+    verdict = site.judge(grid, "late")
+    assert verdict.right, str(verdict)
+    if only_changed:
+        changes = result.acknowledgement.changes
+        assert result.acknowledgement.shards == changes.added.count + changes.changed.count
+        assert result.acknowledgement.shards < before.acknowledgement.shards + changes.added.count
+
+
+@GRIDS
+def test_a_revised_granule(site, grid) -> None:
+    assert site.aggregate(grid).error is None
+    site.publish("revised")
+    result = site.aggregate(grid, only_changed=True)
+    assert result.error is None
+    verdict = site.judge(grid, "revised")
+    assert verdict.right, str(verdict)
+
+
+@GRIDS
+def test_a_withdrawn_granule(site, grid) -> None:
+    """Where it was alone in a shard, zagg cannot remove its cells: that is said, with a remedy."""
+    assert site.aggregate(grid).error is None
+    site.publish("withdrawn")
+    assert site.aggregate(grid, only_changed=True).acknowledgement.outcome == "refused"
+    result = site.aggregate(grid, only_changed=True, allow_contraction=True)
+    assert result.acknowledgement.outcome == "refused"
+    assert "another output" in str(result.error)
+    site.output = str(site.folder / "fresh")
+    assert site.aggregate(grid, allow_contraction=True).error is None
+    verdict = site.judge(grid, "withdrawn")
+    assert verdict.right, str(verdict)
+
+
+def test_nothing_changed(site) -> None:
+    first = site.aggregate("polar")
+    assert first.error is None
+    again = site.aggregate("polar", only_changed=True)
+    assert again.status == "already"
