@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.releases import inputs
@@ -17,6 +17,7 @@ from zagg_catalog.aggregation.zagg import ShardResult, ZaggAnswer, ZaggCall
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases import Acknowledgement, MapToPublish, Published, ReleaseKey
 from zagg_catalog.releases import publish as publish_release
+from zagg_catalog.releases.batches import OutputCheck
 from zagg_catalog.releases.pickups import PickupHistory, read_pickup_history
 from zagg_catalog.store import Store, open_store
 
@@ -68,6 +69,9 @@ def write_inputs(folder: Path) -> None:
 
 class Desk:
     """What a test acts on; `calls` are the calls of the zagg that `watched` puts in place."""
+
+    check = OutputCheck(checked_at=datetime(2026, 1, 1, tzinfo=UTC))
+    """What the comparison of an output finds; the stand-in for zagg writes none."""
 
     def __init__(self, inputs_folder: Path, folder: Path, store_url: str | None = None) -> None:
         self.inputs, self.folder = inputs_folder, folder
@@ -172,6 +176,8 @@ class Desk:
         """Put a stand-in for zagg in place, by default one that notes its calls."""
         for place in ("run", "batches"):
             monkeypatch.setattr(f"zagg_catalog.aggregation.{place}.run_zagg", zagg or self.zagg)
+        compare = "zagg_catalog.aggregation.hand_over.compare_output"
+        monkeypatch.setattr(compare, lambda *_, **__: self.check)
 
     def zagg(self, call: ZaggCall, folder: Path, **_: object) -> ZaggAnswer:
         """Stand in for zagg: read what it would read, and say what it would say."""

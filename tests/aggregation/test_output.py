@@ -18,6 +18,7 @@ from zagg_catalog.aggregation.output import (
     Claim,
     claim_output,
     read_marker,
+    refuse_shared_outputs,
     shared_outputs,
 )
 from zagg_catalog.aggregation.output_place import open_output, read_config
@@ -325,6 +326,8 @@ def test_requests_for_one_output_are_found_before_anything_starts(real_desk, tmp
     found = shared_outputs(requests, registry)
     assert len(found) == 2
     assert "cycle 22, grid healpix and for ATL06_007, antarctica, cycle 23" in found[0]
+    with pytest.raises(PickupRefused, match=r"template such as …/\{product\}"):
+        refuse_shared_outputs(requests, registry)
     apart = [replace(one, output=str(tmp_path / "x/{cycle}/{grid}")) for one in requests]
     assert shared_outputs(apart, registry) == []
     assert output_of(apart[0], None) != output_of(apart[1], None)

@@ -210,13 +210,13 @@ def test_the_newest_result_of_a_shard_counts():
         [
             *[(1, "done", 5, 2), (2, "done", 7, 3), (3, "failed", 0, 0), (4, "done", 1, 1)],
             *[(1, "done", 9, 4), (2, "empty", 0, 0), (3, "done", 8, 8), (4, "failed", 0, 0)],
-            *[(1, "current", 0, 0), (5, "current", 0, 0)],
+            *[(1, "current", 0, 0), (5, "current", 0, 0), (6, "done", 0, 0)],
         ]
     )
     assert found.keys.tolist() == [1, 3]
     assert found.observations.tolist() == [9, 8]
     assert found.cells.tolist() == [4, 8]
-    assert found.unknown == 2
+    assert found.unknown == 3
 
 
 def test_shards_whose_content_is_unknown_are_noted(plate):

@@ -50,7 +50,7 @@ def run(tmp_path, monkeypatch):
 def aggregate(run, tmp_path):
     """Run the stand-in over shards that are given as lists of granules."""
 
-    def start(how="well", backend="local", **shards):
+    def start(how="well", backend="local", stall=600, stop=lambda: None, **shards):
         document = {"shard_keys": [int(key[1:]) for key in shards], "granules": []}
         for names in shards.values():
             links = [
@@ -62,7 +62,7 @@ def aggregate(run, tmp_path):
         catalog.write_text(json.dumps(document))
         call = replace(CALL, catalog=str(catalog), dry_run=False, shards=len(shards))
         call = replace(call, options={"backend": backend})
-        return run(how, call, stall=600 if how != "stalls" else 1)
+        return run(how, call, stall=stall, stop=stop)
 
     return start
 
@@ -71,6 +71,12 @@ def gone(tmp_path):
     """Whether all processes that were started have ended."""
     pids = [int(word) for word in (tmp_path / "pid").read_text().split()]
     return not any(map(alive, pids))
+
+
+def at_work(tmp_path):
+    """Whether the stand-in has opened its granule, and started its own process."""
+    pid = tmp_path / "pid"
+    return pid.exists() and len(pid.read_text().split()) == 2
 
 
 def alive(pid):
@@ -174,9 +180,29 @@ def test_it_reads_no_granule_to_the_end_and_is_killed(aggregate, tmp_path):
         AggregationFailed,
         match=r"no read of a granule ended for 1 s; it was reading 1 in all: ATL06_b.h5",
     ) as caught:
-        aggregate("stalls", s1=[A])
+        aggregate("stalls", stall=1, s1=[A])
     assert caught.value.granules == (B,)
     wait_for(lambda: gone(tmp_path))
+
+
+def test_the_process_starts_without_the_packages_of_this_one():
+    """It is started for every batch, and imports zagg when it has read its call."""
+    slow = {"numpy", "pandas", "prefect", "pyarrow", "pydantic", "zagg"}
+    script = "import zagg_catalog.aggregation.zagg_process, sys; print(*sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert not slow & set(said.stdout.split())
+
+
+def test_a_process_that_is_killed_names_the_granules_that_it_was_reading(aggregate, tmp_path):
+    def kill():
+        if at_work(tmp_path):
+            os.kill(int((tmp_path / "pid").read_text().split()[0]), signal.SIGKILL)
+
+    with pytest.raises(AggregationFailed, match=r"was killed by signal 9\. Its log") as caught:
+        aggregate("stalls", stop=kill, stall=600, s1=[A])
+    assert caught.value.granules == (B,)
 
 
 @pytest.mark.zagg

@@ -15,6 +15,8 @@ from zagg_catalog.aggregation.batches import BatchJob, BatchResult, RunBatches, 
 from zagg_catalog.aggregation.contents import Contents
 from zagg_catalog.aggregation.lease import Lease
 from zagg_catalog.aggregation.outcome import Verdict, judge
+from zagg_catalog.aggregation.output_check import check_text
+from zagg_catalog.aggregation.output_verify import compare_output
 from zagg_catalog.aggregation.progress import Progress
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.selection import Held, Selection, begun
@@ -22,6 +24,7 @@ from zagg_catalog.aggregation.zagg import needs_closing, needs_opening, zagg_ver
 from zagg_catalog.errors import (
     AggregationFailed,
     GranulesUnread,
+    OutputUnavailable,
     PickupRefused,
     SignatureMismatch,
 )
@@ -81,11 +84,38 @@ class HandOver:
         if verdict.outcome == "failed" and progress.states.complete == len(chosen.keys):
             progress.doubt()
         not_closed = self._close(progress)
+        if verdict.problem is None and not_closed is None:
+            verdict = self._compare(progress) or verdict
         self.facts |= progress.facts() | {"closed": not_closed is None}
         self.notes += [*progress.notes(), *([verdict.note] if verdict.note else [])]
         self._raise(verdict, not_closed)
         clean(self.request.grid_folder)
         return "aggregated"
+
+    def _compare(self, progress: Progress) -> Verdict | None:
+        """Compare the output with what zagg reported; return a verdict if they differ."""
+        try:
+            check = compare_output(
+                self.store,
+                self.request.release_key,
+                self.request.grid,
+                progress.contents.digests,
+                output=self.output,
+                config=self._config,
+                signature=self.entry.signature,
+                seed=self.release,
+                region=self.request.zagg.region,
+                clock=self.request.clock,
+            )
+        except OutputUnavailable as error:
+            self.notes.append(f"The output was not compared with zagg's report: {error}")
+            return None
+        self.facts["check"] = check
+        if check.clean:
+            return None
+        record = progress.damaged(check.damaged, self.request.clock())
+        progress.add_damaged(record, _put(self.store, record))
+        return Verdict(outcome="failed", problem=check_text(check, self.output))
 
     def _raise(self, verdict: Verdict, not_closed: str | None) -> None:
         """Raise the error of a pick-up that is not complete."""

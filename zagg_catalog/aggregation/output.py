@@ -184,6 +184,16 @@ def read_marker(place: OutputPlace) -> OutputMarker | None:
     return OutputMarker.of_group(content, f"{place.url}/{MARKER}") if content is not None else None
 
 
+def refuse_shared_outputs(requests: Iterable[PickupRequest], registry: Registry) -> None:
+    """Refuse requests of which several would write to one output, before any of them starts.
+
+    Raises `PickupRefused`; the message names the outputs.
+    """
+    shared = shared_outputs(requests, registry)
+    if shared:
+        raise PickupRefused(f"{' '.join(shared[:3])} {_remedy()}")
+
+
 def shared_outputs(requests: Iterable[PickupRequest], registry: Registry) -> list[str]:
     """Return the outputs that several requests would write to, a sentence each.
 
@@ -200,7 +210,7 @@ def shared_outputs(requests: Iterable[PickupRequest], registry: Registry) -> lis
     return [
         f"Output {clean_text(output)} is named for"
         f" {' and for '.join(_slot_text(one.release_key, one.grid) for one in several[:3])}"
-        f"{', …' if len(several) > 3 else ''}; one output holds one of them. {_remedy()}"
+        f"{', …' if len(several) > 3 else ''}; one output holds one of them."
         for output, several in users.items()
         if len({(one.release_key, one.grid) for one in several}) > 1
     ]

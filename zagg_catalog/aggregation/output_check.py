@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.aggregation.output_arrays import ArrayOutput
-from zagg_catalog.aggregation.output_hive import HiveOutput
+from zagg_catalog.aggregation.output_hive import THREADS, HiveOutput
 from zagg_catalog.aggregation.output_place import OutputPlace
 from zagg_catalog.errors import MissingPackage
 from zagg_catalog.messages import Clock, clean_text, first_few, utc_now
@@ -25,7 +25,6 @@ from zagg_catalog.releases.batches import (
 
 # Shards whose cells are read after a run; of the others only the commit is.
 SHARDS_READ: Final = 1000
-_THREADS = 8
 _PROBLEM_LENGTH = 500
 _COUNTS = ("len", "count")
 
@@ -52,11 +51,11 @@ class Reported:
                 continue
             found.pop(key, None)
             unknown.discard(key)
-            if state in ("done", "current"):
+            if state in ("done", "current") and cells:
                 found[key] = (observations, cells)
             elif state != "empty":
-                unknown.add(key)
-        rows = sorted((key, *values) for key, values in found.items() if values[1])
+                unknown.add(key)  # as records of whole maps are, from before batches
+        rows = sorted((key, *values) for key, values in found.items())
         columns = list(zip(*rows, strict=True)) or [(), (), ()]
         return cls(
             np.asarray(columns[0], np.uint64),
@@ -162,6 +161,9 @@ def check_output(
     else:
         chosen = chosen[:0]
         findings.notes.append("HEALPix outputs of the layout flat are not compared.")
+    if findings.problems and not findings.damaged:
+        # So that the next run closes the output again, and compares it again.
+        findings.damaged.update(reported.keys[:1].tolist())
     return OutputCheck(
         checked_at=clock(),
         shards=len(reported.keys),
@@ -271,7 +273,7 @@ def _each_shard(
 ) -> None:
     """Look at shards side by side, and add what is wrong with them."""
     rows = list(rows)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for at, problem in zip(rows, pool.map(look, rows), strict=True):
             if problem is not None:
                 key = int(reported.keys[at])

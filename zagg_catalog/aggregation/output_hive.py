@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,6 +29,7 @@ PYRAMID = "zagg-pyramid/2"
 # Nodes and shards that are read in the Icechunk companion.
 _ICECHUNK_READS = 200
 _ERROR_LENGTH = 200
+THREADS = 16
 
 Path = tuple[str, ...]
 
@@ -156,20 +159,40 @@ class HiveOutput:
     ) -> Iterator[tuple[Path, str | None]]:
         """Yield the nodes above `leaves`, and not above `damaged`, with what is wrong with each."""
         for order in sorted(orders, reverse=True):
+            if order + 1 not in (*orders, self.shard_order):
+                continue  # the order below has no overviews
             nodes = {leaf[: order + 1] for leaf in leaves}
-            for node in sorted(nodes - {leaf[: order + 1] for leaf in damaged}):
-                below = [(*node, digit) for digit in "1234"]
-                if len(below[0]) - 1 < self.shard_order and order + 1 not in orders:
-                    continue  # the order below has no overviews
-                try:
-                    mine = self.observations(node, orders)
-                    theirs = sum(self.observations(one, orders) for one in below)
-                except OutputUnavailable as error:
-                    yield node, f"the overview of order {order} at {'/'.join(node)}: {error}"
-                    continue
-                wrong = f"has {mine} observations, and those below it have {theirs}"
-                at = f"the overview of order {order} at {'/'.join(node)} {wrong}"
-                yield node, at if mine != theirs else None
+            nodes -= {leaf[: order + 1] for leaf in damaged}
+            families = {node: [(*node, digit) for digit in "1234"] for node in sorted(nodes)}
+            self._read_ahead(
+                [*families, *(one for below in families.values() for one in below)], orders
+            )
+            for node, below in families.items():
+                yield node, self._overview_problem(node, below, orders)
+
+    def _overview_problem(
+        self, node: Path, below: Sequence[Path], orders: dict[int, int]
+    ) -> str | None:
+        """Return how the overview of a node differs from the nodes below it."""
+        where = f"the overview of order {len(node) - 1} at {'/'.join(node)}"
+        try:
+            mine = self.observations(node, orders)
+            theirs = sum(self.observations(one, orders) for one in below)
+        except OutputUnavailable as error:
+            return f"{where}: {error}"
+        if mine == theirs:
+            return None
+        return f"{where} has {mine} observations, and those below it have {theirs}"
+
+    def _read_ahead(self, nodes: Iterable[Path], orders: dict[int, int]) -> None:
+        """Read nodes side by side; one that cannot be read is read again when it is needed."""
+
+        def read(node: Path) -> None:
+            with suppress(OutputUnavailable):
+                self.observations(node, orders)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(read, nodes))
 
     def icechunk_problems(self, keys: Sequence[int], orders: dict[int, int]) -> list[str]:
         """Compare the Icechunk companion with the stores of some shards and the nodes above."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from zagg_catalog.aggregation.output import OutputMarker, read_marker
-from zagg_catalog.aggregation.output_check import Reported, check_output
+from zagg_catalog.aggregation.output_check import SHARDS_READ, Reported, check_output
 from zagg_catalog.aggregation.output_place import open_output, read_config
 from zagg_catalog.aggregation.semantics import aggregation_core
 from zagg_catalog.errors import (
@@ -17,7 +18,7 @@ from zagg_catalog.errors import (
     StoreError,
     StoreUnavailable,
 )
-from zagg_catalog.messages import short_digest
+from zagg_catalog.messages import Clock, short_digest, utc_now
 from zagg_catalog.registry import Registry
 from zagg_catalog.releases.batches import BatchRecord, OutputCheck
 from zagg_catalog.releases.layout import ReleaseKey
@@ -31,6 +32,9 @@ from zagg_catalog.releases.pickups import (
 )
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.store import Store
+
+# Records are read side by side, since each takes a request to S3.
+_READERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +164,48 @@ def _compare(
     recorded = load_release(store, release_key, entry.release).record.grid(grid)
     if recorded is None:
         raise InvalidRelease(f"Its release {short_digest(entry.release)} has no grid {grid}.")
-    batches = [
-        BatchRecord.load(store.get(key), f"Object {key}")
-        for key in batch_keys(release_key, grid, record.batches)
-    ]
-    place = open_output(entry.output, _with_grid(config, recorded.signature))
+    return compare_output(
+        store,
+        release_key,
+        grid,
+        record.batches,
+        output=entry.output,
+        config=config,
+        signature=recorded.signature,
+        limit=None,
+        seed=entry.release,
+    )
+
+
+def compare_output(
+    store: Store,
+    release_key: ReleaseKey,
+    grid: str,
+    batches: Sequence[str],
+    *,
+    output: str,
+    config: Mapping[str, Any],
+    signature: Mapping[str, Any],
+    limit: int | None = SHARDS_READ,
+    seed: str,
+    region: str | None = None,
+    clock: Clock = utc_now,
+) -> OutputCheck:
+    """Compare an output with the records of batches, the oldest first; see `check_output`.
+
+    `config` is the current pipeline config, for the endpoint; it may be empty.
+
+    Raises
+    ------
+    OutputUnavailable
+        If the output does not exist, cannot be read, or holds something else.
+    ObjectMissing, CorruptObject, InvalidRelease
+        If a record cannot be read.
+    """
+    keys = batch_keys(release_key, grid, batches)
+    with ThreadPoolExecutor(_READERS) as readers:
+        contents = list(readers.map(store.get, keys))
+    place = open_output(output, _with_grid(config, signature), region=region)
     if place is None:
         raise OutputUnavailable("The folder does not exist here.")
     marker = read_marker(place)
@@ -176,8 +217,11 @@ def _compare(
             " name the registry."
         )
     core = marker.aggregation if marker is not None else aggregation_core(config)
-    reported = Reported.of_records(batches)
-    return check_output(place, recorded.signature, core, reported, limit=None, seed=entry.release)
+    reported = Reported.of_records(
+        BatchRecord.load(content, f"Object {key}")
+        for key, content in zip(keys, contents, strict=True)
+    )
+    return check_output(place, signature, core, reported, limit=limit, seed=seed, clock=clock)
 
 
 def _check_slot(marker: OutputMarker, release_key: ReleaseKey, grid: str) -> None:
@@ -186,7 +230,7 @@ def _check_slot(marker: OutputMarker, release_key: ReleaseKey, grid: str) -> Non
         raise OutputUnavailable(f"It holds {marker.where}, by its marker.")
 
 
-def _with_grid(config: dict[str, Any], signature: dict[str, Any]) -> dict[str, Any]:
+def _with_grid(config: Mapping[str, Any], signature: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config whose grid is that of a signature, for an output of a former config."""
     output = dict(config.get("output") or {})
     return {**config, "output": {**output, "grid": {**(output.get("grid") or {}), **signature}}}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
+
+import numpy as np
 
 from zagg_catalog.aggregation.batches import BatchResult
 from zagg_catalog.aggregation.contents import Contents
@@ -11,6 +14,7 @@ from zagg_catalog.messages import first_few
 from zagg_catalog.releases.batches import (
     COMPLETE,
     BatchRecord,
+    BatchShards,
     GranuleList,
     ShardCounts,
     ShardList,
@@ -56,6 +60,27 @@ class Progress:
         """Count every shard as failed, since what zagg says of them is not plausible."""
         self.contents = self.contents.followed_by([self._first])
         self._states = dict.fromkeys(self._states, "failed")
+
+    def damaged(self, shards: ShardList, now: datetime) -> BatchRecord:
+        """Return the record of shards that are not in the output as zagg reported them.
+
+        If there are more than a list has, all shards of the pick-up are among them.
+        """
+        _, begun = self._first
+        keys = np.array(shards.keys, np.uint64)
+        if shards.count > len(keys):
+            keys = np.union1d(keys, np.array(begun.shards.keys, np.uint64))
+        inputs = self.contents.inputs[np.searchsorted(self.contents.keys, keys)]
+        columns = BatchShards.begun(keys.tolist(), inputs.tolist(), [False] * len(keys))
+        reason = "They are not in the output as zagg reported them."
+        return begun.model_copy(
+            update={"began_at": now, "ended_at": now, "reason": reason, "shards": columns}
+        )
+
+    def add_damaged(self, record: BatchRecord, digest: str) -> None:
+        """Count the shards of such a record as failed."""
+        self.contents = self.contents.followed_by([(digest, record)])
+        self._states.update(zip(record.shards.keys, record.shards.states, strict=True))
 
     @property
     def recorded(self) -> bool:

@@ -19,6 +19,7 @@ from zagg_catalog.aggregation.checks import (
 )
 from zagg_catalog.aggregation.hand_over import HandOver, clean, keep, rewrites, wipes
 from zagg_catalog.aggregation.lease import HeldElsewhere, Lease, LeaseLost
+from zagg_catalog.aggregation.output import Claim, claim_output
 from zagg_catalog.aggregation.request import PickupRequest, output_of
 from zagg_catalog.aggregation.selection import (
     Held,
@@ -32,6 +33,7 @@ from zagg_catalog.errors import (
     AggregationFailed,
     GranulesUnread,
     MissingAggregator,
+    OutputUnavailable,
     PickupRefused,
     SignatureMismatch,
     StoreUnavailable,
@@ -278,6 +280,7 @@ class _Pickup:
         dry = self.request.dry_run or zagg_version() is None
         if not len(chosen.keys) and len(shard_map) and (dry or not self.held.unclosed):
             return self._nothing_to_do(chosen)
+        self._claim(grid)
         if dry:
             self._preview(entry, grid, selected)
             return "checked"
@@ -300,6 +303,25 @@ class _Pickup:
         finally:
             self.facts |= hand_over.facts
             self.notes += hand_over.notes
+
+    def _claim(self, grid: RegisteredGrid) -> None:
+        """Take the output for this grid; a dry run only reports whether it could."""
+        if self.output is None or zagg_version() is None:
+            return
+        claim = Claim(
+            store=self.store,
+            output=self.output,
+            request=self.request,
+            grid=grid,
+            release=self.resolved.release.digest,
+            zagg_version=zagg_version(),
+        )
+        try:
+            self.notes += claim_output(claim)
+        except OutputUnavailable as error:
+            if not self.request.dry_run:
+                raise
+            self.notes.append(f"Whether the output is free is not known: {error}")
 
     def _nothing_to_do(self, chosen: Selection) -> Outcome:
         """Return the outcome of a pick-up of what the output holds already."""

@@ -106,7 +106,9 @@ def look_up(names: Mapping[str, str] = NAMES) -> Names:
         try:
             owner, attribute = _owner(place)
             found[name] = getattr(owner, attribute)
-        except (ModuleNotFoundError, AttributeError):
+        except (ModuleNotFoundError, AttributeError) as error:
+            if isinstance(error, ModuleNotFoundError) and not place.startswith(str(error.name)):
+                raise  # zagg lacks a package, not a name
             raise MissingName(
                 f"zagg {zagg_version()} has no {place.replace(':', '.')}, which zagg-catalog uses;"
                 f" zagg {' and '.join(TESTED)} {'has' if len(TESTED) == 1 else 'have'} it:"
