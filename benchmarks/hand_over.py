@@ -35,7 +35,7 @@ from zagg_catalog.messages import utc_now  # noqa: E402
 from zagg_catalog.registry import load_registry  # noqa: E402
 from zagg_catalog.releases import MapToPublish, ReleaseKey, publish  # noqa: E402
 from zagg_catalog.shardmap import index_footprints  # noqa: E402
-from zagg_catalog.store import open_store  # noqa: E402
+from zagg_catalog.store import Store, open_store  # noqa: E402
 
 GRID = "atl06-antarctica-healpix"
 DEPLOYMENTS = HERE.parent / "deployments"
@@ -59,9 +59,9 @@ def prepare(folder: Path, every: int) -> None:
 def measure(folder: Path, *, ended: bool) -> dict[str, float]:
     """Pick up until the first batch, or let all batches but the last end at once."""
     found: dict[str, float] = {}
-    output = folder / "output"
-    output.mkdir(exist_ok=True)
-    (output / "written").touch()
+    output = folder / "output" / GRID
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "morton_hive.json").touch()
     store, registry = (
         open_store(str(folder / "store")),
         load_registry(DEPLOYMENTS / "registry.yaml"),
@@ -71,12 +71,10 @@ def measure(folder: Path, *, ended: bool) -> dict[str, float]:
         grid=GRID,
         dry_run=False,
         allow_partial=True,
-        output=str(output / "{grid}"),
+        output=str(output.parent / "{grid}"),
         folder=folder / "work",
         by="the benchmark",
     )
-    (output / GRID).mkdir(exist_ok=True)
-    (output / GRID / "written").touch()
 
     def run(jobs: Sequence[BatchJob], stop: Stop) -> Iterator[BatchResult]:
         if not found:
@@ -93,7 +91,7 @@ def measure(folder: Path, *, ended: bool) -> dict[str, float]:
     return found
 
 
-def record(store, job: BatchJob) -> BatchResult:  # type: ignore[no-untyped-def]
+def record(store: Store, job: BatchJob) -> BatchResult:
     """Store the record of a batch whose zagg did all of it."""
     results = tuple(ShardResult(key=key, state="done", observations=9, cells=3) for key in job.keys)
     answer = ZaggAnswer(version="0.61.0", signature=dict(job.signature), summary={}, shards=results)
