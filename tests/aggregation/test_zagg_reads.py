@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -241,6 +243,34 @@ def test_a_shard_that_cannot_be_written_failed_with_zagg_s_reason(healpix_desk):
     (shard,) = healpix_desk.aggregate().shards
     assert (shard.state, shard.unread) == ("failed", ())
     assert "morton': the leaf template did not declare this array" in shard.reason
+
+
+@pytest.mark.slow
+def test_a_shard_that_is_done_is_right_whatever_fails_beside_it(desk):
+    """Every 150th read is refused, in whichever shard and granule it happens to be."""
+    zarr = pytest.importorskip("zarr")
+    desk.config["output"] = {"grid": GRID | {"chunk_shape": [40, 40]}}
+    desk.shards = (0, 1, 2, 3)
+    for track in range(1, 6):
+        desk.add(track)
+    whole = desk.aggregate()
+    right = zarr.open_array(desk.folder / "out/rectilinear/count", mode="r")[:]
+    shutil.move(desk.folder / "out", desk.folder / "whole")
+    reads = itertools.count(1)
+    desk.earthdata.on_read = lambda _: None if next(reads) % 150 else "denied"
+    found = desk.aggregate()
+    counts = zarr.open_array(desk.folder / "out/rectilinear/count", mode="r")[:]
+    assert {shard.state for shard in whole.shards} == {"done"}
+    assert "unread" in {shard.state for shard in found.shards}
+    for before, shard in zip(whole.shards, found.shards, strict=True):
+        row, column = (40 * part for part in divmod(shard.key, 2))
+        block = slice(row, row + 40), slice(column, column + 40)
+        if shard.state == "done":
+            assert shard == before
+            assert (counts[block] == right[block]).all()
+        else:
+            assert shard.observations <= before.observations
+            assert "403" in shard.reason
 
 
 @pytest.mark.slow

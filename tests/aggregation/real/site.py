@@ -153,6 +153,7 @@ class Site:
     folder: Path
     footprint: str = "swath"
     driver: str = "https"
+    product: str = PRODUCT
     output: str | None = None
     configs: dict[str, str] = field(default_factory=dict)
 
@@ -171,7 +172,7 @@ class Site:
             (self.folder / f"{grid}.yaml").write_text(text)
         box = {"bbox": list(self.area.box)}
         grids = {
-            grid: {"config": f"{grid}.yaml", "products": [PRODUCT], "region": REGION}
+            grid: {"config": f"{grid}.yaml", "products": [self.product], "region": REGION}
             for grid in self.configs
         }
         path = self.folder / "registry.yaml"
@@ -195,7 +196,7 @@ class Site:
 
     def request(self, grid: str, cycle: int = CYCLE, **changes) -> PickupRequest:
         given = {
-            "release_key": ReleaseKey(PRODUCT, REGION, cycle),
+            "release_key": ReleaseKey(self.product, REGION, cycle),
             "grid": grid,
             "dry_run": False,
             "output": self.output,
@@ -214,7 +215,7 @@ class Site:
 
     def place(self, grid: str, cycle: int = CYCLE) -> str:
         """The output of a grid."""
-        return f"{self.output}/product={PRODUCT}/region={REGION}/cycle={cycle}/grid={grid}"
+        return f"{self.output}/product={self.product}/region={REGION}/cycle={cycle}/grid={grid}"
 
     def judge(self, grid: str, name: str = "first", cycle: int = CYCLE, **given) -> Verdict:
         """Compare the output of a grid with the granules of a catalog."""
@@ -223,7 +224,7 @@ class Site:
         return judge(where, files, self.configs[grid], self.area.inside, **given)
 
     def history(self, grid: str, cycle: int = CYCLE) -> PickupHistory:
-        return read_pickup_history(self.store, ReleaseKey(PRODUCT, REGION, cycle), grid)[0]
+        return read_pickup_history(self.store, ReleaseKey(self.product, REGION, cycle), grid)[0]
 
     def acknowledgement(self, grid: str) -> Acknowledgement:
         """The newest acknowledgement."""
