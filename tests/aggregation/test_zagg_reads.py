@@ -164,6 +164,7 @@ def test_keys_that_are_not_accepted_leave_every_granule_unread(s3_desk):
         assert "another-secret" not in shard.reason
 
 
+@pytest.mark.slow
 def test_a_login_page_instead_of_a_granule_leaves_that_one_unread(desk):
     """As Earthdata sends it, with status 200, when a token ends in the middle."""
     _, name = [desk.add(track) for track in (1, 2)]
@@ -184,6 +185,7 @@ def test_absent_beams_are_found_without_reading_and_a_damaged_file_has_none(desk
     assert found == {lacks: ["gt3r"]}
 
 
+@pytest.mark.slow
 def test_a_password_that_is_not_accepted_ends_the_run_without_it(desk, monkeypatch):
     desk.add(1)
     monkeypatch.delenv("EARTHDATA_TOKEN")
@@ -194,6 +196,7 @@ def test_a_password_that_is_not_accepted_ends_the_run_without_it(desk, monkeypat
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["s3", "https"])
 def test_a_token_that_is_not_accepted(desk, monkeypatch, driver):
     """By s3 no keys are given for it; by https each read is refused."""
@@ -237,6 +240,7 @@ def test_what_zagg_writes_skips_refuses_and_writes_again_is_told_apart(healpix_d
     assert states(overwrite=True) == [("done", None)]
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_written_failed_with_zagg_s_reason(healpix_desk):
     """Without numbers of the cells, which zagg needs on HEALPix."""
     del healpix_desk.config["aggregation"]["coordinates"]
