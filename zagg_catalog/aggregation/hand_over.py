@@ -167,7 +167,7 @@ class HandOver:
                 self.in_vain = 0 if result.complete else self.in_vain + 1
                 if wiped and result.number == 1 and result.record is not None:
                     progress.forget_earlier()
-                self.lease.update(batches=progress.contents.digests, states=progress.states)
+                self.lease.update(batches=progress.contents.digests, states=progress.ended)
 
     def _open(self, jobs: Sequence[BatchJob]) -> str | None:
         """Prepare the output for batches side by side; return why that failed, or None."""
