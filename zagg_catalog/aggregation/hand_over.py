@@ -34,6 +34,9 @@ from zagg_catalog.releases.record import GridRecord
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
+# No more batches are started after so many that completed no shard, one after another.
+GIVE_UP = 3
+
 
 @dataclass
 class HandOver:
@@ -59,6 +62,8 @@ class HandOver:
     """Notes for the acknowledgement, a sentence each."""
     refusal: BatchResult | None = None
     """Batch whose inputs zagg refused; no more batches are started."""
+    in_vain: int = 0
+    """Number of batches without a complete shard since the last one that completed some."""
 
     def run(self, selected: ShardMap, chosen: Selection) -> Literal["aggregated"]:
         """Run zagg on the chosen shards.
@@ -159,6 +164,7 @@ class HandOver:
                 if result.refusal is not None:
                     self.refusal = result
                 progress.add(result)
+                self.in_vain = 0 if result.complete else self.in_vain + 1
                 if wiped and result.number == 1 and result.record is not None:
                     progress.forget_earlier()
                 self.lease.update(batches=progress.contents.digests, states=progress.ended)
@@ -240,7 +246,11 @@ class HandOver:
     def _stop(self) -> str | None:
         if self.lease.lost.is_set():
             return "another run has taken over"
-        return self.refusal.reason if self.refusal is not None else self.request.stop()
+        if self.refusal is not None:
+            return self.refusal.reason
+        if self.in_vain >= GIVE_UP:
+            return f"{self.in_vain} batches in a row completed no shard"
+        return self.request.stop()
 
 
 def keep(store: Store, held: Held) -> Contents:

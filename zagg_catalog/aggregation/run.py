@@ -1,4 +1,4 @@
-"""Pick up one grid of a release, and find the grids that still have to be picked up."""
+"""Pick up one grid of a release: verify it, hand it over to zagg, record the result."""
 
 from __future__ import annotations
 
