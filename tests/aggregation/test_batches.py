@@ -13,7 +13,7 @@ from zagg_catalog.aggregation import batches
 from zagg_catalog.aggregation.batches import BatchResult, LeaseWatch, run_batch, run_in_turn, split
 from zagg_catalog.aggregation.hand_over import GIVE_UP
 from zagg_catalog.aggregation.zagg import ZaggOptions
-from zagg_catalog.errors import AggregationFailed, PickupRefused, StoreUnavailable
+from zagg_catalog.errors import AggregationFailed, CorruptObject, PickupRefused, StoreUnavailable
 from zagg_catalog.releases.batches import BatchRecord
 from zagg_catalog.releases.pickups import batch_keys
 
@@ -296,3 +296,17 @@ def test_no_more_batches_are_started_when_several_in_a_row_were_in_vain(desk):
     assert failed.acknowledgement.affected.count == len(desk.shards("first"))
     desk.ending = None
     assert desk.aggregate().acknowledgement.outcome == "aggregated"
+
+
+def test_an_error_of_this_program_keeps_the_batches_that_ended(desk):
+    desk.publish("first")
+
+    def breaks(jobs, stop):
+        yield run_batch(jobs[0])
+        raise CorruptObject("Object x has another digest.")
+
+    said = desk.aggregate(batch=4, run_batches=breaks).acknowledgement
+    assert (said.outcome, said.started) == ("failed", True)
+    assert said.states.done == len(desk.handed[0])
+    assert desk.aggregate().acknowledgement.outcome == "aggregated"
+    assert desk.handed[1] == desk.shards("first")[len(desk.handed[0]) :]

@@ -77,16 +77,28 @@ class HandOver:
         """
         progress = self._begin(chosen)
         jobs = self._jobs(selected, chosen)
-        problem = self._open(jobs)
-        if problem is None:
-            self._run_all(jobs, progress)
+        try:
+            problem = self._open(jobs)
+            if problem is None:
+                self._run_all(jobs, progress)
+            if self.refusal is None or progress.recorded:
+                self._judge(progress, problem, len(chosen.keys))
+        except Exception:
+            # The batches that ended count, whatever happens afterwards.
+            self.facts = progress.facts() | self.facts
+            raise
         if self.refusal is not None and not progress.recorded:
             self.lease.update(started=False, batches=(), states=None)  # zagg wrote nothing
             kind = SignatureMismatch if self.refusal.refusal == "signature" else PickupRefused
             raise kind(self.refusal.reason or "zagg refused its inputs.")
+        clean(self.request.grid_folder)
+        return "aggregated"
+
+    def _judge(self, progress: Progress, problem: str | None, shards: int) -> None:
+        """Close the output and judge it; raise the error of a pick-up that is not complete."""
         reason = problem or progress.reason or self._stop()
         verdict = judge(progress.states, progress.cells, unread=progress.unread, reason=reason)
-        if verdict.outcome == "failed" and progress.states.complete == len(chosen.keys):
+        if verdict.outcome == "failed" and progress.states.complete == shards:
             progress.doubt()
         not_closed = self._close(progress)
         if verdict.problem is None and not_closed is None:
@@ -94,8 +106,6 @@ class HandOver:
         self.facts |= progress.facts() | {"closed": not_closed is None}
         self.notes += [*progress.notes(), *([verdict.note] if verdict.note else [])]
         self._raise(verdict, not_closed)
-        clean(self.request.grid_folder)
-        return "aggregated"
 
     def _compare(self, progress: Progress) -> Verdict | None:
         """Compare the output with what zagg reported; return a verdict if they differ."""
