@@ -90,7 +90,8 @@ def test_a_killed_dask_worker_costs_time_only(site, earthdata) -> None:
     pytest.importorskip("prefect_dask")
     reached = after_reads(earthdata, 60)
     process = start(site, "healpix", env=DASK)
-    assert reached.wait(LIMIT)
+    wait_for(lambda: reached.is_set() or process.poll() is not None)
+    assert process.returncode is None, process.communicate()[0]
     busy = [worker for worker in dask_workers(process.pid) if worker.children()]
     busy[0].kill()
     finish(process)
@@ -105,7 +106,8 @@ def dask_workers(pid: int) -> list[psutil.Process]:
 def test_a_run_that_is_terminated_ends_zagg(site, earthdata) -> None:
     reached = after_reads(earthdata, 60)
     process = start(site, "healpix")
-    assert reached.wait(LIMIT)
+    wait_for(lambda: reached.is_set() or process.poll() is not None)
+    assert process.returncode is None, process.communicate()[0]
     started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=LIMIT)
