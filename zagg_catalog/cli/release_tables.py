@@ -225,6 +225,8 @@ def print_outputs(outputs: Sequence[VerifiedOutput], *, asked: bool) -> None:
         print(f"{one.output} ({one.release_key}, grid {one.grid}): {_output_text(one)}")
         if one.problems:
             print_table(("problem",), [(text,) for text in one.problems])
+    if any(one.check is not None and not one.check.clean for one in outputs):
+        print("Make damaged outputs again by aggregate with force.")
 
 
 def _output_text(one: VerifiedOutput) -> str:
