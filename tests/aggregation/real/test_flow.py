@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.aggregation.real.site import CYCLE, REGION, Site
+from tests.aggregation.real.test_killed import zaggs
 from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import EarthdataServer
 
@@ -22,7 +23,7 @@ DASK = {"ZAGG_CATALOG_FLOW_TASK_RUNNER": "dask", "ZAGG_CATALOG_FLOW_WORKERS": "2
 LIMIT = 1200
 
 
-def start(site: Site, *grids: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def start(site: Site, *grids: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start ``python -m flows.aggregate`` with batches of three pairs, three at once."""
     command = [sys.executable, "-m", "flows.aggregate", "--product", "ATL06", "--region", REGION]
     command += ["--cycle", str(CYCLE), "--store", site.store.url, "--no-dry-run"]
@@ -38,19 +39,23 @@ def start(site: Site, *grids: str, env: dict[str, str] | None = None) -> subproc
         "ZAGG_CATALOG_FLOW_AGGREGATE_PARALLEL": "3",
         "ZAGG_CATALOG_FLOW_AGGREGATE_LEASE": "3",
     }
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=os.environ | settings | (env or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    with log_of(site).open("wb") as log:  # not a pipe, which Prefect's server would keep open
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | settings | (env or {}),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    said = process.communicate(timeout=LIMIT)[0]
-    assert process.returncode == 0, said
+def log_of(site: Site) -> Path:
+    return site.folder / "flow.log"
+
+
+def finish(site: Site, process: subprocess.Popen[bytes]) -> str:
+    code, said = process.wait(LIMIT), log_of(site).read_text()
+    assert code == 0, said
     return said
 
 
@@ -75,7 +80,7 @@ def after_reads(earthdata: EarthdataServer, count: int) -> threading.Event:
 
 
 def test_batches_side_by_side(site) -> None:
-    said = finish(start(site))
+    said = finish(site, start(site))
     check(site, *BOTH)
     for grid in BOTH:
         record = site.acknowledgement(grid)
@@ -91,10 +96,10 @@ def test_a_killed_dask_worker_costs_time_only(site, earthdata) -> None:
     reached = after_reads(earthdata, 60)
     process = start(site, "healpix", env=DASK)
     wait_for(lambda: reached.is_set() or process.poll() is not None)
-    assert process.returncode is None, process.communicate()[0]
+    assert process.returncode is None, log_of(site).read_text()
     busy = [worker for worker in dask_workers(process.pid) if worker.children()]
     busy[0].kill()
-    finish(process)
+    finish(site, process)
     check(site, "healpix")
 
 
@@ -107,12 +112,12 @@ def test_a_run_that_is_terminated_ends_zagg(site, earthdata) -> None:
     reached = after_reads(earthdata, 60)
     process = start(site, "healpix")
     wait_for(lambda: reached.is_set() or process.poll() is not None)
-    assert process.returncode is None, process.communicate()[0]
-    started = psutil.Process(process.pid).children(recursive=True)
+    assert process.returncode is None, log_of(site).read_text()
+    started = zaggs(process.pid)
+    assert started
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=LIMIT)
-    assert process.returncode != 0
+    assert process.wait(LIMIT) != 0
     wait_for(lambda: not any(child.is_running() for child in started))
     earthdata.on_read = lambda _: None
-    finish(start(site, "healpix"))
+    finish(site, start(site, "healpix"))
     check(site, "healpix")
