@@ -13,11 +13,13 @@ from prefect import flow, get_run_logger, task
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.artifacts import artifact_reference_by_key, artifact_reference_of_grid, record_pickup
+from flows.batches import BatchTasks
 from flows.command import run_command
-from flows.runtime import RunCancelled, cancellable, check_cancelled, task_runner, with_retries
+from flows.runtime import cancellable, is_cancelled, with_retries
 from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
 from zagg_catalog.aggregation.checks import resolve_release
 from zagg_catalog.aggregation.pending import latest_release_keys, pending
@@ -34,17 +36,23 @@ from zagg_catalog.store import Store, open_store
 
 # Most characters of a state's message; the log and the store have all of them.
 MESSAGE = 3000
-# Seconds for the work of a task without the waits for other runs and for zagg.
-OVERHEAD = 1800
 
 DigestStart = Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]
+
+
+# For the tasks of grids, which wait; their batches run on the task runner of the settings.
+_GRIDS: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=flow_settings().workers)
 
 
 class AggregateFailed(Exception):
     """Raised by a run in which a grid was not picked up; the message names it and the reason."""
 
 
-@flow(name="aggregate", task_runner=task_runner(), log_prints=False)
+@flow(
+    name="aggregate",
+    task_runner=_GRIDS,
+    log_prints=False,
+)
 def aggregate(
     event: Announcement | None = None,
     product: Product | None = None,
@@ -110,13 +118,15 @@ def aggregate(
         zagg=zagg or ZaggOptions(),
         folder=Path(settings.aggregate_folder),
         timeout=settings.aggregate_timeout,
+        stall=settings.aggregate_stall,
+        batch=settings.aggregate_batch,
         wait=settings.aggregate_wait,
         lease=timedelta(seconds=settings.aggregate_lease),
         by=user_at_host(),
         run=flow_run.id,
         stop=is_cancelled,
     )
-    with cancellable():
+    with BatchTasks() as batches, cancellable():
         if release_key is not None:
             requests, problems = _named_requests(place, request, grids), list[str]()
         elif release is not None:
@@ -126,7 +136,7 @@ def aggregate(
             wanted = latest_release_keys(place, name, region, cycle)
             registered = load_registry(registry, tolerate_broken_grids=True)
             requests, problems = _pending_requests(place, request, grids, wanted, registered)
-        results, failures = _run(place, registry, requests)
+        results, failures = _run(place, registry, requests, batches)
     return _final_state(results, failures, problems)
 
 
@@ -209,32 +219,25 @@ def _pending_requests(
 
 
 @task(task_run_name="aggregate {request.grid}, {request.release_key}", persist_result=False)
-def aggregate_grid(store: str, request: PickupRequest, registry: str | None) -> Any:
+def aggregate_grid(
+    store: str, request: PickupRequest, registry: str | None, batches: BatchTasks
+) -> Any:
     """Pick up one grid; the task ends Failed if the pick-up is refused or fails."""
     registered = load_registry(registry, tolerate_broken_grids=True)
-    picked = pick_up(open_store(store), request, registered)
+    picked = pick_up(open_store(store), request, registered, run_batches=batches.of_grid())
     if picked.failed:
         return Failed(message=_failure(request, picked.error), data=picked)
     return picked
 
 
-def is_cancelled() -> str | None:
-    """Return why zagg must be stopped, or None while the run is not cancelled."""
-    try:
-        check_cancelled()
-    except RunCancelled:
-        return "the run was cancelled"
-    return None
-
-
 def _run(
-    store: Store, registry: str | None, requests: Sequence[PickupRequest]
+    store: Store, registry: str | None, requests: Sequence[PickupRequest], batches: BatchTasks
 ) -> tuple[list[PickupResult], list[str]]:
     """Pick up the grids at the same time; one that fails does not stop the others."""
-    settings = flow_settings()
-    limit = settings.aggregate_timeout + settings.aggregate_wait + OVERHEAD
-    running = with_retries(aggregate_grid, limit)
-    futures = {running.submit(store.url, request, registry): request for request in requests}
+    running = with_retries(aggregate_grid, None)
+    futures = {
+        running.submit(store.url, request, registry, batches): request for request in requests
+    }
     results, failures = [], []
     for future in as_completed(list(futures)):
         request, found = futures[future], future.result(raise_on_failure=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from prefect.artifacts import (
@@ -20,11 +21,13 @@ from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
 from zagg_catalog.messages import first_few, short_digest
 from zagg_catalog.releases import Acknowledgement, GridRecord, Published, ReleaseKey
-from zagg_catalog.releases.batches import ShardList
+from zagg_catalog.releases.batches import GranuleList, ShardCounts, ShardList, shards_text
 from zagg_catalog.releases.record import manifests_of
 from zagg_catalog.store import Store
 
 NAMED = 20
+# Seconds between two updates of the progress of a pick-up.
+PERIOD = 5.0
 
 Values = dict[str, Any]
 
@@ -41,6 +44,26 @@ class Progress:
         """Advance by one step."""
         self._done += 1
         update_progress_artifact(self._id, progress=min(100.0, 100.0 * self._done / self._total))
+
+
+class PickupProgress:
+    """The progress of a pick-up in Prefect's UI, ``aggregate-<product>-<region>-c<cycle>-<grid>``.
+
+    It changes at most every `PERIOD` seconds, and at the end.
+    """
+
+    def __init__(self, release_key: ReleaseKey, grid: str, text: str) -> None:
+        key = f"aggregate-{release_key_name(release_key)}-{grid}"
+        self._id: Any = create_progress_artifact(progress=0.0, key=key, description=text)
+        self._next = 0.0
+
+    def show(self, share: float, text: str) -> None:
+        """Show which share of the work has ended, 0 to 1, and the progress in words."""
+        now = time.monotonic()
+        if share < 1 and now < self._next:
+            return
+        self._next = now + PERIOD
+        update_progress_artifact(self._id, progress=100.0 * share, description=text)
 
 
 def shardmap_key(release_key: ReleaseKey, grid: str) -> str:
@@ -316,6 +339,11 @@ def pickup_content(store: Store, record: Acknowledgement, key: str) -> Values:
         "backend": record.backend,
         "output": record.output,
         "shards": record.shards,
+        **_states(record),
+        "observations": record.observations,
+        "cells": record.cells,
+        "not_complete": _named(record.affected) if record.affected.count else None,
+        "granules_not_read": _few(record.unread),
         "only_changed": record.restricted,
         "since": record.changes.base if record.changes else None,
         "added": _named(record.changes.added) if record.changes else None,
@@ -331,7 +359,19 @@ def _shards(record: Acknowledgement) -> str:
     """Return the number of shards passed to zagg, short enough for a card in the UI."""
     if record.shards is None:
         return "nothing was run"
+    if record.states is not None:
+        return shards_text(record.states, record.shards)
     return f"{record.shards:,} {'changed ' if record.restricted else ''}shards"
+
+
+def _states(record: Acknowledgement) -> Values:
+    """Return the number of shards in each state."""
+    names = ShardCounts.model_fields
+    return {f"shards_{name}": getattr(record.states, name, None) for name in names}
+
+
+def _few(granules: GranuleList) -> str | None:
+    return first_few(granules.names, granules.count) if granules.count else None
 
 
 def _named(shards: ShardList) -> str:

@@ -64,7 +64,7 @@ async def _may_retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> b
     return False
 
 
-def with_retries[**P, R](task: Task[P, R], timeout: float, **options: Any) -> Task[P, R]:
+def with_retries[**P, R](task: Task[P, R], timeout: float | None, **options: Any) -> Task[P, R]:
     """Return the task with retries after transient errors, and a limit of seconds per attempt."""
     settings = flow_settings()
     return task.with_options(
@@ -118,6 +118,11 @@ def check_cancelled() -> None:
     """Raise `RunCancelled` if the run was cancelled."""
     if _stop.is_set():
         raise RunCancelled("The run was cancelled.")
+
+
+def is_cancelled() -> str | None:
+    """Return why work must be stopped, or None while the run is not cancelled."""
+    return "the run was cancelled" if _stop.is_set() else None
 
 
 @contextmanager

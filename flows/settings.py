@@ -11,6 +11,8 @@ import yaml
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from zagg_catalog.aggregation.request import PAIRS
+from zagg_catalog.aggregation.zagg import STALL
 from zagg_catalog.cycles import LATENCY, cycle_of
 from zagg_catalog.settings import get_settings
 
@@ -64,7 +66,13 @@ class FlowSettings(BaseSettings):
     aggregate_folder: str = "./zagg-pickups"
     """Folder of zagg's input while it runs; it stays after a failure."""
     aggregate_timeout: float = Field(default=6 * 3600, gt=0)
-    """Seconds for a run of zagg."""
+    """Seconds for a run of zagg, which processes one batch."""
+    aggregate_stall: float = Field(default=STALL, gt=0)
+    """Seconds without a granule read until a run of zagg is killed."""
+    aggregate_batch: int = Field(default=PAIRS, ge=1)
+    """Most pairs of a shard and a granule in a batch; at about 1 s each."""
+    aggregate_parallel: int | None = Field(default=None, ge=1, le=1024)
+    """Batches at the same time; by default ``workers``, and with threads at most one a core."""
     aggregate_wait: float = Field(default=6 * 3600, ge=0)
     """Seconds to wait for another run of the same grid."""
     aggregate_lease: float = Field(default=60.0, ge=2)

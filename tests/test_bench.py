@@ -126,3 +126,11 @@ def test_a_quick_run_measures_both_sides_in_turn(tmp_path):
     assert two["granules"] == 2 * one["granules"]
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "Microseconds a granule: 1 cycle" in text
+
+
+def test_the_hand_over_of_a_few_granules_is_measured(tmp_path):
+    command = [sys.executable, ROOT / "benchmarks/hand_over.py", tmp_path, "--every", "100"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+    found = [json.loads(line.partition(" ")[2]) for line in done.stdout.splitlines()]
+    assert [one["batches"] > 0 and one["pairs"] > 0 for one in found] == [True, True]
+    assert found[0]["batches"] > found[1]["batches"] == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.releases import inputs
 from zagg_catalog import ShardMap
 from zagg_catalog.aggregation.batches import run_in_turn
+from zagg_catalog.aggregation.output_place import open_output, read_config
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, pick_up
 from zagg_catalog.aggregation.zagg import ShardResult, ZaggAnswer, ZaggCall
@@ -187,8 +188,7 @@ class Desk:
         self.calls.append(call)
         self.handed.append(document["shard_keys"])
         if not call.dry_run and "://" not in call.store:
-            Path(call.store).mkdir(parents=True, exist_ok=True)
-            Path(call.store, "written").touch()
+            write_output(call)
         if self.ending is not None:
             raise self.ending
         summary = {"total_cells": len(document["shard_keys"]), "dry_run": call.dry_run}
@@ -213,6 +213,14 @@ class Desk:
             done = {"state": "done", "observations": 10 * count, "cells": count}
             done |= {"granules": count, "read": count}
             yield ShardResult(key=key, **(done | self.results.get(key, {})))
+
+
+def write_output(call: ZaggCall) -> None:
+    """Write what zagg writes first to an output."""
+    config = read_config(Path(call.config).read_bytes())
+    place = open_output(call.store, config, create=True)
+    assert place is not None
+    place.write(place.first_key, b"{}")
 
 
 def alter(path: str | os.PathLike[str]) -> None:

@@ -102,7 +102,7 @@ def test_everything_runs_where_the_config_changed(desk):
     desk.publish("first")
     desk.aggregate()
     desk.publish("more")
-    desk.configure("healpix", "count:", "number:")
+    desk.configure("healpix", "driver: s3", "driver: https")
     picked = everything(desk, "the pipeline config changed")
     assert picked.acknowledgement.changes.config_changed
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.aggregation.desk import Desk
+from tests.aggregation.desk import Desk, write_output
 from zagg_catalog.aggregation.batches import BatchResult, run_batch
 from zagg_catalog.aggregation.zagg import ShardResult, ZaggAnswer
 from zagg_catalog.errors import AggregationFailed
@@ -38,8 +38,7 @@ class Output:
             for key, granules in zip(document["shard_keys"], document["granules"], strict=True)
         }
         self.handed += inputs
-        Path(call.store).mkdir(parents=True, exist_ok=True)
-        Path(call.store, "written").touch()
+        write_output(call)
         end, self.flow_ends = self.ends.pop(0) if self.ends else ("done", "goes on")
         written = dict(list(inputs.items())[: 1 if end == "killed" else None])
         torn = dict(list(inputs.items())[1:2]) if end == "killed" else {}

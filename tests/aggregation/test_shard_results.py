@@ -95,10 +95,19 @@ def test_a_granule_without_an_address_for_the_driver_is_left_out_as_the_pick_up_
 
 
 def test_windows_of_time_are_put_together():
+    """zagg needs only the granules of a window, so one that it did not open may be right."""
     parts = [result(window="2023"), empty(window="2024")]
     found = state_of(*parts, reads={A: WHOLE[A]})
     assert (found.state, found.observations) == ("done", 20)
+    lost = state_of(*parts, reads={A: WHOLE[A]}, not_opened={B: "HTTP error 404"})
+    assert (lost.state, lost.unread) == ("unread", (B,))
     assert state_of(parts[0], result(window="2024", refused=True), reads=WHOLE).state == "refused"
+
+
+def test_windows_that_zagg_reads_at_once_are_put_together():
+    parts = [result(window="2023"), result(window="2024", refused=True, missing_granules=[A])]
+    assert state_of(result(windows=parts)).state == "refused"
+    assert state_of(result(windows=parts[:1]), reads={A: WHOLE[A]}).state == "done"
 
 
 @pytest.mark.parametrize(

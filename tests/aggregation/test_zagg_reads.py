@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,6 +164,7 @@ def test_keys_that_are_not_accepted_leave_every_granule_unread(s3_desk):
         assert "another-secret" not in shard.reason
 
 
+@pytest.mark.slow
 def test_a_login_page_instead_of_a_granule_leaves_that_one_unread(desk):
     """As Earthdata sends it, with status 200, when a token ends in the middle."""
     _, name = [desk.add(track) for track in (1, 2)]
@@ -182,6 +185,7 @@ def test_absent_beams_are_found_without_reading_and_a_damaged_file_has_none(desk
     assert found == {lacks: ["gt3r"]}
 
 
+@pytest.mark.slow
 def test_a_password_that_is_not_accepted_ends_the_run_without_it(desk, monkeypatch):
     desk.add(1)
     monkeypatch.delenv("EARTHDATA_TOKEN")
@@ -192,6 +196,7 @@ def test_a_password_that_is_not_accepted_ends_the_run_without_it(desk, monkeypat
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["s3", "https"])
 def test_a_token_that_is_not_accepted(desk, monkeypatch, driver):
     """By s3 no keys are given for it; by https each read is refused."""
@@ -235,12 +240,41 @@ def test_what_zagg_writes_skips_refuses_and_writes_again_is_told_apart(healpix_d
     assert states(overwrite=True) == [("done", None)]
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_written_failed_with_zagg_s_reason(healpix_desk):
     """Without numbers of the cells, which zagg needs on HEALPix."""
     del healpix_desk.config["aggregation"]["coordinates"]
     (shard,) = healpix_desk.aggregate().shards
     assert (shard.state, shard.unread) == ("failed", ())
     assert "morton': the leaf template did not declare this array" in shard.reason
+
+
+@pytest.mark.slow
+def test_a_shard_that_is_done_is_right_whatever_fails_beside_it(desk):
+    """Every 150th read is refused, in whichever shard and granule it happens to be."""
+    zarr = pytest.importorskip("zarr")
+    desk.config["output"] = {"grid": GRID | {"chunk_shape": [40, 40]}}
+    desk.shards = (0, 1, 2, 3)
+    for track in range(1, 6):
+        desk.add(track)
+    whole = desk.aggregate()
+    right = zarr.open_array(desk.folder / "out/rectilinear/count", mode="r")[:]
+    shutil.move(desk.folder / "out", desk.folder / "whole")
+    reads = itertools.count(1)
+    desk.earthdata.on_read = lambda _: None if next(reads) % 150 else "denied"
+    found = desk.aggregate()
+    counts = zarr.open_array(desk.folder / "out/rectilinear/count", mode="r")[:]
+    assert {shard.state for shard in whole.shards} == {"done"}
+    assert "unread" in {shard.state for shard in found.shards}
+    for before, shard in zip(whole.shards, found.shards, strict=True):
+        row, column = (40 * part for part in divmod(shard.key, 2))
+        block = slice(row, row + 40), slice(column, column + 40)
+        if shard.state == "done":
+            assert shard == before
+            assert (counts[block] == right[block]).all()
+        else:
+            assert shard.observations <= before.observations
+            assert "403" in shard.reason
 
 
 @pytest.mark.slow

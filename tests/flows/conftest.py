@@ -8,13 +8,22 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 os.environ["ZAGG_CATALOG_FLOW_RETRY_DELAY"] = "0"
 
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
 from prefect.settings import PREFECT_API_URL
+from prefect.states import State
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.cycle import prepare_cycle
@@ -22,6 +31,9 @@ from flows.settings import Product
 from zagg_catalog.releases import Release, find_release
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import Store, open_store
+
+if TYPE_CHECKING:
+    from tests.flows.aggregator import Aggregator
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,6 +135,18 @@ class Team:
         }
 
 
+def artifact_of(run: State, key: str) -> Any:
+    """The newest artifact of a key that a flow run made.
+
+    The tests share a server, and their stores have releases of equal names.
+    """
+    made = FlowRunFilter(id=FlowRunFilterId(any_=[run.state_details.flow_run_id]))
+    keyed = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=keyed, flow_run_filter=made)
+    return max(found, key=lambda artifact: artifact.created)
+
+
 @pytest.fixture(scope="session")
 def make_team(prefect_server, stac, registry_folder, tmp_path_factory):
     def make() -> Team:
@@ -143,3 +167,22 @@ def prepared(make_team) -> tuple[Team, object]:
     """A team whose cycle is prepared; not to be changed."""
     team = make_team()
     return team, team.run()
+
+
+@pytest.fixture
+def real(prepared, tmp_path, monkeypatch, registry_folder) -> Aggregator:
+    """An aggregator with the real zagg."""
+    from tests.flows.aggregator import Aggregator
+
+    monkeypatch.setenv("ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER", str(tmp_path / "work"))
+    monkeypatch.setenv("ZAGG_CATALOG_FLOW_AGGREGATE_WAIT", "0")
+    found = Aggregator(prepared[0], tmp_path)
+    found.registry_file = Path(shutil.copytree(registry_folder, tmp_path / "own")) / "registry.yaml"
+    return found
+
+
+@pytest.fixture
+def desk(real, monkeypatch) -> Aggregator:
+    """An aggregator with a zagg that is watched."""
+    real.watch(monkeypatch)
+    return real

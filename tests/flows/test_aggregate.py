@@ -10,57 +10,11 @@ from prefect.artifacts import Artifact
 
 from flows import aggregate as module
 from flows import events
-from flows.aggregate import aggregate
-from flows.settings import Product
-from tests.aggregation.desk import Desk, alter
-from tests.flows.conftest import Team
+from tests.aggregation.desk import alter
+from tests.flows.aggregator import GREENLAND, HEALPIX, POLAR
 from zagg_catalog.aggregation import zagg as aggregator
 from zagg_catalog.aggregation.references import Announcement
 from zagg_catalog.releases import ReleaseKey
-from zagg_catalog.releases.pickups import read_pickup_histories
-
-HEALPIX, POLAR = "atl06-greenland-healpix", "atl06-greenland-polar"
-GREENLAND = {"product": Product.ATL06, "region": "greenland", "cycle": 22}
-RELEASE_KEY = ReleaseKey("ATL06_007", "greenland", 22)
-
-
-class Aggregator(Desk):
-    """A copy of a prepared store, the team's registry, and a zagg that is watched."""
-
-    def __init__(self, team: Team, folder: Path) -> None:
-        self.folder, self.calls, self.handed = folder, [], []
-        self.ending, self.summary, self.results, self.absent = None, {}, {}, {}
-        self.steps, self.step_ending = [], None
-        self.registry_file = team.registry / "registry.yaml"
-        self.store_url = str(shutil.copytree(team.store_url, folder / "store"))
-
-    def run(self, **changes):
-        given = {"store": self.store_url, "registry": str(self.registry_file)}
-        return aggregate(**(given | changes), return_state=True)
-
-    def outcomes(self, release_key=RELEASE_KEY):
-        found = read_pickup_histories(self.store, release_key)
-        return {grid: standing.entries[0].outcome for grid, standing in found.items()}
-
-    @property
-    def grids(self):
-        parts = [Path(call.config).parts for call in self.calls]
-        return sorted(grid for path in parts for grid in (HEALPIX, POLAR) if grid in path)
-
-
-@pytest.fixture
-def real(prepared, tmp_path, monkeypatch, registry_folder) -> Aggregator:
-    monkeypatch.setenv("ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER", str(tmp_path / "work"))
-    monkeypatch.setenv("ZAGG_CATALOG_FLOW_AGGREGATE_WAIT", "0")
-    found = Aggregator(prepared[0], tmp_path)
-    found.registry_file = Path(shutil.copytree(registry_folder, tmp_path / "own")) / "registry.yaml"
-    return found
-
-
-@pytest.fixture
-def desk(real, monkeypatch) -> Aggregator:
-    real.watch(monkeypatch)
-    return real
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +70,9 @@ def test_by_hand_the_latest_release_is_picked_up_whole_or_grid_by_grid(desk):
     assert desk.run(**GREENLAND).message == "Grids: 1 already, 1 checked."
 
 
-def test_an_artifact_picks_up_the_map_that_it_names(desk, announced):
-    desk.store_url = announced["store"]
+def test_an_artifact_picks_up_the_map_that_it_names(desk, team):
+    assert team.run(regions=["greenland"]).is_completed()
+    desk.store_url = team.store_url
     key = f"shardmap-atl06-007-greenland-c22-{HEALPIX}"
     assert desk.run(artifact=key).message == "Grids: 1 checked."
     assert desk.grids == [HEALPIX]

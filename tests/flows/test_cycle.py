@@ -10,7 +10,7 @@ from prefect.artifacts import Artifact
 
 from flows import events, tasks
 from flows.settings import flow_settings
-from tests.flows.conftest import Team
+from tests.flows.conftest import Team, artifact_of
 from tests.harness import servers
 from tests.harness.waiting import wait_for
 from zagg_catalog import from_config
@@ -102,10 +102,9 @@ def test_force_builds_again_and_ends_in_the_same_release(prepared, builds):
 
 
 def test_the_artifact_of_a_map_has_what_the_aggregator_needs(prepared):
-    team, _ = prepared
+    team, run = prepared
     release = team.release("antarctica")
-    # Other tests' stores make artifacts of the same key; all but the store is equal in them.
-    artifact = Artifact.get("shardmap-atl06-007-antarctica-c22-atl06-antarctica-polar")
+    artifact = artifact_of(run, "shardmap-atl06-007-antarctica-c22-atl06-antarctica-polar")
     (row,) = json.loads(artifact.data)
     grid = release.record.grid("atl06-antarctica-polar")
     config = team.registry / "grids/atl06-antarctica-polar.yaml"
@@ -118,20 +117,21 @@ def test_the_artifact_of_a_map_has_what_the_aggregator_needs(prepared):
 
 
 def test_the_report_says_what_where_and_how_many(prepared):
-    team, _ = prepared
+    team, run = prepared
     release = team.release("greenland")
-    text = Artifact.get("release-atl06-007-greenland-c22").data
+    text = artifact_of(run, "release-atl06-007-greenland-c22").data
     assert "# ATL06_007, greenland, cycle 22: complete" in text
     assert f"`{release.digest}`" in text
     assert f"| granules | {release.record.catalog.rows:,} |" in text
     assert "## Missing" not in text
-    rows = json.loads(Artifact.get("release-atl06-007-greenland-c22-grids").data)
+    rows = json.loads(artifact_of(run, "release-atl06-007-greenland-c22-grids").data)
     assert [row["grid"] for row in rows] == GREENLAND
 
 
 def test_progress_is_shown(prepared):
-    assert Artifact.get("fetch-atl06-007-antarctica-c22").data == 100
-    assert Artifact.get("build-atl06-007-antarctica-c22").data == 100
+    _, run = prepared
+    assert artifact_of(run, "fetch-atl06-007-antarctica-c22").data == 100
+    assert artifact_of(run, "build-atl06-007-antarctica-c22").data == 100
 
 
 def test_a_grid_that_fails_twice_heals(team, builds, prepared):

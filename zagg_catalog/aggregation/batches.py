@@ -80,6 +80,10 @@ class BatchJob:
     """Whether the output may hold cells of them that were made from other inputs."""
     pairs: int = 0
     """Number of pairs of a shard and a granule, an estimate of the work."""
+    batches: int = 1
+    """Number of batches of the pick-up; the next two are of all of them."""
+    all_shards: int = 0
+    all_pairs: int = 0
     step: Literal["run", "part", "open", "close"] = "run"
     """Step of zagg, see `ZaggCall.step`: a batch has ``run``, or ``part`` if a step ``close``
     follows all; ``open`` and ``close`` are no batches and have no record."""
@@ -179,8 +183,8 @@ def make_jobs(
     """
     jobs = []
     sizes = np.diff(shard_map.offsets)
-    first = 0
-    for number, keys in enumerate(split(shard_map, pairs), 1):
+    first, parts = 0, split(shard_map, pairs)
+    for number, keys in enumerate(parts, 1):
         part = slice(first, first + len(keys))
         first = part.stop
         jobs.append(
@@ -191,6 +195,9 @@ def make_jobs(
                 inputs=tuple(inputs[part].tolist()),
                 stale=tuple(stale[part].tolist()),
                 pairs=int(sizes[part].sum()),
+                batches=len(parts),
+                all_shards=len(shard_map),
+                all_pairs=shard_map.n_pairs,
                 folder=str(Path(common.folder, f"batch-{number:04}")),
             )
         )

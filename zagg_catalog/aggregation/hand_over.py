@@ -161,7 +161,7 @@ class HandOver:
                 progress.add(result)
                 if wiped and result.number == 1 and result.record is not None:
                     progress.forget_earlier()
-                self.lease.update(batches=progress.contents.digests, states=progress.states)
+                self.lease.update(batches=progress.contents.digests, states=progress.ended)
 
     def _open(self, jobs: Sequence[BatchJob]) -> str | None:
         """Prepare the output for batches side by side; return why that failed, or None."""

@@ -172,6 +172,12 @@ def open_output(
     )
 
 
+def is_written(output: str, config: Mapping[str, Any], *, region: str | None = None) -> bool:
+    """Return whether zagg has written to an output; see `open_output`."""
+    place = open_output(output, config, region=region)
+    return place is not None and place.read(place.first_key) is not None
+
+
 def _layout(section: Mapping[str, Any]) -> tuple[Layout, str]:
     """Return the layout, and the path of the group of arrays of the whole grid."""
     grid = section.get("grid") or {}

@@ -40,6 +40,7 @@ class Progress:
         self.contents = before.followed_by([self._first])
         """What the output holds now."""
         self._states: dict[int, ShardState] = dict.fromkeys(begun.shards.keys, "failed")
+        self._ended: set[int] = set()
         self._results: list[BatchResult] = []
 
     def add(self, result: BatchResult) -> None:
@@ -50,6 +51,7 @@ class Progress:
         self.contents = self.contents.followed_by([(result.digest, result.record)])
         shards = result.record.shards
         self._states.update(zip(shards.keys, shards.states, strict=True))
+        self._ended.update(shards.keys)
 
     def forget_earlier(self) -> None:
         """Forget what the output held before: zagg has emptied it."""
@@ -91,6 +93,11 @@ class Progress:
     def states(self) -> ShardCounts:
         """Numbers of the shards by state; those without a result are ``failed``."""
         return ShardCounts.of(self._states.values())
+
+    @property
+    def ended(self) -> ShardCounts:
+        """Numbers of the shards by state whose batches have a record."""
+        return ShardCounts.of(self._states[key] for key in self._ended)
 
     @property
     def cells(self) -> int:

@@ -256,7 +256,7 @@ class _Pickup:
         # zagg identifies granules by name, so it counts a new revision as a loss.
         revised = bool(found and before.pickup and found.granules.revised)
         self.allow_contraction = request.allow_contraction or revised
-        self.held = read_held(self.store, request, self.lease.history, self.output)
+        self.held = read_held(self.store, request, self.lease.history, grid, self.output)
         if self.output is not None and not (self.held.preview or wipes(request, grid)):
             refuse_leftovers(self.held.contents, shard_map, self.output)
         chosen = choose_shards(

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from zagg_catalog.aggregation.contents import Contents, Flags, Keys, inputs_of
+from zagg_catalog.aggregation.output_place import is_written, read_config
 from zagg_catalog.aggregation.request import PickupRequest
-from zagg_catalog.errors import InvalidRelease, PickupRefused, StoreError, StoreUnavailable
+from zagg_catalog.errors import (
+    InvalidRelease,
+    MissingPackage,
+    OutputUnavailable,
+    PickupRefused,
+    StoreError,
+    StoreUnavailable,
+)
 from zagg_catalog.files import digest_of
 from zagg_catalog.messages import first_few, short_digest, utc_now
 from zagg_catalog.registry import RegisteredGrid
@@ -57,7 +64,11 @@ class Selection:
 
 
 def read_held(
-    store: Store, request: PickupRequest, history: PickupHistory, output: str | None
+    store: Store,
+    request: PickupRequest,
+    history: PickupHistory,
+    grid: RegisteredGrid,
+    output: str | None,
 ) -> Held:
     """Return what the records say of an output.
 
@@ -67,7 +78,7 @@ def read_held(
     if not entries:
         previous = history.last_finished() if request.dry_run else None
         return _of_release(store, request, previous, preview=True) if previous else Held()
-    if output is not None and _is_empty(output):
+    if output is not None and _was_removed(request, grid, output):
         return Held()
     last = entries[0]
     record = _acknowledgement(store, last)
@@ -163,12 +174,12 @@ def _acknowledgement(store: Store, entry: PickupSummary) -> Acknowledgement:
     return Acknowledgement.load(store.get(entry.key), f"Object {entry.key}")
 
 
-def _is_empty(output: str) -> bool:
-    """Return whether somebody removed an output, as far as that is seen without zagg."""
-    if "://" in output:
+def _was_removed(request: PickupRequest, grid: RegisteredGrid, output: str) -> bool:
+    """Return whether somebody removed an output; one that cannot be read counts as there."""
+    try:
+        return not is_written(output, read_config(grid.config), region=request.zagg.region)
+    except (OutputUnavailable, MissingPackage):
         return False
-    path = Path(output)
-    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def _of_release(

@@ -119,8 +119,9 @@ def _state(
         return "failed", record.error
     if not results:
         return "failed", "zagg has no result for it"
-    if any(result.get("refused") for result in results):
-        lost = sum(len(result.get("missing_granules") or ()) for result in results)
+    windows = [*results, *(part for result in results for part in result.get("windows") or ())]
+    if any(window.get("refused") for window in windows):
+        lost = sum(len(window.get("missing_granules") or ()) for window in windows)
         return "refused", f"granules that are in the output are not in the manifest: {lost:,}"
     errors = [str(result["error"]) for result in results if result.get("error")]
     harmful = [error for error in errors if error not in benign]
@@ -151,9 +152,9 @@ def _unread(
     for name in shard.files:
         read = record.reads.get(name)
         if read is None:
-            if not _in_windows(results):
-                why = (record.not_opened or {}).get(name) or _words(results)
-                found[name] = f"{name}: {why}"
+            why = (record.not_opened or {}).get(name)
+            if why or not _in_windows(results):
+                found[name] = f"{name}: {why or _words(results)}"
         elif read.reason is not None or not read.beams.issuperset(beams):
             found[name] = f"{name}: {read.reason or 'zagg did not read all of its beams'}"
     return found
@@ -168,7 +169,7 @@ def _was_read(results: Sequence[Mapping[str, Any]]) -> bool:
 
 def _in_windows(results: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether zagg splits the shard in time, so that it may need only some granules."""
-    return any("window" in result for result in results)
+    return any(result.keys() & {"window", "windows"} for result in results)
 
 
 def _lost_reads(record: ShardRecord, results: Sequence[Mapping[str, Any]]) -> str | None:

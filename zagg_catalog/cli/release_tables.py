@@ -23,6 +23,8 @@ from zagg_catalog.releases import (
     ReleaseView,
     Verification,
 )
+from zagg_catalog.releases.batches import ShardCounts, shards_text
+from zagg_catalog.releases.pickups import PickupLease
 
 _OUTCOMES = {
     "aggregated": "aggregated",
@@ -116,6 +118,7 @@ def print_shown(shown: ReleaseView) -> None:
         facts["names"] = harvest.names_note
     print_summary(str(record.release_key), facts)
     _print_grids(record.grids, shown)
+    _print_reasons(shown)
     if shown.latest and shown.publication is not None:
         print_publication(shown.publication)
 
@@ -303,11 +306,36 @@ def pickup_text(standings: Mapping[str, PickupHistory], grid: str, digest: str) 
     """Return whether a grid of a release was picked up, and how it ended."""
     facts = pickup_facts(standings, grid, digest)
     if facts["under_way"]:
-        return f"under way, by {facts['under_way']['by']}"
+        progress = facts["under_way"]["progress"]
+        return f"under way, by {facts['under_way']['by']}" + (f": {progress}" if progress else "")
     if facts["outcome"] is None:
         return "no"
     text = f"{_OUTCOMES[facts['outcome']]} {facts['ended_at'][:16].replace('T', ' ')}"
+    if facts["states"] is not None:
+        return f"{text}: {_shards(facts)}"
     return f"{text}: {facts['reason']}" if facts["reason"] else text
+
+
+def _shards(facts: Mapping[str, Any]) -> str:
+    text = shards_text(ShardCounts(**facts["states"]), facts["shards"])
+    return f"{text}; {facts['cells']:,} cells" if facts["cells"] is not None else text
+
+
+def _print_reasons(shown: ReleaseView) -> None:
+    """Print why shards of grids are not complete, since that does not fit into a table."""
+    for grid in shown.release.record.grids:
+        facts = pickup_facts(shown.standings, grid.name, shown.release.digest)
+        if facts["states"] is not None and facts["reason"] and not facts["under_way"]:
+            print_summary(
+                f"{grid.name}: {_OUTCOMES[facts['outcome']]}",
+                {
+                    "reason": facts["reason"],
+                    "granules not read": counted(facts["unread"], facts["unread_count"])
+                    if facts["unread_count"]
+                    else None,
+                    "record": facts["acknowledgement"],
+                },
+            )
 
 
 def pickup_facts(standings: Mapping[str, PickupHistory], grid: str, digest: str) -> dict[str, Any]:
@@ -330,12 +358,32 @@ def pickup_facts(standings: Mapping[str, PickupHistory], grid: str, digest: str)
         "began_at": _text(entry.began_at) if entry else None,
         "ended_at": _text(entry.ended_at) if entry else None,
         "acknowledgement": entry.key if entry else None,
+        "shards": entry.shards if entry else None,
+        "states": entry.states.model_dump() if entry and entry.states else None,
+        "observations": entry.observations if entry else None,
+        "cells": entry.cells if entry else None,
+        "unread": list(entry.unread.names) if entry else [],
+        "unread_count": entry.unread.count if entry else 0,
         "under_way": (
-            {"by": claim.by, "began_at": _text(claim.began_at), "dry_run": claim.dry_run}
+            {
+                "by": claim.by,
+                "began_at": _text(claim.began_at),
+                "dry_run": claim.dry_run,
+                "shards": claim.shards,
+                "states": claim.states.model_dump() if claim.states else None,
+                "progress": _progress(claim),
+            }
             if busy and claim is not None
             else None
         ),
     }
+
+
+def _progress(claim: PickupLease) -> str | None:
+    """Return the progress of a running pick-up, of the batches that ended."""
+    if claim.shards is None:
+        return None
+    return shards_text(claim.states or ShardCounts(), claim.shards)
 
 
 def pickup_summary(
@@ -349,8 +397,17 @@ def pickup_summary(
     bad = sum(one["outcome"] in ("refused", "unread", "failed", "prepared") for one in facts)
     parts = [f"{real} of {len(names)}"] if real or not (dry or bad) else []
     parts += [f"dry run {dry} of {len(names)}"] if dry else []
-    parts += [f"{bad} not"] if bad else []
+    left = sum(_left(one) for one in facts)
+    parts += [f"{bad} not" + (f", {left:,} shards left" if left else "")] if bad else []
     return ", ".join(parts)
+
+
+def _left(facts: Mapping[str, Any]) -> int:
+    """Return the number of shards that are not complete."""
+    if facts["states"] is None:
+        return 0
+    states = ShardCounts(**facts["states"])
+    return states.total - states.complete
 
 
 def _text(time: datetime) -> str:

@@ -122,6 +122,13 @@ class OutputCheck(StrictModel):
         return not self.problem_count
 
 
+def shards_text(states: ShardCounts, total: int) -> str:
+    """Return states as a phrase, ``38 of 40 shards done, 2 unread``."""
+    counts = {name: getattr(states, name) for name in ("unread", "refused", "failed")}
+    lost = "".join(f", {count:,} {name}" for name, count in counts.items() if count)
+    return f"{states.complete:,} of {total:,} shards done{lost}"
+
+
 class BatchShards(StrictModel):
     """The shards of a batch, in parallel columns."""
 

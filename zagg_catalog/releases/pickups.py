@@ -150,6 +150,14 @@ class PickupSummary(PickupAttempt):
     reason: str | None = None
     ended_at: Time
     config_digest: Digest | None = None
+    shards: Count | None = None
+    """Number of shards passed to zagg."""
+    states: ShardCounts | None = None
+    """How many of them ended in each state; null for a dry run, as are the next two."""
+    observations: Count | None = None
+    cells: Count | None = None
+    unread: GranuleList = GranuleList()
+    """Granules that zagg could not read."""
 
     @property
     def finished(self) -> bool:
