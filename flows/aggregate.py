@@ -22,6 +22,7 @@ from flows.command import run_command
 from flows.runtime import cancellable, is_cancelled, with_retries
 from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
 from zagg_catalog.aggregation.checks import resolve_release
+from zagg_catalog.aggregation.output import refuse_shared_outputs
 from zagg_catalog.aggregation.pending import latest_release_keys, pending
 from zagg_catalog.aggregation.references import Announcement, Reference, event_reference
 from zagg_catalog.aggregation.request import PickupRequest
@@ -127,6 +128,7 @@ def aggregate(
         stop=is_cancelled,
     )
     with BatchTasks() as batches, cancellable():
+        registered = load_registry(registry, tolerate_broken_grids=True)
         if release_key is not None:
             requests, problems = _named_requests(place, request, grids), list[str]()
         elif release is not None:
@@ -134,8 +136,8 @@ def aggregate(
         else:
             name = f"{product}_{version}" if product else None
             wanted = latest_release_keys(place, name, region, cycle)
-            registered = load_registry(registry, tolerate_broken_grids=True)
             requests, problems = _pending_requests(place, request, grids, wanted, registered)
+        refuse_shared_outputs(requests, registered)
         results, failures = _run(place, registry, requests, batches)
     return _final_state(results, failures, problems)
 

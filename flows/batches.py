@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from contextvars import copy_context
 from typing import Any, Self
 
 import yaml
@@ -64,6 +65,8 @@ class BatchTasks:
         self._settings = flow_settings()
         self._limit = batches_at_once(self._settings)
         self._open, self._lock = ExitStack(), threading.Lock()
+        # That of the flow: the context of the task of a grid cannot be sent to other machines.
+        self._context = copy_context()
         self._started: TaskRunner[Any] | None = None
 
     def __enter__(self) -> Self:
@@ -84,7 +87,8 @@ class BatchTasks:
     def submit(self, job: BatchJob) -> PrefectFuture[Any]:
         """Submit a batch as a task."""
         limited = with_retries(aggregate_batch, job.timeout + OVERHEAD)
-        future: PrefectFuture[Any] = self._runner().submit(limited, {"job": job})
+        runner = self._runner()
+        future: PrefectFuture[Any] = self._context.copy().run(runner.submit, limited, {"job": job})
         return future
 
     def _runner(self) -> TaskRunner[Any]:

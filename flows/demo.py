@@ -172,21 +172,24 @@ class Demo:
                 cycle=self.cycle,
                 regions=REGIONS,
             )
-            found = self._follow_both(chain, source)
+            found = {"new cycle": self._follow_new(chain, source)}
+            run = self._start_aggregation(chain, found["new cycle"])
+            if not self.once:
+                found["late granules"] = self._follow_late(chain, source)
             self._summarize(found)
-            self._aggregate(chain)
+            self._print_heights(chain, self._aggregated(chain, run))
         self._advise()
 
-    def _follow_both(self, chain: Chain, source: SandboxServer) -> dict[str, Progress]:
-        """Let the cycle appear, then the granules of the late tracks."""
-        early = [track for track in self.tracks if track not in self.late]
+    def _follow_new(self, chain: Chain, source: SandboxServer) -> Progress:
+        """Let the cycle appear, without the late tracks."""
         self.screen.head(f"Cycle {self.cycle} appears")
-        found = {"new cycle": self._follow(chain, source, early, "appear in the source")}
-        if not self.once:
-            names = ", ".join(map(str, self.late))
-            self.screen.head("Late granules")
-            found["late granules"] = self._follow(chain, source, self.late, f"arrive: {names}")
-        return found
+        early = [track for track in self.tracks if track not in self.late]
+        return self._follow(chain, source, early, "appear in the source")
+
+    def _follow_late(self, chain: Chain, source: SandboxServer) -> Progress:
+        """Let the granules of the late tracks arrive."""
+        self.screen.head("Late granules")
+        return self._follow(chain, source, self.late, f"arrive: {', '.join(map(str, self.late))}")
 
     def _follow(
         self, chain: Chain, source: SandboxServer, tracks: Sequence[int], what: str
@@ -223,22 +226,35 @@ class Demo:
             "ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER": str(self.folder / "zagg"),
         }
 
-    def _aggregate(self, chain: Chain) -> None:
-        """Grid a part of Antarctica in earnest, and print and check the heights."""
-        screen, server = self.screen, chain.server
-        screen.head(f"Gridded heights: {heights.GRID}, 16 km, cells of 500 m")
-        run = server.start_run(MANUAL, self._parameters())
-        screen.say("aggregate/manual starts, not as a dry run; zagg reads granules by https.")
-        with screen.console.status("zagg reads and grids the granules"):
-            wait_for(lambda: _ended(server, run), "aggregate", LIMIT_SECONDS, every=0.5)
+    def _start_aggregation(self, chain: Chain, found: Progress) -> UUID:
+        """Start to grid a part of Antarctica in earnest; return the id of the run."""
+        parameters = {
+            "product": PRODUCT.partition("_")[0],
+            "region": REGIONS[0],
+            "cycle": self.cycle,
+            "grids": [heights.GRID],
+            "release": found.releases[REGIONS[0]].release.digest,
+            "dry_run": False,
+            "output": self.output,
+            "zagg": {"driver": "https"},
+        }
+        run = chain.server.start_run(MANUAL, parameters)
+        self.screen.say(f"aggregate/manual starts: zagg grids {heights.GRID} in earnest.", "bold")
+        return run
+
+    def _aggregated(self, chain: Chain, run: UUID) -> Acknowledgement:
+        """Wait for the aggregation, and return its record."""
+        self.screen.head(f"Gridded heights: {heights.GRID}, 16 km, cells of 500 m")
+        with self.screen.console.status("zagg reads and grids the granules"):
+            wait_for(lambda: _ended(chain.server, run), "aggregate", LIMIT_SECONDS, every=0.5)
         one = self._acknowledged(chain, run)
         assert one.states is not None
-        screen.say(
-            f"zagg {one.zagg_version}: {one.states.done} of {one.states.total} shards done,"
-            f" {one.unread.count} granules unread.",
+        self.screen.say(
+            f"zagg {one.zagg_version}, granules by https: {one.states.done} of {one.states.total}"
+            f" shards done, {one.unread.count} granules unread.",
             "green",
         )
-        self._print_heights(chain, one)
+        return one
 
     def _print_heights(self, chain: Chain, one: Acknowledgement) -> None:
         """Print the heights of an output by shard, and compare them with the data files."""
@@ -256,18 +272,6 @@ class Demo:
         if differences != heights.SAME:
             raise LocalFailure(f"The heights are not those of the data files: {differences}.")
         self.screen.say(f"Against {len(files)} data files, read without zagg: {differences}.")
-
-    def _parameters(self) -> dict[str, Any]:
-        """Return the parameters of the run that aggregates the part."""
-        return {
-            "product": PRODUCT.partition("_")[0],
-            "region": REGIONS[0],
-            "cycle": self.cycle,
-            "grids": [heights.GRID],
-            "dry_run": False,
-            "output": self.output,
-            "zagg": {"driver": "https"},
-        }
 
     def _acknowledged(self, chain: Chain, run: UUID) -> Acknowledgement:
         """Return the record of the pick-up of a run; raise `LocalFailure` if it did not finish."""

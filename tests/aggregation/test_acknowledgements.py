@@ -12,6 +12,7 @@ from zagg_catalog.aggregation.lease import Lease
 from zagg_catalog.cli import main
 from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.releases import BatchRecord, collect_garbage, rollback, verify
+from zagg_catalog.releases.batches import ShardCounts
 from zagg_catalog.releases.pickups import PickupAttempt
 
 LATER = datetime.now(UTC) + timedelta(days=400)
@@ -171,6 +172,51 @@ def test_show_names_who_is_running(desk, capsys):
     with Lease(desk.store, RELEASE_KEY, "healpix").acquire(attempt, wait=0):
         command(desk, "show", *KEY_FLAGS)
     assert "under way, by me@here" in capsys.readouterr().out
+
+
+def test_show_says_which_shards_and_granules_are_missing_and_why(desk, capsys):
+    desk.publish("first")
+    first, second, *others = desk.shards("first", "plate")
+    name, why = "ATL06_20240101000000_02222203_007_01.h5", "HTTPError: 404 Not Found"
+    desk.results[first] = {"state": "unread", "unread": (name,), "reason": f"{name}: {why}"}
+    desk.results[second] = {"state": "failed", "reason": "no space left"}
+    desk.aggregate("plate", batch=2)
+    command(desk, "show", *KEY_FLAGS)
+    out = capsys.readouterr().out
+    plate = next(line for line in out.splitlines() if line.startswith("plate "))
+    total = len(others) + 2
+    assert f"{len(others)} of {total} shards done, 1 unread, 1 failed" in plate
+    assert "granules not read" in plate
+    assert "plate: granules not read" in out
+    assert why in out
+    assert name in out
+    command(desk, "show", *KEY_FLAGS, "--json")
+    said = json.loads(capsys.readouterr().out)["pickups"]["plate"]
+    assert (said["states"]["unread"], said["states"]["failed"]) == (1, 1)
+    assert (said["unread"], said["unread_count"]) == ([name], 1)
+    command(desk, "list")
+    assert "1 not, 2 shards left" in capsys.readouterr().out
+    desk.results.clear()
+    desk.aggregate("plate")
+    command(desk, "show", *KEY_FLAGS)
+    out = capsys.readouterr().out
+    assert "2 of 2 shards done" in out
+    assert f"{len(others)} shards were done before" in out
+    assert "plate: granules" not in out
+
+
+def test_show_tells_how_far_a_run_is(desk, capsys):
+    published = desk.publish("first")
+    now = datetime.now(UTC)
+    attempt = PickupAttempt(release=published.digest, dry_run=False, by="me@here", began_at=now)
+    lease = Lease(desk.store, RELEASE_KEY, "healpix")
+    with lease.acquire(attempt, wait=0):
+        lease.update(started=True, shards=13)
+        command(desk, "show", *KEY_FLAGS)
+        assert "under way, by me@here: 0 of 13 shards done" in capsys.readouterr().out
+        lease.update(states=ShardCounts(done=9, empty=1, unread=2))
+        command(desk, "show", *KEY_FLAGS)
+        assert "10 of 13 shards done, 2 unread" in capsys.readouterr().out
 
 
 def test_list_tells_of_each_release(desk, capsys):

@@ -11,8 +11,9 @@ from tests.aggregation.desk import RELEASE_KEY
 from zagg_catalog import ShardMap
 from zagg_catalog.aggregation import batches
 from zagg_catalog.aggregation.batches import BatchResult, LeaseWatch, run_batch, run_in_turn, split
+from zagg_catalog.aggregation.hand_over import GIVE_UP
 from zagg_catalog.aggregation.zagg import ZaggOptions
-from zagg_catalog.errors import AggregationFailed, PickupRefused, StoreUnavailable
+from zagg_catalog.errors import AggregationFailed, CorruptObject, PickupRefused, StoreUnavailable
 from zagg_catalog.releases.batches import BatchRecord
 from zagg_catalog.releases.pickups import batch_keys
 
@@ -283,3 +284,29 @@ def test_an_output_that_cannot_be_prepared_fails_with_the_reason(desk):
     failed = desk.aggregate("plate")
     assert "the bucket does not exist" in str(failed.error)
     assert desk.calls == []
+
+
+def test_no_more_batches_are_started_when_several_in_a_row_were_in_vain(desk):
+    """Such as while the server of the granules is down."""
+    desk.publish("first")
+    desk.ending = AggregationFailed("no granule was read for 600 s.")
+    failed = desk.aggregate(batch=1)
+    assert len(desk.calls) == GIVE_UP
+    assert "no granule was read for 600 s" in str(failed.error)
+    assert failed.acknowledgement.affected.count == len(desk.shards("first"))
+    desk.ending = None
+    assert desk.aggregate().acknowledgement.outcome == "aggregated"
+
+
+def test_an_error_of_this_program_keeps_the_batches_that_ended(desk):
+    desk.publish("first")
+
+    def breaks(jobs, stop):
+        yield run_batch(jobs[0])
+        raise CorruptObject("Object x has another digest.")
+
+    said = desk.aggregate(batch=4, run_batches=breaks).acknowledgement
+    assert (said.outcome, said.started) == ("failed", True)
+    assert said.states.done == len(desk.handed[0])
+    assert desk.aggregate().acknowledgement.outcome == "aggregated"
+    assert desk.handed[1] == desk.shards("first")[len(desk.handed[0]) :]

@@ -320,6 +320,26 @@ def test_a_failure_is_tried_again_but_not_for_ever(desk):
     assert "failed 3 times, it was killed." in found.needs_attention[0]
 
 
+def test_granules_that_cannot_be_read_are_tried_again_until_nothing_helps_but_a_change(desk):
+    desk.publish("first")
+    desk.pick("plate")
+    unread = {"state": "unread", "reason": "HTTP 403: Forbidden"}
+    desk.results = dict.fromkeys(desk.shards("first"), unread)
+    real = {"dry_run": False, "output": str(desk.folder / "out")}
+    for _ in range(ATTEMPTS):
+        assert "healpix" in waiting(desk, **real).grids
+        assert desk.aggregate().acknowledgement.outcome == "unread"
+    found = waiting(desk, **real)
+    assert "healpix" not in found.grids
+    assert any("HTTP 403: Forbidden" in one for one in found.needs_attention)
+    desk.configure("healpix", "driver: s3", "driver: https")
+    assert "healpix" in waiting(desk, **real).grids
+    desk.configure("healpix", "driver: https", "driver: s3")
+    assert "healpix" not in waiting(desk, **real).grids
+    desk.publish("more")
+    assert "healpix" in waiting(desk, **real).grids
+
+
 def test_retired_grids_and_those_without_a_map_are_left_out(desk):
     desk.publish("first", failed=("plate",), partial_latest=True)
     assert waiting(desk).grids == ("healpix",)

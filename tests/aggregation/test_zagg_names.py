@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zagg_catalog.aggregation.zagg_names import TESTED, look_up
+from zagg_catalog.aggregation.zagg_names import COMPANION, TESTED, look_up
 
 pytest.importorskip("zagg", reason="zagg comes with the extra aggregator")
 pytestmark = pytest.mark.zagg
@@ -47,6 +47,11 @@ def test_a_name_takes_the_arguments_that_it_is_given(zagg, name, arguments):
         signature.bind(*range(int(arguments)))
     else:
         assert set(arguments.split()) <= signature.parameters.keys()
+
+
+def test_a_companion_is_opened_with_the_arguments_that_are_given():
+    signature = inspect.signature(look_up(COMPANION).open_repo)
+    assert {"store_root", "store_kwargs"} <= signature.parameters.keys()
 
 
 def test_h5coro_s_methods_take_the_arguments_that_they_are_given(zagg):

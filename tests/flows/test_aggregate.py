@@ -152,3 +152,17 @@ def test_it_is_a_plain_command(desk, capsys):
     assert "Grids: 1 already." in capsys.readouterr().out
     assert module.main([*call, "--release", "abcdef"]) == 1
     assert "no release 'abcdef'" in capsys.readouterr().out
+
+
+def test_grids_that_would_share_an_output_are_refused_before_any_starts(real, monkeypatch):
+    """As two configs with one output.store do."""
+    for name in (HEALPIX, POLAR):
+        path = real.registry_file.parent / f"grids/{name}.yaml"
+        config = yaml.safe_load(path.read_text())
+        config["output"]["store"] = str(real.folder / "shared")
+        path.write_text(yaml.safe_dump(config))
+    real.watch(monkeypatch)
+    state = real.run(**GREENLAND, dry_run=False)
+    assert state.is_failed()
+    assert "shared is named for" in state.message
+    assert real.calls == []

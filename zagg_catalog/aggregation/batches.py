@@ -121,6 +121,11 @@ class BatchResult:
     reason: str | None = None
     """First reason why a shard is not complete, a sentence."""
 
+    @property
+    def complete(self) -> int:
+        """Number of shards that have nothing left to do."""
+        return self.record.counts.complete if self.record is not None else 0
+
     @classmethod
     def lost(cls, job: BatchJob, error: object) -> BatchResult:
         """Return the result of a batch whose machine or task died."""

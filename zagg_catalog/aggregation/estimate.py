@@ -65,7 +65,7 @@ class Estimate:
         records = [one.record for one in self._ended.values() if one.record is not None]
         lost = len(self._ended) - len(records)
         parts = [shards_text(self.states, self._first.all_shards)]
-        parts += [f"{lost} batches lost"] if lost else []
+        parts += [f"{lost} batch{'es' * (lost > 1)} lost"] if lost else []
         cells = sum(sum(record.shards.cells) for record in records)
         observations = sum(sum(record.shards.observations) for record in records)
         parts += [f"{cells:,} cells, {observations:,} observations"]

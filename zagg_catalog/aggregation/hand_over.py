@@ -34,6 +34,9 @@ from zagg_catalog.releases.record import GridRecord
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
+# No more batches are started after so many that completed no shard, one after another.
+GIVE_UP = 3
+
 
 @dataclass
 class HandOver:
@@ -59,6 +62,8 @@ class HandOver:
     """Notes for the acknowledgement, a sentence each."""
     refusal: BatchResult | None = None
     """Batch whose inputs zagg refused; no more batches are started."""
+    in_vain: int = 0
+    """Number of batches without a complete shard since the last one that completed some."""
 
     def run(self, selected: ShardMap, chosen: Selection) -> Literal["aggregated"]:
         """Run zagg on the chosen shards.
@@ -72,16 +77,28 @@ class HandOver:
         """
         progress = self._begin(chosen)
         jobs = self._jobs(selected, chosen)
-        problem = self._open(jobs)
-        if problem is None:
-            self._run_all(jobs, progress)
+        try:
+            problem = self._open(jobs)
+            if problem is None:
+                self._run_all(jobs, progress)
+            if self.refusal is None or progress.recorded:
+                self._judge(progress, problem, len(chosen.keys))
+        except Exception:
+            # The batches that ended count, whatever happens afterwards.
+            self.facts = progress.facts() | self.facts
+            raise
         if self.refusal is not None and not progress.recorded:
             self.lease.update(started=False, batches=(), states=None)  # zagg wrote nothing
             kind = SignatureMismatch if self.refusal.refusal == "signature" else PickupRefused
             raise kind(self.refusal.reason or "zagg refused its inputs.")
+        clean(self.request.grid_folder)
+        return "aggregated"
+
+    def _judge(self, progress: Progress, problem: str | None, shards: int) -> None:
+        """Close the output and judge it; raise the error of a pick-up that is not complete."""
         reason = problem or progress.reason or self._stop()
         verdict = judge(progress.states, progress.cells, unread=progress.unread, reason=reason)
-        if verdict.outcome == "failed" and progress.states.complete == len(chosen.keys):
+        if verdict.outcome == "failed" and progress.states.complete == shards:
             progress.doubt()
         not_closed = self._close(progress)
         if verdict.problem is None and not_closed is None:
@@ -89,8 +106,6 @@ class HandOver:
         self.facts |= progress.facts() | {"closed": not_closed is None}
         self.notes += [*progress.notes(), *([verdict.note] if verdict.note else [])]
         self._raise(verdict, not_closed)
-        clean(self.request.grid_folder)
-        return "aggregated"
 
     def _compare(self, progress: Progress) -> Verdict | None:
         """Compare the output with what zagg reported; return a verdict if they differ."""
@@ -159,6 +174,7 @@ class HandOver:
                 if result.refusal is not None:
                     self.refusal = result
                 progress.add(result)
+                self.in_vain = 0 if result.complete else self.in_vain + 1
                 if wiped and result.number == 1 and result.record is not None:
                     progress.forget_earlier()
                 self.lease.update(batches=progress.contents.digests, states=progress.ended)
@@ -240,7 +256,11 @@ class HandOver:
     def _stop(self) -> str | None:
         if self.lease.lost.is_set():
             return "another run has taken over"
-        return self.refusal.reason if self.refusal is not None else self.request.stop()
+        if self.refusal is not None:
+            return self.refusal.reason
+        if self.in_vain >= GIVE_UP:
+            return f"{self.in_vain} batches in a row completed no shard"
+        return self.request.stop()
 
 
 def keep(store: Store, held: Held) -> Contents:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from zagg_catalog.aggregation.output_place import HIVE_MANIFEST, OutputPlace
+from zagg_catalog.aggregation.zagg_names import COMPANION, MissingName, look_up
 from zagg_catalog.errors import OutputUnavailable
 from zagg_catalog.lazy import lazy_module
 from zagg_catalog.messages import clean_text
@@ -248,16 +249,15 @@ def read_array(arrays: Any, path: str, part: Any = ...) -> np.ndarray[Any, Any]:
 
 def _open_icechunk(place: OutputPlace) -> Any:
     """Open the companion with zagg's own function, which knows its containers and credentials."""
+    import zarr
+
     try:
-        import zarr
-        from zagg.icechunk_refs import open_repo
-    except ImportError as error:
-        raise OutputUnavailable(
-            f"the installed zagg has no zagg.icechunk_refs.open_repo ({error}); 0.61.0 has it"
-        ) from None
+        zagg = look_up(COMPANION)
+    except (ImportError, MissingName) as error:
+        raise OutputUnavailable(str(error)) from None
     try:
         options = {"region": place.region, "endpoint_url": place.endpoint}
-        repo = open_repo(place.url, store_kwargs=options)
+        repo = zagg.open_repo(place.url, store_kwargs=options)
         return zarr.open_group(repo.readonly_session("main").store, mode="r")
     except Exception as error:
         text = clean_text(f"{type(error).__name__}: {error}", limit=_ERROR_LENGTH)

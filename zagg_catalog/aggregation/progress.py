@@ -66,12 +66,12 @@ class Progress:
     def damaged(self, shards: ShardList, now: datetime) -> BatchRecord:
         """Return the record of shards that are not in the output as zagg reported them.
 
-        If there are more than a list has, all shards of the pick-up are among them.
+        If there are more than a list has, all shards of the output are among them.
         """
         _, begun = self._first
         keys = np.array(shards.keys, np.uint64)
         if shards.count > len(keys):
-            keys = np.union1d(keys, np.array(begun.shards.keys, np.uint64))
+            keys = self.contents.keys
         inputs = self.contents.inputs[np.searchsorted(self.contents.keys, keys)]
         columns = BatchShards.begun(keys.tolist(), inputs.tolist(), [False] * len(keys))
         reason = "They are not in the output as zagg reported them."

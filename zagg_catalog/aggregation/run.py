@@ -1,4 +1,4 @@
-"""Pick up one grid of a release, and find the grids that still have to be picked up."""
+"""Pick up one grid of a release: verify it, hand it over to zagg, record the result."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class _Pickup:
         except AggregationFailed as error:
             return self._record("failed", error)
         except ZaggCatalogError as error:
-            return self._record("refused", error)
+            return self._record("failed" if self.lease.attempt.started else "refused", error)
         except Exception as error:  # noqa: BLE001  (it is recorded, and returned)
             return self._record("failed", error)
 
@@ -278,7 +278,7 @@ class _Pickup:
         """Run zagg on the chosen shards, and return the outcome."""
         selected = shard_map.select(chosen.keys)
         dry = self.request.dry_run or zagg_version() is None
-        if not len(chosen.keys) and len(shard_map) and (dry or not self.held.unclosed):
+        if self._is_held(chosen, shard_map):
             return self._nothing_to_do(chosen)
         self._claim(grid)
         if dry:
@@ -303,6 +303,11 @@ class _Pickup:
         finally:
             self.facts |= hand_over.facts
             self.notes += hand_over.notes
+
+    def _is_held(self, chosen: Selection, shard_map: ShardMap) -> bool:
+        """Return whether the output holds every shard, and its overviews do, too."""
+        nothing = len(shard_map) > 0 and not len(chosen.keys)
+        return nothing and (self.request.dry_run or not self.held.unclosed)
 
     def _claim(self, grid: RegisteredGrid) -> None:
         """Take the output for this grid; a dry run only reports whether it could."""

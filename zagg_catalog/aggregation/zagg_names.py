@@ -67,6 +67,10 @@ WHOLE_OUTPUT = {
 """The same, of the steps that concern the whole output."""
 
 
+COMPANION = {"open_repo": "zagg.icechunk_refs:open_repo"}
+"""The same, of reading an Icechunk companion, outside the process of zagg."""
+
+
 class MissingName(Exception):
     """Raised when the installed zagg lacks a name."""
 

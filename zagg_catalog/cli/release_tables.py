@@ -225,6 +225,8 @@ def print_outputs(outputs: Sequence[VerifiedOutput], *, asked: bool) -> None:
         print(f"{one.output} ({one.release_key}, grid {one.grid}): {_output_text(one)}")
         if one.problems:
             print_table(("problem",), [(text,) for text in one.problems])
+    if any(one.check is not None and not one.check.clean for one in outputs):
+        print("Make damaged outputs again by aggregate with force.")
 
 
 def _output_text(one: VerifiedOutput) -> str:
@@ -287,7 +289,7 @@ def _print_grids(grids: Iterable[GridRecord], shown: ReleaseView | None = None) 
             " ".join(filter(None, (grid.backend, grid.backend_version))),
             grid.error or "",
             *(
-                [pickup_text(shown.standings, grid.name, shown.release.digest)]
+                [pickup_text(shown.standings, grid.name, shown.release.digest, grid.shards)]
                 if shown is not None
                 else []
             ),
@@ -302,8 +304,8 @@ def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
-def pickup_text(standings: Mapping[str, PickupHistory], grid: str, digest: str) -> str:
-    """Return whether a grid of a release was picked up, and how it ended."""
+def pickup_text(standings: Mapping[str, PickupHistory], grid: str, digest: str, shards: int) -> str:
+    """Return whether a grid of a release with so many shards was picked up, and how it ended."""
     facts = pickup_facts(standings, grid, digest)
     if facts["under_way"]:
         progress = facts["under_way"]["progress"]
@@ -312,13 +314,17 @@ def pickup_text(standings: Mapping[str, PickupHistory], grid: str, digest: str) 
         return "no"
     text = f"{_OUTCOMES[facts['outcome']]} {facts['ended_at'][:16].replace('T', ' ')}"
     if facts["states"] is not None:
-        return f"{text}: {_shards(facts)}"
+        return f"{text}: {_shards(facts, shards)}"
     return f"{text}: {facts['reason']}" if facts["reason"] else text
 
 
-def _shards(facts: Mapping[str, Any]) -> str:
+def _shards(facts: Mapping[str, Any], total: int) -> str:
     text = shards_text(ShardCounts(**facts["states"]), facts["shards"])
-    return f"{text}; {facts['cells']:,} cells" if facts["cells"] is not None else text
+    if facts["cells"] is not None:
+        text += f"; {facts['cells']:,} cells"
+    if (before := total - facts["shards"]) > 0:
+        text += f"; {before:,} shards were done before"
+    return text
 
 
 def _print_reasons(shown: ReleaseView) -> None:

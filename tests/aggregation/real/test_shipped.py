@@ -41,8 +41,8 @@ class Part:
 
 
 GREENLAND = Part("ATL06", "atl06-greenland-healpix", (-34.9, 71.9, -34.3, 72.1), (2,), "swath")
-# Tracks pass 12 km east of the grid, where it is moved to.
-PHOTONS = Part("ATL03", "atl03-serc-utm", (-76.48, 38.845, -76.37, 38.935), (568, 987), "beams")
+# A track passes 12 km east of the grid, where it is moved to; two shards it only brushes.
+PHOTONS = Part("ATL03", "atl03-serc-utm", (-76.48, 38.845, -76.37, 38.935), (568,), "beams")
 EAST = "[370300, 4299600, 382300, 4311600]"
 
 BY_SEGMENTS = """

@@ -1,0 +1,118 @@
+"""The flow as a command, in earnest: batches side by side, on threads and on Dask workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.aggregation.real.site import CYCLE, REGION, Site
+from tests.harness.waiting import wait_for
+from zagg_catalog.sandbox import EarthdataServer
+
+ROOT = Path(__file__).parents[3]
+BOTH = ("healpix", "polar")
+DASK = {"ZAGG_CATALOG_FLOW_TASK_RUNNER": "dask", "ZAGG_CATALOG_FLOW_WORKERS": "2"}
+LIMIT = 1200
+
+
+def start(site: Site, *grids: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start ``python -m flows.aggregate`` with batches of three pairs, three at once."""
+    command = [sys.executable, "-m", "flows.aggregate", "--product", "ATL06", "--region", REGION]
+    command += ["--cycle", str(CYCLE), "--store", site.store.url, "--no-dry-run"]
+    command += ["--registry", site.registry.source, "--output", str(site.output)]
+    command += ["--zagg", f'{{"driver": "{site.driver}", "region": "us-west-2"}}']
+    command += ["--grids", *grids] if grids else []
+    settings = {
+        "PREFECT_HOME": str(site.folder / "prefect"),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER": str(site.folder / "work"),
+        "ZAGG_CATALOG_FLOW_AGGREGATE_BATCH": "3",
+        "ZAGG_CATALOG_FLOW_AGGREGATE_PARALLEL": "3",
+        "ZAGG_CATALOG_FLOW_AGGREGATE_LEASE": "3",
+    }
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | settings | (env or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    said = process.communicate(timeout=LIMIT)[0]
+    assert process.returncode == 0, said
+    return said
+
+
+def check(site: Site, *grids: str) -> None:
+    for grid in grids:
+        verdict = site.judge(grid)
+        assert verdict.right, str(verdict)
+
+
+def after_reads(earthdata: EarthdataServer, count: int) -> threading.Event:
+    """An event that is set before the read with some number."""
+    reached, lock, seen = threading.Event(), threading.Lock(), [0]
+
+    def on_read(_: str) -> None:
+        with lock:
+            seen[0] += 1
+            if seen[0] >= count:
+                reached.set()
+
+    earthdata.on_read = on_read
+    return reached
+
+
+def test_batches_side_by_side(site) -> None:
+    said = finish(start(site))
+    check(site, *BOTH)
+    for grid in BOTH:
+        record = site.acknowledgement(grid)
+        total = record.shards
+        assert record.states.complete == total
+        assert f"{grid}, ATL06_007, {REGION}, cycle {CYCLE}: {total} of {total} shards done" in said
+    assert "zagg makes the overviews of the output" in said
+    assert "left." in said
+
+
+def test_a_killed_dask_worker_costs_time_only(site, earthdata) -> None:
+    pytest.importorskip("prefect_dask")
+    reached = after_reads(earthdata, 60)
+    process = start(site, "healpix", env=DASK)
+    wait_for(lambda: reached.is_set() or process.poll() is not None)
+    assert process.returncode is None, process.communicate()[0]
+    busy = [worker for worker in dask_workers(process.pid) if worker.children()]
+    busy[0].kill()
+    finish(process)
+    check(site, "healpix")
+
+
+def dask_workers(pid: int) -> list[psutil.Process]:
+    children = psutil.Process(pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_a_run_that_is_terminated_ends_zagg(site, earthdata) -> None:
+    reached = after_reads(earthdata, 60)
+    process = start(site, "healpix")
+    wait_for(lambda: reached.is_set() or process.poll() is not None)
+    assert process.returncode is None, process.communicate()[0]
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=LIMIT)
+    assert process.returncode != 0
+    wait_for(lambda: not any(child.is_running() for child in started))
+    earthdata.on_read = lambda _: None
+    finish(start(site, "healpix"))
+    check(site, "healpix")
