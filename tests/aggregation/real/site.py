@@ -1,7 +1,8 @@
 """A place where aggregations run in earnest: granules, releases of them, and the judge.
 
 Three granules of cycle 22 cross a box in East Antarctica: two tracks meet in its centre, a third
-runs 160 km west of it and lacks a beam. A fourth, east of it, comes late.
+runs 160 km west of it and lacks a beam. A fourth, east of it, comes late. A fifth, 12 km beside the
+centre and without that beam, too, takes the place of the third where the box is small.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ FETCHED = (80.0, -82.0, 120.0, -70.0)
 
 # Track and region of each granule.
 CENTRE, WEST, CROSSING, LATE = "0613..10", "0156..10", "0103..12", "0247..10"
+BESIDE = "1116..10"
 FIRST = (CENTRE, WEST, CROSSING)
 # What is in the archive, in turn; a revision replaces a granule.
 CATALOGS: Mapping[str, tuple[str, ...]] = {
@@ -45,6 +47,7 @@ CATALOGS: Mapping[str, tuple[str, ...]] = {
     "late": (*FIRST, LATE),
     "revised": (CENTRE, f"{WEST}_007_02", CROSSING),
     "withdrawn": (CENTRE, CROSSING),
+    "close": (CENTRE, BESIDE, CROSSING),
 }
 
 
@@ -72,7 +75,7 @@ def shipped(name: str) -> str:
     return (SHIPPED / f"atl06-antarctica-{name}.yaml").read_text()
 
 
-# The shipped grids: shards of 25 and 128 km, two of each, with 6 and 5 pairs.
+# The shipped grids: shards of 25 and 128 km; of the close granules three with 9 pairs, two with 5.
 FINE = Area((99.6, -76.1, 100.4, -75.9), {g: shipped(g) for g in ("healpix", "polar")})
 # The same with shards of 200 and 128 km and coarse cells: five and seven shards, 8 and 9 pairs.
 COARSE = Area(

@@ -33,12 +33,26 @@ def test_a_revised_granule(site, grid) -> None:
     assert verdict.right, str(verdict)
 
 
-@GRIDS
-def test_a_withdrawn_granule(site, grid) -> None:
-    """Where it was alone in a shard, zagg cannot remove its cells: that is said, with a remedy."""
+@pytest.mark.parametrize("grid", ["polar"])
+def test_a_withdrawn_granule(make_site, grid) -> None:
+    """It was not alone in any shard."""
+    site = make_site()
+    site.publish("close")
     assert site.aggregate(grid).error is None
     site.publish("withdrawn")
-    assert site.aggregate(grid, only_changed=True).acknowledgement.outcome == "refused"
+    result = site.aggregate(grid, only_changed=True)
+    assert result.acknowledgement.outcome == "refused"
+    assert "fewer" in str(result.error) or "lacks" in str(result.error)
+    assert site.aggregate(grid, only_changed=True, allow_contraction=True).error is None
+    verdict = site.judge(grid, "withdrawn")
+    assert verdict.right, str(verdict)
+
+
+@GRIDS
+def test_a_withdrawn_granule_that_was_alone_in_a_shard(site, grid) -> None:
+    """zagg cannot remove the cells of that shard: that is said, with a remedy."""
+    assert site.aggregate(grid).error is None
+    site.publish("withdrawn")
     result = site.aggregate(grid, only_changed=True, allow_contraction=True)
     assert result.acknowledgement.outcome == "refused"
     assert "another output" in str(result.error)

@@ -79,6 +79,45 @@ def test_the_output_is_a_file(site, tmp_path) -> None:
 
 
 @GRIDS
+def test_another_cycle_in_the_output(make_site, grid) -> None:
+    """It is refused before zagg starts; what the output holds stays right."""
+    site = make_site()
+    output = str(site.folder / "shared/{grid}")
+    place = site.folder / "shared" / grid
+    site.publish()
+    site.publish(cycle=23)
+    check_right(site, grid, site.aggregate(grid, output=output), output=place)
+    result = site.aggregate(grid, cycle=23, output=output)
+    assert result.acknowledgement.outcome == "refused"
+    assert "cycle 22" in str(result.error) or "cycle=22" in str(result.error)
+    verdict = site.judge(grid, output=place)
+    assert verdict.right, str(verdict)
+    separate = str(site.folder / "shared/{cycle}/{grid}")
+    check_right(
+        site,
+        grid,
+        site.aggregate(grid, cycle=23, output=separate),
+        cycle=23,
+        output=site.folder / "shared/23" / grid,
+    )
+
+
+@GRIDS
+def test_the_aggregation_changes(site, grid) -> None:
+    """It is refused before zagg starts, with the remedy, which helps."""
+    check_right(site, grid, site.aggregate(grid))
+    before = site.configs[grid]
+    more = "    h_max:\n      function: max\n      source: h_li\n      dtype: float32\n\noutput:"
+    site.configs[grid] = before.replace("\noutput:", more)
+    result = site.aggregate(grid, force=True)
+    assert result.acknowledgement.outcome == "refused"
+    assert "aggregation" in str(result.error)
+    other = str(site.folder / "other")
+    site.output = other
+    check_right(site, grid, site.aggregate(grid))
+
+
+@GRIDS
 def test_force_does_everything_again(site, grid) -> None:
     first = site.aggregate(grid)
     again = site.aggregate(grid, force=True)
