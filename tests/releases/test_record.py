@@ -300,6 +300,6 @@ def test_the_schemas_in_the_docs_are_up_to_date(tmp_path):
     command = [sys.executable, WRITE_SCHEMAS, tmp_path / "schema"]
     subprocess.run(command, check=True, timeout=300)
     written = sorted((tmp_path / "schema").iterdir())
-    assert len(written) == 4
+    assert len(written) == 5
     for path in written:
         assert (SCHEMAS / path.name).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
