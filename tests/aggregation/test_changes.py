@@ -1,14 +1,15 @@
 """Only what changed: sound only against what the output was made from, and said otherwise."""
 
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.aggregation.desk import GRIDS, RELEASE_KEY
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import AggregationFailed
-from zagg_catalog.releases import diff, find_release
-from zagg_catalog.releases.pickups import read_pickup_history
+from zagg_catalog.releases import collect_garbage, diff, find_release, verify
+from zagg_catalog.releases.pickups import batch_keys, read_pickup_history
 
 
 def redo(desk, old, new, grid):
@@ -197,6 +198,21 @@ def test_an_aggregation_from_before_batches_is_what_the_output_holds(desk):
     third = desk.publish("most")
     desk.aggregate(only_changed=True)
     assert desk.handed[-1] == redo(desk, second, third, "healpix")
+
+
+def test_gc_keeps_the_records_of_a_pick_up_that_had_nothing_to_do(desk):
+    """It alone names the record of an output from before batches."""
+    desk.publish("first")
+    desk.aggregate()
+    forget_batches(desk)
+    desk.publish("first", failed=("plate",), partial_latest=True)
+    picked = desk.aggregate(only_changed=True, allow_partial=True).acknowledgement
+    assert picked.outcome == "unchanged"
+    collect_garbage(desk.store, delete=True, clock=lambda: datetime.now(UTC) + timedelta(days=400))
+    keys = batch_keys(RELEASE_KEY, "healpix", picked.batches)
+    assert keys
+    assert all(map(desk.store.exists, keys))
+    assert verify(desk.store).clean
 
 
 def test_a_failure_from_before_batches_leaves_the_output_in_doubt(desk):

@@ -292,8 +292,7 @@ def _users(claim: Claim, place: OutputPlace) -> Iterator[tuple[ReleaseKey, str]]
         history, _ = read_pickup_history(claim.store, release_key, grid)
         attempts = [*history.entries, *([history.claim] if history.claim else [])]
         if any(
-            not one.dry_run
-            and (one.started or getattr(one, "finished", False))
+            one.used_output
             and one.output is not None
             and one.output.rstrip("/") == claim.output.rstrip("/")
             for one in attempts

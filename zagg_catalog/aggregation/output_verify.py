@@ -109,7 +109,7 @@ def _outputs(history: PickupHistory) -> list[str]:
         dict.fromkeys(
             entry.output
             for entry in history.entries
-            if entry.output and not entry.dry_run and (entry.started or entry.finished)
+            if entry.output and entry.used_output
         )
     )
 

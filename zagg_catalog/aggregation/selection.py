@@ -150,12 +150,8 @@ def refuse_leftovers(contents: Contents, shard_map: ShardMap, output: str) -> No
 
 
 def _entries(history: PickupHistory, output: str | None) -> list[PickupSummary]:
-    """Return the pick-ups that may have changed an output, the newest first."""
-    return [
-        entry
-        for entry in history.entries
-        if not entry.dry_run and entry.output == output and (entry.finished or entry.started)
-    ]
+    """Return the pick-ups that say what an output holds, the newest first."""
+    return [entry for entry in history.entries if entry.used_output and entry.output == output]
 
 
 def _closed(

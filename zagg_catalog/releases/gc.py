@@ -170,7 +170,7 @@ def _references(store: Store, dropped: set[str]) -> set[str]:
         files.update(entry.key for entry in history.entries)
         digests = list(history.claim.batches) if history.claim else []
         for entry in history.entries:
-            if entry.started and not entry.dry_run:
+            if entry.used_output:
                 digests += Acknowledgement.load(store.get(entry.key), entry.key).batches
         files.update(batch_keys(release_key, grid, digests))
     return files

@@ -72,6 +72,16 @@ class PickupAttempt(StrictModel):
     """UTC."""
     started: bool = False
     """Whether zagg was started, so that its output may have changed."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether no work is left."""
+        return False
+
+    @property
+    def used_output(self) -> bool:
+        """Whether its records say what the output holds: zagg was started, or was not needed."""
+        return (self.started or self.finished) and not self.dry_run
     restricted: bool = False
     """Whether only the changed shards were passed to zagg."""
 
