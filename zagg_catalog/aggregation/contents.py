@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.releases.batches import BatchRecord, ShardState
 from zagg_catalog.releases.layout import ReleaseKey
-from zagg_catalog.releases.pickups import batch_keys
+from zagg_catalog.releases.pickups import read_batches
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
@@ -25,8 +23,6 @@ _STATES: tuple[ShardState, ...] = get_args(ShardState)
 _COMPLETE = [_STATES.index(state) for state in ("done", "empty", "current")]
 _EMPTY = _STATES.index("empty")
 _DONE = _STATES.index("done")
-# Records are read side by side, since each takes a request to S3.
-_READERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +76,7 @@ class Contents:
 
         Raises `ObjectMissing`, `CorruptObject` or `InvalidRelease` if one cannot be read.
         """
-        keys = batch_keys(release_key, grid, digests)
-        with ThreadPoolExecutor(_READERS) as readers:
-            contents = list(readers.map(store.get, keys))
-        records = [
-            BatchRecord.load(content, f"Object {key}")
-            for key, content in zip(keys, contents, strict=True)
-        ]
-        if any((one.release_key, one.grid) != (release_key, grid) for one in records):
-            raise InvalidRelease(f"A batch record of {grid}, {release_key}, is of another grid.")
+        records = read_batches(store, release_key, grid, digests)
         return cls.empty().followed_by(zip(digests, records, strict=True))
 
     def followed_by(self, records: Iterable[tuple[str, BatchRecord]]) -> Self:

@@ -66,8 +66,6 @@ def judge(
 
 
 def _incomplete(states: ShardCounts, unread: GranuleList | None, reason: str | None) -> str:
-    counts = {name: getattr(states, name) for name in ("unread", "refused", "failed")}
-    parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     why = f" The first reason: {reason.rstrip('.')}." if reason else ""
     granules = (
         f" Granules that zagg could not read, {first_few(unread.names, unread.count)}."
@@ -75,7 +73,8 @@ def _incomplete(states: ShardCounts, unread: GranuleList | None, reason: str | N
         else ""
     )
     return (
-        f"{states.total - states.complete:,} of {_shards(states.total)} are not complete: {parts}."
+        f"{states.total - states.complete:,} of {_shards(states.total)} are not complete:"
+        f" {', '.join(states.incomplete)}."
         f"{why}{granules} The next run processes these shards again."
     )
 

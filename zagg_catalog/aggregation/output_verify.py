@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,21 +19,18 @@ from zagg_catalog.errors import (
 )
 from zagg_catalog.messages import Clock, short_digest, utc_now
 from zagg_catalog.registry import Registry
-from zagg_catalog.releases.batches import BatchRecord, OutputCheck
+from zagg_catalog.releases.batches import OutputCheck
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.pickups import (
     Acknowledgement,
     PickupHistory,
     PickupSummary,
-    batch_keys,
     pickup_history_keys,
+    read_batches,
     read_pickup_history,
 )
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.store import Store
-
-# Records are read side by side, since each takes a request to S3.
-_READERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +103,7 @@ def _outputs(history: PickupHistory) -> list[str]:
     """Return the outputs that pick-ups wrote to, the newest first."""
     return list(
         dict.fromkeys(
-            entry.output
-            for entry in history.entries
-            if entry.output and entry.used_output
+            entry.output for entry in history.entries if entry.output and entry.used_output
         )
     )
 
@@ -202,9 +196,7 @@ def compare_output(
     ObjectMissing, CorruptObject, InvalidRelease
         If a record cannot be read.
     """
-    keys = batch_keys(release_key, grid, batches)
-    with ThreadPoolExecutor(_READERS) as readers:
-        contents = list(readers.map(store.get, keys))
+    records = read_batches(store, release_key, grid, batches)
     place = open_output(output, _with_grid(config, signature), region=region)
     if place is None:
         raise OutputUnavailable("The folder does not exist here.")
@@ -217,10 +209,7 @@ def compare_output(
             " name the registry."
         )
     core = marker.aggregation if marker is not None else aggregation_core(config)
-    reported = Reported.of_records(
-        BatchRecord.load(content, f"Object {key}")
-        for key, content in zip(keys, contents, strict=True)
-    )
+    reported = Reported.of_records(records)
     return check_output(place, signature, core, reported, limit=limit, seed=seed, clock=clock)
 
 

@@ -94,6 +94,12 @@ class ShardCounts(StrictModel):
         """Number of shards that have nothing left to do."""
         return self.done + self.empty + self.current
 
+    @property
+    def incomplete(self) -> list[str]:
+        """The numbers of the other shards by state, such as ``2 unread``."""
+        counts = {name: getattr(self, name) for name in ("unread", "refused", "failed")}
+        return [f"{count:,} {name}" for name, count in counts.items() if count]
+
 
 class OutputCheck(StrictModel):
     """Comparison of an output with what zagg reported of its shards."""
@@ -124,9 +130,7 @@ class OutputCheck(StrictModel):
 
 def shards_text(states: ShardCounts, total: int) -> str:
     """Return states as a phrase, ``38 of 40 shards done, 2 unread``."""
-    counts = {name: getattr(states, name) for name in ("unread", "refused", "failed")}
-    lost = "".join(f", {count:,} {name}" for name, count in counts.items() if count)
-    return f"{states.complete:,} of {total:,} shards done{lost}"
+    return ", ".join((f"{states.complete:,} of {total:,} shards done", *states.incomplete))
 
 
 class BatchShards(StrictModel):

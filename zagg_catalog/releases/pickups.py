@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, JsonValue
 
+from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.jsonio import Document, StrictModel
 from zagg_catalog.releases.batches import (
     BatchRecord,
@@ -25,6 +27,8 @@ from zagg_catalog.store import Store
 
 SCHEMA_VERSION: Final = 1
 HISTORY_LENGTH = 50
+# Records are read side by side, since each takes a request to S3.
+_READERS = 16
 
 Outcome = Literal["aggregated", "checked", "unchanged", "prepared", "refused", "unread", "failed"]
 FINISHED: Final = ("aggregated", "checked", "unchanged")
@@ -72,6 +76,8 @@ class PickupAttempt(StrictModel):
     """UTC."""
     started: bool = False
     """Whether zagg was started, so that its output may have changed."""
+    restricted: bool = False
+    """Whether only the changed shards were passed to zagg."""
 
     @property
     def finished(self) -> bool:
@@ -82,8 +88,6 @@ class PickupAttempt(StrictModel):
     def used_output(self) -> bool:
         """Whether its records say what the output holds: zagg was started, or was not needed."""
         return (self.started or self.finished) and not self.dry_run
-    restricted: bool = False
-    """Whether only the changed shards were passed to zagg."""
 
 
 class Acknowledgement(PickupAttempt, Document):
@@ -290,6 +294,26 @@ def read_pickup_object(content: bytes, source: str) -> Acknowledgement | BatchRe
 def batch_keys(release_key: ReleaseKey, grid: str, digests: Iterable[str]) -> list[str]:
     """Return the keys of batch records."""
     return [release_key.key("pickups", digest, grid=grid) for digest in digests]
+
+
+def read_batches(
+    store: Store, release_key: ReleaseKey, grid: str, digests: Sequence[str]
+) -> list[BatchRecord]:
+    """Return batch records of a grid, in the order of their digests.
+
+    Raises `ObjectMissing`, `CorruptObject` or `InvalidRelease` if one cannot be read, or is of
+    another grid.
+    """
+    keys = batch_keys(release_key, grid, digests)
+    with ThreadPoolExecutor(_READERS) as readers:
+        contents = list(readers.map(store.get, keys))
+    records = [
+        BatchRecord.load(content, f"Object {key}")
+        for key, content in zip(keys, contents, strict=True)
+    ]
+    if any((one.release_key, one.grid) != (release_key, grid) for one in records):
+        raise InvalidRelease(f"A batch record of {grid}, {release_key}, is of another grid.")
+    return records
 
 
 def read_pickup_history(
