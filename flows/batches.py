@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from contextvars import copy_context
 from typing import Any, Self
 
-import yaml
 from prefect import get_run_logger, task
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -29,6 +28,7 @@ from zagg_catalog.aggregation.batches import (
     run_batch,
 )
 from zagg_catalog.aggregation.estimate import Estimate
+from zagg_catalog.aggregation.output_place import read_config
 from zagg_catalog.aggregation.zagg import may_run_side_by_side
 from zagg_catalog.messages import clean_text, first_few
 
@@ -82,7 +82,7 @@ class BatchTasks:
     def limit(self, job: BatchJob) -> int:
         """Return how many batches of a grid may run at the same time."""
         backend = job.options.get("backend", "local")
-        return self._limit if may_run_side_by_side(yaml.safe_load(job.config), backend) else 1
+        return self._limit if may_run_side_by_side(read_config(job.config), backend) else 1
 
     def submit(self, job: BatchJob) -> PrefectFuture[Any]:
         """Submit a batch as a task."""
@@ -110,12 +110,13 @@ class _GridBatches:
     def run(self, jobs: Sequence[BatchJob], stop: Stop) -> Iterator[BatchResult]:
         """Run jobs, and yield the result of each when it ends; see `RunBatches`."""
         waiting, running = deque(jobs), dict[PrefectFuture[Any], BatchJob]()
+        limit = self._tasks.limit(jobs[0]) if jobs else 0
         ended: queue.SimpleQueue[PrefectFuture[Any]] = queue.SimpleQueue()
         cancelled: float | None = None
         while waiting or running:
             if stop() is not None:
                 waiting.clear()
-            while waiting and len(running) < self._tasks.limit(jobs[0]):
+            while waiting and len(running) < limit:
                 job = waiting.popleft()
                 self._begin(job)
                 future = self._tasks.submit(job)

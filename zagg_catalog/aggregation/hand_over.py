@@ -6,16 +6,16 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 from zagg_catalog.aggregation.batches import BatchJob, BatchResult, RunBatches, make_jobs
 from zagg_catalog.aggregation.contents import Contents
 from zagg_catalog.aggregation.lease import Lease
 from zagg_catalog.aggregation.outcome import Verdict, judge
 from zagg_catalog.aggregation.output_check import check_text
+from zagg_catalog.aggregation.output_place import read_config
 from zagg_catalog.aggregation.output_verify import compare_output
 from zagg_catalog.aggregation.progress import Progress
 from zagg_catalog.aggregation.request import PickupRequest
@@ -210,10 +210,9 @@ class HandOver:
             return result.reason
         return f"{self._stop() or 'zagg was not started'}."
 
-    @property
+    @cached_property
     def _config(self) -> dict[str, Any]:
-        config: dict[str, Any] = yaml.safe_load(self.grid.config)
-        return config
+        return read_config(self.grid.config)
 
     @property
     def _backend(self) -> str:

@@ -11,21 +11,22 @@ import contextlib
 import json
 import os
 import re
-import socket
 import ssl
 import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, cast
 from urllib.parse import unquote, urlsplit
 
 from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.files import atomic_path
 from zagg_catalog.sandbox.hdf5 import write_granule
+from zagg_catalog.sandbox.http_server import HttpServer
 
 LOGIN_HOST = "urs.earthdata.nasa.gov"
 DATA_HOST = "data.nsidc.earthdatacloud.nasa.gov"
@@ -108,16 +109,12 @@ class EarthdataServer:
         self.folder = Path(self.folder)
         self._made: dict[Path, threading.Lock] = {}
         self._lock = threading.Lock()
-        self.stopping = threading.Event()
         self._certificates = tempfile.TemporaryDirectory(prefix="zagg-catalog-earthdata-")
         self.certificate = Path(self._certificates.name, "ca.pem")
         self.tls = _tls(self.certificate)
         self._http = _Proxy(("127.0.0.1", self.port), _Handler)
         self._http.earthdata = self
         self.port = self._http.server_port
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -148,10 +145,9 @@ class EarthdataServer:
         with lock:
             if file.is_file():
                 return
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part")
-            with contextlib.suppress(InvalidQuery):  # then it is missing
-                write_granule(part, name=file.name).replace(file)
+            # Of a name that is none of a granule there is no file.
+            with contextlib.suppress(InvalidQuery), atomic_path(file) as part:
+                write_granule(part, name=file.name)
 
     def new_session(self) -> dict[str, str]:
         """Return new S3 credentials, as NSIDC's endpoint does."""
@@ -168,17 +164,12 @@ class EarthdataServer:
 
     def start(self) -> Self:
         """Serve in a new thread."""
-        self._thread.start()
+        self._http.start()
         return self
 
     def stop(self) -> None:
         """Close all connections, and release the port."""
-        self.stopping.set()
-        if self._thread.is_alive():
-            self._http.shutdown()
-            self._thread.join()
-        self._http.hang_up()
-        self._http.server_close()
+        self._http.stop()
         self._certificates.cleanup()
 
     def __enter__(self) -> Self:
@@ -204,23 +195,12 @@ def _tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-class _Proxy(ThreadingHTTPServer):
-    """Knows its open connections, to close them."""
+class _Proxy(HttpServer):
+    """The server of both hosts."""
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 256
     earthdata: EarthdataServer
-
-    def __init__(self, *args: Any) -> None:
-        self.open: set[socket.socket] = set()
-        super().__init__(*args)
-
-    def hang_up(self) -> None:
-        """Close every connection."""
-        for connection in list(self.open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay quiet: connections end at any time."""
@@ -248,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         self.host = host
         self.connection = self.earthdata.tls.wrap_socket(self.connection, server_side=True)
-        cast("_Proxy", self.server).open.add(self.connection)
+        cast("_Proxy", self.server).add_connection(self.connection)
         self.rfile = self.connection.makefile("rb")
         self.wfile = cast("Any", self.connection.makefile("wb"))
         self.close_connection = False
@@ -301,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(answer)
             return
         if refusal == "hang":
-            earthdata.stopping.wait()
+            cast("_Proxy", self.server).stopping.wait()
         self.close_connection = True
 
     def _part(self, file: Path) -> _Answer:
@@ -339,7 +319,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Close the connection, also where it was reset."""
         with contextlib.suppress(OSError, ValueError):
             super().finish()
-        cast("_Proxy", self.server).open.discard(self.connection)
+        cast("_Proxy", self.server).drop_connection(self.connection)
         with contextlib.suppress(OSError):
             self.connection.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import struct
@@ -11,7 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
@@ -23,6 +22,7 @@ from zagg_catalog.sandbox.fault_kinds import parse_fault
 from zagg_catalog.sandbox.faults import Fault, Page, Reply
 from zagg_catalog.sandbox.granules import Granules
 from zagg_catalog.sandbox.holdings import GranuleStore
+from zagg_catalog.sandbox.http_server import HttpServer
 from zagg_catalog.sandbox.items import from_geoparquet, from_items
 from zagg_catalog.sandbox.query_string import read_query
 from zagg_catalog.sandbox.simulation import read_numbers, simulate
@@ -129,7 +129,6 @@ class SandboxServer:
         self.requests: list[Request] = []
         self._http = _Http((host, port), _Handler)
         self._http.sandbox = self
-        self._thread: threading.Thread | None = None
         self._warming: threading.Thread | None = None
 
     @property
@@ -207,10 +206,7 @@ class SandboxServer:
 
     def start(self) -> Self:
         """Serve in a new thread."""
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
-        self._thread.start()
+        self._http.start()
         return self
 
     def serve(self) -> None:
@@ -219,15 +215,9 @@ class SandboxServer:
 
     def stop(self) -> None:
         """Close all connections, interrupt waits, and release the port."""
-        self._http.stopping.set()
-        if self._thread is not None:
-            self._http.shutdown()
-            self._thread.join()
-            self._thread = None
+        self._http.stop()
         if self._warming is not None:
             self._warming.join()
-        self._http.hang_up()
-        self._http.server_close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -241,35 +231,11 @@ class SandboxServer:
         self.stop()
 
 
-class _Http(ThreadingHTTPServer):
-    """An HTTP server that can close its open connections."""
+class _Http(HttpServer):
+    """The server of the sandbox's API."""
 
     daemon_threads = False
-    request_queue_size = 256
     sandbox: SandboxServer
-
-    def __init__(self, *args: Any) -> None:
-        self.stopping = threading.Event()
-        self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        super().__init__(*args)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._open.discard(request)
-        super().shutdown_request(request)
-
-    def hang_up(self) -> None:
-        """Wake the threads that wait for a client's next request."""
-        with self._lock:
-            for connection in self._open:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that closed the connection; print other errors, which are bugs."""
