@@ -227,7 +227,7 @@ class Demo:
         }
 
     def _start_aggregation(self, chain: Chain, found: Progress) -> UUID:
-        """Start to grid a part of Antarctica in earnest; return the id of the run."""
+        """Start to grid a part of Antarctica, not as a dry run; return the id of the run."""
         parameters = {
             "product": PRODUCT.partition("_")[0],
             "region": REGIONS[0],
@@ -239,7 +239,7 @@ class Demo:
             "zagg": {"driver": "https"},
         }
         run = chain.server.start_run(MANUAL, parameters)
-        self.screen.say(f"aggregate/manual starts: zagg grids {heights.GRID} in earnest.", "bold")
+        self.screen.say(f"aggregate/manual starts: zagg grids {heights.GRID}, no dry run.", "bold")
         return run
 
     def _aggregated(self, chain: Chain, run: UUID) -> Acknowledgement:

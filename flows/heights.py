@@ -1,4 +1,4 @@
-"""The heights that the demo grids in earnest: a part of Antarctica, read back and checked."""
+"""The heights of a part of Antarctica that zagg grids in the demo, read back and checked."""
 
 from __future__ import annotations
 

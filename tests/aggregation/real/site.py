@@ -1,4 +1,4 @@
-"""A place where aggregations run in earnest: granules, releases of them, and the judge.
+"""A place where the installed zagg aggregates: granules, releases of them, and the judge.
 
 Three granules of cycle 22 cross a box in East Antarctica: two tracks meet in its centre, a third
 runs 160 km west of it and lacks a beam. A fourth, east of it, comes late. A fifth, 12 km beside the
@@ -213,7 +213,7 @@ class Site:
         return PickupRequest(**(given | changes))
 
     def aggregate(self, grid: str, cycle: int = CYCLE, **changes) -> PickupResult:
-        """Pick a release up in earnest."""
+        """Pick a release up with the installed zagg, not as a dry run."""
         return pick_up(self.store, self.request(grid, cycle, **changes), self.registry)
 
     def place(self, grid: str, cycle: int = CYCLE) -> str:

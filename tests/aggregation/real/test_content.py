@@ -1,4 +1,4 @@
-"""Shipped configs in earnest: every cell of the output is that of the granules' points."""
+"""Shipped configs, aggregated by zagg: every cell of the output is that of the granules' points."""
 
 from __future__ import annotations
 

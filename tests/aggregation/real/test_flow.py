@@ -1,4 +1,4 @@
-"""The flow as a command, in earnest: batches side by side, on threads and on Dask workers."""
+"""The flow as a command, with zagg: batches side by side, on threads and on Dask workers."""
 
 from __future__ import annotations
 

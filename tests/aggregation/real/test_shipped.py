@@ -1,4 +1,4 @@
-"""The other shipped grids in earnest: Greenland on HEALPix, and photons on UTM."""
+"""The other shipped grids, aggregated by zagg: Greenland on HEALPix, and photons on UTM."""
 
 from __future__ import annotations
 
