@@ -52,7 +52,7 @@ def granule_bucket(data: Path, folder: Path) -> Iterator[GranuleBucket]:
     """Serve the folders of a folder as buckets; the other folder is for the server's files."""
     port = servers.free_port()
     command = [servers.program("rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
-    command += ["--auth-key", f"{servers.KEY_ID},{servers.SECRET}", "--read-only"]
+    command += ["--auth-key", f"{servers.KEY_ID},{servers.SECRET}", "--read-only", *servers.FRESH]
     command += ["--cache-dir", f"{folder}/cache", "--config", f"{folder}/none", str(data)]
     server = servers.Server(command, port)
     server.start()

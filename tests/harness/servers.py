@@ -99,12 +99,16 @@ def juicefs(folder: Path) -> Server:
     return Server(command, port, {"MINIO_ROOT_USER": KEY_ID, "MINIO_ROOT_PASSWORD": SECRET})
 
 
+# rclone keeps listings of folders for five minutes; tests add files behind its back.
+FRESH = ("--dir-cache-time", "0s", "--poll-interval", "0s")
+
+
 def rclone(folder: Path) -> Server:
     """``rclone serve s3``: checks signatures, keeps data on disk, ignores conditions."""
     port = free_port()
     (folder / "data").mkdir()
     command = [program("rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
-    command += ["--auth-key", f"{KEY_ID},{SECRET}", "--vfs-cache-mode", "writes"]
+    command += ["--auth-key", f"{KEY_ID},{SECRET}", "--vfs-cache-mode", "writes", *FRESH]
     command += ["--cache-dir", f"{folder}/cache", "--config", f"{folder}/none", f"{folder}/data"]
     return Server(command, port)
 
