@@ -61,6 +61,7 @@ WHOLE_OUTPUT = {
     "finalize_icechunk": "zagg.runner:_finalize_icechunk_local",
     "resolve_options": "zagg.icechunk_refs:resolve_options",
     "leaf_units": "zagg.icechunk_refs:leaf_units",
+    "open_vetted": "zagg.icechunk_refs:open_vetted",
     "commit_units": "zagg.icechunk_refs:commit_units",
     "write_leaf_refs": "zagg.icechunk_ladder:write_leaf_refs",
 }

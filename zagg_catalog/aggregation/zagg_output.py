@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from operator import add
 from typing import Any
 
 from zagg_catalog.aggregation.zagg_names import Names
@@ -27,6 +29,9 @@ POLL = 5.0
 # Leaves in one commit of the Icechunk repository.
 COMMIT = 500
 WORKERS = 8
+# Branch of the Icechunk repository, and the row of shards that are not split in time.
+BRANCH = "main"
+ALL_TIMES = "all"
 # What zagg counts of overviews that lack something.
 LOST = ("failed", "under_covered", "icechunk_failed")
 
@@ -70,7 +75,8 @@ def close_output(zagg: Names, config: Any, grid: Any, call: dict[str, Any]) -> d
     refs = 0
     if repository is not None:
         _check("its Icechunk repository", repository.get("error"))
-        refs = _record(zagg, config, grid, root, versions, options)
+        reopened = not repository.get("created")
+        refs = _record(zagg, config, grid, root, versions, options, reopened=reopened)
     folded = _fold(zagg, config, grid, root, keys, options, run)
     closed = zagg.finalize_icechunk(
         config, root, run, repository, zagg.semantic_hash(config), options
@@ -113,8 +119,13 @@ def _record(
     root: str,
     versions: dict[int, str | None],
     options: dict[str, Any],
+    *,
+    reopened: bool,
 ) -> int:
-    """Record the data of shards in the Icechunk repository, and return the number of chunks."""
+    """Record the data of shards in the Icechunk repository, and return the number of chunks.
+
+    A repository that was there before may have chunks that the shards have lost.
+    """
     spec = zagg.read_manifest(root, **options)["spec"]
     ladder = zagg.resolve_options(config, grid.parent_order, grid=grid)["commit"] == "ladder"
 
@@ -132,11 +143,81 @@ def _record(
     count = 0
     with ThreadPoolExecutor(WORKERS) as pool:
         for keys in _groups(list(versions), COMMIT):
-            found = [unit for leaf in pool.map(units, keys) for unit in leaf]
+            leaves = list(pool.map(units, keys))
+            if reopened:
+                _forget(zagg, grid, root, dict(zip(keys, leaves, strict=True)), options)
+            found = [unit for leaf in leaves for unit in leaf]
             count += sum(entry["refs"] for unit in found for entry in unit["entries"])
             if not ladder:
                 zagg.commit_units(root, found, f"{len(keys)} leaves", store_kwargs=options)
     return count
+
+
+def _forget(
+    zagg: Names,
+    grid: Any,
+    root: str,
+    leaves: dict[int, list[dict[str, Any]]],
+    options: dict[str, Any],
+) -> None:
+    """Delete the chunks that shards no longer have from the Icechunk repository.
+
+    zagg adds and replaces references, so a chunk whose last value is gone would keep its old one.
+    """
+    from icechunk import ConflictDetector
+    from zarr.core.sync import sync
+
+    repo, block = zagg.open_vetted(root, store_kwargs=options)
+    session = repo.writable_session(BRANCH)
+    row = list(block.get("rows") or [ALL_TIMES]).index(ALL_TIMES)
+    shards = 12 * 4 ** int(grid.parent_order)
+    gone = [
+        chunk
+        for key, units in leaves.items()
+        for chunk in _gone(session, units, row, int(grid.block_index(key)[0]), shards)
+    ]
+    for chunk in gone:
+        sync(session.store.delete(chunk))
+    if gone:
+        session.commit(f"{len(gone)} chunks without data", rebase_with=ConflictDetector())
+
+
+def _gone(
+    session: Any, units: Iterable[dict[str, Any]], row: int, rank: int, shards: int
+) -> Iterator[str]:
+    """Yield the keys of chunks that the repository has of a shard, and the shard has not.
+
+    The shard is number `rank` of the `shards` along the axis of the cells of each array.
+    """
+    import zarr
+    from icechunk import ChunkType
+
+    for unit in units:
+        level = int(unit["level"])
+        entries = {entry["path"]: entry for entry in unit["entries"]}
+        for name, array in zarr.open_group(session.store, path=str(level), mode="r").arrays():
+            _, cells, *rest = array.cdata_shape
+            width = cells // shards
+            place = range(rank * width, (rank + 1) * width)
+            has = _chunks(entries[name]) if name in entries else set()
+            for chunk in product(place, *map(range, rest)):
+                at = [row, *chunk]
+                if chunk in has or session.chunk_type(f"/{level}/{name}", at) != ChunkType.virtual:
+                    continue
+                yield f"{level}/{name}/c/{'/'.join(map(str, at))}"
+
+
+def _chunks(entry: dict[str, Any]) -> set[tuple[int, ...]]:
+    """Return the indices of the chunks of an array that a shard has, without the row."""
+    if not entry["sharded"]:
+        return {tuple(map(int, key.split("/c/")[1].split("/"))) for key, *_ in entry["chunks"]}
+    start = entry["arr_offset"]
+    inside = product(*map(range, entry["chunk_grid"]))
+    return {
+        tuple(map(add, start, chunk))
+        for chunk, location in zip(inside, entry["locations"], strict=True)
+        if location
+    }
 
 
 def _fold(

@@ -33,7 +33,7 @@ def test_a_revised_granule(site, grid) -> None:
     assert verdict.right, str(verdict)
 
 
-@pytest.mark.parametrize("grid", ["polar"])
+@GRIDS
 def test_a_withdrawn_granule(make_site, grid) -> None:
     """It was not alone in any shard."""
     site = make_site()
