@@ -10,7 +10,7 @@ ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
 export ZAGG_CATALOG_TEST_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help demo check test lint unit plain-install newest-zagg bench pgstac env format constraints clean
+.PHONY: help demo check test lint unit test-large plain-install newest-zagg bench pgstac env format constraints clean
 
 help:
 	@echo "make demo           offline: two maps by command, then all from a new cycle to gridded heights"
@@ -18,6 +18,7 @@ help:
 	@echo "make test           every check and test that needs no account"
 	@echo "make lint           ruff, mypy and docstrings only"
 	@echo "make plain-install  install with plain pip and no pins, and build a map there"
+	@echo "make test-large     the aggregations that take minutes and that no other target runs"
 	@echo "make newest-zagg    the tests that use zagg, against the newest zagg that installs"
 	@echo "make pgstac         fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
 	@echo "make bench          zagg 0.61.0 and this in turn, on the same simulated data"
@@ -46,6 +47,9 @@ lint: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -n 4 --dist loadfile  # a file shares its servers; most of its time it waits for them
+
+test-large: $(STAMP)
+	$(BIN)/python -m pytest -m large --durations=0
 
 plain-install:
 	@tools/check-plain-install

@@ -99,8 +99,9 @@ def juicefs(folder: Path) -> Server:
     return Server(command, port, {"MINIO_ROOT_USER": KEY_ID, "MINIO_ROOT_PASSWORD": SECRET})
 
 
-# rclone keeps listings of folders for five minutes; tests add files behind its back.
-FRESH = ("--dir-cache-time", "0s", "--poll-interval", "0s")
+# rclone keeps listings of folders for five minutes; tests add files behind its back. With 0s its
+# writes never end.
+FRESH = ("--dir-cache-time", "10ms", "--poll-interval", "0s")
 
 
 def rclone(folder: Path) -> Server:

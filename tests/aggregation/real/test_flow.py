@@ -108,14 +108,17 @@ def dask_workers(pid: int) -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
-def test_a_run_that_is_terminated_ends_zagg(site, earthdata) -> None:
+@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
+def test_a_run_that_ends_early_ends_zagg_and_the_next_one_completes_it(
+    site, earthdata, kill
+) -> None:
     reached = after_reads(earthdata, 60)
     process = start(site, "healpix")
     wait_for(lambda: reached.is_set() or process.poll() is not None)
     assert process.returncode is None, log_of(site).read_text()
     started = zaggs(process.pid)
     assert started
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(kill)
     assert process.wait(LIMIT) != 0
     wait_for(lambda: not any(child.is_running() for child in started))
     earthdata.on_read = lambda _: None
