@@ -274,6 +274,19 @@ class LocalServer:
         return sorted(events, key=lambda event: str(event["occurred"]))
 
 
+# Its standard input ends with the process that started it, however that ends.
+_UVICORN = """
+import os, signal, threading, uvicorn
+
+def end_with_parent():
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
+uvicorn.main()
+"""
+
+
 @contextlib.contextmanager
 def temporary_server() -> Iterator[None]:
     """Run a Prefect server for the block, unless the settings name one.
@@ -286,7 +299,7 @@ def temporary_server() -> Iterator[None]:
         return
     url = f"http://127.0.0.1:{free_port()}"
     get_logger().info("Starting temporary server on %s", url)
-    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    command = [sys.executable, "-c", _UVICORN, "--factory", "prefect.server.api.server:create_app"]
     command += ["--port", url.rpartition(":")[2], "--log-level", "error", "--lifespan", "on"]
     own = {
         "PREFECT__SERVER_EPHEMERAL": "1",
@@ -294,7 +307,7 @@ def temporary_server() -> Iterator[None]:
         "PREFECT_UI_ENABLED": "0",
     }
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    child = subprocess.Popen(command, env=os.environ | settings | own)
+    child = subprocess.Popen(command, env=os.environ | settings | own, stdin=subprocess.PIPE)
 
     def started(http: httpx.Client) -> bool:
         if child.poll() is not None:
@@ -309,7 +322,7 @@ def temporary_server() -> Iterator[None]:
             send_pending()
     finally:
         child.terminate()
-        child.wait()
+        child.communicate()
 
 
 def send_pending() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.aggregation.real.site import CYCLE, REGION, Site
 from tests.aggregation.real.test_killed import zaggs
+from tests.harness.processes import processes_with
 from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import EarthdataServer
 
@@ -109,7 +110,7 @@ def dask_workers(pid: int) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
-def test_a_run_that_ends_early_ends_zagg_and_the_next_one_completes_it(
+def test_a_run_that_ends_early_leaves_no_process_and_the_next_one_completes_it(
     site, earthdata, kill
 ) -> None:
     reached = after_reads(earthdata, 60)
@@ -121,6 +122,7 @@ def test_a_run_that_ends_early_ends_zagg_and_the_next_one_completes_it(
     process.send_signal(kill)
     assert process.wait(LIMIT) != 0
     wait_for(lambda: not any(child.is_running() for child in started))
+    wait_for(lambda: processes_with(str(site.folder / "prefect")) == [])
     earthdata.on_read = lambda _: None
     finish(site, start(site, "healpix"))
     check(site, "healpix")
