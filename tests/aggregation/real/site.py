@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import yaml
 
 from tests.harness.judge import Verdict, judge
@@ -31,6 +32,11 @@ from zagg_catalog.sandbox import Granules, SandboxServer, simulate, write_granul
 from zagg_catalog.sandbox.granules import pick
 from zagg_catalog.store import Store, open_store
 
+GRIDS = pytest.mark.parametrize("grid", ["healpix", "polar"])
+# Where the grid decides nothing but what zagg writes, which other tests compare for each.
+ONE_GRID = pytest.mark.parametrize(
+    "grid", ["healpix", pytest.param("polar", marks=pytest.mark.large)]
+)
 SHIPPED = Path(__file__).parents[3] / "deployments/grids"
 REGION, PRODUCT, CYCLE = "east", "ATL06_007", 22
 BUCKET = "nsidc-cumulus-prod-protected"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-GRIDS = pytest.mark.parametrize("grid", ["healpix", "polar"])
+from tests.aggregation.real.site import GRIDS, ONE_GRID
 
 
 @GRIDS
-@pytest.mark.parametrize("only_changed", [True, False], ids=["only changed", "all shards"])
+@pytest.mark.parametrize(
+    "only_changed",
+    [True, pytest.param(False, marks=pytest.mark.large)],
+    ids=["only changed", "all shards"],
+)
 def test_a_late_granule(site, grid, only_changed) -> None:
     before = site.aggregate(grid)
     assert before.error is None
@@ -48,7 +52,7 @@ def test_a_withdrawn_granule(make_site, grid) -> None:
     assert verdict.right, str(verdict)
 
 
-@GRIDS
+@ONE_GRID
 def test_a_withdrawn_granule_that_was_alone_in_a_shard(site, grid) -> None:
     """zagg cannot remove the cells of that shard: that is said, with a remedy."""
     assert site.aggregate(grid).error is None

@@ -9,13 +9,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import psutil
-import pytest
 
-from tests.aggregation.real.site import Site
+from tests.aggregation.real.site import GRIDS, Site
 from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import EarthdataServer
 
-GRIDS = pytest.mark.parametrize("grid", ["healpix", "polar"])
 CONTEXT = multiprocessing.get_context("spawn")
 # Reads of data files until the kill: some shards are written by then, some are not.
 MANY = 60

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tests.aggregation.real.site import CENTRE, CROSSING, LATE, WEST, Site, spoilt, with_noise
+from tests.aggregation.real.site import (
+    CENTRE,
+    CROSSING,
+    GRIDS,
+    LATE,
+    ONE_GRID,
+    WEST,
+    Site,
+    spoilt,
+    with_noise,
+)
 from zagg_catalog.aggregation.run import PickupResult
 
 PAGE = b"<!DOCTYPE html><html><head><title>Earthdata Login</title></head></html>"
-GRIDS = pytest.mark.parametrize("grid", ["healpix", "polar"])
 
 
 def check_unread(result: PickupResult, *names: str) -> None:
@@ -47,7 +56,7 @@ def test_damaged_files(make_site, archive, grid) -> None:
     check_next(site, grid, result, "late")
 
 
-@GRIDS
+@ONE_GRID
 def test_one_file_is_gone(site, archive, grid) -> None:
     west = archive.file(WEST)
     with spoilt({west: None}):

@@ -1,4 +1,4 @@
-"""One output for one cycle and one aggregation; and what is in it afterwards is compared."""
+"""What an output holds is compared with what zagg reported, and made again where it differs."""
 
 from __future__ import annotations
 
@@ -6,43 +6,14 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 from mortie import MortonIndexArray
 
-from tests.aggregation.real.site import CYCLE, Site
+from tests.aggregation.real.site import GRIDS, Site
 from zagg_catalog.aggregation.output_verify import verify_outputs
 from zagg_catalog.releases.batches import BatchRecord
 from zagg_catalog.releases.pickups import batch_keys
 
-GRIDS = pytest.mark.parametrize("grid", ["healpix", "polar"])
 SHAPES = ("shape", "chunk_shape")
-COUNT = "    count:"
-MORE = "    h_max: {function: max, source: h_li, dtype: float32}\n" + COUNT
-
-
-@GRIDS
-def test_a_second_cycle_in_one_output_is_refused_and_changes_nothing(make_site, tmp_path, grid):
-    site = make_site(output=str(tmp_path / "shared/{grid}"))
-    site.publish()
-    assert site.aggregate(grid).error is None
-    site.publish(cycle=CYCLE + 1)
-    result = site.aggregate(grid, CYCLE + 1)
-    assert result.acknowledgement.outcome == "refused"
-    assert f"cycle {CYCLE}, grid {grid}" in str(result.error)
-    verdict = site.judge(grid, output=tmp_path / "shared" / grid)
-    assert verdict.right, str(verdict)
-
-
-@GRIDS
-def test_another_aggregation_is_refused_with_what_changed(site, grid):
-    assert site.aggregate(grid).error is None
-    assert COUNT in site.configs[grid]
-    site.configs[grid] = site.configs[grid].replace(COUNT, MORE)
-    result = site.aggregate(grid, force=True)
-    assert result.acknowledgement.outcome == "refused"
-    assert "aggregation.variables.h_max is new" in str(result.error)
-    shutil.rmtree(site.place(grid))
-    assert site.aggregate(grid, force=True).error is None
 
 
 def filled(site: Site, grid: str) -> set[int]:
