@@ -37,9 +37,11 @@ from zagg_catalog.shardmap.backends import (
 from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
 from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import MapColumns
-from zagg_catalog.shardmap.copies import without_copies
+from zagg_catalog.shardmap.copies import without_copies, without_older
 from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
 from zagg_catalog.shardmap.readable import mark_unreadable
+from zagg_catalog.sources.report import harvest_in
+from zagg_catalog.sources.revisions import older_revisions
 
 FOOTPRINTS = ("swath", "beams")
 Area = Region | Iterable[tuple[Any, Any]]
@@ -73,6 +75,9 @@ def build_columns(
         raise InvalidOption(f"footprint must be 'swath' or 'beams'; got {footprint!r}.")
     check_edge(edge)
     methods = [(choose_backend(backend, grid), _cells_order(grid, mortie_order)) for grid in grids]
+    # A fetch has left out older revisions itself; a catalog of others may have several.
+    fetched = harvest_in(catalog.metadata) is not None
+    revised = not fetched and bool(older_revisions(catalog.table["id"]))
     mask = _mask(catalog, region)
     index = footprint_index(catalog)
     works = [
@@ -90,6 +95,11 @@ def build_columns(
     for work in works:
         checked = check_area(work.grid, work.covered, mask, catalog.metadata, edge)
         columns = work.finish(catalog, entries, footprint, area, checked, started)
+        if revised:
+            unusable = np.fromiter(work.problems, np.int64)
+            usable = np.delete(np.arange(len(catalog)), unusable)
+            columns = without_older(columns, catalog.table["id"].take(pa.array(usable)))
+        columns = _readable(columns, work.grid)
         empty = (
             None if len(columns.rows) else empty_reason(columns, work.grid, mask, checked.shards)
         )
@@ -141,6 +151,12 @@ def _covered(coverage: _Coverage) -> Keys:
     keys = coverage.grid.coverage(coverage.region)
     keys.flags.writeable = False
     return keys
+
+
+def _readable(columns: MapColumns, grid: OutputGrid) -> MapColumns:
+    """Return a map that lists the granules that the reader of the grid's config drops."""
+    config = getattr(grid, "config", None)
+    return columns if config is None else mark_unreadable(columns, config.needs)
 
 
 def _any_near(joins: list[PreparedJoin]) -> Near:
@@ -222,9 +238,7 @@ class _Work:
             metadata=metadata,
             mask=None if aoi is None else self.grid.aoi_mask(aoi, keys),
         )
-        config = getattr(self.grid, "config", None)
-        found = without_copies(found)
-        return found if config is None else mark_unreadable(found, config.needs)
+        return without_copies(found)
 
     def _counts(
         self, catalog: Catalog, granules: int, shards: int, pairs: int, checked: AreaCheck
