@@ -126,6 +126,8 @@ def _poll(product: str, registry: Registry, target: Target, dry_run: bool) -> st
     with open_probe(product, target.stac_root, target.provider) as probe:
         rules, now = registry.watch_rules(product), datetime.now(UTC)
         found = poll(product, probe, target.open_store(), rules, now, dry=dry_run)
+    if found.note:
+        get_run_logger().warning("%s", found.note)
     for entry in (*found.notices, *found.overdue):
         get_run_logger().info("%s", entry)
     get_run_logger().info(

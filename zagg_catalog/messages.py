@@ -6,7 +6,7 @@ import getpass
 import re
 import socket
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 SHOWN = 5
@@ -50,6 +50,15 @@ def clean_text(text: str, *, limit: int = 200) -> str:
 def utc_now() -> datetime:
     """Return the current time, UTC."""
     return datetime.now(UTC)
+
+
+# Clocks of machines differ by less.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+def is_future(time: datetime, now: datetime) -> bool:
+    """Return whether a stored time is later than now, so that a wrong clock wrote it."""
+    return time > now + CLOCK_TOLERANCE
 
 
 def user_at_host() -> str:

@@ -256,3 +256,47 @@ def test_a_refusal_gives_the_claim_back(desk):
     with pytest.raises(PickupRefused):
         desk.pick(references=(strange,))
     assert desk.history().claim is None
+
+
+YEARS = timedelta(days=3 * 365)
+
+
+def years_ahead():
+    return NOON + YEARS
+
+
+@pytest.mark.parametrize("release", [A, B], ids=["same release", "another release"])
+def test_a_dead_lease_of_a_clock_years_ahead_is_taken_over(tmp_path, clock, release):
+    """It is not renewed for as long as it is valid, whatever its time says."""
+    brief = timedelta(milliseconds=50)
+    Grid(tmp_path, duration=brief, clock=years_ahead).lease()
+    grid = Grid(tmp_path, duration=brief, clock=clock)
+    grid.lease(release)
+    history = grid.history()
+    assert history.claim.release == release
+    (dead,) = history.entries
+    assert (dead.outcome, dead.ended_at) == ("failed", NOON)
+
+
+@pytest.mark.parametrize("release", [A, B], ids=["same release", "another release"])
+def test_a_live_lease_of_a_clock_years_ahead_is_left_alone(tmp_path, clock, release):
+    ahead = Clock()
+    ahead.advance(YEARS.total_seconds())
+    other = Grid(tmp_path, duration=timedelta(hours=1), clock=ahead).lease()
+    grid, renewals = Grid(tmp_path, duration=timedelta(milliseconds=1), clock=clock), []
+
+    def sleep(_):
+        if len(renewals) == 3:
+            with other:
+                pass  # it ends
+        else:
+            ahead.advance(20 * 60)
+            other.update(states=None)
+        renewals.append(1)
+
+    if release == A:
+        with pytest.raises(HeldElsewhere):
+            grid.lease(release, sleep=sleep)
+        return
+    grid.lease(release, sleep=sleep)
+    assert len(renewals) == 4, "it waited until the run had ended"

@@ -4,7 +4,7 @@ Nobody starts `prepare-cycle` or `aggregate` here: a schedule or a scheduler sta
 events do the rest, and what an event did not bring is made up for by what runs every hour.
 """
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -83,9 +83,9 @@ def chain(prefect, store):
     return Chain(server=prefect, store=store, product=PRODUCT, cycle=22, regions=REGIONS)
 
 
-@pytest.fixture(scope="class")
+@pytest.fixture(scope="module", autouse=True)
 def worker(prefect, environment):
-    """A worker; pool, deployments and automations are made as in docs/operations.md."""
+    """A worker that can be closed; pool, deployments and automations as in docs/operations.md."""
     deploy = ["--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
     said = []
     with prefect.here():
@@ -93,7 +93,8 @@ def worker(prefect, environment):
         prefect.call(program("prefect"), *deploy, timeout=LONG)
         ensure_automations(report=said.append)
     assert {f"Automation {name!r}: created." for name in (CYCLE, PICKUP)} <= set(said)
-    with prefect.work(POOL, environment) as worker:
+    with ExitStack() as worker:
+        worker.enter_context(prefect.work(POOL, environment))
         yield worker
 
 
@@ -141,93 +142,86 @@ def paused(prefect, automation):
         client.resume_automation(found.id)
 
 
-@pytest.mark.usefixtures("worker")
-class TestWithAWorker:
-    """`prefect deploy --all`, and a worker that looks for runs."""
+def test_a_new_cycle_is_picked_up_with_nobody_touching_anything(prefect, chain, source, store):
+    start = chain.begin()
+    source.add(simulate("ATL06", cycle=22, tracks=TRACKS))
+    prefect.schedule(WATCH, in_seconds=8)
+    found = start.follow(seconds=LONG, idle=60)
+    show_times(found)
+    starters = {(flow, run.created_by.type) for flow, runs in found.runs.items() for run in runs}
+    # The catch-up is due once an hour, and may be just now.
+    assert starters - {("aggregate", "SCHEDULE")} == {
+        ("watch-cycles", "SCHEDULE"),
+        ("prepare-cycle", "AUTOMATION"),
+        ("aggregate", "AUTOMATION"),
+    }
+    assert len(found.acknowledgements) == 4
+    for said in found.acknowledgements.values():
+        assert (said.outcome, said.dry_run, said.changes) == ("checked", True, None)
+        assert said.zagg_version
+        assert said.shards == said.summary["total_cells"] > 0
+    assert verify(store).clean
 
-    def test_a_new_cycle_is_picked_up_with_nobody_touching_anything(
-        self, prefect, chain, source, store
-    ):
-        start = chain.begin()
-        source.add(simulate("ATL06", cycle=22, tracks=TRACKS))
-        prefect.schedule(WATCH, in_seconds=8)
-        found = start.follow(seconds=LONG, idle=60)
-        show_times(found)
-        starters = {
-            (flow, run.created_by.type) for flow, runs in found.runs.items() for run in runs
-        }
-        # The catch-up is due once an hour, and may be just now.
-        assert starters - {("aggregate", "SCHEDULE")} == {
-            ("watch-cycles", "SCHEDULE"),
-            ("prepare-cycle", "AUTOMATION"),
-            ("aggregate", "AUTOMATION"),
-        }
-        assert len(found.acknowledgements) == 4
-        for said in found.acknowledgements.values():
-            assert (said.outcome, said.dry_run, said.changes) == ("checked", True, None)
-            assert said.zagg_version
-            assert said.shards == said.summary["total_cells"] > 0
-        assert verify(store).clean
 
-    def test_granules_that_arrive_later_are_picked_up_with_a_list_of_changed_shards(
-        self, prefect, chain, source, store
-    ):
-        start = chain.begin()
-        add_tracks(source, 2)
-        prefect.start_run(WATCH)
+def test_granules_that_arrive_later_are_picked_up_with_a_list_of_changed_shards(
+    prefect, chain, source, store
+):
+    start = chain.begin()
+    add_tracks(source, 2)
+    prefect.start_run(WATCH)
+    found = start.follow(seconds=LONG)
+    show_times(found)
+    assert found.events[0]["payload"]["why"] == "changed"
+    for region, shown in found.releases.items():
+        old = find_release(store, PRODUCT, region, 22, digest=start.digests[region])
+        for grid in diff(store, old, shown.release).grids:
+            changes = found.acknowledgements[grid.name].changes
+            assert changes.base == start.digests[region]
+            assert (changes.dropped.count, changes.granules_removed) == (0, 0)
+            redo = sorted((*changes.added.keys, *changes.changed.keys))
+            assert redo == [int(key) for key in grid.map.redo]
+            assert 0 < len(redo) < found.acknowledgements[grid.name].shards
+
+
+def test_the_same_events_twice_lead_to_one_aggregation(prefect, store):
+    before = outcomes(store)
+    prepared, aggregated = (len(ended(prefect, flow, 0)) for flow in ("prepare-cycle", "aggregate"))
+    for event in (prefect.events(AVAILABLE)[-1], *prefect.events(RELEASE_PUBLISHED)[-2:]):
+        prefect.emit(event["event"], event["resource"]["prefect.resource.id"], event["payload"])
+    again = ended(prefect, "prepare-cycle", prepared + 1)[prepared:]
+    picked = ended(prefect, "aggregate", aggregated + 2)[aggregated:]
+    assert [run.state.message for run in again] == [
+        "ATL06_007, cycle 22: an earlier run has processed this event."
+    ]
+    assert [run.state.message for run in picked] == ["Grids: 2 already."] * 2
+    assert outcomes(store) == before
+
+
+def test_nothing_is_lost_by_a_process_and_a_server_that_are_not_always_there(
+    prefect, chain, source, store, environment, worker
+):
+    """`python -m flows.serve` in place of the worker."""
+    worker.close()
+    start = chain.begin()
+    add_tracks(source, 3)
+    # The event is emitted while no process serves flows; then the server stops, too.
+    prefect.run("-m", "flows.watch", env=environment, timeout=LONG)
+    wait_for(lambda: start.look().runs["prepare-cycle"], LONG)
+    prefect.stop()
+    prefect.start()
+    with prefect.serve(environment), paused(prefect, PICKUP):
+        wait_for(lambda: set(start.look().releases) == set(REGIONS), LONG)
+        ended(prefect, "prepare-cycle", 0)
+        wait_for(lambda: len(prefect.events(RELEASE_PUBLISHED)) >= 2, LONG)
+    # The releases are out; their events were heard by nobody, and the aggregator is down.
+    prefect.stop()
+    prefect.start()
+    assert [run for run in start.look().runs["aggregate"] if not run.auto_scheduled] == []
+    with prefect.serve(environment):
+        prefect.start_run(CATCH_UP)
         found = start.follow(seconds=LONG)
-        show_times(found)
-        assert found.events[0]["payload"]["why"] == "changed"
-        for region, shown in found.releases.items():
-            old = find_release(store, PRODUCT, region, 22, digest=start.digests[region])
-            for grid in diff(store, old, shown.release).grids:
-                changes = found.acknowledgements[grid.name].changes
-                assert changes.base == start.digests[region]
-                assert (changes.dropped.count, changes.granules_removed) == (0, 0)
-                redo = sorted((*changes.added.keys, *changes.changed.keys))
-                assert redo == [int(key) for key in grid.map.redo]
-                assert 0 < len(redo) < found.acknowledgements[grid.name].shards
-
-    def test_the_same_events_twice_lead_to_one_aggregation(self, prefect, store):
-        before = outcomes(store)
-        prepared, aggregated = (
-            len(ended(prefect, flow, 0)) for flow in ("prepare-cycle", "aggregate")
-        )
-        for event in (prefect.events(AVAILABLE)[-1], *prefect.events(RELEASE_PUBLISHED)[-2:]):
-            prefect.emit(event["event"], event["resource"]["prefect.resource.id"], event["payload"])
-        again = ended(prefect, "prepare-cycle", prepared + 1)[prepared:]
-        picked = ended(prefect, "aggregate", aggregated + 2)[aggregated:]
-        assert [run.state.message for run in again] == [
-            "ATL06_007, cycle 22: an earlier run has processed this event."
-        ]
-        assert [run.state.message for run in picked] == ["Grids: 2 already."] * 2
-        assert outcomes(store) == before
-
-
-class TestServedFromOneProcess:
-    """`python -m flows.serve`, which is not always there, and a server that is not either."""
-
-    def test_nothing_is_lost(self, prefect, chain, source, store, environment):
-        start = chain.begin()
-        add_tracks(source, 3)
-        # The event is emitted while no process serves flows; then the server stops, too.
-        prefect.run("-m", "flows.watch", env=environment, timeout=LONG)
-        wait_for(lambda: start.look().runs["prepare-cycle"], LONG)
-        prefect.stop()
-        prefect.start()
-        with prefect.serve(environment), paused(prefect, PICKUP):
-            wait_for(lambda: set(start.look().releases) == set(REGIONS), LONG)
-            ended(prefect, "prepare-cycle", 0)
-            wait_for(lambda: len(prefect.events(RELEASE_PUBLISHED)) >= 2, LONG)
-        # The releases are out; their events were heard by nobody, and the aggregator is down.
-        prefect.stop()
-        prefect.start()
-        assert [run for run in start.look().runs["aggregate"] if not run.auto_scheduled] == []
-        with prefect.serve(environment):
-            prefect.start_run(CATCH_UP)
-            found = start.follow(seconds=LONG)
-        assert len(found.acknowledgements) == 4
-        assert {one.outcome for one in found.acknowledgements.values()} == {"checked"}
-        for said in found.acknowledgements.values():
-            assert said.changes.base in start.digests.values()
-        assert verify(store).clean
+    assert len(found.acknowledgements) == 4
+    assert {one.outcome for one in found.acknowledgements.values()} == {"checked"}
+    for said in found.acknowledgements.values():
+        assert said.changes.base in start.digests.values()
+    assert verify(store).clean

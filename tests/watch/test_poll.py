@@ -1,7 +1,7 @@
 """Polls: what is announced when, how little is asked, and what is written."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -231,6 +231,36 @@ def test_a_cursor_that_cannot_be_read_is_named(watch):
     path.write_text(json.dumps({**json.loads(path.read_text()), "total": "many"}))
     with pytest.raises(InvalidCursor, match=r"cursor\.json .*total.* delete it"):
         watch.poll()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_poll_under_a_clock_years_ahead_silences_nothing(announced, answered):
+    """The next one under a right clock says so once, and goes on."""
+    watch, right = announced, announced.now
+    watch.now = right + timedelta(days=3 * 365)
+    watch.probe.counts[24] += 10
+    assert (24, "changed") in watch.announcements()
+    if answered:
+        answer(watch, 24)
+    watch.now = right
+    watch.probe.counts[24] += 10
+    found = watch.poll()
+    assert "are later than now" in found.note
+    assert (24, "changed") in [(one.cycle, one.why) for one in found.notices]
+    cursor = read_cursor(watch.store, PRODUCT).cursor
+    times = [cursor.since, *(state.changed for state in cursor.cycles.values())]
+    times += [state.given.at for state in cursor.cycles.values() if state.given]
+    assert max(times) <= watch.now
+    assert watch.poll().note is None
+
+
+def test_a_first_poll_under_a_clock_years_ahead_does_not_hide_the_cycles_since(make_watch):
+    watch = make_watch()
+    right = watch.now
+    watch.now = right + timedelta(days=3 * 365)
+    watch.poll()
+    watch.now = right
+    assert watch.poll().cursor.first == 23
 
 
 def test_a_missing_cycle_is_overdue_once_a_week(make_watch):

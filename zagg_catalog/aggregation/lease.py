@@ -41,7 +41,8 @@ class Lease:
     """The lease of a grid, a context manager; a thread renews it inside the ``with`` block.
 
     A lease that is not renewed for its duration expires. The clocks of all machines must differ by
-    less than that.
+    less than that. A lease that expires later than any clock allows, since a wrong one wrote it,
+    expires when it is not renewed for its duration while another run waits for it.
     """
 
     def __init__(
@@ -90,25 +91,35 @@ class Lease:
         and `PickupBusy` if a run on another release or in another mode holds it for `wait` seconds.
         """
         first: PickupLease | None = None
+        seen: tuple[str, datetime, float] | None = None
         give_up = time.monotonic() + wait
         pause = min(2.0, self._duration.total_seconds() / 6)
         while True:
             history, token = read_pickup_history(self._store, self._release_key, self._grid)
             other = history.claim
-            if other is None or not other.alive(self._clock()):
+            if other is None or not other.alive(self._clock()) or self._is_dead(other, seen):
                 if self._take(attempt, history, token):
                     return self
                 continue
             if first is None or first.id != other.id:
                 first = other
+            if seen is None or seen[:2] != (other.id, other.expires_at):
+                seen = (other.id, other.expires_at, time.monotonic())
             same = (other.release, other.dry_run) == (attempt.release, attempt.dry_run)
             # Only a live run renews its lease.
             if same and other.expires_at > first.expires_at:
                 since = f"{other.began_at:%H:%M:%S} UTC"
                 raise HeldElsewhere(f"{other.by} has been processing it since {since}.")
-            if not same and time.monotonic() > give_up:
+            if not same and time.monotonic() > give_up and not other.in_future(self._clock()):
                 raise PickupBusy(self._busy(other))
             sleep(pause)
+
+    def _is_dead(self, lease: PickupLease, seen: tuple[str, datetime, float] | None) -> bool:
+        """Return whether a lease of the future was not renewed for as long as it is valid."""
+        if seen is None or seen[:2] != (lease.id, lease.expires_at):
+            return False
+        span = lease.lease_seconds or self._duration.total_seconds()
+        return lease.in_future(self._clock()) and time.monotonic() > seen[2] + span
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -150,7 +161,10 @@ class Lease:
         if history.claim is not None:
             history = history.followed_by(self._put(self._dead(history.claim)))
         self._held = PickupLease(
-            **_attempt_fields(attempt), id=uuid.uuid4().hex, expires_at=self.expiry()
+            **_attempt_fields(attempt),
+            id=uuid.uuid4().hex,
+            expires_at=self.expiry(),
+            lease_seconds=self._duration.total_seconds(),
         )
         self._history = history.model_copy(update={"claim": self._held})
         try:
@@ -233,7 +247,7 @@ class Lease:
             grid=self._grid,
             outcome="failed",
             reason=f"The run of {lease.by} stopped without recording a result, {when}.",
-            ended_at=lease.expires_at,
+            ended_at=min(lease.expires_at, self._clock()),
             config_digest=lease.config_digest,
             zagg_version=lease.zagg_version,
             shards=lease.shards,

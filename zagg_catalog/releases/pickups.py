@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, JsonValue
 
 from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.jsonio import Document, StrictModel
+from zagg_catalog.messages import is_future
 from zagg_catalog.releases.batches import (
     BatchRecord,
     Count,
@@ -27,6 +28,8 @@ from zagg_catalog.store import Store
 
 SCHEMA_VERSION: Final = 1
 HISTORY_LENGTH = 50
+# Duration of leases that do not state theirs.
+LONGEST_LEASE = timedelta(days=1)
 # Records are read side by side, since each takes a request to S3.
 _READERS = 16
 
@@ -194,6 +197,8 @@ class PickupLease(PickupAttempt):
     """Unique among all leases."""
     expires_at: Time
     """UTC. The run renews it; after it expires, another run may take over."""
+    lease_seconds: float | None = Field(default=None, gt=0)
+    """Seconds after which it expires if the run does not renew it; null in older leases."""
     config_digest: Digest | None = None
     """SHA-256 of the pipeline config; null until zagg is started, as are the next fields."""
     zagg_version: str | None = None
@@ -207,6 +212,13 @@ class PickupLease(PickupAttempt):
     def alive(self, now: datetime) -> bool:
         """Return whether the run may still be running."""
         return now < self.expires_at
+
+    def in_future(self, now: datetime) -> bool:
+        """Return whether it expires later than it could if the clock of its run were right."""
+        span = (
+            LONGEST_LEASE if self.lease_seconds is None else timedelta(seconds=self.lease_seconds)
+        )
+        return is_future(self.expires_at - span, now)
 
 
 class PickupHistory(Document):

@@ -16,6 +16,7 @@ from zagg_catalog.cycles import (
     cycle_to_dates,
 )
 from zagg_catalog.errors import BadResponse
+from zagg_catalog.messages import is_future
 from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.releases.layout import list_keys
 from zagg_catalog.sources.probe import Probe
@@ -35,6 +36,8 @@ MOST = TRACKS * REGIONS
 NEIGHBOURS = 8
 # A cycle that ended more recently may still grow.
 SETTLED = timedelta(days=30)
+# Before every event.
+LONG_AGO = datetime(2018, 10, 13, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,8 @@ class Poll:
     """Whether the cursor was written."""
     requests: int = 0
     """Number of requests to the source."""
+    note: str | None = None
+    """Sentence on times that a wrong clock wrote, in the poll that finds them."""
 
 
 def poll(
@@ -73,7 +78,8 @@ def poll(
     stored = read_cursor(store, product)
     first = rules.first_cycle or max(1, cycle_of(now - LATENCY) - 1)
     before = stored.cursor or Cursor.begin(product, first, now)
-    after = _mark_processed(store, refresh_counts(probe, before, now))
+    known, note = without_future(before, first, now)
+    after = _mark_processed(store, refresh_counts(probe, known, now))
     after, notices = _announce(store, after, rules, now)
     after, overdue = _remind(after, rules, now)
     changed = after != before
@@ -85,7 +91,48 @@ def poll(
         overdue=overdue,
         written=changed and not dry,
         requests=probe.requests,
+        note=note,
     )
+
+
+def without_future(cursor: Cursor, first: int, now: datetime) -> tuple[Cursor, str | None]:
+    """Return the cursor without times later than now, and a sentence if there were some.
+
+    A wrong clock wrote them. Events count as emitted long ago, counts as changed now, overdue
+    events as never emitted; revisions are counted since the latest other time, and `first` takes
+    the place of a first cycle of the future.
+    """
+    times = [cursor.since]
+    for state in cursor.cycles.values():
+        times += [state.changed, state.overdue_at or state.changed]
+        times += [state.given.at] if state.given else []
+    wrong = [time for time in times if is_future(time, now)]
+    if not wrong:
+        return cursor, None
+    since = max((time for time in times if not is_future(time, now)), default=now - OVERLAP)
+    fixed = cursor.model_copy(
+        update={
+            "since": since if is_future(cursor.since, now) else cursor.since,
+            "first": first if cursor.first > cycle_of(now) else cursor.first,
+            "cycles": {c: _without_future(state, now) for c, state in cursor.cycles.items()},
+        }
+    )
+    return fixed, (
+        f"{len(wrong):,} times of {cursor.product} are later than now, up to"
+        f" {max(wrong):%Y-%m-%d %H:%M} UTC; a clock was wrong when they were written. They count as"
+        " unknown, so some events are emitted again."
+    )
+
+
+def _without_future(state: CycleState, now: datetime) -> CycleState:
+    update: dict[str, object] = {}
+    if is_future(state.changed, now):
+        update["changed"] = now
+    if state.overdue_at is not None and is_future(state.overdue_at, now):
+        update["overdue_at"] = None
+    if state.given is not None and is_future(state.given.at, now):
+        update["given"] = state.given.model_copy(update={"at": LONG_AGO})
+    return state.model_copy(update=update) if update else state
 
 
 def refresh_counts(probe: Probe, cursor: Cursor, now: datetime) -> Cursor:
