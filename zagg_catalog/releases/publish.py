@@ -8,16 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from zagg_catalog.catalog.completeness import BEYOND_KEY
+from zagg_catalog.config import parse_config
 from zagg_catalog.errors import (
     ConfigNotFound,
     InvalidCatalog,
     InvalidConfig,
     InvalidRelease,
     InvalidShardMap,
+    InvalidYaml,
     PointerConflict,
     SignatureMismatch,
     UnreadableGranules,
@@ -52,6 +53,7 @@ from zagg_catalog.shardmap.readable import mark_unreadable
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store, check_name
 from zagg_catalog.store.base import ContentLike
+from zagg_catalog.yamlio import load_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,17 +319,16 @@ class MapToPublish:
         """The grid; raises `InvalidConfig` if the config does not define one."""
         if self.grid is not None:
             return self.grid
-        try:
-            return from_config(yaml.safe_load(self.config_bytes))
-        except yaml.YAMLError as error:
-            raise InvalidConfig(f"The config of grid {self.name} is not YAML: {error}") from None
+        return from_config(
+            parse_config(self.config_bytes, source=f"The config of grid {self.name}")
+        )
 
     @cached_property
     def needs(self) -> ReaderNeeds:
         """What the reader of the config needs of granules."""
         try:
-            content = yaml.safe_load(self.config_bytes)
-        except (yaml.YAMLError, UnicodeDecodeError):
+            content = load_yaml(self.config_bytes)
+        except InvalidYaml:
             return ReaderNeeds()
         section = content.get("data_source") if isinstance(content, dict) else None
         return ReaderNeeds.of(section)
