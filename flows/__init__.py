@@ -4,3 +4,8 @@ import os
 
 # Otherwise a server without internet logs a telemetry error when it starts.
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+# A server that Prefect starts itself, for a flow that is called from Python, gets this much, too.
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
+# Each run has new threads, and Arrow's own allocators keep memory for those that have ended: a
+# process that prepares one release after another grows by 10 MB with each.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

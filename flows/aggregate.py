@@ -19,6 +19,7 @@ from pydantic import Field
 from flows.artifacts import artifact_reference_by_key, artifact_reference_of_grid, record_pickup
 from flows.batches import BatchTasks
 from flows.command import run_command
+from flows.events import trusted_place
 from flows.runtime import cancellable, is_cancelled, with_retries
 from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
 from zagg_catalog.aggregation.checks import resolve_release
@@ -32,7 +33,6 @@ from zagg_catalog.errors import InvalidQuery, PickupRefused, ZaggCatalogError
 from zagg_catalog.messages import clean_text, short_digest, user_at_host
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases import ReleaseKey
-from zagg_catalog.settings import get_settings
 from zagg_catalog.store import Store, open_store
 
 # Most characters of a state's message; the log and the store have all of them.
@@ -93,7 +93,8 @@ def aggregate(
         output: Where zagg writes: folder, s3://bucket/prefix, or a template with {grid}; empty for
             the setting ZAGG_CATALOG_FLOW_AGGREGATE_OUTPUT, or output.store of the config.
         zagg: Options of zagg; empty for the backend local and zagg's defaults.
-        store: Folder or s3://bucket/prefix; empty for that of the event, or ZAGG_CATALOG_STORE.
+        store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE. The store of
+            an event has to be this one, or allowed by ZAGG_CATALOG_FLOW_EVENT_STORES.
         registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
 
     Returns
@@ -102,8 +103,9 @@ def aggregate(
     """
     settings = flow_settings()
     references = [event_reference(event)] if event is not None else []
+    place = open_store(trusted_place("store", store, event.store if event is not None else None))
+    registry = trusted_place("registry", registry, None)
     references += [artifact_reference_by_key(artifact)] if artifact is not None else []
-    place = open_store(store or (event.store if event is not None else get_settings().store))
     release_key = _release_key(product, version, region, cycle, references)
     request = PickupRequest(
         release_key=release_key or ReleaseKey("none", "none", 1),
@@ -128,7 +130,7 @@ def aggregate(
         stop=is_cancelled,
     )
     with BatchTasks() as batches, cancellable():
-        registered = load_registry(registry, tolerate_broken_grids=True)
+        registered = _load_registry(registry)
         if release_key is not None:
             requests, problems = _named_requests(place, request, grids), list[str]()
         elif release is not None:
@@ -140,6 +142,13 @@ def aggregate(
         refuse_shared_outputs(requests, registered)
         results, failures = _run(place, registry, requests, batches)
     return _final_state(results, failures, problems)
+
+
+def _load_registry(location: str) -> Registry:
+    """Load the registry; the config of a broken grid is left out, since reading it may raise."""
+    found = load_registry(location, tolerate_broken_grids=True)
+    grids = {k: replace(g, config=b"") if g.problem else g for k, g in found.grids.items()}
+    return replace(found, grids=grids)
 
 
 def _release_key(
@@ -221,11 +230,9 @@ def _pending_requests(
 
 
 @task(task_run_name="aggregate {request.grid}, {request.release_key}", persist_result=False)
-def aggregate_grid(
-    store: str, request: PickupRequest, registry: str | None, batches: BatchTasks
-) -> Any:
+def aggregate_grid(store: str, request: PickupRequest, registry: str, batches: BatchTasks) -> Any:
     """Pick up one grid; the task ends Failed if the pick-up is refused or fails."""
-    registered = load_registry(registry, tolerate_broken_grids=True)
+    registered = _load_registry(registry)
     picked = pick_up(open_store(store), request, registered, run_batches=batches.of_grid())
     if picked.failed:
         return Failed(message=_failure(request, picked.error), data=picked)
@@ -233,7 +240,7 @@ def aggregate_grid(
 
 
 def _run(
-    store: Store, registry: str | None, requests: Sequence[PickupRequest], batches: BatchTasks
+    store: Store, registry: str, requests: Sequence[PickupRequest], batches: BatchTasks
 ) -> tuple[list[PickupResult], list[str]]:
     """Pick up the grids at the same time; one that fails does not stop the others."""
     running = with_retries(aggregate_grid, None)

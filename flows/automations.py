@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -18,10 +18,11 @@ from prefect.events.actions import ActionTypes, ChangeFlowRunState, RunDeploymen
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows.events import RELEASE, RELEASE_PUBLISHED
+from flows.events import RELEASE, RELEASE_PUBLISHED, EventPlaces
+from flows.local_server import LocalFailure, temporary_server
 from flows.settings import flow_settings
+from zagg_catalog.aggregation.references import MapReference
 from zagg_catalog.errors import InvalidOption
-from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, WATCH
 
 POOL = "zagg-catalog"
@@ -37,6 +38,7 @@ ON_RELEASE = "aggregate/on-release"
 ON_OVERDUE = "report-overdue/on-event"
 
 Template = dict[str, object]
+_RELEASE_TEXTS = ("store", "product", "region", "release", "record")
 
 
 def heartbeat_automation(within: timedelta = timedelta(seconds=90)) -> AutomationCore:
@@ -66,14 +68,21 @@ def heartbeat_automation(within: timedelta = timedelta(seconds=90)) -> Automatio
 
 
 def cycle_automation(deployment_id: UUID) -> AutomationCore:
-    """Return the automation that starts ``prepare-cycle/on-cycle`` for an available cycle."""
-    names = ("product", "version", "cycle")
-    parameters: dict[str, object] = {name: _json(f"event.payload.{name}") for name in names}
-    # Without a notice, as from a webhook, the id of the event is the notice.
-    parameters["notice"] = _json("event.payload.notice or (event.id | string)")
-    for name in ("store", "stac_root", "registry"):
-        parameters[name] = _json(f"event.payload.{name} | default(none)")
-    parameters["provider"] = _json(f"event.payload.provider | default({PROVIDER!r})")
+    """Return the automation that starts ``prepare-cycle/on-cycle`` for an available cycle.
+
+    The run gets texts and integers of an event, and nothing else: Prefect would render a template
+    or a variable of its own in the parameters of a run. Any other value is passed as `false`, which
+    the schema of the parameters refuses, so that no run starts.
+    """
+    event = {name: _optional(_text, f"event.payload.{name}") for name in EventPlaces.model_fields}
+    parameters = {
+        "product": _json(_text("event.payload.product")),
+        "version": _json(_text("event.payload.version")),
+        "cycle": _json(_integer("event.payload.cycle")),
+        # Without a notice, as from a webhook, the id of the event is the notice.
+        "notice": _json(_optional(_text, "event.payload.notice", "event.id | string")),
+        "event": _template(_object(event)),
+    }
     return AutomationCore(
         name=CYCLE,
         description="Starts prepare-cycle/on-cycle for a cycle that is new or has changed.",
@@ -83,8 +92,17 @@ def cycle_automation(deployment_id: UUID) -> AutomationCore:
 
 
 def pickup_automation(deployment_id: UUID) -> AutomationCore:
-    """Return the automation that starts ``aggregate/on-release`` for a published release."""
-    parameters: dict[str, object] = {"event": _json("event.payload")}
+    """Return the automation that starts ``aggregate/on-release`` for a published release.
+
+    As in `cycle_automation`, the run gets texts and integers only.
+    """
+    event = {name: _text(f"event.payload.{name}") for name in _RELEASE_TEXTS}
+    event["cycle"] = _integer("event.payload.cycle")
+    event["status"] = _optional(_text, "event.payload.status", "'partial'")
+    event["supersedes"] = _optional(_text, "event.payload.supersedes")
+    event["grid_count"] = _optional(_integer, "event.payload.grid_count", "0")
+    grid = {name: _text(f"grid.{name}") for name in MapReference.model_fields}
+    parameters = {"event": _template(_object(event, grids=_list(grid, "event.payload.grids")))}
     return AutomationCore(
         name=PICKUP,
         description="Starts aggregate/on-release on the release that an event announces.",
@@ -148,12 +166,12 @@ def _absence(event: str, after: str, resource: str, within: timedelta) -> EventT
 def alert(deployment_id: UUID | None = None, block_id: UUID | None = None) -> ActionTypes:
     """Return an alert: a notification block, or a run of ``report-overdue/on-event``."""
     resource = "{{ labels.prefect.resource.id }}"
-    message = "event.payload.message | default(none)"
+    message = _optional(_text, "event.payload.message")
     if block_id is not None:
         return SendNotification(
             block_document_id=block_id,
             subject=f"zagg-catalog: {resource} is overdue",
-            body="{{ " + message + " or 'No event arrived in time.' }}",
+            body="{{ (" + message + " or 'No event arrived in time.') | truncate(1000) }}",
         )
     assert deployment_id is not None
     parameters = {"resource": {"__prefect_kind": "jinja", "template": resource}}
@@ -162,9 +180,41 @@ def alert(deployment_id: UUID | None = None, block_id: UUID | None = None) -> Ac
     )
 
 
+def _text(value: str) -> str:
+    """Return an expression that is `value` if that is a text without a blank at an end."""
+    return f"({value} if {value} is string and {value}.strip() == {value} else false)"
+
+
+def _integer(value: str) -> str:
+    """Return an expression that is `value` if that is an integer: not 22.0, "22" or true."""
+    return f"({value} if {value} is integer else false)"
+
+
+def _optional(check: Callable[[str], str], value: str, default: str = "none") -> str:
+    """Return an expression for a field that an event may lack; `check` is `_text` or `_integer`."""
+    return f"(({default}) if {value} is undefined or {value} is none else {check(value)})"
+
+
+def _object(fields: Mapping[str, str], **more: str) -> str:
+    """Return the template of a JSON object; `more` are templates of further fields."""
+    entries = {name: f"{{{{ {expression} | tojson }}}}" for name, expression in fields.items()}
+    return "{" + ", ".join(f'"{key}": {value}' for key, value in (entries | more).items()) + "}"
+
+
+def _list(fields: Mapping[str, str], values: str) -> str:
+    """Return the template of a JSON list of objects, whose fields are of ``grid``."""
+    comma = "{{ ', ' if not loop.last }}"
+    chosen = f"(({values} if {values} is iterable else [{values}]) if {values} else [])"
+    return f"[{{% for grid in {chosen} %}}{_object(fields)}{comma}{{% endfor %}}]"
+
+
 def _json(expression: str) -> Template:
     """Return a parameter that is the JSON value of an expression, not its text."""
-    template = f"{{{{ ({expression}) | tojson }}}}"
+    return _template(f"{{{{ {expression} | tojson }}}}")
+
+
+def _template(template: str) -> Template:
+    """Return a parameter whose JSON is the text of a template."""
     return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}
 
 
@@ -248,12 +298,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="notification block for alerts (default: a run of report-overdue that ends Failed)",
     )
     options = parser.parse_args(argv)
-    print(f"Work pool {POOL}: {'created' if ensure_pool() else 'there already'}.")
     try:
-        ensure_automations(options.alert_block)
-    except InvalidOption as error:
+        with temporary_server():
+            print(f"Work pool {POOL}: {'created' if ensure_pool() else 'there already'}.")
+            ensure_automations(options.alert_block)
+    except (InvalidOption, LocalFailure) as error:
         print(error, file=sys.stderr)
-        return error.exit_code
+        return getattr(error, "exit_code", 1)
     return 0
 
 

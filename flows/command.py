@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect import Flow
 
-from flows.local_server import temporary_server
+from flows.local_server import LocalFailure, temporary_server
 
 Schema = Mapping[str, Any]
 
@@ -27,8 +28,12 @@ def run_command(
     """
     call: Callable[..., Any] = flow  # the overloads of Flow need the type of the result
     arguments = vars(flow_parser(flow, module).parse_args(argv))
-    with temporary_server():
-        state = call(**arguments, return_state=True)
+    try:
+        with temporary_server():
+            state = call(**arguments, return_state=True)
+    except LocalFailure as error:
+        print(error, file=sys.stderr)
+        return 1
     print(last_line(state) if state.is_completed() else state.message)
     return 0 if state.is_completed() else 1
 

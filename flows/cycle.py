@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -12,10 +12,17 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import is_news, record_release
 from flows.command import run_command
-from flows.events import announce_release, claim_of, is_processed, mark_processed
+from flows.events import (
+    EventPlaces,
+    announce_release,
+    claim_of,
+    is_processed,
+    mark_processed,
+    trusted_place,
+)
 from flows.fetch import fetch
-from flows.jobs import Job
-from flows.results import Session
+from flows.jobs import Job, without_broken_areas
+from flows.results import Session, collect_maps
 from flows.runtime import cancellable, one_run_of, task_runner, with_retries
 from flows.settings import (
     Cycle,
@@ -31,13 +38,12 @@ from flows.settings import (
 from flows.shardmaps import build, failure_of
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
-from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.errors import EventRefused, ZaggCatalogError
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.releases import Published
 from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import load_release
-from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import open_store
 
@@ -79,6 +85,7 @@ def prepare_cycle(
     provider: str = PROVIDER,
     registry: str | None = None,
     notice: NoticeId | None = None,
+    event: EventPlaces | None = None,
 ) -> Any:
     """Prepare a cycle: one catalog and one release per region, one shard map per grid.
 
@@ -97,19 +104,26 @@ def prepare_cycle(
         provider: Sub-catalog of the API; empty for an API without sub-catalogs.
         registry: File of the registry; empty for the setting ZAGG_CATALOG_REGISTRY.
         notice: Id of the event that started the run; a run does nothing for a processed event.
+        event: Places that this event names; the run is refused if the settings do not have them.
 
     Returns
     -------
         The result of each region; the run ends Failed if anything is missing.
     """
+    if notice is not None and cycle is None:
+        raise EventRefused(f"The event {notice} names no cycle. Nothing was started.")
+    named = event or EventPlaces()
+    store = trusted_place("store", store, named.store)
+    stac_root = trusted_place("stac_root", stac_root, named.stac_root)
+    provider = trusted_place("provider", provider, named.provider)
+    registry = trusted_place("registry", registry, named.registry)
     registered = load_registry(registry, tolerate_broken_grids=True)
     name, number = f"{product}_{version}", cycle_or_current(cycle)
     chosen = registered.select(name, regions=regions, grids=grids)
     accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
-    settings = get_settings()
     outcomes = []
     with cancellable(), one_run_of(name, number):
-        target = open_store(store or settings.store)
+        target = open_store(store)
         if not force and is_processed(target, name, number, notice):
             return Completed(
                 message=f"{name}, cycle {number}: an earlier run has processed this event."
@@ -124,12 +138,11 @@ def prepare_cycle(
                 product=name,
                 cycle=number,
                 region=registered.regions[region],
-                store=store or settings.store,
-                stac_root=stac_root or settings.stac_root,
+                store=store,
+                stac_root=stac_root,
                 provider=provider,
                 slices=slices,
                 force=force,
-                area=tuple(registered.area_of(name, region)),
             )
             outcomes.append(_prepare(job, wanted, registered, accepted))
         state = _final_state(f"{name}, cycle {number}", outcomes)
@@ -157,7 +170,9 @@ def _prepare_region(
     job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, accepted: dict[str, bool]
 ) -> RegionOutcome:
     store = job.open_store()
-    grids = _with_released(job, wanted, registry)
+    registry = without_broken_areas(registry, job.product, job.region.name)
+    job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
+    grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
     session = Session(store, job.release_key, force=job.force)
     catalog = fetch(job, session)
     outcomes = build(job, grids, catalog)
@@ -166,6 +181,8 @@ def _prepare_region(
         [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, **accepted
     )
     session.end()
+    built = [entry["manifest"] for entry in outcomes if entry.get("manifest")]
+    collect_maps(session.folder, job.release_key, built)
     # A run that was killed after it moved the pointer has not emitted the event.
     if published.latest and (published.moved or is_news(store, job.release_key, published)):
         announce_release(job, published)

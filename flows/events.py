@@ -1,6 +1,9 @@
-"""Events that flows emit, and the processing of the watch's events by runs."""
+"""Events: those that flows emit, what a run believes of its own, and which are processed."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
 
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
@@ -12,14 +15,20 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.runtime import flow_run
+from pydantic import BaseModel, ConfigDict, Field
 
 from flows.jobs import Job
+from flows.settings import flow_settings
 from zagg_catalog.aggregation.references import announce
-from zagg_catalog.errors import InvalidCursor
+from zagg_catalog.errors import EventRefused, InvalidCursor
+from zagg_catalog.messages import clean_text
 from zagg_catalog.releases import Published
-from zagg_catalog.store import Store
+from zagg_catalog.settings import get_settings
+from zagg_catalog.sources.query import PROVIDER
+from zagg_catalog.store import Store, open_store
 from zagg_catalog.watch.answers import EventClaim, read_processed
 from zagg_catalog.watch.events import PREPARED, cycle_resource, split_product
 
@@ -27,6 +36,70 @@ RELEASE_PUBLISHED = "zagg-catalog.release.published"
 RELEASE = "zagg-catalog.release"
 FLOW = "prepare-cycle"
 _NOT_ENDED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
+
+Place = Literal["store", "stac_root", "registry", "provider"]
+# Settings with the places that events may name.
+_ALLOWED: dict[Place, str] = {
+    "store": "event_stores",
+    "stac_root": "event_stac_roots",
+    "registry": "event_registries",
+    "provider": "event_providers",
+}
+
+
+class EventPlaces(BaseModel):
+    """Places that the event of a cycle names; a run compares them with its settings."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    store: str | None = Field(default=None, max_length=2000)
+    stac_root: str | None = Field(default=None, max_length=2000)
+    registry: str | None = Field(default=None, max_length=2000)
+    provider: str | None = Field(default=None, max_length=200)
+
+
+def trusted_place(what: Place, given: str | None, named: str | None) -> str:
+    """Return a place for a run: of its parameter, of its settings, or as its event names it.
+
+    Whoever can send an event can name any place. So a place of an event, `named`, is used only if
+    it is the one of the settings or in their list of allowed ones. The same holds for the parameter
+    `given` of a run that an automation started; a user may give any place.
+
+    Raises
+    ------
+    EventRefused
+        If the event names another place; the run has done nothing yet.
+    """
+    if what != "provider":  # an empty provider is that of an API without sub-catalogs
+        given, named = given or None, named or None
+    by_hand = given is not None and not _started_by_automation()
+    known = [given] if by_hand and given is not None else _known(what)
+    for value in (named, given):
+        if value is not None and value not in known and value not in _urls(what, known):
+            raise EventRefused(
+                f"The event names the {what} {clean_text(value)!r}, and this run uses"
+                f" {clean_text(known[0])!r}. Nothing was started. Correct the sender of the event,"
+                f" or add the {what} to ZAGG_CATALOG_FLOW_{_ALLOWED[what].upper()} where flows run."
+            )
+    return next(value for value in (named, given, known[0]) if value is not None)
+
+
+def _known(what: Place) -> list[str]:
+    """Return the place of the settings, and those that they allow."""
+    ours = PROVIDER if what == "provider" else getattr(get_settings(), what)
+    return [ours, *getattr(flow_settings(), _ALLOWED[what])]
+
+
+def _urls(what: Place, known: Sequence[str]) -> list[str]:
+    """Return the URLs of stores, which events of releases name."""
+    return [open_store(one).url for one in known] if what == "store" else []
+
+
+def _started_by_automation() -> bool:
+    """Return whether an automation started this run, not a user, a schedule or a command."""
+    context = FlowRunContext.get()
+    creator = context.flow_run.created_by if context and context.flow_run else None
+    return creator is not None and creator.type == "AUTOMATION"
 
 
 def announce_release(job: Job, published: Published) -> None:

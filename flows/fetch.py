@@ -12,7 +12,7 @@ from prefect.states import Failed
 
 from flows.artifacts import Progress
 from flows.command import run_command
-from flows.jobs import Job, query_values
+from flows.jobs import Job, query_values, without_broken_areas
 from flows.results import Session
 from flows.runtime import cancellable, task_runner, with_retries
 from flows.settings import (
@@ -73,16 +73,17 @@ def fetch_catalog(
     regions = registered.regions
     if region not in regions:
         raise InvalidQuery(f"The registry has no region {region!r}; it has {', '.join(regions)}.")
-    settings = get_settings()
+    settings, name = get_settings(), f"{product}_{version}"
+    registered = without_broken_areas(registered, name, region)
     job = Job(
-        product=f"{product}_{version}",
+        product=name,
         cycle=cycle_or_current(cycle),
         region=regions[region],
         store=store or settings.store,
         stac_root=stac_root or settings.stac_root,
         provider=provider,
         slices=slices,
-        area=tuple(registered.area_of(f"{product}_{version}", region)),
+        area=tuple(registered.area_of(name, region)),
     )
     with cancellable():
         session = Session(job.open_store(), job.release_key)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zagg_catalog.cycles import Convention
+from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.messages import clean_text
 from zagg_catalog.regions import Bbox
-from zagg_catalog.registry import RegisteredGrid, RegisteredRegion
+from zagg_catalog.registry import RegisteredGrid, RegisteredRegion, Registry
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources import Query
@@ -94,6 +96,29 @@ class Job:
     def open_store(self) -> Store:
         """Open the store."""
         return open_store(self.store)
+
+
+def without_broken_areas(registry: Registry, product: str, region: str) -> Registry:
+    """Return the registry; a grid of the region whose area cannot be found has a ``problem``.
+
+    Such a grid fails by itself, whatever its config has, and the others are built.
+    """
+    grids = dict(registry.grids)
+    for name, grid in grids.items():
+        if grid.problem is None and grid.region == region and product in grid.products:
+            try:
+                replace(registry, grids={name: grid}).area_of(product, region)
+            except Exception as error:  # noqa: BLE001  (it is the problem of this grid)
+                grids[name] = replace(grid, grid=None, problem=error_sentence(error))
+    return replace(registry, grids=grids)
+
+
+def error_sentence(error: Any) -> str:
+    """Return an error as a sentence, with its class if this package did not raise it."""
+    text = str(error).strip() or "the error has no message."
+    if not isinstance(error, ZaggCatalogError):
+        text = f"{type(error).__name__}: {text}"
+    return clean_text(text, limit=500)
 
 
 def query_values(query: Query) -> dict[str, Any]:

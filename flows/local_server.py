@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -29,6 +30,8 @@ from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_se
 ROOT = Path(__file__).parents[1]
 # An idle machine needs ten seconds.
 START_SECONDS = 300.0
+# After so many a command says that it waits.
+SLOW_SECONDS = 30.0
 TAIL = 1500
 # Shorter intervals than the defaults, for a user who waits.
 QUICK = {
@@ -308,10 +311,15 @@ def temporary_server() -> Iterator[None]:
     }
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     child = subprocess.Popen(command, env=os.environ | settings | own, stdin=subprocess.PIPE)
+    slow, waits = time.monotonic() + SLOW_SECONDS, "Prefect's server starts slowly; waiting %g s."
 
     def started(http: httpx.Client) -> bool:
+        nonlocal slow
         if child.poll() is not None:
             raise LocalFailure(f"Prefect's server ended with code {child.returncode}.")
+        if time.monotonic() > slow:
+            slow = math.inf
+            get_logger().warning(waits, START_SECONDS)
         return _answers(http, f"{url}/api")
 
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,18 @@ from prefect.context import TaskRunContext
 from prefect.settings import get_current_settings
 
 from flows.settings import flow_settings
+from zagg_catalog.errors import InvalidName
 from zagg_catalog.files import write_atomic
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.releases import ReleaseKey
+from zagg_catalog.releases.layout import parse_key
 from zagg_catalog.releases.publication import package_versions
 from zagg_catalog.store import LocalStore, Store
 
 FOLDER = ".prefect"
 CHECKPOINTS = "checkpoints"
+# Prefect's result is JSON text in JSON.
+_MANIFEST = re.compile(r"shardmaps/[A-Za-z0-9=/._-]+\.parquet")
 
 
 def content_key(kind: str, facts: Mapping[str, Any]) -> str:
@@ -86,7 +92,8 @@ class Session:
     def _begin(self) -> str:
         token = uuid.uuid4().hex
         limit = time.time() - flow_settings().session_hours * 3600
-        for path in (*self.folder.glob("slice-*"), *self.folder.glob(f"{CHECKPOINTS}/*")):
+        left = ("slice-*", f"{CHECKPOINTS}/*", "sessions/*.json")
+        for path in (path for pattern in left for path in self.folder.glob(pattern)):
             if path.stat().st_mtime < limit:
                 _remove(path)  # of a run that was never continued
         content = json.dumps({"token": token, "started": time.time()}).encode()
@@ -101,6 +108,30 @@ class Session:
         except (OSError, ValueError, KeyError, TypeError):
             return None  # begin a new session
         return token if 0 <= age < flow_settings().session_hours * 3600 else None
+
+
+def collect_maps(folder: Path, release_key: ReleaseKey, manifests: Collection[str]) -> list[Path]:
+    """Remove the results of maps that a new release has replaced; return their paths.
+
+    `manifests` are the keys of the maps of the release, whose results stay, so that the next run
+    builds nothing again. Results of other releases stay, too.
+    """
+    removed = []
+    for path in folder.glob("map-*"):
+        with contextlib.suppress(FileNotFoundError):  # another run has removed it
+            found = _MANIFEST.search(path.read_text(encoding="utf-8", errors="replace"))
+            key = found[0] if found else None
+            if key and key not in manifests and _release_key_of(key) == release_key:
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _release_key_of(key: str) -> ReleaseKey | None:
+    try:
+        return parse_key(key).release_key
+    except InvalidName:
+        return None  # the file is not a result of this program
 
 
 def read_slice(folder: Path, key: str) -> dict[str, Any] | None:

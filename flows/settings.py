@@ -56,6 +56,12 @@ class FlowSettings(BaseSettings):
     """Seconds until an overdue cycle raises an alert."""
     silent_after: float = Field(default=3 * 3600, ge=10)
     """Seconds without a poll of a product until an alert."""
+    event_stores: tuple[str, ...] = ()
+    """Stores that an event may name, other than ``ZAGG_CATALOG_STORE``; a JSON list, as are the
+    next three."""
+    event_stac_roots: tuple[str, ...] = ()
+    event_registries: tuple[str, ...] = ()
+    event_providers: tuple[str, ...] = ()
     aggregate_dry_run: bool = True
     """Whether zagg only reports its plan; the parameter of a run overrides it."""
     aggregate_output: str | None = None
@@ -114,7 +120,8 @@ def _choices(section: str) -> dict[str, Any]:
     return {"enum": names} if names else {}
 
 
-Version = Annotated[str, Field(pattern=r"^[0-9]{3}$")]
+# Where Prefect's server checks a parameter, "$" also matches before a newline at the end.
+Version = Annotated[str, Field(pattern=r"^[0-9]{3}$", max_length=3)]
 Cycle = Annotated[int, Field(ge=1, le=99)]
 NoticeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,120}$")]
 Slices = Annotated[int, Field(ge=1, le=32)]

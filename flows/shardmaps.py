@@ -12,12 +12,11 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import Progress
 from flows.command import run_command
-from flows.jobs import Job, build_values
+from flows.jobs import Job, build_values, error_sentence
 from flows.results import content_key, result_storage
 from flows.runtime import cancellable, task_runner, with_retries
 from flows.settings import GridName, flow_settings
 from flows.tasks import build_grid
-from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import RegisteredGrid, load_registry
 from zagg_catalog.releases.layout import parse_key
@@ -82,10 +81,15 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
         ``error``. ``broken`` is true if the config is invalid, and ``restored`` if a map that was
         built before was missing in the store.
     """
-    usable = [grid for grid in grids if grid.problem is None]
     found = {grid.name: _broken(grid) for grid in grids if grid.problem is not None}
-    bar = Progress("build", job.release_key, len(usable), f"Building {job.release_key}")
-    futures = {_submit(job, grid, catalog): grid for grid in usable}
+    futures: dict[PrefectFuture[Values], RegisteredGrid] = {}
+    for grid in grids:
+        if grid.name not in found:
+            try:
+                futures[_submit(job, grid, catalog)] = grid
+            except Exception as error:  # noqa: BLE001  (it is the failure of this grid)
+                found[grid.name] = _failed(grid, error)
+    bar = Progress("build", job.release_key, len(futures), f"Building {job.release_key}")
     for future in as_completed(list(futures)):
         future.wait()
         bar.step()
@@ -127,26 +131,19 @@ def _outcome(
     lost = isinstance(result, dict) and not store.exists(result["manifest"])
     if lost:
         result = _submit(job, grid, catalog, again=True).result(raise_on_failure=False)
-    values = {"grid": grid.name, "config": grid.config.decode(), "restored": lost}
     if isinstance(result, dict):
-        return values | result
-    return values | {"error": _sentence(result)}
+        return {"grid": grid.name, "config": grid.config.decode(), "restored": lost} | result
+    return _failed(grid, result)
+
+
+def _failed(grid: RegisteredGrid, error: Any) -> Values:
+    config = grid.config.decode("utf-8", "replace")
+    return {"grid": grid.name, "config": config, "error": error_sentence(error)}
 
 
 def _broken(grid: RegisteredGrid) -> Values:
-    return {
-        "grid": grid.name,
-        "config": grid.config.decode("utf-8", "replace"),
-        "error": clean_text(grid.problem or "", limit=500),
-        "broken": True,
-    }
-
-
-def _sentence(error: Any) -> str:
-    text = str(error).strip() or "the error has no message."
-    if isinstance(error, ZaggCatalogError):
-        return clean_text(text, limit=500)
-    return clean_text(f"{type(error).__name__}: {text}", limit=500)
+    problem = clean_text(grid.problem or "", limit=500)
+    return _failed(grid, None) | {"error": problem, "broken": True}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

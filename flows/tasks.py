@@ -9,14 +9,14 @@ from threading import Lock
 from typing import Any, cast
 
 import yaml
-from prefect import task
+from prefect import get_run_logger, task
 
 from flows.results import key_argument, read_slice, write_slice
 from flows.runtime import check_cancelled
 from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.errors import EmptyHarvest, InvalidConfig
+from zagg_catalog.errors import EmptyHarvest, InvalidConfig, InvalidShardMap
 from zagg_catalog.files import scratch
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
@@ -194,10 +194,23 @@ class UnknownGrid:
 def _grid_build(store: Store, entry: Values, folder: Path) -> MapToPublish:
     config = entry["config"].encode()
     if entry.get("error"):
-        grid = cast(OutputGrid, UnknownGrid()) if entry.get("broken") else None
-        return MapToPublish(entry["grid"], config, grid=grid, error=entry["error"])
+        return MapToPublish(entry["grid"], config, grid=_grid_of(entry), error=entry["error"])
     path = store.download(entry["manifest"], folder / f"{entry['grid']}.parquet")
-    return MapToPublish(entry["grid"], config, shard_map=ShardMap.from_parquet(path))
+    try:
+        shard_map = ShardMap.from_parquet(path)
+    except InvalidShardMap as error:
+        return MapToPublish(entry["grid"], config, grid=_grid_of(entry), error=str(error))
+    return MapToPublish(entry["grid"], config, shard_map=shard_map)
+
+
+def _grid_of(entry: Values) -> OutputGrid:
+    """Return the grid of a config, or a placeholder, since a broken one stops no release."""
+    if not entry.get("broken"):
+        try:
+            return from_config(_config(entry["config"], entry["grid"]))
+        except Exception as error:  # noqa: BLE001  (the entry has the failure of this grid)
+            get_run_logger().debug("Grid %s: %s", entry["grid"], error)
+    return cast(OutputGrid, UnknownGrid())
 
 
 def _config(text: str, name: str) -> Any:

@@ -33,6 +33,9 @@ from zagg_catalog.watch.events import (
 from zagg_catalog.watch.poll import Poll, poll
 
 ProductName = Annotated[str, Field(pattern=r"^[A-Z0-9]+_[0-9]{3}$")]
+ResourceId = Annotated[
+    str, Field(pattern=r"^zagg-catalog\.(cycle|watch)\.[a-z0-9-]+$", max_length=100)
+]
 
 
 class WatchFailed(Exception):
@@ -154,7 +157,7 @@ def summary(found: Poll) -> str:
 
 
 @flow(name="report-overdue", log_prints=False)
-def report_overdue(resource: str, message: str | None = None) -> Any:
+def report_overdue(resource: ResourceId, message: str | None = None) -> Any:
     """Report that a cycle or the watch itself is overdue, by a run that ends Failed.
 
     Args:

@@ -6,12 +6,11 @@ import pyarrow as pa
 import pytest
 
 from tests.test_catalog import SQUARE, make_catalog
-from zagg_catalog import Catalog, HealpixGrid, ShardMap
+from zagg_catalog import Catalog
 from zagg_catalog.catalog.columns import iso_times
 from zagg_catalog.catalog.table import granule_entries
 from zagg_catalog.cli.inspect import summarise_catalog
 from zagg_catalog.errors import InvalidCatalog
-from zagg_catalog.regions import bbox_region
 
 
 def with_column(name, values):
@@ -62,18 +61,3 @@ def test_an_asset_without_href_is_no_link():
     assets = pa.array([{"data": {"url": "https://host/a.h5"}}])
     entries = granule_entries(Catalog(with_column("assets", assets)).table)
     assert entries.select(["s3", "https"]).to_pylist() == [{"s3": None, "https": None}]
-
-
-@pytest.mark.realdata
-def test_each_catalog_is_built_or_refused_in_a_sentence(real_data):
-    grid = HealpixGrid(9, 12)
-    south = bbox_region((-180, -90, 180, -60))
-    refused = {}
-    for path in sorted((real_data / "hostile" / "catalogs").glob("*.parquet")):
-        try:
-            ShardMap.build(Catalog.from_geoparquet(path), grid, region=south)
-        except InvalidCatalog as error:
-            refused[path] = str(error)
-    names = {path.stem for path in refused}
-    assert names == {"columns_dup_name", "geo_metadata_crs_3031", "id_list", "null_id"}
-    assert all(str(path) in text for path, text in refused.items())

@@ -1,6 +1,7 @@
 """Boxes and polygons: holes, poles, the antimeridian, boxes wider than half the globe."""
 
 import json
+from contextlib import suppress
 
 import mortie
 import numpy as np
@@ -111,6 +112,131 @@ def test_a_polygon_around_a_pole_is_the_pole_cap():
     assert shards_of([-90, -89, -80], [0, 123, -179.9]) <= coverage(around)
 
 
+def circle(*steps: float, closed: bool = True) -> list[list[float]]:
+    """A ring at 70° S through these longitudes."""
+    points = [[lon, -70.0] for lon in steps]
+    return [*points, points[0]] if closed else points
+
+
+EAST = range(-180, 180, 10)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        circle(*EAST),
+        circle(*EAST, 180),
+        circle(*EAST, 180, closed=False),
+        circle(*EAST, 180)[::-1],
+        circle(*range(0, 361, 10)),
+        circle(*range(0, -361, -10)),
+        circle(-179.9, *EAST[1:], 179.9),
+        [*circle(*EAST, 180, closed=False), [180, -90], [-180, -90], [-180, -70]],
+        ring((-180, -70), (180, -70), (180, -90), (-180, -90)),
+    ],
+    ids=[
+        "open",
+        "closed",
+        "unclosed",
+        "clockwise",
+        "0-360",
+        "0--360",
+        "179.9",
+        "along-the-cut",
+        "box",
+    ],
+)
+def test_a_ring_around_a_pole_is_the_cap_however_it_is_drawn(points):
+    """An edge of 360° leads nowhere in a ring that goes around by itself."""
+    cap, drawn = polygon(circle(*EAST)), polygon(points)
+    assert polygon_to_bbox(drawn) == (-180, -90, 180, -70)
+    assert coverage(drawn) == coverage(cap)
+    lons, lats = np.transpose(points)
+    if len(points) > 5:  # as arrays, edges are great circles
+        assert polygon_to_bbox([(lats, lons)])[:3] == (-180, -90, 180)
+        assert len(coverage(as_region([(lats, lons)]))) > 0.9 * len(coverage(cap))
+
+
+@pytest.mark.parametrize(
+    ("points", "says"),
+    [
+        ([(lon, 10 * (-1) ** (lon // 10)) for lon in EAST], "crosses the equator"),
+        ([(lon % 360 - 180, -70 - lon / 100) for lon in range(0, 720, 10)], "around the Earth 2"),
+    ],
+)
+def test_a_ring_with_two_insides_is_refused(points, says):
+    with pytest.raises(InvalidRegion, match=f"Ring 0 .*{says}"):
+        polygon(ring(*points))
+
+
+@pytest.mark.parametrize(
+    "hole",
+    [box_ring(60, -80, 80, -70), box_ring(-10, -85, 50, -65), box_ring(30, -78, 50, -72)],
+    ids=["outside", "around", "across"],
+)
+@pytest.mark.parametrize("turn", [0, 160])
+def test_a_hole_that_is_not_inside_its_polygon_is_refused(hole, turn):
+    """In a file, and in a region that a program made."""
+    island = box_ring(100, 10, 101, 11)
+    rings = [[[lon + turn, lat] for lon, lat in one] for one in (box_ring(0, -80, 40, -70), hole)]
+    with pytest.raises(InvalidRegion, match=r"Ring 2 is a hole .* not inside its polygon, ring 1"):
+        region_from_geojson({"type": "MultiPolygon", "coordinates": [[island], rings]})
+    shell, inner = (np.transpose(one)[::-1] for one in rings)
+    with pytest.raises(InvalidRegion, match=r"Ring 1 is a hole"):
+        as_region(Region([shell], [[inner]]))
+
+
+def test_a_hole_may_touch_its_polygon():
+    outer = ring((0, -80), (40, -79), (40, -70), (0, -71))
+    inner = ring((0, -80), (40, -70), (20, -72))
+    assert coverage(polygon(outer, inner)) <= coverage(polygon(outer))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["urn:ogc:def:crs:OGC:1.3:CRS84", "EPSG:4326", "urn:ogc:def:crs:EPSG::4326", "OGC:CRS84"],
+)
+def test_the_crs_of_a_file_is_wgs84(name):
+    outer = [ring((0, 0), (4, 0.5), (0, 4))]
+    named = {"type": "name", "properties": {"name": name}}
+    document = {"type": "Polygon", "coordinates": outer, "crs": named}
+    assert len(region_from_geojson(document)) == 1
+    for other in ("urn:ogc:def:crs:EPSG::3031", 3031, None):
+        named["properties"] = {"name": other}
+        with pytest.raises(InvalidRegion, match=r"its crs is .*3031|its crs is None"):
+            region_from_geojson({"type": "FeatureCollection", "features": [document]})
+
+
+HOSTILE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.text(max_size=3),
+    st.sampled_from([[], {}, [[]], [[[[0]]]], 5, 10**400, -1e308, float("inf"), float("nan")]),
+)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_file_with_anything_in_it_is_read_or_gets_a_sentence(data):
+    """Any part of a document is replaced by anything."""
+    geometry = {"type": "Polygon", "coordinates": [ring((0, 0), (4, 0.5), (0, 4))]}
+    parts = {"type": "MultiPolygon", "coordinates": [geometry["coordinates"]]}
+    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+    collection = {"type": "GeometryCollection", "geometries": [parts]}
+    document = json.loads(
+        json.dumps({"type": "FeatureCollection", "features": [feature, collection]})
+    )
+    root = [document]
+    node, place = root, 0
+    while node[place] and isinstance(node[place], dict | list) and data.draw(st.integers(0, 9)):
+        node = node[place]
+        places = sorted(node) if isinstance(node, dict) else range(len(node))
+        place = data.draw(st.sampled_from(places))
+    node[place] = data.draw(HOSTILE)
+    with suppress(InvalidRegion):
+        region_from_geojson(root[0])
+
+
 def test_a_hole_stays_a_hole():
     outer, inner = box_ring(-10, 40, 10, 55), box_ring(-5, 45, 5, 50)[::-1]
     keys = coverage(polygon(outer, inner))
@@ -183,6 +309,14 @@ def test_the_file_is_read_in_every_geojson_form(tmp_path):
         ('{"type": "Polygon", "coordinates": [[[0,0],[1,NaN],[2,0],[0,0]]]}', "not finite"),
         ('{"type": "Polygon", "coordinates": [[[0,0],[1,95],[2,0],[0,0]]]}', "leaves latitudes"),
         ('{"type": "Polygon", "coordinates": [["a", "b", "c", "d"]]}', "positions"),
+        ('{"type": "Polygon", "coordinates": {"a": 1}}', "positions"),
+        ('{"type": "Polygon", "coordinates": [[[0,0],[1e400,1],[2,0],[0,0]]]}', "not finite"),
+        ('{"type": "Polygon", "coordinates": [[[0,0],[1,1],[2,2],[1,1],[0,0]]]}', "no area"),
+        ('{"type": "FeatureCollection", "features": 5}', "features of a .* must be a list; got 5"),
+        ('{"type": "GeometryCollection", "geometries": "x"}', "must be a list"),
+        ('{"type": "MultiPolygon", "coordinates": 1}', "must be a list"),
+        ('{"type": ["Polygon"]}', "expected a GeoJSON object"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_bad_region_file_gets_one_sentence_that_names_it(tmp_path, content, says):

@@ -230,3 +230,7 @@ class InvalidCursor(ZaggCatalogError, ValueError):
 
 class NotifyFailed(ZaggCatalogError):
     """Raised when Prefect's API does not accept the event of a cycle."""
+
+
+class EventRefused(ZaggCatalogError):
+    """Raised when an event names a place that the settings do not have, or no cycle."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +18,19 @@ from numpy.typing import ArrayLike
 
 from zagg_catalog.errors import InvalidRegion, RegionNotFound
 from zagg_catalog.geometry.boxes import draw_boxes
+from zagg_catalog.geometry.rings import PARALLEL_STEP, check_holes, goes_around, tidy_ring
 from zagg_catalog.geometry.sphere import Floats, lat_extremes
+from zagg_catalog.jsonio import shown
 
 Ring = tuple[Floats, Floats]
 Bbox = tuple[float, float, float, float]
 
-# A parallel is drawn with chords of this length; the sagitta is 8 m at most.
-PARALLEL_STEP = 0.25
 # Below this length a parallel edge stays one great circle; they differ by 121 m at most.
 PARALLEL_MIN = 1.0
+# Names of WGS84 with longitude first, as writers of GeoJSON 2008 have them.
+_WGS84 = re.compile(r"(?i)(urn:ogc:def:crs:)?(OGC:(1\.3|2)?:?CRS84|EPSG:[\d.]*:?4326)")
+# Where the parts of a GeoJSON object are.
+_PARTS = {"FeatureCollection": "features", "GeometryCollection": "geometries"}
 
 
 class Region(list[Ring]):
@@ -79,21 +84,26 @@ def as_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:
     Raises
     ------
     InvalidRegion
-        If there is no ring, or one has fewer than three distinct vertices, coordinates that
-        are not finite, latitudes beyond 90° or longitudes beyond 360°.
+        If there is no ring, or one has fewer than three distinct vertices, no area, coordinates
+        that are not finite, latitudes beyond 90° or longitudes beyond 360°; if it goes around the
+        Earth across the equator, or more than once; or if a hole is not inside its polygon.
     """
     number = itertools.count()
     if isinstance(parts, Region):
-        rings = [[_tidy_ring(*ring, next(number)) for ring in rings] for rings in parts.polygons()]
+        rings = [[tidy_ring(*ring, next(number)) for ring in rings] for rings in parts.polygons()]
         tidy = _of_polygons(rings, parts.bbox)
     else:
-        tidy = Region(_tidy_ring(lats, lons, next(number)) for lats, lons in parts)
+        tidy = Region(tidy_ring(lats, lons, next(number)) for lats, lons in parts)
     if not tidy:
         raise InvalidRegion("A region needs at least one ring of (lats, lons); got none.")
     return tidy
 
 
 def _of_polygons(polygons: list[list[Ring]], bbox: Bbox | None = None) -> Region:
+    first = 0
+    for rings in polygons:
+        check_holes(rings, first)
+        first += len(rings)
     return Region([rings[0] for rings in polygons], [rings[1:] for rings in polygons], bbox)
 
 
@@ -201,6 +211,8 @@ def load_polygon(geojson_path: str | Path) -> Region:
         raise InvalidRegion(f"Cannot read the region file {path}: {error.strerror}.") from error
     except ValueError as error:
         raise InvalidRegion(f"The region file {path} is not JSON: {error}.") from error
+    except RecursionError:
+        raise InvalidRegion(f"The region file {path} is nested too deeply to be read.") from None
     try:
         return region_from_geojson(document)
     except InvalidRegion as error:
@@ -220,7 +232,7 @@ def region_from_geojson(document: Any) -> Region:
             found += bbox_region(box).polygons()
             continue
         drawn = [_follow_parallels(xy[:, 1], xy[:, 0]) for xy in polygon]
-        found.append([_tidy_ring(*ring, next(number)) for ring in drawn])
+        found.append([tidy_ring(*ring, next(number)) for ring in drawn])
     if not found:
         raise InvalidRegion("it has no Polygon or MultiPolygon; draw the area as one.")
     return _of_polygons(found)
@@ -268,60 +280,17 @@ def polygon_to_bbox(parts: Iterable[tuple[ArrayLike, ArrayLike]]) -> Bbox:
     return (west, south, east, north)
 
 
-def _tidy_ring(lats: ArrayLike, lons: ArrayLike, number: int) -> Ring:
-    lat = np.atleast_1d(np.asarray(lats, dtype=np.float64))
-    lon = np.atleast_1d(np.asarray(lons, dtype=np.float64))
-    if lat.shape != lon.shape or lat.ndim != 1:
-        raise InvalidRegion(
-            f"Ring {number} needs as many latitudes as longitudes; got {lat.size} and {lon.size}."
-        )
-    if not (np.isfinite(lat).all() and np.isfinite(lon).all()):
-        raise InvalidRegion(f"Ring {number} has coordinates that are not finite numbers.")
-    if (np.abs(lat) > 90).any() or (np.abs(lon) > 360).any():
-        raise InvalidRegion(
-            f"Ring {number} leaves latitudes [-90, 90] or longitudes [-360, 360]; "
-            "coordinates are degrees, latitude and longitude of WGS84."
-        )
-    lat, lon = _draw_full_turns(lat, lon)
-    lat, lon = _drop_repeats(lat, lon)
-    if np.unique(np.stack([lat, lon % 360.0]), axis=1).shape[1] < 3:
-        raise InvalidRegion(f"Ring {number} has fewer than three distinct vertices.")
-    return lat, lon
-
-
-def _drop_repeats(lat: Floats, lon: Floats) -> Ring:
-    """Drop the closing vertex, repeats, and poles reached and left along the antimeridian."""
-    turned = np.where(np.abs(lat) == 90.0, 0.0, lon % 360.0)
-    keep = (lat != np.roll(lat, -1)) | (turned != np.roll(turned, -1))
-    lat, lon, turned = lat[keep], lon[keep], turned[keep]
-    at_cut = turned == 180.0
-    spike = (np.abs(lat) == 90.0) & np.roll(at_cut, 1) & np.roll(at_cut, -1)
-    if spike.any():
-        return _drop_repeats(lat[~spike], lon[~spike])
-    return lat, lon
-
-
-def _draw_full_turns(lat: Floats, lon: Floats) -> Ring:
-    """Split an edge of 360°, which planar files have in a polygon around a pole."""
-    step = np.roll(lon, -1) - lon
-    turns = np.flatnonzero((np.abs(step) >= 360.0) & (np.abs(lat) < 90.0))
-    turns = turns[lat[turns] == np.roll(lat, -1)[turns]]
-    for i in turns[::-1]:
-        count = int(360.0 / PARALLEL_STEP)
-        around = lon[i] + step[i] * np.arange(1, count) / count
-        lat = np.insert(lat, i + 1, np.full(count - 1, lat[i]))
-        lon = np.insert(lon, i + 1, around)
-    return lat, lon
-
-
 def _follow_parallels(lats: Floats, lons: Floats) -> Ring:
-    """Draw edges along a parallel with short chords."""
+    """Draw edges along a parallel with short chords; the ring is closed."""
+    around = goes_around(lons)
     out_lat: list[Floats] = []
     out_lon: list[Floats] = []
     for i in range(len(lats) - 1):
         step = lons[i + 1] - lons[i]
         if 180.0 < abs(step) < 360.0:
             step -= np.copysign(360.0, step)
+        if around and step % 360.0 == 0.0:
+            step = 0.0
         along = lats[i] == lats[i + 1] and abs(lats[i]) < 90.0 and abs(step) > PARALLEL_MIN
         count = int(np.ceil(abs(step) / PARALLEL_STEP)) if along else 1
         out_lat.append(np.full(count, lats[i]))
@@ -332,21 +301,45 @@ def _follow_parallels(lats: Floats, lons: Floats) -> Ring:
 
 
 def _polygons(document: Any) -> list[list[Floats]]:
-    """Return each polygon's rings as arrays of shape (n, 2), lon and lat."""
-    kind = document.get("type") if isinstance(document, dict) else None
-    if kind == "FeatureCollection":
-        return [p for feature in document.get("features") or [] for p in _polygons(feature)]
-    if kind == "Feature":
-        return _polygons(document["geometry"]) if document.get("geometry") else []
-    if kind == "GeometryCollection":
-        return [p for geometry in document.get("geometries") or [] for p in _polygons(geometry)]
-    if kind == "Polygon":
-        return [_rings(document.get("coordinates"))]
-    if kind == "MultiPolygon":
-        return [_rings(polygon) for polygon in document.get("coordinates") or []]
-    if kind in {"Point", "MultiPoint", "LineString", "MultiLineString"}:
-        return []
-    raise InvalidRegion(f"expected a GeoJSON object, got one of type {kind!r}.")
+    """Return each polygon's rings as arrays of shape (n, 2), lon and lat, in their order."""
+    found, left = list[list[Floats]](), [document]
+    while left:
+        one = left.pop()
+        kind = one.get("type") if isinstance(one, dict) else None
+        if not isinstance(kind, str):
+            raise InvalidRegion(f"expected a GeoJSON object with a type, got {shown(one)}.")
+        if kind in _PARTS:
+            left += _items(one, _PARTS[kind])[::-1]
+        elif kind == "Feature":
+            left += [one["geometry"]] if one.get("geometry") else []
+        elif kind == "Polygon":
+            found.append(_rings(one.get("coordinates")))
+        elif kind == "MultiPolygon":
+            found += map(_rings, _items(one, "coordinates"))
+        elif kind not in {"Point", "MultiPoint", "LineString", "MultiLineString"}:
+            raise InvalidRegion(f"expected a GeoJSON object, got one of type {shown(kind)}.")
+        _check_crs(one.get("crs"))
+    return found
+
+
+def _items(document: dict[str, Any], name: str) -> list[Any]:
+    items = document.get(name) or []
+    if not isinstance(items, list):
+        raise InvalidRegion(f"{name} of a {document['type']} must be a list; got {shown(items)}.")
+    return items
+
+
+def _check_crs(crs: Any) -> None:
+    """Raise `InvalidRegion` for a coordinate reference system, as of GeoJSON 2008, but WGS84."""
+    if crs is None:
+        return
+    properties = crs.get("properties") if isinstance(crs, dict) else None
+    name = properties.get("name") if isinstance(properties, dict) else crs
+    if not (isinstance(name, str) and _WGS84.fullmatch(name)):
+        raise InvalidRegion(
+            f"its crs is {shown(name)}, but GeoJSON has longitude and latitude of WGS84; convert"
+            " it, for example with `ogr2ogr -t_srs EPSG:4326`."
+        )
 
 
 def _rings(coordinates: Any) -> list[Floats]:
@@ -354,12 +347,14 @@ def _rings(coordinates: Any) -> list[Floats]:
         rings = [
             np.array([position[:2] for position in ring], dtype=np.float64) for ring in coordinates
         ]
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
         raise InvalidRegion(
             "a polygon's coordinates must be rings of [lon, lat] positions."
         ) from error
     if not rings or any(ring.ndim != 2 or len(ring) < 4 for ring in rings):
         raise InvalidRegion("a ring needs at least four positions, the last equal to the first.")
+    if not all(np.isfinite(ring).all() for ring in rings):
+        raise InvalidRegion("a ring has coordinates that are not finite numbers.")
     return [ring if (ring[0] == ring[-1]).all() else np.vstack([ring, ring[:1]]) for ring in rings]
 
 

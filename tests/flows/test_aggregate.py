@@ -28,8 +28,9 @@ def announced(make_team):
 
 
 @pytest.fixture
-def event(desk, announced):
-    """The same of a copy of the store, which the desk then has."""
+def event(desk, announced, monkeypatch):
+    """The same of a copy of the store, which the desk then has, and its settings name."""
+    monkeypatch.setenv("ZAGG_CATALOG_STORE", desk.store_url)
     shutil.rmtree(desk.store_url)
     shutil.copytree(announced["store"], desk.store_url)
     return announced | {"store": desk.store_url}
@@ -57,6 +58,18 @@ def test_an_event_picks_up_its_release_once(desk, event):
     again = desk.run(event=event, store=None)
     assert again.message == "Grids: 2 already."
     assert len(desk.calls) == 2
+
+
+def test_an_event_of_another_store_starts_nothing_unless_it_is_allowed(desk, event, monkeypatch):
+    """As of a store that its sender wrote."""
+    monkeypatch.setenv("ZAGG_CATALOG_STORE", str(desk.folder / "ours"))
+    state = desk.run(event=event, store=None)
+    assert state.is_failed()
+    assert "EventRefused: The event names the store" in state.message
+    assert not desk.calls
+    assert not desk.outcomes()
+    monkeypatch.setenv("ZAGG_CATALOG_FLOW_EVENT_STORES", json.dumps([desk.store_url]))
+    assert desk.run(event=event, store=None).message == "Grids: 2 checked."
 
 
 def test_an_event_may_say_more_than_this_version_knows(event):

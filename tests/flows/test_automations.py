@@ -9,6 +9,7 @@ from flows import watch as flow
 from flows.automations import CYCLE
 from flows.events import RELEASE_PUBLISHED
 from flows.watch import watch_cycles
+from tests.flows.hostile import ODD, RELEASE
 from tests.flows.live import LiveServer
 from tests.harness.waiting import wait_for
 from zagg_catalog.cli import main
@@ -16,7 +17,7 @@ from zagg_catalog.releases import ReleaseKey, find_release
 from zagg_catalog.releases.pickups import read_pickup_histories
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import open_store
-from zagg_catalog.watch.events import OVERDUE, PREPARED
+from zagg_catalog.watch.events import AVAILABLE, OVERDUE, PREPARED
 
 pytestmark = [
     pytest.mark.integration,
@@ -103,8 +104,8 @@ def test_a_new_cycle_becomes_a_release_without_manual_steps(prefect, settings, s
     assert watch() == "ATL06_007: cycle 22 new."
     (run,) = ended(prefect, "prepare-cycle", 1)
     assert run.state.is_completed(), run.state.message
-    typed = {name: run.parameters[name] for name in ("product", "version", "cycle", "store")}
-    assert typed == {"product": "ATL06", "version": "007", "cycle": 22, "store": None}
+    typed = {name: run.parameters[name] for name in ("product", "version", "cycle")}
+    assert typed == {"product": "ATL06", "version": "007", "cycle": 22}
     assert find_release(open_store(settings["ZAGG_CATALOG_STORE"]), "ATL06_007", "greenland", 22)
     (event,) = prefect.events("zagg-catalog.cycle.available")
     print(f"event to run created: {delay(event, run.created):.1f} s,")
@@ -154,6 +155,56 @@ def test_notify_starts_a_run_and_the_same_twice_does_no_work_twice(prefect):
     said = {run.state.message.partition(": ")[2] for run in runs}
     assert said <= {"nothing new.", "an earlier run has processed this event."}
     assert "nothing new." in said
+
+
+FAILED = "prefect.automation.action.failed"
+CYCLE_22 = {"product": "ATL06", "version": "007", "cycle": 22}
+
+
+def refused(prefect):
+    """The events that an automation started nothing for."""
+    return {
+        related["prefect.resource.id"]
+        for event in prefect.events(FAILED)
+        for related in event["related"]
+        if related["prefect.resource.role"] == "triggering-event"
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "flow", "resource", "valid"),
+    [
+        (AVAILABLE, "prepare-cycle", RESOURCE.format(22), CYCLE_22),
+        (RELEASE_PUBLISHED, "aggregate", "zagg-catalog.release.greenland", RELEASE),
+    ],
+)
+def test_an_odd_event_starts_no_run(prefect, event, flow, resource, valid):
+    """A third of the values that the templates are tested with; the server lists 50 events."""
+    before = {run.id for run in prefect.runs(flow)}
+    odd = ODD["cycle" if flow == "prepare-cycle" else "release"][::3]
+    sent = {f"prefect.event.{prefect.emit(event, resource, valid | one)}" for one in odd}
+    wait_for(lambda: sent <= refused(prefect))
+    assert {run.id for run in prefect.runs(flow)} == before
+
+
+def test_an_event_that_names_another_place_is_refused_and_does_nothing(prefect, source, settings):
+    """The runs end Failed, and neither the API nor the store of the event is asked."""
+    asked, ours = len(source.requests), {run.id for run in prefect.runs("aggregate")}
+    done = {run.id for run in prefect.runs("prepare-cycle")}
+    other = {"stac_root": source.root_url.replace("127.0.0.1", "localhost")}
+    prefect.emit(AVAILABLE, RESOURCE.format(22), CYCLE_22 | other)
+    prefect.emit(RELEASE_PUBLISHED, "zagg-catalog.release.greenland", RELEASE)
+
+    def ends(flow, before):
+        runs = [run for run in prefect.runs(flow) if run.id not in before]
+        return [run.state for run in runs if run.state.is_final()]
+
+    (of_cycle,) = wait_for(lambda: ends("prepare-cycle", done))
+    (of_release,) = wait_for(lambda: ends("aggregate", ours))
+    for state, what in ((of_cycle, "stac_root"), (of_release, "store")):
+        assert state.is_failed()
+        assert f"EventRefused: The event names the {what}" in state.message
+    assert len(source.requests) == asked
 
 
 def test_what_is_overdue_and_stays_so_raises_an_alert(prefect):

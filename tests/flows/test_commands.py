@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import aggregate, cycle, fetch, shardmaps, watch
+from flows import aggregate, automations, cycle, fetch, local_server, shardmaps, watch
 from flows.command import flow_parser
-from flows.local_server import ROOT
+from flows.local_server import ROOT, temporary_server
 from tests.harness.processes import processes_with
 from zagg_catalog.store import open_store
 
@@ -92,6 +93,34 @@ def test_a_wrong_value_ends_with_2(line):
     with pytest.raises(SystemExit) as caught:
         aggregate.main(line.split())
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("import time; time.sleep(600)", "Prefect's server starts: not done within 0.3 s."),
+        ("raise SystemExit(7)", "Prefect's server ended with code 7."),
+    ],
+)
+@pytest.mark.parametrize("main", [fetch.main, automations.main])
+def test_a_server_that_does_not_start_is_one_line(main, script, expected, monkeypatch, capfd):
+    monkeypatch.setattr(local_server, "_UVICORN", script)
+    monkeypatch.setattr(local_server, "START_SECONDS", 0.3 if "sleep" in script else 60)
+    with temporary_settings(updates={PREFECT_API_URL: None}):
+        assert main([]) == 1
+    assert [line for line in capfd.readouterr().err.splitlines() if "INFO" not in line] == [
+        expected
+    ]
+
+
+def test_a_server_that_starts_slowly_is_waited_for_with_one_line(monkeypatch, caplog):
+    answers = iter([False, False, False, True])
+    monkeypatch.setattr(local_server, "_UVICORN", "import time; time.sleep(600)")
+    monkeypatch.setattr(local_server, "_answers", lambda *_: next(answers))
+    monkeypatch.setattr(local_server, "SLOW_SECONDS", 0)
+    with temporary_settings(updates={PREFECT_API_URL: None}), temporary_server():
+        said = [entry.message for entry in caplog.records if "slowly" in entry.message]
+    assert said == ["Prefect's server starts slowly; waiting 300 s."]
 
 
 @pytest.mark.slow

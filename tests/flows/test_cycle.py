@@ -8,7 +8,7 @@ import psutil
 import pytest
 from prefect.artifacts import Artifact
 
-from flows import events, tasks
+from flows import events, shardmaps, tasks
 from flows.settings import flow_settings
 from tests.flows.conftest import Team, artifact_of
 from tests.harness import servers
@@ -16,6 +16,8 @@ from tests.harness.waiting import wait_for
 from zagg_catalog import from_config
 from zagg_catalog.aggregation.references import Announcement
 from zagg_catalog.errors import InvalidQuery, ObjectMissing
+from zagg_catalog.grids import OutputGrid
+from zagg_catalog.registry import model
 from zagg_catalog.releases import list_releases, resolve, verify
 
 ANTARCTICA = ["atl06-antarctica-healpix", "atl06-antarctica-polar"]
@@ -184,6 +186,30 @@ def test_a_broken_config_is_named_and_a_partial_release_may_become_the_latest(te
     assert team.run(regions=["antarctica"]).is_completed()
     # The shards of the grid that is back need a wider catalog, and so new maps of both grids.
     assert sorted(builds.calls) == [HEALPIX_SOUTH, "rectilinear south"]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(model, "coverage_of"), (shardmaps, "content_key"), (tasks, "from_config")]
+)
+def test_whatever_a_grid_raises_stops_no_other_grid_and_no_region(team, monkeypatch, module, name):
+    """Where its area is found, where its task is submitted, where its map is built."""
+    whole = getattr(module, name)
+
+    def fail(*arguments):
+        signatures = [one.spatial_signature() for one in arguments if isinstance(one, OutputGrid)]
+        if "EPSG:3031" in f"{arguments} {signatures}":
+            raise OverflowError("int too large to convert to float")
+        return whole(*arguments)
+
+    monkeypatch.setattr(module, name, fail)
+    state = team.run()
+    assert state.is_failed()
+    assert "atl06-antarctica-polar: OverflowError: int too large" in state.message
+    assert state.message.count("OverflowError") == 1
+    (partial,) = list_releases(team.store, region="antarctica")
+    found = grids_of(team.release("antarctica", partial.digest))
+    assert found == dict(zip(ANTARCTICA, ["complete", "failed"], strict=True))
+    assert grids_of(team.release("greenland")) == dict.fromkeys(GREENLAND, "complete")
 
 
 def test_a_run_of_one_grid_keeps_what_was_released_besides(team, builds):

@@ -1,15 +1,19 @@
 """fetch-catalog and build-shardmaps, each run by itself."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from flows.fetch import fetch_catalog
 from flows.jobs import Job
-from flows.results import Session, content_key, read_slice, write_slice
+from flows.results import Session, collect_maps, content_key, read_slice, write_slice
 from flows.settings import cycle_or_current
 from flows.shardmaps import build_shardmaps
 from tests.sources.served import known_to_both
@@ -211,3 +215,41 @@ def test_results_are_named_by_all_that_they_depend_on(monkeypatch):
     assert key != content_key("map", {"a": 2})
     monkeypatch.setattr("flows.results.package_versions", lambda: {"mortie": "2"})
     assert key != content_key("map", {"a": 1})
+
+
+def test_results_of_replaced_maps_are_collected(tmp_path):
+    """Those of the release, of other cycles, and of anything else stay."""
+    key, later = ReleaseKey("ATL06_007", "greenland", 22), ReleaseKey("ATL06_007", "greenland", 23)
+
+    def result(name, release_key, digit):
+        manifest = release_key.key("shardmaps", digit * 64, grid="polar")
+        content = json.dumps({"result": json.dumps({"grid": "polar", "manifest": manifest})})
+        (tmp_path / f"map-{name}").write_text(content)
+        return manifest
+
+    result("old", key, "a")
+    new = result("new", key, "b")
+    result("later", later, "a")
+    (tmp_path / "map-odd").write_bytes(b"\xff shardmaps/a=b/c.parquet")
+    assert collect_maps(tmp_path, key, [new]) == [tmp_path / "map-old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map-later", "map-new", "map-odd"]
+
+
+def test_a_run_that_replaces_a_release_leaves_the_results_of_the_new_one_only(team, stac):
+    def results():
+        return {path.name for path in Path(team.store_url, ".prefect").glob("map-*")}
+
+    assert team.run(regions=["greenland"]).is_completed()
+    first = results()
+    registry = team.registry / "registry.yaml"
+    content = yaml.safe_load(registry.read_text())
+    content["regions"]["greenland"] = {"bbox": [-70, 60, -20, 80]}
+    registry.write_text(yaml.safe_dump(content))
+    assert not team.run(regions=["greenland"], allow_contraction=True).is_crashed()
+    assert len(first) == len(results()) == 2
+    assert not first & results()
+
+
+def test_flows_use_the_allocator_that_gives_memory_of_ended_threads_back():
+    code = "import flows.cycle, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "system\n"

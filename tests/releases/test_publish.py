@@ -322,10 +322,12 @@ def test_maps_that_do_not_belong_are_refused_before_anything_is_written(
 def test_files_that_are_no_catalog_are_refused(store, publish, files, tmp_path):
     (tmp_path / "rubbish.parquet").write_text("rubbish")
     twice = Catalog.from_geoparquet(files / "first.parquet")
-    Catalog(twice.table.take([0, 0]), twice.metadata).to_geoparquet(tmp_path / "twice.parquet")
+    Catalog.of_checked(twice.table.take([0, 0]), twice.metadata).to_geoparquet(
+        tmp_path / "twice.parquet"
+    )
     no_cycle = Catalog(twice.table, {"collection": "ATL06_007"})
     no_cycle.to_geoparquet(tmp_path / "no-cycle.parquet")
-    text_cycle = Catalog(twice.table, twice.metadata | {"cycle": "22"})
+    text_cycle = Catalog.of_checked(twice.table, twice.metadata | {"cycle": "22"})
     text_cycle.to_geoparquet(tmp_path / "text-cycle.parquet")
     odd = Catalog(twice.table, twice.metadata | {"harvest": {"harvested": "many"}})
     odd.to_geoparquet(tmp_path / "odd.parquet")
@@ -335,11 +337,11 @@ def test_files_that_are_no_catalog_are_refused(store, publish, files, tmp_path):
         ("twice", InvalidCatalog, "more than once"),
         ("odd", InvalidCatalog, "harvest report"),
         ("no-cycle", InvalidRelease, "records no cycle"),
-        ("text-cycle", InvalidRelease, "cycle"),
+        ("text-cycle", InvalidCatalog, "cycle"),
     ]:
         with pytest.raises(error, match=says):
             publish("first", catalog=tmp_path / f"{name}.parquet", maps=[])
-    with pytest.raises(InvalidCatalog, match="not a catalog"):
+    with pytest.raises(InvalidCatalog, match="missing: geometry, assets"):
         publish("first", catalog=files / "first-plate.parquet", maps=[])
     with pytest.raises(InvalidName, match="region"):
         publish("first", region="a/b")

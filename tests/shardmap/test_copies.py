@@ -8,6 +8,7 @@ from zagg_catalog import Catalog, HealpixGrid, ShardMap
 from zagg_catalog.errors import InvalidShardMap
 from zagg_catalog.shardmap import merge_maps
 from zagg_catalog.shardmap.copies import without_copies
+from zagg_catalog.shardmap.empty import EmptyMap
 
 GRID = HealpixGrid(6, 12)
 NEAR = [(0, 0), (1, 0), (1, 1.2), (0, 1)]
@@ -114,3 +115,36 @@ def test_merged_maps_have_a_granule_once():
     assert merged.table["id"].to_pylist() == [CPRD]
     assert merged.metadata["superseded"] == [{"id": ECS, "by": CPRD}]
     assert merged.metadata["total_pairs"] == merged.n_pairs
+
+
+def revisions(*names, rings=(SQUARE,) * 3):
+    """A catalog of other programs, of granules with these ids."""
+    table = make_catalog(*rings[: len(names)]).table
+    place = table.schema.get_field_index("id")
+    return Catalog(table.set_column(place, "id", pa.array(names)), {"bbox": [-1, -1, 7, 2]})
+
+
+def test_of_two_revisions_in_a_catalog_of_others_the_newest_counts():
+    old, new = (f"ATL06_20231218211600_00012201_007_{n}.h5" for n in ("01", "02"))
+    other = "ATL06_20231218211600_00022201_007_01.h5"
+    built = ShardMap.build(revisions(old, new, other), GRID)
+    assert built.table["id"].to_pylist() == [new, other]
+    assert built.metadata["superseded"] == [{"id": old, "by": new}]
+    assert built.metadata["granules_assigned"] == 2
+    assert built.metadata["total_pairs"] == built.n_pairs == 2 * len(built)
+
+
+def test_an_older_revision_counts_if_the_newer_one_cannot_be_used():
+    old, new = (f"ATL06_20231218211600_00012201_007_{n}.h5" for n in ("01", "02"))
+    built = ShardMap.build(revisions(old, new, rings=(SQUARE, None)), GRID)
+    assert built.table["id"].to_pylist() == [old]
+    assert [entry["id"] for entry in built.quarantined] == [new]
+
+
+def test_a_revision_elsewhere_replaces_the_older_one_in_its_shards():
+    old, new = (f"ATL06_20231218211600_00012201_007_{n}.h5" for n in ("01", "02"))
+    far = [(x + 50, y) for x, y in SQUARE]
+    with pytest.warns(EmptyMap):
+        built = ShardMap.build(revisions(old, new, rings=(SQUARE, far)), GRID)
+    assert not len(built)
+    assert built.metadata["superseded"] == [{"id": old, "by": new}]

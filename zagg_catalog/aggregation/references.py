@@ -4,19 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
 
 from zagg_catalog.errors import PickupRefused
 from zagg_catalog.jsonio import first_problem
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publish import Published
-from zagg_catalog.releases.record import Digest, GridRecord, Key, Name, ReleaseRecord, Status
-from zagg_catalog.store import Store
+from zagg_catalog.releases.record import GridRecord, Key, ReleaseRecord, Status
+from zagg_catalog.store import Store, check_name
+from zagg_catalog.store.keys import check_digest
 
 # Prefect refuses parameters above about 512 kB; the release record has all grids.
 MAX_GRIDS = 200
+
+# With patterns for Prefect's server, which checks the parameters of a run by their JSON schema.
+Name = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=128),
+    AfterValidator(check_name),
+]
+Digest = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64), AfterValidator(check_digest)
+]
 
 
 class MapReference(BaseModel):
@@ -96,7 +115,7 @@ class Announcement(BaseModel):
     product: Name
     """Product with its version, ``ATL06_007``."""
     region: Name
-    cycle: int = Field(ge=1, le=9999)
+    cycle: int = Field(ge=1, le=9999, strict=True)
     release: Digest
     """Digest of the release record."""
     record: Key

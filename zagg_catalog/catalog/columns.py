@@ -1,60 +1,145 @@
-"""Checks of a catalog's columns, and its times, in the types that others write."""
+"""Checks of a catalog's columns and ids, and its times, in the types that others write."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zagg_catalog.catalog.schema import TIME
+from zagg_catalog.catalog.schema import DATA_ASSETS, TIME
 from zagg_catalog.errors import InvalidCatalog
 
 _NEEDED = ("id", "geometry", "assets")
 _TIMES = ("datetime", "start_datetime", "end_datetime")
+# Seconds of the years 1 to 9999, and units of a second.
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_INT64 = 2**63 - 1
 
 
-def check_columns(table: pa.Table) -> None:
+def check_table(table: pa.Table) -> pa.Table:
+    """Return a table whose ids and times are plain columns; see `check_schema` and `check_ids`."""
+    check_schema(table.schema)
+    for place, field in enumerate(table.schema):
+        if field.name in ("id", *_TIMES) and pa.types.is_dictionary(field.type):
+            plain = pc.cast(table.column(place), field.type.value_type)
+            table = table.set_column(place, field.name, plain)
+    check_ids(table["id"])
+    return table
+
+
+def check_schema(schema: pa.Schema) -> None:
     """Raise `InvalidCatalog` if a needed column is missing, or has a type that nothing reads."""
-    schema = table.schema
     missing = [name for name in _NEEDED if name not in schema.names]
     if missing:
         raise InvalidCatalog(
             f"a catalog needs the columns id, geometry and assets; missing: {', '.join(missing)}."
         )
-    twice = [name for name in (*_NEEDED, *_TIMES) if schema.names.count(name) > 1]
-    if twice:
-        raise InvalidCatalog(f"a catalog needs each column once; it has {twice[0]} several times.")
+    if twice := _repeated(schema.names):
+        raise InvalidCatalog(f"a catalog needs each column once; it has {twice} several times.")
     kinds = {name: schema.field(name).type for name in (*_NEEDED, *_TIMES) if name in schema.names}
-    if not pa.types.is_struct(kinds["assets"]):
-        raise InvalidCatalog(f"assets must be a struct column, not {kinds['assets']}.")
-    if not _is_text(kinds["id"]):
+    _check_assets(kinds["assets"])
+    if not is_text(kinds["id"]):
         raise InvalidCatalog(f"id must be a column of text, not {kinds['id']}.")
     for name in _TIMES:
         if name in kinds and not _is_time(kinds[name]):
             raise InvalidCatalog(f"{name} must be a column of times or text, not {kinds[name]}.")
-    if nameless := table["id"].null_count:
-        raise InvalidCatalog(f"{nameless:,} of {len(table):,} granules have no id.")
+
+
+def check_ids(ids: pa.ChunkedArray) -> None:
+    """Raise `InvalidCatalog` if an id is missing or repeated; `ids` is a column of text."""
+    if nameless := ids.null_count:
+        raise InvalidCatalog(f"{nameless:,} of {len(ids):,} granules have no id.")
+    try:
+        ids.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise InvalidCatalog(f"the ids are not valid text: {error}.") from None
+    view = pa.types.is_string_view(ids.type)
+    counts = pc.value_counts(pc.cast(ids, pa.string()) if view else ids)
+    if len(counts) < len(ids):
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+        raise InvalidCatalog(
+            f"{len(repeated):,} ids occur more than once, {repeated[0].as_py()!r:.300} for"
+            " instance; a catalog needs each granule once. Remove the other rows."
+        )
 
 
 def iso_times(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
     """Format times as Python's isoformat: with microseconds only if they are not 0.
 
-    Times without a zone are UTC, days begin at midnight, and nanoseconds are cut off. Text is
-    unchanged. A missing column is null.
+    Text is unchanged. A missing column is null.
     """
     if name not in table.schema.names or pa.types.is_null(table.schema.field(name).type):
         return pa.nulls(table.num_rows, pa.string())
-    column, kind = table[name], table.schema.field(name).type
-    if _is_text(kind):
-        return pc.cast(column, pa.string())
-    zone = kind.tz if pa.types.is_timestamp(kind) else None
-    micros = pc.cast(column, pa.timestamp("us", zone), safe=False)
-    utc = pc.cast(micros, TIME) if zone else pc.assume_timezone(micros, "UTC")
-    text = pc.strftime(utc, format="%Y-%m-%dT%H:%M:%S")
+    if is_text(table.schema.field(name).type):
+        return pc.cast(table[name], pa.string())
+    text = pc.strftime(utc_times(table[name]), format="%Y-%m-%dT%H:%M:%S")
     # Not binary_join_element_wise, which imports pandas.
     return pc.replace_substring_regex(text, r"(\.000000)?$", "+00:00", max_replacements=1)
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def utc_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return times or days of any unit as ``timestamp[us, UTC]``.
+
+    Times without a zone are UTC, days begin at midnight, and nanoseconds are cut off. Times outside
+    the years 1 to 9999 are null.
+    """
+    kind = column.type
+    zone = kind.tz if pa.types.is_timestamp(kind) else None
+    micros = pc.cast(_within_years(column), pa.timestamp("us", zone), safe=False)
+    return pc.cast(micros, TIME) if zone else pc.assume_timezone(micros, "UTC")
+
+
+def _within_years(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        first, last = (
+            max(-_INT64, min(end * _UNITS[kind.unit], _INT64)) for end in (_FIRST, _LAST)
+        )
+        numbers = pc.cast(column, pa.int64())
+    elif pa.types.is_date32(kind):
+        first, last = _FIRST // 86_400, _LAST // 86_400
+        numbers = pc.cast(column, pa.int32())
+    else:
+        first, last = _FIRST * 1000, _LAST * 1000
+        numbers = pc.cast(column, pa.int64())
+    ends = pc.min_max(numbers)
+    if ends["min"].as_py() is None or (
+        first <= ends["min"].as_py() and ends["max"].as_py() <= last
+    ):
+        return column
+    inside = pc.and_(pc.greater_equal(numbers, first), pc.less_equal(numbers, last))
+    return pc.if_else(inside, column, pa.scalar(None, kind))
+
+
+def _check_assets(kind: pa.DataType) -> None:
+    if not pa.types.is_struct(kind):
+        raise InvalidCatalog(f"assets must be a struct column, not {kind!s:.200}.")
+    if twice := _repeated([field.name for field in kind]):
+        raise InvalidCatalog(f"a catalog needs each asset once; it has {twice} several times.")
+    for name in DATA_ASSETS:
+        place = kind.get_field_index(name)
+        asset = kind.field(place).type if place >= 0 else pa.null()
+        if pa.types.is_null(asset):
+            continue
+        if not pa.types.is_struct(asset):
+            raise InvalidCatalog(
+                f"the asset {name} must be a struct with href, not {asset!s:.200}."
+            )
+        hrefs = [field.type for field in asset if field.name == "href"]
+        if len(hrefs) > 1:
+            raise InvalidCatalog(f"the asset {name} has href several times.")
+        if hrefs and not (is_text(hrefs[0]) or pa.types.is_null(hrefs[0])):
+            raise InvalidCatalog(f"the href of the asset {name} must be text, not {hrefs[0]}.")
+
+
+def _repeated(names: list[str]) -> str | None:
+    return next((name for name in names if names.count(name) > 1), None)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a column of this type is text, plain or in a dictionary."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     return any(
         test(kind)
         for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -62,9 +147,11 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _is_time(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     return (
         pa.types.is_timestamp(kind)
         or pa.types.is_date(kind)
         or pa.types.is_null(kind)
-        or _is_text(kind)
+        or is_text(kind)
     )

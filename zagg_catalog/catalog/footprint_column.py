@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -10,15 +9,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.metadata import parse_json
 from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.lazy import lazy_module
+from zagg_catalog.messages import clean_text
 
 shapely = lazy_module("shapely")
 
 _COLUMN = "geometry"
 # Levels of lists around the coordinates of GeoArrow's polygons and multipolygons.
 _KINDS = {2: "POLYGON", 3: "MULTIPOLYGON"}
-_LON_LAT: dict[str, set[Any]] = {"OGC": {"CRS84", "CRS84h"}, "EPSG": {4326, 4979}}
+# Systems of degrees, by authority. Longitude is first in a file, whatever the system states.
+_LON_LAT: dict[str, tuple[str, ...]] = {
+    "OGC": ("CRS84", "CRS84h", "CRS84H"),
+    "EPSG": ("4326", "4979"),
+}
+_EQUATOR = 6_378_137.0  # metres
+_NEARLY = 1000.0  # ellipsoids of the Earth differ by less
 
 
 def with_wkb(table: pa.Table) -> pa.Table:
@@ -31,7 +38,7 @@ def with_wkb(table: pa.Table) -> pa.Table:
     InvalidCatalog
         If the footprints have another encoding, or are not in longitude and latitude.
     """
-    _check_reference_system(table.schema)
+    check_described(table.schema)
     field = table.schema.field(_COLUMN)
     kind = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
     if pa.types.is_null(kind) or _is_binary(kind):
@@ -94,34 +101,102 @@ def _coordinates(points: pa.Array) -> NDArray[np.float64]:
     return np.column_stack([np.asarray(pc.struct_field(points, [axis]), float) for axis in "xy"])
 
 
+def check_described(schema: pa.Schema) -> None:
+    """Raise `InvalidCatalog` unless the footprints are in `geometry`, in longitude and latitude.
+
+    GeoParquet's default is longitude and latitude (OGC:CRS84); a null means unknown.
+    """
+    if _COLUMN not in schema.names:
+        return
+    primary = _geoparquet(schema).get("primary_column", _COLUMN)
+    if primary != _COLUMN:
+        raise InvalidCatalog(
+            f"its primary column of geometries is {primary!r:.80}; a catalog's footprints are in"
+            f" {_COLUMN}. Rename the column, or correct primary_column."
+        )
+    for system in (_described(schema).get("crs"), _extension(schema).get("crs")):
+        if system is not None and not _is_lon_lat(system):
+            raise InvalidCatalog(
+                f"the footprints are in {_system_name(system)}; a catalog needs longitude and"
+                " latitude (OGC:CRS84)."
+            )
+
+
+def _geoparquet(schema: pa.Schema) -> dict[str, Any]:
+    """Return GeoParquet's metadata of a file, empty without any."""
+    text = (schema.metadata or {}).get(b"geo")
+    try:
+        found = {} if text is None else parse_json(text)
+    except ValueError as error:
+        raise InvalidCatalog(f"its GeoParquet metadata is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise InvalidCatalog(f"its GeoParquet metadata is not an object, but {found!r:.80}.")
+    return found
+
+
 def _described(schema: pa.Schema) -> dict[str, Any]:
     """Return GeoParquet's description of the column, as far as there is one."""
-    try:
-        geo = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
-        column = geo["columns"][_COLUMN]
-    except (KeyError, TypeError, ValueError):
-        return {}
+    columns = _geoparquet(schema).get("columns")
+    column = columns.get(_COLUMN) if isinstance(columns, dict) else None
     return column if isinstance(column, dict) else {}
+
+
+def _extension(schema: pa.Schema) -> dict[str, Any]:
+    """Return GeoArrow's metadata of the column, as far as there is one."""
+    text = (schema.field(_COLUMN).metadata or {}).get(b"ARROW:extension:metadata")
+    try:
+        found = parse_json(text) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _encoding(schema: pa.Schema) -> str:
     field = schema.field(_COLUMN)
-    name = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
-    return str(_described(schema).get("encoding") or name or field.type)
+    name = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode(errors="replace")
+    return str(_described(schema).get("encoding") or name or field.type)[:200]
 
 
-def _check_reference_system(schema: pa.Schema) -> None:
-    """Raise `InvalidCatalog` if the file names a reference system without degrees.
+def _is_lon_lat(system: Any) -> bool:
+    """Return whether a reference system is longitude and latitude in degrees on the Earth.
 
-    GeoParquet's default is longitude and latitude (OGC:CRS84); a null means unknown.
+    It is PROJJSON, or a name such as ``OGC:CRS84``.
     """
-    system = _described(schema).get("crs")
+    if isinstance(system, str):
+        authority, _, code = system.strip().upper().rpartition(":")
+        return code in _LON_LAT.get(authority.rpartition(":")[2], ())
     if not isinstance(system, dict):
-        return
-    ident: dict[str, Any] = system.get("id") or {}
-    known = ident.get("code") in _LON_LAT.get(str(ident.get("authority")), ())
-    if not known and system.get("type") not in ("GeographicCRS", "GeodeticCRS"):
-        name = system.get("name") or f"{ident.get('authority')}:{ident.get('code')}"
-        raise InvalidCatalog(
-            f"the footprints are in {name}; a catalog needs longitude and latitude (OGC:CRS84)."
-        )
+        return False
+    ident = system.get("id")
+    known = ident if isinstance(ident, dict) else {}
+    if str(known.get("code")) in _LON_LAT.get(str(known.get("authority")), ()):
+        return True
+    return system.get("type") == "GeographicCRS" and _is_of_earth(system)
+
+
+def _is_of_earth(system: dict[str, Any]) -> bool:
+    """Return whether the ellipsoid, meridian and unit are the Earth's, Greenwich and degrees."""
+    frame = system.get("datum") or system.get("datum_ensemble") or {}
+    ellipsoid = frame.get("ellipsoid") if isinstance(frame, dict) else None
+    axis = ellipsoid.get("semi_major_axis", _EQUATOR) if isinstance(ellipsoid, dict) else _EQUATOR
+    meridian = frame.get("prime_meridian") if isinstance(frame, dict) else None
+    zero = meridian.get("longitude", 0) if isinstance(meridian, dict) else 0
+    axes = system.get("coordinate_system")
+    axes = axes.get("axis") if isinstance(axes, dict) else None
+    units = {str(one.get("unit", "degree")) for one in axes or () if isinstance(one, dict)}
+    return (
+        isinstance(axis, int | float)
+        and abs(axis - _EQUATOR) < _NEARLY
+        and zero == 0
+        and units <= {"degree", "metre"}
+    )
+
+
+def _system_name(system: Any) -> str:
+    """Return the name of a reference system, for an error."""
+    if not isinstance(system, dict):
+        return clean_text(str(system), limit=80)
+    ident = system.get("id")
+    known = ident if isinstance(ident, dict) else {}
+    name = system.get("name") or f"{known.get('authority')}:{known.get('code')}"
+    return clean_text(str(name), limit=80)

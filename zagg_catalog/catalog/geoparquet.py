@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zagg_catalog.catalog.metadata import parse_metadata
 from zagg_catalog.catalog.schema import CELLS_COLUMN, NOTE_COLUMN, has_cells
 from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
 from zagg_catalog.files import atomic_path
@@ -73,10 +74,22 @@ def read_catalog(path: str | Path) -> tuple[pa.Table, dict[str, Any], CellsFile 
     except (pa.ArrowException, OSError) as error:
         raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
     try:
-        metadata = json.loads((table.schema.metadata or {}).get(META_KEY, b"{}"))
+        metadata = stored_metadata(table.schema)
     except ValueError as error:
-        raise InvalidCatalog(f"The catalog metadata in {path} is not JSON: {error}") from error
-    return table, metadata if isinstance(metadata, dict) else {}, cells
+        raise InvalidCatalog(f"{path}: {error}") from error
+    return table, metadata, cells
+
+
+def stored_metadata(schema: pa.Schema) -> dict[str, Any]:
+    """Return the metadata in a catalog's file; empty without any.
+
+    Raises `InvalidCatalog` if it is not JSON, or not that of a catalog.
+    """
+    text = (schema.metadata or {}).get(META_KEY, b"{}")
+    try:
+        return parse_metadata(text)
+    except ValueError as error:
+        raise InvalidCatalog(f"the catalog metadata cannot be used: {error}.") from None
 
 
 def _read_table(path: str | Path) -> tuple[pa.Table, CellsFile | None]:

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog.columns import check_columns, iso_times
+from zagg_catalog.catalog.addresses import clean_column
+from zagg_catalog.catalog.columns import check_table, iso_times
 from zagg_catalog.catalog.completeness import Completeness, completeness, set_aside
 from zagg_catalog.catalog.footprint_column import with_wkb
 from zagg_catalog.catalog.geoparquet import CellsFile, read_catalog, write_catalog
+from zagg_catalog.catalog.metadata import check_metadata
 from zagg_catalog.catalog.schema import (
     CELLS_COLUMN,
     NOTE_COLUMN,
@@ -44,14 +46,16 @@ class Catalog:
     ----------
     table : pyarrow.Table
         stac-geoparquet table, one row per granule; needs the columns ``id``, ``geometry`` and
-        ``assets``. Each granule carries its S3 and its HTTPS href.
+        ``assets``. Each granule carries its S3 and its HTTPS href; addresses lose signatures,
+        users and passwords, see `zagg_catalog.catalog.addresses`.
     metadata : dict
         Provenance: product, version, dates, box, and the harvest report.
 
     Raises
     ------
     InvalidCatalog
-        If a needed column is missing or has another type.
+        If a needed column is missing or has another type, an id is missing or repeated, or the
+        footprints are not in longitude and latitude.
     """
 
     table: pa.Table
@@ -60,8 +64,18 @@ class Catalog:
     cells_file: CellsFile | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_columns(self.table)
-        self.table = with_wkb(self.table)
+        try:
+            check_metadata(self.metadata)
+        except ValueError as error:
+            raise InvalidCatalog(f"{error}.") from None
+        self.table = _with_clean_addresses(with_wkb(check_table(self.table)))
+
+    @classmethod
+    def of_checked(cls, table: pa.Table, metadata: dict[str, Any]) -> Catalog:
+        """Return a catalog of columns that were checked, such as those of another catalog."""
+        catalog = cls.__new__(cls)
+        catalog.table, catalog.metadata, catalog.cells_file = table, metadata, None
+        return catalog
 
     def __getstate__(self) -> dict[str, Any]:
         return {"table": self.table, "metadata": self.metadata, "cells_file": None}
@@ -156,7 +170,7 @@ class Catalog:
         table = self.table
         if len(columns) < len(table.schema.names):
             table = table.select(columns)
-        return Catalog(table, plain_metadata(self.metadata))
+        return Catalog.of_checked(table, plain_metadata(self.metadata))
 
     def _with_stored_cells(self) -> Catalog:
         """Return the catalog to write: with its cells if they are current."""
@@ -171,7 +185,7 @@ class Catalog:
         table = self.table
         for name in (CELLS_COLUMN, NOTE_COLUMN):
             table = table.append_column(columns.schema.field(name), columns[name])
-        return Catalog(table, self.metadata)
+        return Catalog.of_checked(table, self.metadata)
 
     def granule_records(self) -> list[dict[str, Any]]:
         """Decode the table into one dict per granule.
@@ -207,6 +221,16 @@ class Catalog:
         return records
 
 
+def _with_clean_addresses(table: pa.Table) -> pa.Table:
+    """Return a table whose assets and links are addresses without secrets."""
+    for name in ("assets", "links"):
+        place = table.schema.get_field_index(name)
+        column = table.column(place) if place >= 0 else None
+        if column is not None and (clean := clean_column(column)) is not column:
+            table = table.set_column(place, table.schema.field(place), clean)
+    return table
+
+
 def asset_hrefs(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
     """Return the href of an asset, ``data`` (HTTPS) or ``data_s3``, per row, or null."""
     assets = table["assets"]
@@ -214,7 +238,7 @@ def asset_hrefs(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
     asset = assets.type.field(place).type if place >= 0 else pa.null()
     if not pa.types.is_struct(asset) or asset.get_field_index("href") < 0:
         return pa.nulls(table.num_rows, pa.string())
-    return pc.struct_field(assets, [name, "href"])
+    return pc.cast(pc.struct_field(assets, [name, "href"]), pa.string())
 
 
 def granule_entries(table: pa.Table, *, time_key: str | None = None) -> pa.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from zagg_catalog.catalog.addresses import have_secrets
+from zagg_catalog.catalog.columns import check_ids, check_schema
 from zagg_catalog.catalog.completeness import Completeness, completeness
-from zagg_catalog.catalog.geoparquet import META_KEY
+from zagg_catalog.catalog.footprint_column import check_described
+from zagg_catalog.catalog.geoparquet import stored_metadata
 from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
 from zagg_catalog.files import digest_file, scratch
 from zagg_catalog.jsonio import first_problem
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.releases.record import QueryRecord, ReleaseRecord
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.sources.report import HarvestReport
+from zagg_catalog.sources.report import HarvestReport, harvest_in
 from zagg_catalog.store import Store
-
-_COLUMNS = ("id", "geometry", "assets")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,22 +68,42 @@ def read_catalog_file(path: Path, name: str | None = None) -> CatalogFile:
     name = name or str(path)
     try:
         with pq.ParquetFile(path) as file:
-            metadata = _metadata(file.schema_arrow, name)
-            ids = file.read(["id"])["id"]
+            schema = file.schema_arrow
+            check_schema(schema)
+            check_described(schema)
+            metadata = stored_metadata(schema)
+            ids = pc.cast(file.read(["id"])["id"], pa.string())
+        check_ids(ids)
+        query, harvest = _query(metadata), harvest_in(metadata)
         digest, size = digest_file(path)
     except FileNotFoundError:
         raise CatalogNotFound(f"Catalog file {name} does not exist.") from None
+    except InvalidCatalog as error:
+        raise InvalidCatalog(f"{name}: {error}") from None
     except (pa.ArrowException, OSError) as error:
         raise InvalidCatalog(f"{name} is not a readable parquet file: {error}") from None
     return CatalogFile(
         digest=digest,
         size=size,
         rows=len(ids),
-        ids=_checked_ids(ids, name),
+        ids=ids,
         metadata=metadata,
-        query=_query(metadata, name),
-        harvest=_harvest(metadata, name),
+        query=query,
+        harvest=harvest,
     )
+
+
+def check_addresses(path: Path) -> None:
+    """Raise `InvalidCatalog` if a catalog's file has addresses with secrets; reads it in parts."""
+    with pq.ParquetFile(path) as file:
+        names = [name for name in ("assets", "links") if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=names, use_threads=False):
+            if any(have_secrets(column) for column in batch.columns):
+                raise InvalidCatalog(
+                    f"{path} has addresses with a signature, a password or a token, which expire"
+                    " and must not be published. Load the catalog and write it again, which removes"
+                    " them: Catalog.from_geoparquet(path).to_geoparquet(path)."
+                )
 
 
 def catalog_ids(store: Store, record: ReleaseRecord) -> pa.ChunkedArray:
@@ -94,33 +114,7 @@ def catalog_ids(store: Store, record: ReleaseRecord) -> pa.ChunkedArray:
             return pc.cast(file.read(["id"])["id"], pa.string())
 
 
-def _metadata(schema: pa.Schema, name: str) -> dict[str, Any]:
-    missing = [column for column in _COLUMNS if column not in schema.names]
-    if missing:
-        raise InvalidCatalog(f"{name} is not a catalog: it has no column {', '.join(missing)}.")
-    try:
-        metadata = json.loads((schema.metadata or {}).get(META_KEY, b"{}"))
-    except ValueError:
-        raise InvalidCatalog(f"The catalog metadata in {name} is not JSON.") from None
-    return metadata if isinstance(metadata, dict) else {}
-
-
-def _checked_ids(ids: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    ids = pc.cast(ids, pa.string())
-    if ids.null_count:
-        raise InvalidCatalog(f"{ids.null_count} rows of {name} have no id.")
-    counts = pc.value_counts(ids.combine_chunks())
-    repeated = counts.filter(pc.greater(pc.struct_field(counts, "counts"), 1))
-    if len(repeated):
-        first = repeated[0].as_py()
-        raise InvalidCatalog(
-            f"{len(repeated)} ids occur more than once in {name}, {first['values']} for instance;"
-            " a release needs each granule once."
-        )
-    return ids
-
-
-def _query(metadata: dict[str, Any], name: str) -> QueryRecord:
+def _query(metadata: dict[str, Any]) -> QueryRecord:
     known = {field: metadata.get(field) for field in QueryRecord.model_fields}
     for field in ("stac_root", "cmr_root"):
         root = known[field]
@@ -133,16 +127,4 @@ def _query(metadata: dict[str, Any], name: str) -> QueryRecord:
     try:
         return QueryRecord(**known)
     except ValidationError as error:
-        raise InvalidCatalog(f"The query in {name} is malformed: {first_problem(error)}.") from None
-
-
-def _harvest(metadata: dict[str, Any], name: str) -> HarvestReport | None:
-    report = metadata.get("harvest")
-    if not report:
-        return None
-    try:
-        # Through JSON, whose arrays strict models accept as tuples.
-        return HarvestReport.model_validate_json(json.dumps(report))
-    except ValidationError as error:
-        problem = first_problem(error)
-        raise InvalidCatalog(f"The harvest report in {name} is malformed: {problem}.") from None
+        raise InvalidCatalog(f"the query is malformed: {first_problem(error)}.") from None

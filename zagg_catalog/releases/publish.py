@@ -28,7 +28,7 @@ from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.jsonio import as_json, canonical_digest, first_problem
 from zagg_catalog.messages import Clock, clean_text, first_few, utc_now
 from zagg_catalog.reader import ReaderNeeds
-from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
+from zagg_catalog.releases.catalog_file import CatalogFile, check_addresses, read_catalog_file
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
     Contraction,
@@ -144,6 +144,7 @@ def publish(
         If the store cannot be written.
     """
     facts = read_catalog_file(Path(catalog))
+    check_addresses(Path(catalog))
     release_key = _release_key(facts, product, region, cycle)
     check_builds(maps, facts)
     latest = read_latest(store, release_key)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.completeness import all_complete
+from zagg_catalog.catalog.ids import id_problems, shown_id
 from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
@@ -37,9 +38,11 @@ from zagg_catalog.shardmap.backends import (
 from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
 from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import MapColumns
-from zagg_catalog.shardmap.copies import without_copies
+from zagg_catalog.shardmap.copies import without_copies, without_older
 from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
 from zagg_catalog.shardmap.readable import mark_unreadable
+from zagg_catalog.sources.report import harvest_in
+from zagg_catalog.sources.revisions import older_revisions
 
 FOOTPRINTS = ("swath", "beams")
 Area = Region | Iterable[tuple[Any, Any]]
@@ -73,6 +76,9 @@ def build_columns(
         raise InvalidOption(f"footprint must be 'swath' or 'beams'; got {footprint!r}.")
     check_edge(edge)
     methods = [(choose_backend(backend, grid), _cells_order(grid, mortie_order)) for grid in grids]
+    # A fetch has left out older revisions itself; a catalog of others may have several.
+    fetched = harvest_in(catalog.metadata) is not None
+    revised = not fetched and bool(older_revisions(catalog.table["id"]))
     mask = _mask(catalog, region)
     index = footprint_index(catalog)
     works = [
@@ -81,6 +87,9 @@ def build_columns(
     ]
     strips = footprint == "beams" and beams.applies(catalog)
     near = _any_near([work.join for work in works])
+    odd_ids = id_problems(catalog.table["id"])
+    for work in works:
+        work.problems |= odd_ids
     for batch in index.batches:
         cells = None if strips else batch.cells(near)
         in_threads(partial(_Work.add, batch=batch, cells=cells), works)
@@ -90,6 +99,11 @@ def build_columns(
     for work in works:
         checked = check_area(work.grid, work.covered, mask, catalog.metadata, edge)
         columns = work.finish(catalog, entries, footprint, area, checked, started)
+        if revised:
+            unusable = np.fromiter(work.problems, np.int64)
+            usable = np.delete(np.arange(len(catalog)), unusable)
+            columns = without_older(columns, catalog.table["id"].take(pa.array(usable)))
+        columns = _readable(columns, work.grid)
         empty = (
             None if len(columns.rows) else empty_reason(columns, work.grid, mask, checked.shards)
         )
@@ -143,6 +157,12 @@ def _covered(coverage: _Coverage) -> Keys:
     return keys
 
 
+def _readable(columns: MapColumns, grid: OutputGrid) -> MapColumns:
+    """Return a map that lists the granules that the reader of the grid's config drops."""
+    config = getattr(grid, "config", None)
+    return columns if config is None else mark_unreadable(columns, config.needs)
+
+
 def _any_near(joins: list[PreparedJoin]) -> Near:
     """Return a test for points near the shards of any of the grids."""
 
@@ -181,7 +201,7 @@ class _Work:
         found = self._of_beams(batch) if cells is None else self.join.of_footprints(batch, cells)
         self.problems |= batch.problems | found.problems
         self.repaired |= batch.repaired
-        self.parts.append(_Part.of(*found.sorted(batch.problems)))
+        self.parts.append(_Part.of(*found.sorted(self.problems)))
 
     def _of_beams(self, batch: FootprintBatch) -> Pairs:
         rings = beams.corridors(batch.rings(), self.grid.near(self.covered))
@@ -222,9 +242,7 @@ class _Work:
             metadata=metadata,
             mask=None if aoi is None else self.grid.aoi_mask(aoi, keys),
         )
-        config = getattr(self.grid, "config", None)
-        found = without_copies(found)
-        return found if config is None else mark_unreadable(found, config.needs)
+        return without_copies(found)
 
     def _counts(
         self, catalog: Catalog, granules: int, shards: int, pairs: int, checked: AreaCheck
@@ -232,7 +250,7 @@ class _Work:
         ids = catalog.table["id"]
         usable = {row: how for row, how in self.repaired.items() if row not in self.problems}
         unusable, repaired = (
-            [{"id": ids[row].as_py(), "reason": rows[row]} for row in sorted(rows)]
+            [{"id": shown_id(ids[row].as_py()), "reason": rows[row]} for row in sorted(rows)]
             for rows in (self.problems, usable)
         )
         # A map cannot have what its catalog lacks.

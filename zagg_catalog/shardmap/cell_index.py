@@ -280,7 +280,7 @@ def index_footprints(catalog: Catalog, order: int = CELLS_ORDER) -> Catalog:
         for row, why in batch.problems.items():
             notes[row] = _UNUSABLE + why
     table = table.append_column(NOTE_COLUMN, pa.array(notes, pa.string()))
-    return Catalog(table, plain.metadata | cells_metadata(plain.table))
+    return Catalog.of_checked(table, plain.metadata | cells_metadata(plain.table))
 
 
 def _lists(cells: Cells) -> pa.Array:

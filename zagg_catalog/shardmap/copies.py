@@ -1,4 +1,4 @@
-"""Maps without copies: in no shard is a file twice, which zagg refuses."""
+"""Maps without copies and older revisions: in no shard is a granule twice."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from zagg_catalog.catalog.copies import (
     SLOTS,
@@ -19,6 +20,7 @@ from zagg_catalog.errors import InvalidShardMap
 from zagg_catalog.geometry.ragged import gather, to_offsets
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.sources.revisions import older_revisions
 
 
 def without_copies(columns: MapColumns) -> MapColumns:
@@ -34,12 +36,26 @@ def without_copies(columns: MapColumns) -> MapColumns:
     """
     copies, instead = find_copies(columns.table)
     if len(copies):
-        columns = _leave_out(columns, copies, instead)
+        columns = _leave_out(columns, copies, _named(columns, copies, instead))
     _check_names(columns)
     return columns
 
 
-def _leave_out(columns: MapColumns, copies: Ints, instead: Ints) -> MapColumns:
+def without_older(columns: MapColumns, ids: pa.Array | pa.ChunkedArray) -> MapColumns:
+    """Return a map without the granules of which some ids are a newer revision.
+
+    The metadata lists them, and those that count, as ``superseded``.
+    """
+    newer = {entry.id: entry.by for entry in older_revisions(ids)}
+    own = columns.table["id"]
+    rows = np.flatnonzero(np.asarray(pc.is_in(own, value_set=pa.array(newer, pa.string()))))
+    if not len(rows):
+        return columns
+    named = [{"id": name, "by": newer[name]} for name in own.take(pa.array(rows)).to_pylist()]
+    return _leave_out(columns, rows, named)
+
+
+def _leave_out(columns: MapColumns, copies: Ints, named: list[dict[str, Any]]) -> MapColumns:
     keep = np.setdiff1d(np.arange(columns.table.num_rows), copies)
     shard = np.repeat(np.arange(len(columns.shards)), np.diff(columns.offsets))
     stays = np.isin(columns.rows, keep)
@@ -61,16 +77,19 @@ def _leave_out(columns: MapColumns, copies: Ints, instead: Ints) -> MapColumns:
         offsets=to_offsets(sizes[used]),
         rows=np.searchsorted(keep, columns.rows[stays]),
         table=table,
-        metadata=columns.metadata | counts | {"superseded": _named(columns, copies, instead)},
+        metadata=columns.metadata | counts | {"superseded": _superseded(columns) + named},
         mask=mask,
     )
 
 
 def _named(columns: MapColumns, copies: Ints, instead: Ints) -> list[dict[str, Any]]:
     ids = columns.table["id"]
-    before = list(columns.metadata.get("superseded") or [])
     pairs = zip(ids.take(copies).to_pylist(), ids.take(instead).to_pylist(), strict=True)
-    return [*before, *({"id": old, "by": new} for old, new in pairs)]
+    return [{"id": old, "by": new} for old, new in pairs]
+
+
+def _superseded(columns: MapColumns) -> list[dict[str, Any]]:
+    return list(columns.metadata.get("superseded") or [])
 
 
 def _check_names(columns: MapColumns) -> None:

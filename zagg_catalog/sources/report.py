@@ -5,12 +5,14 @@ Releases store these models, so that their fields are those of the stored files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from pydantic import ConfigDict, Field, NonNegativeInt
+from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
 
-from zagg_catalog.jsonio import StrictModel
+from zagg_catalog.errors import InvalidCatalog
+from zagg_catalog.jsonio import StrictModel, first_problem
 from zagg_catalog.messages import names_note
 
 
@@ -141,6 +143,22 @@ class HarvestReport(StrictModel):
             size or the order of the pages.
         """
         return self.model_dump(mode="json")
+
+
+def harvest_in(metadata: Mapping[str, Any]) -> HarvestReport | None:
+    """Return the harvest report in a catalog's metadata; None without one.
+
+    Raises `InvalidCatalog` if it is not one.
+    """
+    report = metadata.get("harvest")
+    if not report:
+        return None
+    try:
+        # Through JSON, whose arrays strict models accept as tuples.
+        return HarvestReport.model_validate_json(json.dumps(report))
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise InvalidCatalog(f"the harvest report is malformed: {problem}.") from None
 
 
 def total(counts: Sequence[int | None]) -> int | None:

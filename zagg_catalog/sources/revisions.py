@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -57,6 +58,20 @@ def newest_revisions(
         }
     ).sort_by([("key", "ascending"), ("revision", "descending"), ("id", "ascending")])
     return _pick(rows)
+
+
+def older_revisions(ids: pa.ChunkedArray | pa.Array) -> list[Superseded]:
+    """Return the ids of which a newer revision is there, by id.
+
+    As `newest_revisions`, without names that differ only in the suffix after ``.h5``: those are
+    copies, of which the addresses decide.
+    """
+    return [entry for entry in newest_revisions(ids)[1] if _base(entry.id) != _base(entry.by)]
+
+
+def _base(name: str) -> str:
+    found = re.match(_BASE_NAME, name)
+    return found["base"] if found else name
 
 
 def superseded_copies(table: pa.Table) -> tuple[np.ndarray, list[Superseded]]:

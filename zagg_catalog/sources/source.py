@@ -173,7 +173,7 @@ class CMRSource:
             progress=progress,
             checkpoint=checkpoint,
         ) as (found, metadata):
-            return Catalog(found.table(), metadata)
+            return Catalog.of_checked(found.table(), metadata)
 
     def fetch_to(
         self, query: Query, path: str | Path, **options: Unpack[FetchOptions]

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from zagg_catalog.catalog.columns import is_text, utc_times
 from zagg_catalog.catalog.schema import TIME
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.cycles import Convention, cycle_to_days
@@ -21,6 +22,7 @@ from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.messages import first_few
 from zagg_catalog.sources.filters import NameFilters, Numbers, number_text
+from zagg_catalog.sources.items import parse_times
 from zagg_catalog.sources.query import Query, check_day
 from zagg_catalog.sources.report import HarvestReport, Quarantined
 from zagg_catalog.sources.season import parse_season, season_days
@@ -164,7 +166,7 @@ class Selection:
             "missing": self.filters.missing(all_ids) if self.filters.granules else (),
         }
         rows = catalog if keep.all() else _rows(catalog, keep)
-        selected = Catalog(rows.table, self._metadata(rows, report, **facts))
+        selected = Catalog.of_checked(rows.table, self._metadata(rows, report, **facts))
         selected.cells_file = rows.cells_file
         return selected
 
@@ -231,7 +233,7 @@ class Selection:
 
 def _rows(catalog: Catalog, keep: Bools) -> Catalog:
     plain = catalog.without_cells()
-    return Catalog(plain.table.filter(pa.array(keep)).combine_chunks(), plain.metadata)
+    return Catalog.of_checked(plain.table.filter(pa.array(keep)).combine_chunks(), plain.metadata)
 
 
 def _selected_report(
@@ -392,7 +394,12 @@ def _times(table: pa.Table, *names: str) -> NDArray[np.datetime64]:
     found = pa.nulls(table.num_rows, TIME)
     for name in names:
         if name in table.schema.names:
-            found = pc.coalesce(found, pc.cast(table[name], TIME))
+            column = table[name]
+            if pa.types.is_null(column.type):
+                continue
+            text = is_text(column.type)
+            times = parse_times(column.to_pylist()) if text else utc_times(column)
+            found = pc.coalesce(found, times)
     return np.asarray(pc.cast(found, pa.timestamp("us")), dtype="datetime64[us]")
 
 
