@@ -158,7 +158,7 @@ def test_rollback_goes_back(published, release):
     assert (code, len(err.splitlines())) == (1, 1)
 
 
-def test_gc_shows_first_and_removes_if_told_so(published, release, folder):
+def test_gc_lists_first_and_asks_before_it_removes(published, release, folder, monkeypatch):
     published("first")
     orphan = folder / "catalogs/product=A/region=b/cycle=1" / f"{'0' * 64}.parquet"
     orphan.parent.mkdir(parents=True)
@@ -167,7 +167,18 @@ def test_gc_shows_first_and_removes_if_told_so(published, release, folder):
     code, out, _ = release("gc", "--grace", 0)
     assert (code, orphan.name in out, "--delete" in out) == (0, True, True)
     assert orphan.exists()
-    assert release("gc", "--grace", 0, "--releases", 0, "--delete")[0] == 0
+    given = ("gc", "--grace", 0, "--releases", 0, "--delete")
+    code, out, err = release(*given)
+    assert (code, orphan.name in out, "--yes" in err) == (2, True, True)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for answer, said in (("", "Nothing was removed."), ("y", "1 files, 1 bytes, removed.")):
+        assert orphan.exists()
+        monkeypatch.setattr("builtins.input", lambda _, answer=answer: answer)
+        code, out, _ = release(*given)
+        assert (code, out.splitlines()[-1]) == (0, said)
+    assert not orphan.exists()
+    orphan.write_text("x")
+    assert release(*given, "--yes")[0] == 0
     assert not orphan.exists()
     assert release("verify")[0] == 0
     assert release("gc", "--grace=-1")[0] == 2

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.releases import inputs
-from zagg_catalog.errors import CorruptObject, InvalidOption, InvalidRelease
-from zagg_catalog.releases import collect_garbage, rollback, verify
+from zagg_catalog.errors import CorruptObject, InvalidOption, InvalidRelease, StoreError
+from zagg_catalog.releases import ReleaseKey, ReleaseRecord, collect_garbage, rollback, verify
 from zagg_catalog.releases import gc as module
+from zagg_catalog.releases.publication import read_latest
+from zagg_catalog.store import open_store
 
 NOW = timedelta(0)
 FOLDER = "catalogs/product=ATL06_007/region=antarctica/cycle=22"
@@ -124,11 +131,12 @@ def test_a_release_that_appears_meanwhile_keeps_its_old_files(store, publish, mo
 
     def overtaken(*arguments):
         publish("first")
-        remove(*arguments)
+        return remove(*arguments)
 
+    assert len(collect_garbage(store, grace=NOW, clock=later(1)).objects) == 5
     monkeypatch.setattr(module, "_remove", overtaken)
     garbage = collect_garbage(store, delete=True, grace=NOW, clock=later(1))
-    assert len(garbage.objects) == 5
+    assert garbage.objects == []
     assert verify(store).clean
 
 
@@ -169,3 +177,155 @@ def test_a_loss_that_could_not_be_prevented_is_reported(store, publish, monkeypa
     monkeypatch.setattr(store, "delete", overtaken)
     with pytest.raises(InvalidRelease, match="publish it again"):
         collect_garbage(store, delete=True, grace=NOW, clock=later(1))
+
+
+EVERYTHING = {"grace": NOW, "releases_after": NOW, "clock": later(400)}
+"""All that may be removed at all."""
+
+
+def check_untouched(store, match, **options):
+    """It refuses, and nothing is gone."""
+    before = keys(store)
+    with pytest.raises(InvalidRelease, match=match) as caught:
+        collect_garbage(store, delete=True, **(EVERYTHING | options))
+    assert "Nothing was removed." in str(caught.value)
+    assert keys(store) == before
+
+
+@inputs.IN_A_FOLDER
+def test_a_folder_of_releases_behind_a_symbolic_link_stops_it(store, publish, tmp_path):
+    """Reads by key follow it; lists have the link itself."""
+    release = publish("first")
+    place = Path(store.url) / "releases/product=ATL06_007"
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    check_untouched(store, "releases/product=ATL06_007 lies among the releases")
+    assert {file.key for file in release.record.files} <= keys(store)
+
+
+@pytest.mark.parametrize("part", ["record", "pointer"])
+@inputs.IN_A_FOLDER
+def test_a_list_that_lacks_something_stops_it(store, publish, monkeypatch, part):
+    done = publish("first")
+    hidden = done.key if part == "record" else done.record.release_key.pointer()
+    listed = store.list
+
+    def short(folder=""):
+        return (info for info in listed(folder) if info.key != hidden)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "list", short)
+        check_untouched(store, f"{hidden}, and does not list it")
+    assert store.exists(hidden)
+
+
+@inputs.IN_A_FOLDER
+def test_a_release_that_appears_while_it_looks_is_read(store, publish, monkeypatch):
+    """The list is older than the pointer: it looks again."""
+    publish("first")
+    listed, published = store.list, []
+
+    def late(folder=""):
+        yield from list(listed(folder))
+        if folder == "pickups" and not published:
+            published.append(publish("next"))
+
+    monkeypatch.setattr(store, "list", late)
+    collect_garbage(store, delete=True, **EVERYTHING)
+    assert published
+    assert verify(store).clean
+
+
+@pytest.mark.parametrize("name", ["first", "next"])
+@inputs.IN_A_FOLDER
+def test_a_lost_record_that_a_pointer_or_its_history_names_stops_it(store, publish, name):
+    """It may come back from a backup, with its files."""
+    done = {one: publish(one) for one in ("first", "next")}
+    lost = done[name]
+    content = store.get(lost.key)
+    store.delete(lost.key)
+    check_untouched(store, f"Release record {lost.key} is missing")
+    if name == "first":
+        garbage = collect_garbage(store, accept_lost=True, **EVERYTHING)
+        assert {info.key for info in garbage.objects} <= {file.key for file in lost.record.files}
+    else:
+        check_untouched(store, "is missing", accept_lost=True)
+    store.put_object(lost.key, content)
+    assert collect_garbage(store, delete=True, **EVERYTHING).objects == []
+    assert verify(store).clean
+
+
+@inputs.IN_A_FOLDER
+def test_releases_without_a_pointer_stay(store, publish):
+    done = publish("first")
+    pointer = done.record.release_key.pointer()
+    store.delete(pointer)
+    check_untouched(store, f"no {pointer}")
+    assert collect_garbage(store, delete=True, grace=NOW, clock=later(1)).objects == []
+
+
+@inputs.IN_A_FOLDER
+def test_pickups_without_a_pointer_stay(store, publish):
+    publish("first")
+    folder = ReleaseKey(*inputs.RELEASE_KEY).folder("pickups", "plate")
+    store.put(folder, b"an acknowledgement", ".json")
+    check_untouched(store, f"no {folder}/latest.json")
+
+
+@pytest.mark.parametrize("name", ["copy.json", "product=A/notes.txt", "latest.json"])
+@inputs.IN_A_FOLDER
+def test_a_strange_name_among_the_releases_stops_it(store, publish, name):
+    publish("first")
+    path = Path(store.url) / "releases" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    check_untouched(store, f"Object releases/{name} lies among the releases")
+
+
+NAMES = tuple(inputs.CATALOGS)
+STEPS = st.one_of(
+    st.tuples(st.just("publish"), st.sampled_from(NAMES)),
+    st.tuples(st.just("roll back"), st.integers(0, 9)),
+    st.tuples(st.just("lose"), st.integers(0, 99)),
+    st.tuples(st.just("restore"), st.just(0)),
+    st.tuples(st.just("collect"), st.floats(-2000, 2000)),
+)
+
+
+@given(st.lists(STEPS, min_size=2, max_size=9))
+@settings(max_examples=15, deadline=None)
+def test_what_latest_and_its_history_name_is_never_collected(files, steps):
+    """Under any clock, after the loss of any object."""
+    with TemporaryDirectory() as folder:
+        store, backup = open_store(folder), dict[str, bytes]()
+        records: dict[str, ReleaseRecord] = {}
+        named: list[str] = []
+        for act, what in [("publish", "first"), *steps]:
+            before = keys(store)
+            if act == "publish":
+                with suppress(InvalidRelease, StoreError):
+                    done = inputs.publish(store, files, what)
+                    records[done.digest] = done.record
+            elif act == "roll back":
+                with suppress(InvalidRelease, StoreError):
+                    rollback(store, *inputs.RELEASE_KEY, sorted(records)[what % len(records)])
+            elif act == "lose" and before:
+                lost = sorted(before)[what % len(before)]
+                backup[lost] = Path(folder, lost).read_bytes()
+                store.delete(lost)
+            elif act == "restore":
+                for key, content in backup.items():
+                    Path(folder, key).parent.mkdir(parents=True, exist_ok=True)
+                    Path(folder, key).write_bytes(content)
+                backup.clear()
+            elif act == "collect":
+                options = {"grace": NOW, "releases_after": NOW, "clock": later(what)}
+                with suppress(InvalidRelease, StoreError):
+                    collect_garbage(store, delete=True, **options)
+                release_key = ReleaseKey(*inputs.RELEASE_KEY)
+                for digest in named:
+                    whole = {release_key.key("releases", digest)}
+                    whole |= {file.key for file in records[digest].files}
+                    assert whole & before <= keys(store)
+            latest = read_latest(store, ReleaseKey(*inputs.RELEASE_KEY)).publication
+            named = latest.digests if latest else named

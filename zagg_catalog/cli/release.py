@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ from zagg_catalog.cli.options import (
     ReleasePlace,
     StoreUrl,
 )
-from zagg_catalog.errors import InvalidQuery, RegistryNotFound
+from zagg_catalog.errors import InvalidOption, InvalidQuery, RegistryNotFound
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases.gc import GRACE
 from zagg_catalog.shardmap import ShardMap
@@ -261,6 +262,8 @@ def rollback(
 def gc(
     *,
     delete: bool = False,
+    yes: bool = False,
+    accept_lost: bool = False,
     grace: Annotated[float, Parameter(metavar="DAYS")] = GRACE.days,
     older_releases: Annotated[float | None, Parameter(name="--releases", metavar="DAYS")] = None,
     store: StoreUrl = None,
@@ -270,19 +273,33 @@ def gc(
     Parameters
     ----------
     delete
-        Remove the files; otherwise they are only listed.
+        Remove the files that are listed, after a question.
+    yes
+        Do not ask; needed where there is no terminal.
+    accept_lost
+        Go on without records of earlier releases that are missing and that a history names.
     grace
         Do not remove files younger than this.
     older_releases
         Also remove older releases that no pointer's history names (default: none).
     """
+    place = open_store(store)
     garbage = releases.collect_garbage(
-        open_store(store),
-        delete=delete,
+        place,
         grace=timedelta(days=grace),
         releases_after=None if older_releases is None else timedelta(days=older_releases),
+        accept_lost=accept_lost,
     )
-    tables.print_garbage(garbage)
+    tables.print_garbage(garbage, removed=False)
+    if not delete or not (garbage.releases or garbage.objects):
+        return DONE
+    if not yes and not sys.stdin.isatty():
+        raise InvalidOption("--delete asks on a terminal, and there is none; give --yes, too.")
+    if not yes and input("Remove these files? [y/N] ").strip().lower() not in ("y", "yes"):
+        print("Nothing was removed.")
+        return DONE
+    garbage = releases.remove_garbage(place, garbage, accept_lost=accept_lost)
+    tables.print_garbage(garbage, removed=True)
     return DONE
 
 

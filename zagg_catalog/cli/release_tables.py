@@ -250,16 +250,18 @@ def _output_facts(one: VerifiedOutput) -> dict[str, Any]:
     }
 
 
-def print_garbage(garbage: Garbage) -> None:
-    """Print the result of a garbage collection."""
+def print_garbage(garbage: Garbage, *, removed: bool) -> None:
+    """Print garbage that was found, or how much of it was removed."""
     found = [*garbage.releases, *garbage.objects]
+    if removed:
+        print(f"{len(found):,} files, {garbage.size:,} bytes, removed.")
+        return
     print_table(
         ("file", "bytes", "stored"),
         [(one.key, f"{one.size:,}", f"{one.modified:%Y-%m-%d %H:%M}") for one in found],
     )
-    verb = "removed" if garbage.deleted else "to remove (--delete removes them)"
     young = f"; {garbage.young:,} are too young" if garbage.young else ""
-    print(f"{len(found):,} files, {garbage.size:,} bytes, {verb}{young}.")
+    print(f"{len(found):,} files, {garbage.size:,} bytes, to remove with --delete{young}.")
 
 
 def _grid_facts(grid: GridDiff) -> dict[str, Any]:

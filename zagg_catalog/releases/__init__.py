@@ -2,7 +2,7 @@
 
 from zagg_catalog.releases.batches import BatchRecord
 from zagg_catalog.releases.diff import GridDiff, ReleaseDiff, diff
-from zagg_catalog.releases.gc import Garbage, collect_garbage
+from zagg_catalog.releases.gc import Garbage, collect_garbage, remove_garbage
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.pickups import Acknowledgement, PickupHistory
 from zagg_catalog.releases.publication import Contraction, Publication
@@ -45,6 +45,7 @@ __all__ = [
     "find_release",
     "list_releases",
     "publish",
+    "remove_garbage",
     "resolve",
     "resolve_grid",
     "rollback",
