@@ -20,7 +20,7 @@ from zagg_catalog.errors import InvalidRegion, RegionNotFound
 from zagg_catalog.geometry.boxes import draw_boxes
 from zagg_catalog.geometry.rings import PARALLEL_STEP, check_holes, goes_around, tidy_ring
 from zagg_catalog.geometry.sphere import Floats, lat_extremes
-from zagg_catalog.jsonio import shown
+from zagg_catalog.messages import shown
 
 Ring = tuple[Floats, Floats]
 Bbox = tuple[float, float, float, float]

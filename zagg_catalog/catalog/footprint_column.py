@@ -69,6 +69,9 @@ def _without_nested(table: pa.Table) -> pa.Table:
     """
     chunks = [getattr(chunk, "storage", chunk) for chunk in table[_COLUMN].chunks]
     wkb = pa.chunked_array([pc.cast(chunk, pa.large_binary()) for chunk in chunks])
+    # Most catalogs have no large one, and fill_null imports pandas.
+    if (pc.max(pc.binary_length(wkb)).as_py() or 0) <= _SMALL:
+        return table
     large = np.flatnonzero(np.asarray(pc.fill_null(pc.binary_length(wkb), 0)) > _SMALL)
     bad = [row for row in large.tolist() if not _is_flat(wkb[row].as_py())]
     if not bad:
