@@ -7,7 +7,6 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 SHOWN = 5
@@ -46,12 +45,6 @@ def clean_text(text: str, *, limit: int = 200) -> str:
     text = _CONTROL.sub(" ", text[: 4 * limit]).strip()
     text = _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("//", text))
     return text if len(text) <= limit else text[:limit] + "…"
-
-
-def shown(value: Any) -> str:
-    """Return the repr of a value, cut to 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def utc_now() -> datetime:

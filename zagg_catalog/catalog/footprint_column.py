@@ -68,7 +68,8 @@ def _without_nested(table: pa.Table) -> pa.Table:
     GEOS reads those by recursion, and a million levels would end the process.
     """
     chunks = [getattr(chunk, "storage", chunk) for chunk in table[_COLUMN].chunks]
-    wkb = pa.chunked_array([pc.cast(chunk, pa.large_binary()) for chunk in chunks])
+    large_binary = pa.large_binary()
+    wkb = pa.chunked_array([pc.cast(chunk, large_binary) for chunk in chunks], large_binary)
     # Most catalogs have no large one, and fill_null imports pandas.
     if (pc.max(pc.binary_length(wkb)).as_py() or 0) <= _SMALL:
         return table
