@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = """
     errors lazy
     settings messages files granule_names reader
-    jsonio
+    jsonio yamlio
     cycles config
     catalog store geometry
     regions

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -19,15 +19,19 @@ from pydantic import (
     field_validator,
 )
 
-from zagg_catalog.errors import ConfigNotFound, InvalidConfig
+from zagg_catalog.errors import ConfigNotFound, InvalidConfig, InvalidYaml, ZaggCatalogError
 from zagg_catalog.jsonio import closest, shown
 from zagg_catalog.lazy import lazy_module
+from zagg_catalog.messages import clean_text
 from zagg_catalog.reader import ReaderNeeds
+from zagg_catalog.yamlio import MOST_BYTES, load_yaml
 
 odc_geo, pyproj = lazy_module("odc.geo"), lazy_module("pyproj")  # HEALPix grids need neither
 
 MAX_ORDER = 29
 GRID_TYPES = ("healpix", "rectilinear")
+# Radius of the Earth, metres, and how far an ellipsoid of it may be from that, as a part.
+_RADIUS, _RADII = 6_378_137.0, 0.005
 
 
 def _no_bool(value: Any) -> Any:
@@ -100,7 +104,9 @@ class RectilinearSection(_GridSection):
     """The section ``output.grid`` of a rectilinear grid; lengths are in units of the CRS."""
 
     type: Literal["rectilinear"]
-    crs: str | int = Field(description="a CRS that PROJ knows, such as EPSG:3031")
+    crs: str | int = Field(
+        description="a projected or geographic CRS of the Earth that PROJ knows, such as EPSG:3031"
+    )
     resolution: tuple[Finite, Finite] = Field(
         description="a positive number, or two as [x, y], in units of the CRS"
     )
@@ -134,9 +140,13 @@ class RectilinearSection(_GridSection):
     @classmethod
     def _known_crs(cls, value: str | int) -> str | int:
         try:
-            odc_geo.CRS(value)
-        except pyproj.exceptions.CRSError as error:
+            crs = odc_geo.CRS(value).proj
+        except pyproj.exceptions.ProjError as error:
             raise ValueError("unknown to PROJ") from error
+        if not (crs.is_projected or crs.is_geographic):
+            raise ValueError("without two coordinates on the ground")
+        if abs(crs.ellipsoid.semi_major_metre / _RADIUS - 1.0) > _RADII:
+            raise ValueError("of another body")
         return value
 
     @field_validator("resolution", mode="before")
@@ -227,30 +237,55 @@ def load_config(path: str | Path) -> PipelineConfig:
         names the file, the key, its value and the allowed values.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
         raise ConfigNotFound(f"There is no config file {path}.") from error
-    except OSError as error:
-        raise InvalidConfig(f"{path}: cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise InvalidConfig(
-            f"{path}: is not UTF-8 text (byte {error.start}); a pipeline config is YAML."
-        ) from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InvalidConfig(f"{path}: cannot be read ({why}).") from error
+    return parse_config(content, source=str(path))
+
+
+def parse_config(content: bytes | str, *, source: str = "config") -> PipelineConfig:
+    """Validate the content of a config's file; ``source`` is its name in messages."""
     try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidConfig(f"{path}: is not valid YAML, {_yaml_problem(error)}.") from error
-    return load_config_from_dict(raw, source=str(path))
+        raw = load_yaml(content)
+    except InvalidYaml as error:
+        raise InvalidConfig(f"{source}: {error}; a pipeline config is YAML.") from error
+    return load_config_from_dict(raw, source=source)
 
 
 def load_config_from_dict(raw: Any, *, source: str = "config") -> PipelineConfig:
     """Validate a pipeline config that is already a mapping; ``source`` is its name in messages."""
+    with config_boundary(source):
+        return _checked(raw, source)
+
+
+@contextmanager
+def config_boundary(source: str) -> Iterator[None]:
+    """Turn whatever a config makes Python or a library raise into `InvalidConfig`.
+
+    A config can hold any value, so no list of exceptions is complete.
+    """
+    try:
+        yield
+    except ZaggCatalogError:
+        raise
+    except Exception as error:
+        problem = f"{type(error).__name__}: {clean_text(str(error))}".rstrip(".: ")
+        raise InvalidConfig(
+            f"{source}: its values do not make a grid ({problem}); correct them."
+        ) from error
+
+
+def _checked(raw: Any, source: str) -> PipelineConfig:
     if not isinstance(raw, Mapping):
         raise InvalidConfig(
             f"{source}: must be a mapping with data_source, aggregation and output; "
             f"it is {_shown(raw)}."
         )
-    raw = dict(raw)
+    raw = _with_text_keys(raw, "the file", source)
     output = _section(raw, "output", source)
     grid = _grid(raw, output, source)
     data_source = _section(raw, "data_source", source)
@@ -277,7 +312,18 @@ def _section(raw: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
         raise InvalidConfig(
             f"{source}: {name} must be a mapping that is not empty; {_found(raw, name)}."
         )
-    return dict(value)
+    return _with_text_keys(value, name, source)
+
+
+def _with_text_keys(section: Mapping[Any, Any], where: str, source: str) -> dict[str, Any]:
+    """Return a section whose keys are text; YAML reads ``5`` and ``2024-01-01`` as other values."""
+    for key in section:
+        if not isinstance(key, str):
+            raise InvalidConfig(
+                f"{source}: the keys of {where} must be text; {_shown(str(key))} is of type"
+                f" {type(key).__name__}: remove it, or put it in quotes."
+            )
+    return dict(section)
 
 
 def _check_variables(aggregation: Mapping[str, Any], source: str) -> None:
@@ -288,7 +334,7 @@ def _check_variables(aggregation: Mapping[str, Any], source: str) -> None:
             f"{source}: aggregation.variables must be a mapping of names to mappings; "
             f"it is {_shown(variables)}."
         )
-    for name, meta in (variables or {}).items():
+    for name, meta in _with_text_keys(variables or {}, "aggregation.variables", source).items():
         if not isinstance(meta, Mapping):
             raise InvalidConfig(
                 f"{source}: aggregation.variables.{name} must be a mapping; it is {_shown(meta)}."
@@ -301,7 +347,9 @@ def _grid(
     """Validate output.grid; a pipeline without a spatial grid gets its own message."""
     allowed = " or ".join(GRID_TYPES)
     section = output.get("grid")
-    if not isinstance(section, Mapping):
+    if isinstance(section, Mapping):
+        section = _with_text_keys(section, "output.grid", source)
+    else:
         pipeline = raw.get("pipeline")
         kind = pipeline.get("type") if isinstance(pipeline, Mapping) else None
         why = f", as a {kind} pipeline writes no spatial grid" if kind else ""
@@ -381,10 +429,3 @@ def _shown(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "empty" if value is None else "nan"
     return shown(value)
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "it cannot be parsed"
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{where}{problem}"

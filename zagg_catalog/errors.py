@@ -39,6 +39,12 @@ class ConfigNotFound(InvalidConfig, FileNotFoundError):
     """Raised when a pipeline config does not exist."""
 
 
+class InvalidYaml(ZaggCatalogError, ValueError):
+    """Raised when a file is not YAML, or too large or deep; the message is a part of a sentence."""
+
+    exit_code = 2
+
+
 class InvalidGrid(ZaggCatalogError, ValueError):
     """Raised when grid parameters or shard keys are not valid for the grid."""
 

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     store: str = "./zagg-store"
     # Registry of regions and grids: a path or ``s3://bucket/key``.
     registry: str = "deployments/registry.yaml"
+    # Largest number of shards of a region.
+    max_shards: int = Field(default=1_000_000, ge=1, le=2**40)
+    # Largest number of cells of one shard, and of the masks of one map.
+    max_cells: int = Field(default=200_000_000, ge=1, le=2**40)
     # Whether to replace pointers on a server without conditional writes.
     accept_last_writer_wins: bool = False
     # URL of an S3 server other than AWS.

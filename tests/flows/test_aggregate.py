@@ -113,6 +113,20 @@ def test_a_grid_that_is_refused_does_not_stop_the_other_and_fails_the_run(desk):
     assert left.message == "Nothing to pick up; 1 need attention, see the log."
 
 
+@pytest.mark.parametrize(
+    "config",
+    [b"when: 2024-13-45\n", b"\xff\n", b"x: " + b"[" * 5000, b"? [a]\n: b\n", b""],
+    ids=["date", "utf-8", "depth", "key", "empty"],
+)
+def test_whatever_is_wrong_with_a_config_the_other_grid_is_picked_up(desk, config):
+    """Also where the output is looked up in the configs, as in a catch-up."""
+    (desk.registry_file.parent / f"grids/{POLAR}.yaml").write_bytes(config)
+    state = desk.run(region="greenland")
+    assert state.is_failed()
+    assert state.message.startswith(f"1 not picked up: {POLAR}, ATL06_007, greenland, cycle 22:")
+    assert desk.outcomes() == {HEALPIX: "checked", POLAR: "refused"}
+
+
 def test_a_manifest_with_one_byte_changed_is_named(desk):
     (manifest,) = Path(desk.store_url).glob(f"shardmaps/**/grid={HEALPIX}/*.parquet")
     alter(manifest)

@@ -18,6 +18,7 @@ from flows.aggregate import aggregate
 from flows.automations import cycle_automation, pickup_automation
 from flows.cycle import prepare_cycle
 from flows.events import EventPlaces, trusted_place
+from flows.watch import report_overdue
 from tests.flows.hostile import ODD, RELEASE
 from zagg_catalog.errors import EventRefused
 from zagg_catalog.sources.query import PROVIDER
@@ -92,6 +93,22 @@ def test_the_webhook_of_the_page_passes_on_product_version_and_cycle_only():
 def test_an_odd_event_by_the_webhook_starts_no_run_or_loses_what_is_odd(change):
     payload = webhook(CYCLE | change)["payload"]
     assert payload == CYCLE or of_cycle(payload) is None
+
+
+@pytest.mark.parametrize(
+    ("resource", "valid"),
+    [
+        ("zagg-catalog.cycle.atl06-007-c22", True),
+        ("zagg-catalog.watch.atl06-007", True),
+        ("zagg-catalog.cycle.<b>", False),
+        ("prefect.flow-run.x", False),
+        ({"__prefect_kind": "workspace_variable", "variable_name": "secret"}, False),
+    ],
+    ids=str,
+)
+def test_a_report_is_of_a_cycle_or_a_watch(resource, valid):
+    schema = report_overdue.parameters.model_dump()
+    assert is_valid({"resource": resource}, schema) == valid
 
 
 JSON = st.recursive(

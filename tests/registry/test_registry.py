@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -276,3 +277,77 @@ def test_grids_of_a_broken_registry_is_a_wrong_call(folder, capsys):
     (folder / "grids/atl03-serc-utm.yaml").unlink()
     assert main(["grids", "--registry", str(folder / "registry.yaml")]) == 2
     assert "atl03-serc-utm.yaml cannot be read" in capsys.readouterr().err
+
+
+HOSTILE = {
+    "a date as a key": b"2024-01-01: 5\n",
+    "a number as a key": b"output: {5: 6, grid: {type: healpix, 7: 8}}\n",
+    "a date that does not exist": b"d: 2024-99-99\n",
+    "a thousand levels": b"{a: " * 1000 + b"1" + b"}" * 1000,
+    "an endless number": b"output: {grid: {type: healpix, parent_order: 0x" + b"f" * 9000 + b"}}",
+    "a list as a key": b"? [a]\n: 1\n",
+    "bytes": bytes(range(256)),
+    "an empty file": b"",
+    "a list": b"[1, 2]",
+    "a float as an order": b"output: {grid: {type: healpix, parent_order: .inf, child_order: 9}}",
+    "too many shards": b"polar: 1",
+    "a dtype that is a date": b"fields: 1",
+    "names of two types": b"names: 1",
+    "too many shards in the region": b"orders: 1",
+}
+
+
+def hostile_config(content):
+    """The content of a hostile config; those that start from a good one are marked by a key."""
+    made = yaml.safe_load((DEPLOYMENTS / "grids" / "atl06-antarctica-polar.yaml").read_text())
+    if content == b"polar: 1":
+        made["output"]["grid"]["resolution"] = 1
+    elif content == b"fields: 1":
+        made["aggregation"]["variables"]["x"] = {"dtype": date(2024, 1, 1)}
+    elif content == b"names: 1":
+        made["aggregation"]["variables"][5] = {"dtype": "int32"}
+    elif content == b"orders: 1":
+        made["output"]["grid"] = {"type": "healpix", "parent_order": 20, "child_order": 22}
+    else:
+        return content
+    return yaml.safe_dump(made).encode()
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_a_broken_grid_stops_no_other(folder, content):
+    (folder / "grids" / "atl06-antarctica-polar.yaml").write_bytes(hostile_config(content))
+    path = folder / "registry.yaml"
+    found = load_registry(path, tolerate_broken_grids=True)
+    broken = found.grids["atl06-antarctica-polar"]
+    assert broken.grid is None
+    assert "atl06-antarctica-polar.yaml" in broken.problem
+    assert all(grid.grid is not None for grid in found.grids.values() if grid is not broken)
+    assert len(found.problems) == 1
+    assert len(problems(path)) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 5000,
+        "regions: 5\ngrids: 6\nwatch: {a: 1}",
+        "? [a]\n: 1",
+        "regions: {5: 2024-01-01}",
+        "",
+        "\0",
+    ],
+)
+def test_a_broken_registry_is_one_sentence_or_a_list(tmp_path, content):
+    path = tmp_path / "registry.yaml"
+    path.write_text(content)
+    with pytest.raises(InvalidRegistry):
+        load_registry(path, tolerate_broken_grids=True)
+
+
+@pytest.mark.parametrize("content", ["[" * 5000, "[NaN, 1, 2, 3]", "9" * 5000, '{"type": []}'])
+def test_a_broken_region_stops_no_grid_of_another(folder, content):
+    (folder / "regions" / "greenland.geojson").write_text(content)
+    found = load_registry(folder / "registry.yaml", tolerate_broken_grids=True)
+    assert [name for name, grid in found.grids.items() if grid.grid is None] == [
+        "atl06-greenland-healpix"
+    ]

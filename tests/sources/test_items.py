@@ -256,7 +256,7 @@ def test_thumbnails_come_on_request_only() -> None:
 
 def test_pages_with_different_assets_are_joined() -> None:
     tables = [
-        read(item(name(1), assets={"d": HTTPS, **images(n)}), preserve_thumbnails=True).table
+        read(item(name(n), assets={"d": HTTPS, **images(n)}), preserve_thumbnails=True).table
         for n in (0, 11, 2)
     ]
     joined = align_assets(tables)

@@ -19,7 +19,7 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError:
         value, deep = None, True
     else:
-        deep = _is_deep(value)
+        deep = is_deep(value)
     if deep:
         raise ValueError(f"it has more than {DEPTH} levels of objects and lists")
     return value
@@ -48,7 +48,8 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} in the harvest report must be {expected}, not {value!r:.60}")
 
 
-def _is_deep(value: Any) -> bool:
+def is_deep(value: Any) -> bool:
+    """Return whether a value has more than `DEPTH` levels of objects and lists."""
     level = [value]
     for _ in range(DEPTH + 1):
         level = [

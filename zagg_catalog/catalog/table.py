@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.addresses import clean_column
 from zagg_catalog.catalog.columns import check_table, iso_times
 from zagg_catalog.catalog.completeness import Completeness, completeness, set_aside
 from zagg_catalog.catalog.footprint_column import with_wkb
@@ -45,7 +46,8 @@ class Catalog:
     ----------
     table : pyarrow.Table
         stac-geoparquet table, one row per granule; needs the columns ``id``, ``geometry`` and
-        ``assets``. Each granule carries its S3 and its HTTPS href.
+        ``assets``. Each granule carries its S3 and its HTTPS href; addresses lose signatures,
+        users and passwords, see `zagg_catalog.catalog.addresses`.
     metadata : dict
         Provenance: product, version, dates, box, and the harvest report.
 
@@ -66,7 +68,7 @@ class Catalog:
             check_metadata(self.metadata)
         except ValueError as error:
             raise InvalidCatalog(f"{error}.") from None
-        self.table = with_wkb(check_table(self.table))
+        self.table = _with_clean_addresses(with_wkb(check_table(self.table)))
 
     @classmethod
     def of_checked(cls, table: pa.Table, metadata: dict[str, Any]) -> Catalog:
@@ -217,6 +219,16 @@ class Catalog:
                 stacklevel=2,
             )
         return records
+
+
+def _with_clean_addresses(table: pa.Table) -> pa.Table:
+    """Return a table whose assets and links are addresses without secrets."""
+    for name in ("assets", "links"):
+        place = table.schema.get_field_index(name)
+        column = table.column(place) if place >= 0 else None
+        if column is not None and (clean := clean_column(column)) is not column:
+            table = table.set_column(place, table.schema.field(place), clean)
+    return table
 
 
 def asset_hrefs(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:

@@ -34,6 +34,10 @@ class OutputGrid(Protocol):
         """The kind of grid and of its keys; ``type`` in the signatures."""
         ...
 
+    def check_size(self, region: Region) -> None:
+        """Raise `InvalidGrid` if the region has too many shards, or a shard too many cells."""
+        ...
+
     def coverage(self, parts: Region | list[tuple[ArrayLike, ArrayLike]]) -> Keys:
         """Return the sorted keys (uint64) of the shards that a region touches.
 

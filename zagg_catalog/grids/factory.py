@@ -6,8 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from zagg_catalog.config import PipelineConfig, load_config, load_config_from_dict
-from zagg_catalog.errors import InvalidGrid
+from zagg_catalog.config import (
+    PipelineConfig,
+    config_boundary,
+    load_config,
+    load_config_from_dict,
+)
+from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.grids.healpix import HealpixGrid
 from zagg_catalog.grids.rectilinear import RectilinearGrid
 from zagg_catalog.grids.signature import signature_differences
@@ -40,7 +45,8 @@ def from_config(
     Raises
     ------
     InvalidConfig
-        If the config cannot be read or does not define a spatial grid.
+        If the config cannot be read, does not define a spatial grid, or defines one whose
+        cells cannot be counted.
     """
     if isinstance(config, (str, Path)):
         config = load_config(config)
@@ -48,9 +54,18 @@ def from_config(
         config = load_config_from_dict(config)
     elif not isinstance(config, PipelineConfig):
         config = load_config_from_dict({part: getattr(config, part) for part in _SECTIONS})
-    if config.grid.type == "healpix":
-        return HealpixGrid.from_config(config)
-    return RectilinearGrid.from_config(config)
+    with config_boundary(config.source):
+        return _made(config)
+
+
+def _made(config: PipelineConfig) -> HealpixGrid | RectilinearGrid:
+    kind = HealpixGrid if config.grid.type == "healpix" else RectilinearGrid
+    try:
+        grid = kind.from_config(config)
+        grid.extent()  # coordinates of some CRSs cannot be converted
+    except InvalidGrid as error:
+        raise InvalidConfig(f"{config.source}: {error}") from error
+    return grid
 
 
 def from_signature(signature: Mapping[str, Any]) -> HealpixGrid | RectilinearGrid:

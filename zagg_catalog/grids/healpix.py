@@ -18,6 +18,7 @@ from zagg_catalog.geometry.plane import chord_error, lonlat_polygon, ring_edges,
 from zagg_catalog.geometry.ragged import join_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys
 from zagg_catalog.grids.base import EqualByLayout, Mask, Near, Signature, as_keys
+from zagg_catalog.grids.limits import check_cells, check_shards
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.lazy import lazy_module
 from zagg_catalog.regions import Bbox, Region, as_region
@@ -37,6 +38,8 @@ _MOST_STEPS = 1024
 BULGE = 0.1
 # Greatest distance of a corner of a cell of order 29 from its centre, metres.
 _FINEST = 0.3
+# Order of the first estimate of a region's shards.
+_COARSE = 5
 # A sharded grid without chunk_inner gets chunks of 64 x 64 cells: this many orders.
 _CHUNK_LEVELS = 6
 
@@ -128,6 +131,14 @@ class HealpixGrid(EqualByLayout):
     def __repr__(self) -> str:
         return f"HealpixGrid({self.parent_order}, {self.child_order})"
 
+    def check_size(self, region: Region) -> None:
+        """Raise `InvalidGrid` if a region has too many shards, or a shard too many cells."""
+        check_cells(4 ** (self.child_order - self.parent_order), "A shard has")
+        finest = self.parent_order
+        orders = range(min(_COARSE, finest), finest + 1)
+        coarser = ((len(self._cover(region, order)), 4 ** (finest - order)) for order in orders)
+        check_shards(12 * 4**finest, coarser)
+
     @property
     def cells_per_chunk(self) -> int:
         """Number of cells in an inner chunk."""
@@ -178,9 +189,16 @@ class HealpixGrid(EqualByLayout):
         ------
         InvalidRegion
             If a ring is not a usable area.
+        InvalidGrid
+            If the region has more shards than the settings allow.
         """
         region = as_region(parts)
-        order = max(self.parent_order, 1)  # mortie covers from order 1
+        self.check_size(region)
+        return self._cover(region, self.parent_order)
+
+    @staticmethod
+    def _cover(region: Region, parent_order: int) -> Keys:
+        order = max(parent_order, 1)  # mortie covers from order 1
         # mortie may miss a cell that an edge enters through the bulge of a curved side.
         rings = [ring for polygon in region.polygons() for ring in polygon]
         words = [walk_everywhere(*ring_edges(*join_rings(rings))[:2], order)]
@@ -196,9 +214,9 @@ class HealpixGrid(EqualByLayout):
             for polygon in region.polygons()
         ]
         united = sorted_distinct(np.concatenate(words))
-        if self.parent_order == order or not len(united):
+        if parent_order == order or not len(united):
             return united
-        coarse = np.asarray(mortie.clip2order(self.parent_order, united), dtype=np.uint64)
+        coarse = np.asarray(mortie.clip2order(parent_order, united), dtype=np.uint64)
         return sorted_distinct(coarse)
 
     def aoi_mask(self, region: Region, keys: ArrayLike) -> Mask:

@@ -19,6 +19,7 @@ from zagg_catalog.geometry.plane import lonlat_polygon
 from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
 from zagg_catalog.grids.base import EqualByLayout, Mask, Near, Signature, as_keys
+from zagg_catalog.grids.limits import ENOUGH, check_cells, check_shards
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.grids.tiles import GridCrs, TileBlock, Tiling, cover, outline, split_into_blocks
 from zagg_catalog.lazy import lazy_module
@@ -30,6 +31,9 @@ odc_geo = lazy_module("odc.geo")
 
 # A span that exceeds a whole number of cells by less than this, in cells, is that number.
 _ROUNDING = 1e-9
+# Rows or columns beyond this number are not exact as floats.
+_MOST_CELLS = 2.0**53
+_MOST_IDS = 2**63
 
 
 class RectilinearGrid(EqualByLayout):
@@ -90,9 +94,13 @@ class RectilinearGrid(EqualByLayout):
         chunk_h, chunk_w = self.chunk_shape
         self.n_col_blocks = _blocks(xmax - self.xmin, self.res_x, chunk_w)
         self.n_row_blocks = _blocks(self.ymax - ymin, self.res_y, chunk_h)
+        if self.shape[0] * self.shape[1] >= _MOST_IDS:
+            raise InvalidGrid(
+                f"The grid has {self.shape[0]:,} x {self.shape[1]:,} cells, and at most 2**63 can"
+                " be numbered; correct the bounds or the resolution."
+            )
         affine = Affine(self.res_x, 0.0, self.xmin, 0.0, -self.res_y, self.ymax)
-        shape = (self.n_row_blocks * chunk_h, self.n_col_blocks * chunk_w)
-        self.geobox = odc_geo.GeoBox(shape, affine, self.crs)
+        self.geobox = odc_geo.GeoBox(self.shape, affine, self.crs)
 
     @classmethod
     def from_config(cls, config: PipelineConfig) -> RectilinearGrid:
@@ -131,6 +139,15 @@ class RectilinearGrid(EqualByLayout):
         """Cells after padding, ``(rows, columns)``."""
         chunk_h, chunk_w = self.chunk_shape
         return self.n_row_blocks * chunk_h, self.n_col_blocks * chunk_w
+
+    def check_size(self, region: Region) -> None:
+        """Raise `InvalidGrid` if a region has too many shards, or a shard too many cells."""
+        chunk_h, chunk_w = self.chunk_shape
+        check_cells(chunk_h * chunk_w, "A shard has")
+        whole = self.n_row_blocks * self.n_col_blocks
+        levels = range(max(0, (whole // ENOUGH).bit_length() // 2), -1, -1)
+        coarser = ((len(cover(self.tiling.coarser(2**n), region)), 4**n) for n in levels)
+        check_shards(whole, coarser)
 
     @property
     def tiling(self) -> Tiling:
@@ -177,10 +194,14 @@ class RectilinearGrid(EqualByLayout):
 
         Raises
         ------
+        InvalidGrid
+            If the region has more shards than the settings allow.
         InvalidRegion
             If a ring is not a usable area.
         """
-        return cover(self.tiling, as_region(parts))
+        region = as_region(parts)
+        self.check_size(region)
+        return cover(self.tiling, region)
 
     def blocks(self, keys: ArrayLike) -> list[TileBlock]:
         """Return shards in blocks that each fit a plane, to join them with footprints.
@@ -437,4 +458,10 @@ def _checked(
 
 def _blocks(span: float, resolution: float, chunk: int) -> int:
     """Return how many shards a span takes, the last one padded."""
-    return math.ceil(math.ceil(span / resolution - _ROUNDING) / chunk)
+    cells = span / resolution
+    if not cells < _MOST_CELLS:
+        raise InvalidGrid(
+            f"The grid has {cells:.3g} rows or columns of cells ({span:.6g} divided by"
+            f" {resolution:.6g}), and 2**53 are the most; correct the bounds or the resolution."
+        )
+    return -(-math.ceil(cells - _ROUNDING) // chunk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -307,6 +307,12 @@ class Tiling:
         """Return the index ranges (n, 4) of single tiles."""
         row, column = np.divmod(keys.astype(np.int64), self.columns)
         return np.column_stack([row, row + 1, column, column + 1])
+
+    def coarser(self, factor: int) -> Tiling:
+        """Return the tiling whose tiles are ``factor`` by ``factor`` tiles of this one."""
+        width, height = self.size
+        rows, columns = -(-self.rows // factor), -(-self.columns // factor)
+        return replace(self, rows=rows, columns=columns, size=(width * factor, height * factor))
 
     def keys(self, span: Ints) -> Keys:
         """Return the keys of all tiles in one index range (4,)."""

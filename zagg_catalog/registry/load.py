@@ -9,18 +9,19 @@ from typing import Any
 
 import yaml
 
-from zagg_catalog.config import load_config_from_dict
+from zagg_catalog.config import config_boundary, parse_config
 from zagg_catalog.errors import (
-    InvalidConfig,
-    InvalidGrid,
     InvalidQuery,
-    InvalidRegion,
     InvalidRegistry,
+    InvalidYaml,
     ObjectMissing,
     RegistryNotFound,
+    StoreUnavailable,
+    ZaggCatalogError,
 )
 from zagg_catalog.files import digest_of
 from zagg_catalog.grids import HealpixGrid, OutputGrid, from_config
+from zagg_catalog.jsonio import canonical_json
 from zagg_catalog.regions import polygon_to_bbox
 from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
 from zagg_catalog.registry.needs import unmet_needs
@@ -28,6 +29,7 @@ from zagg_catalog.registry.schema import GridEntry, RegionEntry, RegistryEntries
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.filters import NameFilters, granule_names, names_in
 from zagg_catalog.store.s3 import read_url
+from zagg_catalog.yamlio import MOST_BYTES, BoundedLoader, load_yaml
 
 
 def load_registry(
@@ -85,13 +87,13 @@ def _invalid(source: str, problems: list[str]) -> InvalidRegistry:
 def _entries(source: str) -> tuple[RegistryEntries, list[str]]:
     """Read the registry's own file, whose problems are never tolerated."""
     try:
-        content = yaml.load(read_bytes(source), Loader=_UniqueKeys)
+        content = load_yaml(read_bytes(source, MOST_BYTES + 1), _UniqueKeys)
     except InvalidRegistry as error:
         raise type(error)(
             f"The registry {source} {error}; ZAGG_CATALOG_REGISTRY names it."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidRegistry(f"The registry {source} is not valid YAML: {error}") from None
+    except InvalidYaml as error:
+        raise InvalidRegistry(f"The registry {source} {error}; correct it.") from None
     entries, problems = read_entries(content)
     return entries, [f"{source}: {text}" for text in problems]
 
@@ -107,7 +109,9 @@ def _region(
             definition = read_bytes(resolve_location(source, entry.geojson))
         region = read_region(definition)
         bbox = polygon_to_bbox(region)
-    except (InvalidRegion, InvalidRegistry, ValueError) as error:
+    except StoreUnavailable:
+        raise  # not a fault of the region
+    except Exception as error:  # noqa: BLE001 - a file can hold anything; it is reported
         key = f"regions.{name}.{'bbox' if entry.bbox is not None else 'geojson'}"
         file = f"{entry.geojson}: " if entry.geojson else ""
         problems.append(f"{source}: {key}: {file}{_ended(error)} Correct the region.")
@@ -149,7 +153,9 @@ def _grid(
     regions: dict[str, RegisteredRegion],
     problems: list[str],
 ) -> RegisteredGrid:
-    content, grid, wrong = _config(resolve_location(source, entry.config), f"grids.{name}.config")
+    content, grid, wrong = _config(
+        resolve_location(source, entry.config), f"grids.{name}.config", regions.get(entry.region)
+    )
     if entry.region not in entries.region_names:
         known = ", ".join(entries.region_names) or "none"
         wrong.append(
@@ -180,29 +186,30 @@ def _grid(
     )
 
 
-def _config(path: str, key: str) -> tuple[bytes, OutputGrid | None, list[str]]:
-    """Read a pipeline config; return its bytes, its grid, and its problems."""
+def _config(
+    path: str, key: str, region: RegisteredRegion | None
+) -> tuple[bytes, OutputGrid | None, list[str]]:
+    """Read a pipeline config; return its bytes, its grid, and its problems.
+
+    Whatever is wrong with the config is a problem of this grid alone.
+    """
     content = b""
     try:
-        content = read_bytes(path)
-        config = load_config_from_dict(_yaml(content), source=path)
-        return (
-            content,
-            from_config(config),
-            [f"{key}: {path}: {text}" for text in unmet_needs(config)],
-        )
+        with config_boundary(path):
+            content = read_bytes(path, MOST_BYTES + 1)
+            config = parse_config(content, source=path)
+            grid = from_config(config)
+            if region is not None:
+                grid.check_size(region.region)
+            canonical_json(grid.signature())  # releases store it
+            return content, grid, [f"{key}: {path}: {text}" for text in unmet_needs(config)]
+    except StoreUnavailable:
+        raise  # not a fault of the config
     except InvalidRegistry as error:
         return content, None, [f"{key}: {path} {error}; correct the path."]
-    except (InvalidConfig, InvalidGrid) as error:
+    except ZaggCatalogError as error:
         text = _ended(error) if path in str(error) else f"{path}: {_ended(error)}"
         return content, None, [f"{key}: {text} Correct that file."]
-
-
-def _yaml(content: bytes) -> Any:
-    try:
-        return yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidConfig(f"it is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def _order_problems(name: str, entry: GridEntry, grid: OutputGrid | None) -> list[str]:
@@ -239,13 +246,15 @@ def _ended(error: Exception) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A SafeLoader that refuses repeated keys; YAML itself uses the last one."""
+class _UniqueKeys(BoundedLoader):
+    """A loader that refuses repeated keys; YAML itself uses the last one."""
 
 
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            continue  # construct_mapping refuses it
         if key_node.value in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key {key_node.value!r} is given twice", key_node.start_mark
@@ -267,15 +276,16 @@ def resolve_location(location: str, name: str) -> str:
     return str(Path(location).parent / name)
 
 
-def read_bytes(location: str) -> bytes:
-    """Return the content of a file, from a path or from S3.
+def read_bytes(location: str, most: int = -1) -> bytes:
+    """Return the content of a file, from a path or from S3; of a path at most `most` bytes.
 
     Raises `InvalidRegistry` with a part of a sentence if it cannot be read (`RegistryNotFound` if
     it does not exist), and `StoreUnavailable` if an S3 server does not answer.
     """
     if "://" not in location:
         try:
-            return Path(location).read_bytes()
+            with Path(location).open("rb") as file:
+                return file.read(most)
         except FileNotFoundError as error:
             raise RegistryNotFound(f"cannot be read ({error.strerror})") from None
         except OSError as error:

@@ -163,7 +163,8 @@ def read_entries(content: Any) -> tuple[RegistryEntries, list[str]]:
     grids = _section(content, "grids", GridEntry, problems)
     watch = _watch(content, grids, problems)
     names = content.get("regions")
-    return RegistryEntries(regions, grids, tuple(map(str, names or ())), watch), problems
+    names = tuple(map(str, names)) if isinstance(names, dict) else ()
+    return RegistryEntries(regions, grids, names, watch), problems
 
 
 def _watch(
@@ -178,11 +179,13 @@ def _watch(
             "watch: it is not a mapping; give rules by product, as ATL06_007, or remove it."
         )
         return {}
+    listed = content.get("grids")
+    count = len(listed) if isinstance(listed, dict) else 0
     known = sorted({product for grid in grids.values() for product in grid.products})
     rules = {}
     for name, value in values.items():
         # The products of a grid that is not valid are unknown; its problem is reported already.
-        if name not in known and len(grids) == len(content.get("grids") or ()):
+        if name not in known and len(grids) == count:
             problems.append(
                 f"watch.{name}: no grid has this product; use one of {', '.join(known)}."
             )

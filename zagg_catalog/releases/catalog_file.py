@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from zagg_catalog.catalog.addresses import have_secrets
 from zagg_catalog.catalog.columns import check_ids, check_schema
 from zagg_catalog.catalog.completeness import Completeness, completeness
 from zagg_catalog.catalog.footprint_column import check_described
@@ -90,6 +91,19 @@ def read_catalog_file(path: Path, name: str | None = None) -> CatalogFile:
         query=query,
         harvest=harvest,
     )
+
+
+def check_addresses(path: Path) -> None:
+    """Raise `InvalidCatalog` if a catalog's file has addresses with secrets; reads it in parts."""
+    with pq.ParquetFile(path) as file:
+        names = [name for name in ("assets", "links") if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=names, use_threads=False):
+            if any(have_secrets(column) for column in batch.columns):
+                raise InvalidCatalog(
+                    f"{path} has addresses with a signature, a password or a token, which expire"
+                    " and must not be published. Load the catalog and write it again, which removes"
+                    " them: Catalog.from_geoparquet(path).to_geoparquet(path)."
+                )
 
 
 def catalog_ids(store: Store, record: ReleaseRecord) -> pa.ChunkedArray:

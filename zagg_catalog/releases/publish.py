@@ -8,16 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from zagg_catalog.catalog.completeness import BEYOND_KEY
+from zagg_catalog.config import parse_config
 from zagg_catalog.errors import (
     ConfigNotFound,
     InvalidCatalog,
     InvalidConfig,
     InvalidRelease,
     InvalidShardMap,
+    InvalidYaml,
     PointerConflict,
     SignatureMismatch,
     UnreadableGranules,
@@ -27,7 +28,7 @@ from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.jsonio import as_json, canonical_digest, first_problem
 from zagg_catalog.messages import Clock, clean_text, first_few, utc_now
 from zagg_catalog.reader import ReaderNeeds
-from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
+from zagg_catalog.releases.catalog_file import CatalogFile, check_addresses, read_catalog_file
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
     Contraction,
@@ -52,6 +53,7 @@ from zagg_catalog.shardmap.readable import mark_unreadable
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store, check_name
 from zagg_catalog.store.base import ContentLike
+from zagg_catalog.yamlio import load_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,7 @@ def publish(
         If the store cannot be written.
     """
     facts = read_catalog_file(Path(catalog))
+    check_addresses(Path(catalog))
     release_key = _release_key(facts, product, region, cycle)
     check_builds(maps, facts)
     latest = read_latest(store, release_key)
@@ -317,17 +320,16 @@ class MapToPublish:
         """The grid; raises `InvalidConfig` if the config does not define one."""
         if self.grid is not None:
             return self.grid
-        try:
-            return from_config(yaml.safe_load(self.config_bytes))
-        except yaml.YAMLError as error:
-            raise InvalidConfig(f"The config of grid {self.name} is not YAML: {error}") from None
+        return from_config(
+            parse_config(self.config_bytes, source=f"The config of grid {self.name}")
+        )
 
     @cached_property
     def needs(self) -> ReaderNeeds:
         """What the reader of the config needs of granules."""
         try:
-            content = yaml.safe_load(self.config_bytes)
-        except (yaml.YAMLError, UnicodeDecodeError):
+            content = load_yaml(self.config_bytes)
+        except InvalidYaml:
             return ReaderNeeds()
         section = content.get("data_source") if isinstance(content, dict) else None
         return ReaderNeeds.of(section)

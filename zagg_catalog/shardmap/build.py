@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.completeness import all_complete
+from zagg_catalog.catalog.ids import id_problems, shown_id
 from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
@@ -86,6 +87,9 @@ def build_columns(
     ]
     strips = footprint == "beams" and beams.applies(catalog)
     near = _any_near([work.join for work in works])
+    odd_ids = id_problems(catalog.table["id"])
+    for work in works:
+        work.problems |= odd_ids
     for batch in index.batches:
         cells = None if strips else batch.cells(near)
         in_threads(partial(_Work.add, batch=batch, cells=cells), works)
@@ -197,7 +201,7 @@ class _Work:
         found = self._of_beams(batch) if cells is None else self.join.of_footprints(batch, cells)
         self.problems |= batch.problems | found.problems
         self.repaired |= batch.repaired
-        self.parts.append(_Part.of(*found.sorted(batch.problems)))
+        self.parts.append(_Part.of(*found.sorted(self.problems)))
 
     def _of_beams(self, batch: FootprintBatch) -> Pairs:
         rings = beams.corridors(batch.rings(), self.grid.near(self.covered))
@@ -246,7 +250,7 @@ class _Work:
         ids = catalog.table["id"]
         usable = {row: how for row, how in self.repaired.items() if row not in self.problems}
         unusable, repaired = (
-            [{"id": ids[row].as_py(), "reason": rows[row]} for row in sorted(rows)]
+            [{"id": shown_id(ids[row].as_py()), "reason": rows[row]} for row in sorted(rows)]
             for rows in (self.problems, usable)
         )
         # A map cannot have what its catalog lacks.

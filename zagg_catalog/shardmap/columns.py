@@ -11,7 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from zagg_catalog.catalog.addresses import clean_column, clean_json
 from zagg_catalog.catalog.completeness import Completeness, completeness, set_aside
+from zagg_catalog.catalog.ids import shown_id
+from zagg_catalog.catalog.metadata import check_metadata
 from zagg_catalog.errors import InvalidShardMap, UnknownShard
 from zagg_catalog.geometry.ragged import gather, to_offsets
 from zagg_catalog.geometry.sphere import Ints
@@ -78,6 +81,10 @@ class MapColumns:
         if self.mask is not None and len(self.mask[1]) != len(shards) + 1:
             raise InvalidShardMap("aoi_mask must be parallel to shard_keys, one entry each.")
         # Half the memory, and no table of granules has 2**31 rows.
+        try:
+            check_metadata(self.metadata)
+        except ValueError as error:
+            raise InvalidShardMap(f"{error}.") from None
         self.rows = self.rows.astype(np.int32, copy=False)
         self.table = self.table.select(ENTRY_SCHEMA.names).cast(ENTRY_SCHEMA)
 
@@ -167,11 +174,34 @@ def distinct_entries(entries: Iterable[dict[str, Any]]) -> tuple[pa.Table, Ints]
                 f"the entry of granule {entry['id']} has a field that is not a string."
             )
         extra = {key: value for key, value in entry.items() if key not in _FIELDS}
-        text = json.dumps(extra, sort_keys=True) if extra else None
+        try:
+            text = json.dumps(extra, sort_keys=True) if extra else None
+        except (RecursionError, TypeError):
+            raise InvalidShardMap(
+                f"the entry of granule {shown_id(entry['id'])} has a field that is not JSON, or is"
+                " nested too deeply."
+            ) from None
         rows.append(seen.setdefault((*named, text), len(seen)))
     columns = list(zip(*seen, strict=True)) or [()] * len(ENTRY_SCHEMA)
     arrays = [pa.array(column, pa.string()) for column in columns]
-    return pa.table(arrays, schema=ENTRY_SCHEMA), np.array(rows, dtype=np.int64)
+    table = checked_entries(pa.table(arrays, schema=ENTRY_SCHEMA))
+    return table, np.array(rows, dtype=np.int64)
+
+
+def checked_entries(table: pa.Table) -> pa.Table:
+    """Return granule entries whose addresses are without secrets, columns of `ENTRY_SCHEMA`.
+
+    Raises `InvalidShardMap` if a granule has no id.
+    """
+    table = table.select(ENTRY_SCHEMA.names).cast(ENTRY_SCHEMA)
+    if nameless := table["id"].null_count:
+        raise InvalidShardMap(f"{nameless:,} of {table.num_rows:,} granules have no id.")
+    columns = {name: clean_column(table[name]) for name in ("s3", "https")}
+    columns["extra"] = clean_json(table["extra"])
+    for name, column in columns.items():
+        if column is not table[name]:
+            table = table.set_column(ENTRY_SCHEMA.get_field_index(name), name, column)
+    return table
 
 
 def stable_metadata(metadata: dict[str, Any]) -> dict[str, Any]:

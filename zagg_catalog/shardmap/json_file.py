@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.catalog.metadata import DEPTH, is_deep
 from zagg_catalog.catalog.table import entry_dicts
 from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound
 from zagg_catalog.files import atomic_path
@@ -144,7 +145,9 @@ def read_json(path: str | Path) -> MapColumns:
         raise ShardMapNotFound(f"There is no shard map {path}.") from error
     except OSError as error:
         raise InvalidShardMap(f"Cannot read the shard map {path}: {error.strerror}.") from error
-    except (InvalidShardMap, TypeError) as error:
+    except RecursionError as error:
+        raise InvalidShardMap(f"The shard map {path} is nested too deeply.") from error
+    except (InvalidShardMap, TypeError, AttributeError, LookupError) as error:
         raise InvalidShardMap(f"The shard map {path} is malformed: {error}") from error
     except ValueError as error:
         raise InvalidShardMap(f"The shard map {path} is not JSON: {error}.") from error
@@ -187,6 +190,11 @@ def _read_whole(path: Path) -> MapColumns:
 def _check_parts(document: Any) -> None:
     if not isinstance(document, dict):
         raise InvalidShardMap("it is not a JSON object.")
+    for part, kind in (("grid_signature", dict), ("metadata", dict), ("shard_keys", list)):
+        if not isinstance(document.get(part) or kind(), kind):
+            raise InvalidShardMap(f"its {part} is another thing, {document[part]!r:.60}.")
+    if is_deep([document.get("grid_signature"), document.get("metadata")]):
+        raise InvalidShardMap(f"it has metadata of more than {DEPTH} levels.")
     missing = [k for k in ("grid_signature", "shard_keys", "granules") if k not in document]
     if missing:
         raise InvalidShardMap(f"it has no {', '.join(missing)}.")

@@ -11,17 +11,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound
+from zagg_catalog.catalog.metadata import parse_json
+from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound, UnknownShard
 from zagg_catalog.files import atomic_path
 from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.grids.base import Keys, Mask
+from zagg_catalog.messages import clean_text
 from zagg_catalog.shardmap.columns import (
     ENTRY_SCHEMA,
     MapColumns,
     check_known,
+    checked_entries,
     columns_of_lists,
     select,
     selected_metadata,
@@ -137,19 +141,40 @@ def _read(file: pq.ParquetFile, path: str | Path, wanted: Keys | None) -> MapCol
     metadata = file.schema_arrow.metadata or {}
     try:
         if META_KEY in metadata:
-            head, mask = json.loads(metadata[META_KEY]), metadata.get(MASK_KEY)
+            head, mask = _head(metadata[META_KEY]), metadata.get(MASK_KEY)
             if wanted is not None and mask is None:
                 return _from_some_rows(file, head, wanted)
             found = _from_granule_rows(file, head, mask and _decode_mask(mask))
         elif ZAGG_META_KEY in metadata:
-            found = _from_shard_rows(file.read(), json.loads(metadata[ZAGG_META_KEY]))
+            found = _from_shard_rows(file.read(), _head(metadata[ZAGG_META_KEY]))
         else:
-            raise InvalidShardMap(f"{path} is a parquet file, but not a shard map.")
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InvalidShardMap | pa.ArrowException):
-            raise
-        raise InvalidShardMap(f"The shard map {path} is malformed: {error}") from error
+            raise InvalidShardMap("it is a parquet file, but not a shard map.")
+    except (pa.ArrowException, UnknownShard):
+        raise
+    except _MALFORMED as error:
+        raise InvalidShardMap(f"The shard map {path} is malformed: {_reason(error)}") from error
     return found if wanted is None else select(found, wanted)
+
+
+# What a file with other columns or values than a manifest's raises.
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, BufferError, OverflowError)
+
+
+def _reason(error: Exception) -> str:
+    text = f"it has no {error}." if isinstance(error, LookupError) else str(error)
+    return clean_text(text, limit=300)
+
+
+def _head(text: bytes) -> dict[str, Any]:
+    """Return a manifest's signature and metadata; raise `ValueError` if it is not an object."""
+    head = parse_json(text)
+    if not isinstance(head, dict):
+        raise ValueError(f"its metadata is not an object, but {head!r:.60}")
+    if not isinstance(head.get("grid_signature") or {}, dict):
+        raise ValueError(f"its grid signature is not an object, but {head['grid_signature']!r:.60}")
+    if not isinstance(head.get("metadata") or {}, dict):
+        raise ValueError(f"its metadata is not an object, but {head['metadata']!r:.60}")
+    return head
 
 
 def read_parquet_metadata(path: str | Path) -> dict[str, Any]:
@@ -159,7 +184,7 @@ def read_parquet_metadata(path: str | Path) -> dict[str, Any]:
     """
     try:
         metadata = pq.read_schema(os.fspath(path)).metadata or {}
-        found: dict[str, Any] = json.loads(metadata[META_KEY])["metadata"]
+        found: dict[str, Any] = _head(metadata[META_KEY])["metadata"]
     except FileNotFoundError as error:
         raise ShardMapNotFound(f"There is no shard map {path}.") from error
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
@@ -250,7 +275,8 @@ def _from_pairs(
     if not keys:
         keys = [pa.array([], pa.uint64()).dictionary_encode()]
     chunks = pa.chunked_array(keys).unify_dictionaries().chunks
-    shards, rank = np.unique(_numbers(chunks[0].dictionary), return_inverse=True)
+    keys_found = pc.cast(chunks[0].dictionary, pa.uint64())
+    shards, rank = np.unique(_numbers(keys_found), return_inverse=True)
     rank = rank.astype(np.int32)
     codes = np.concatenate([rank[_numbers(chunk.indices)] for chunk in chunks])
     counts = np.bincount(codes, minlength=len(shards))
@@ -259,7 +285,7 @@ def _from_pairs(
         shards=shards.astype(np.uint64),
         offsets=to_offsets(counts),
         rows=_sorted(codes, rows),
-        table=table,
+        table=checked_entries(table),
         metadata=head["metadata"],
         mask=mask,
     )

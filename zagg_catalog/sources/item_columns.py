@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
+from zagg_catalog.catalog.addresses import have_secrets
+from zagg_catalog.catalog.ids import id_problems
 from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema
 from zagg_catalog.sources.item_box import box_of_item, is_doubtful
 
@@ -56,8 +58,8 @@ def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | 
             _ids(features),
             _of_collection(features, collection),
             *_shapes(features),
-            _links(features),
-            _assets(features),
+            _without_secrets(_links(features)),
+            _without_secrets(_assets(features)),
             *_times(features),
         ]
     except _IRREGULAR:
@@ -65,10 +67,17 @@ def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | 
     return pa.table(columns, schema=_SCHEMA)
 
 
+def _without_secrets(column: pa.Array) -> pa.Array:
+    _require(not have_secrets(column))
+    return column
+
+
 def _ids(features: Sequence[Any]) -> pa.Array:
     ids = [feature["id"] for feature in features]
     _require(all(type(name) is str and name.isascii() and name.strip() for name in ids))
-    return pa.array(ids, pa.string())
+    found = pa.array(ids, pa.string())
+    _require(not id_problems(found))
+    return found
 
 
 def _of_collection(features: Sequence[Any], collection: str) -> pa.Array:

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.addresses import without_secrets
+from zagg_catalog.catalog.ids import id_problem, shown_id
 from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema, column_values
 from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.plausible import swath_limits
@@ -123,10 +125,11 @@ def _asset(raw: Any) -> Asset | None:
     if not href:
         return None
     roles = raw.get("roles")
+    title = text_or_none(raw.get("title"))
     return {
-        "href": href,
+        "href": without_secrets(href),
         "type": text_or_none(raw.get("type")),
-        "title": text_or_none(raw.get("title")),
+        "title": title and without_secrets(title),
         "roles": [role for role in map(text_or_none, roles) if role is not None]
         if isinstance(roles, list)
         else None,
@@ -308,7 +311,7 @@ def read_items(
                 Quarantined(id=f"{place} item {number}", reason=_nameless(feature), named=False)
             )
         elif (reason := _problem(feature, collection, found, data_asset)) is not None:
-            quarantined.append(Quarantined(id=name, reason=reason))
+            quarantined.append(Quarantined(id=shown_id(name), reason=reason))
         else:
             items.append(feature)
             assets.append(found)
@@ -407,6 +410,8 @@ def _nameless(feature: Any) -> str:
 
 
 def _problem(item: Item, collection: str, assets: Assets, data_asset: DataAsset) -> str | None:
+    if (why := id_problem(item_name(item) or "")) is not None:
+        return why
     found = item.get("collection")
     if found is not None and found != collection:
         return f"it belongs to collection {text_or_none(found)!r}, not {collection!r}"
@@ -464,7 +469,10 @@ def _texts(values: Any) -> list[str]:
 
 def _links(links: Any) -> list[dict[str, str | None]]:
     return [
-        {"href": text_or_none(link.get("href")), "rel": text_or_none(link.get("rel"))}
+        {
+            "href": (href := text_or_none(link.get("href"))) and without_secrets(href),
+            "rel": text_or_none(link.get("rel")),
+        }
         for link in (links if isinstance(links, list) else [])
         if isinstance(link, dict)
     ]
