@@ -20,9 +20,9 @@ from pydantic import (
 )
 
 from zagg_catalog.errors import ConfigNotFound, InvalidConfig, InvalidYaml, ZaggCatalogError
-from zagg_catalog.jsonio import closest, shown
+from zagg_catalog.jsonio import closest
 from zagg_catalog.lazy import lazy_module
-from zagg_catalog.messages import clean_text
+from zagg_catalog.messages import clean_text, shown
 from zagg_catalog.reader import ReaderNeeds
 from zagg_catalog.yamlio import MOST_BYTES, load_yaml
 

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.files import digest_of
+from zagg_catalog.messages import shown
 
 
 def canonical_json(value: Any) -> bytes:
@@ -145,12 +146,6 @@ def no_such_key(key: str, known: Iterable[str]) -> str:
     meant = closest(key, known)
     advice = f"did you mean {meant}?" if meant else "remove it or correct its spelling."
     return f"there is no such key; {advice}"
-
-
-def shown(value: Any) -> str:
-    """Return the repr of a value, cut to 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _plain_message(item: ErrorDetails) -> str:

@@ -79,3 +79,12 @@ def extent_text(extent: Sequence[float] | None) -> str:
     if extent is None:
         return "the grid's bounds are outside the domain of its crs"
     return f"the grid's box is {boxes_text([extent])} (west, south, east, north in degrees)"
+
+
+def shown(value: object) -> str:
+    """Return the repr of a value, cut to 60 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        text = f"a {type(value).__name__} too long to print"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -25,7 +25,8 @@ from zagg_catalog.geometry.rings import (
     tidy_ring,
 )
 from zagg_catalog.geometry.sphere import Floats, lat_extremes
-from zagg_catalog.jsonio import parse_json, shown
+from zagg_catalog.jsonio import parse_json
+from zagg_catalog.messages import shown
 
 Ring = tuple[Floats, Floats]
 Bbox = tuple[float, float, float, float]

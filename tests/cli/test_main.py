@@ -1,5 +1,6 @@
 """The program as a whole: help, version, completion, and calls that are wrong."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -128,3 +129,23 @@ def test_the_choices_are_those_of_the_library():
     hints = get_type_hints(GeometryOptions)
     assert set(get_args(get_args(hints["backend"])[0])) == set(BACKENDS)
     assert set(get_args(get_args(hints["footprint"])[0])) == set(FOOTPRINTS)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "write /a/b: No space left on"),
+        (PermissionError(errno.EACCES, "Permission denied"), "read or write: Permission denied;"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", b"/a"), "write /a: Is a directory;"),
+        (OSError("parquet: a sentence of a library."), "parquet: a sentence of a library."),
+    ],
+)
+def test_an_error_of_the_system_is_a_sentence(monkeypatch, capsys, error, shown):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(sys.modules["zagg_catalog.cli.main"], "_run", fail)
+    assert main(["show", "x"]) == 1
+    said = capsys.readouterr().err
+    assert shown in said
+    assert "[Errno" not in said

@@ -2,6 +2,7 @@
 
 import resource
 
+import numpy as np
 import pytest
 
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
@@ -10,6 +11,7 @@ from zagg_catalog.regions import bbox_region
 
 ANTARCTICA = (-3072000, -3072000, 3072000, 3072000)
 CAP = bbox_region([-180, -90, 180, -60])
+SOUTH = bbox_region([-60, -80, 30, -70])
 SITE = bbox_region([-76.63, 38.84, -76.50, 38.94])
 
 
@@ -126,3 +128,22 @@ def test_only_maps_of_the_earth_are_grids(crs):
 @pytest.mark.parametrize("crs", ["EPSG:3413", "EPSG:6933", "+proj=laea +lat_0=-90 +R=6371228"])
 def test_maps_of_the_earth_stay_grids(crs):
     assert from_config(polar(1000, crs=crs)).n_row_blocks == 24
+
+
+@pytest.mark.parametrize(
+    ("grid", "number"),
+    [
+        (HealpixGrid(6, 29), r"about \d{1,2},\d{3},\d{3},\d{3} cells"),
+        (RectilinearGrid("EPSG:3031", 50, ANTARCTICA, (10_000, 10_000)), "up to 14,400,000,000"),
+    ],
+)
+def test_masks_beyond_the_limit_are_refused_before_they_are_made(grid, number):
+    keys = np.arange(144) if grid.kind == "rectilinear" else grid.shards_of_points([-80], [0])
+    with pytest.raises(InvalidGrid, match=number):
+        grid.aoi_mask(CAP, keys)
+
+
+def test_the_estimate_of_a_mask_is_near_its_size():
+    grid = HealpixGrid(3, 11)
+    words, _ = grid.aoi_mask(SOUTH, grid.coverage(SOUTH))
+    assert len(words) < grid._words_about(SOUTH) < 4 * len(words)

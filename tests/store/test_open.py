@@ -59,6 +59,27 @@ def test_paths_and_file_urls(tmp_path, url):
         "https://bucket.s3.amazonaws.com/x",
         "file://host/x",
         "a\0b",
+        " ",
+        "\t\n",
+        " s3://bucket/prefix",
+        "store ",
+        "a\nb",
+        "s3:/bucket",
+        "s3:bucket/prefix",
+        "S3:/bucket",
+        "file:",
+        "file:/tmp/store",
+        "file:store",
+        "file:///tmp/a?b",
+        "file:///tmp/a#b",
+        "file:///tmp/a%00b",
+        "gs:/bucket",
+        "C:\\store",
+        "C:/store",
+        "c:store",
+        "\\\\server\\share",
+        "a\\b",
+        "~no-such-user-here/store",
     ],
 )
 def test_other_urls_are_refused(url):
@@ -88,3 +109,25 @@ def test_a_profile_that_is_missing_is_said(clean):
 def test_an_endpoint_that_is_no_url_is_said(clean):
     with pytest.raises(StoreUnavailable, match="endpoint"):
         open_store("s3://bucket", settings=settings_for("no url"))
+
+
+@pytest.mark.parametrize("url", ["./a:b", "a b", "a/s3:/b", "é", "-x"])
+def test_odd_names_of_folders_stay_folders(clean, tmp_path, url):
+    store = open_store(url)
+    assert isinstance(store, LocalStore)
+    assert Path(store.url) == tmp_path / url
+
+
+def test_a_refusal_does_not_repeat_a_secret():
+    with pytest.raises(InvalidName) as error:
+        open_store("s3:/AKIAKEY:topsecret@bucket/prefix")
+    assert "topsecret" not in str(error.value)
+
+
+def test_a_relative_store_in_a_folder_that_is_gone_is_a_sentence(clean, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    clean.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(StoreUnavailable, match="change to another folder"):
+        open_store("store")

@@ -15,6 +15,7 @@ from zagg_catalog import __version__
 from zagg_catalog.cli.common import DONE, INTERRUPTED, WRONG_CALL, WRONG_DATA, print_error
 from zagg_catalog.cli.screens import HelpScreen
 from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.files import reason
 
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
@@ -57,11 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ZaggCatalogError, OSError) as error:
         if "--debug" in arguments:
             traceback.print_exc()
-        print_error(str(error))
+        print_error(_text_of(error))
         return error.exit_code if isinstance(error, ZaggCatalogError) else WRONG_DATA
     except KeyboardInterrupt:
         print_error("interrupted; no partial file was written.")
         return INTERRUPTED
+
+
+def _text_of(error: Exception) -> str:
+    """Return an error as a sentence; those of the operating system are not ones."""
+    if isinstance(error, ZaggCatalogError) or not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    place = "" if error.filename is None else f" {os.fsdecode(error.filename)}"
+    return (
+        f"The system cannot read or write{place}: {reason(error)}; check the path, its"
+        " permissions and the free space."
+    )
 
 
 def _run(arguments: list[str]) -> int:

@@ -16,7 +16,7 @@ from zagg_catalog.geometry.healpix_cells import cell_keys, cell_numbers, face_po
 from zagg_catalog.geometry.healpix_walk import sorted_distinct, walk_everywhere
 from zagg_catalog.geometry.plane import chord_error, lonlat_polygon, ring_edges, unit_vectors
 from zagg_catalog.geometry.ragged import join_rings
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
 from zagg_catalog.grids.base import EqualByLayout, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.limits import check_cells, check_shards
 from zagg_catalog.grids.signature import output_fields
@@ -40,6 +40,8 @@ BULGE = 0.1
 _FINEST = 0.3
 # Order of the first estimate of a region's shards.
 _COARSE = 5
+# Words of a mask for each side of a cell that fits along the outline.
+_WORDS_PER_SIDE = 3.0
 # A sharded grid without chunk_inner gets chunks of 64 x 64 cells: this many orders.
 _CHUNK_LEVELS = 6
 
@@ -237,6 +239,7 @@ class HealpixGrid(EqualByLayout):
             Where each shard's words start.
         """
         keys = self.check_keys(keys)
+        check_cells(self._words_about(region), "The masks have about")
         united = np.empty(0, dtype=np.uint64)
         for polygon in as_region(region).polygons():
             rings = [np.column_stack([lons, lats]) for lats, lons in polygon]
@@ -246,6 +249,13 @@ class HealpixGrid(EqualByLayout):
         shards = np.arange(len(keys) + 1, dtype=np.int64)
         words, offsets = mortie.moc_and(united, keys, offsets=shards)
         return np.asarray(words, dtype=np.uint64), np.asarray(offsets, dtype=np.int64)
+
+    def _words_about(self, region: Region) -> int:
+        """Return about how many words a region's mask has: cells along the outline, and parents."""
+        rings = [ring for polygon in as_region(region).polygons() for ring in polygon]
+        start, end, _ = ring_edges(*join_rings(rings))
+        side = np.sqrt(np.pi / 3.0) / 2**self.child_order
+        return int(_WORDS_PER_SIDE * angle_between(start, end).sum() / side)
 
     def near(self, keys: ArrayLike) -> Near:
         """Return a quick test for points that may be near some shards.

@@ -241,6 +241,7 @@ class RectilinearGrid(EqualByLayout):
             Where each shard's ids start.
         """
         keys, polygons = self.check_keys(keys), as_region(region).polygons()
+        check_cells(len(keys) * self.chunk_shape[0] * self.chunk_shape[1], "The masks have up to")
         found: dict[int, list[Ints]] = {int(key): [] for key in keys}
         for block in self.blocks(keys):
             area = shapely.union_all(block.plane.project_polygons(polygons))

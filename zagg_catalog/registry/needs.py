@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zagg_catalog.config import PipelineConfig
-from zagg_catalog.jsonio import shown
+from zagg_catalog.messages import shown
 
 # Array of the cells' numbers, and the lines of the config that declare it.
 MORTON = {"dtype": "uint64", "fill_value": 0}
