@@ -354,8 +354,13 @@ def pickup_facts(standings: Mapping[str, PickupHistory], grid: str, digest: str)
     """
     standing = standings.get(grid, PickupHistory())
     entry, claim = standing.of_release(digest), standing.claim
-    busy = claim is not None and claim.release == digest and claim.alive(now := utc_now())
-    busy = busy and not claim.in_future(now)
+    now = utc_now()
+    busy = (
+        claim is not None
+        and claim.release == digest
+        and claim.alive(now)
+        and not claim.in_future(now)
+    )
     return {
         "picked_up": entry is not None and entry.finished and not entry.dry_run,
         "outcome": entry.outcome if entry else None,
