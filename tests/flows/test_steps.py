@@ -251,5 +251,5 @@ def test_a_run_that_replaces_a_release_leaves_the_results_of_the_new_one_only(te
 
 
 def test_flows_use_the_allocator_that_gives_memory_of_ended_threads_back():
-    code = "import flows.cycle, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    code = "import flows, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "system\n"
