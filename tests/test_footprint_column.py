@@ -1,15 +1,17 @@
 """The column of footprints as others encode it."""
 
 import json
+import struct
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
+import shapely.affinity
 
 from tests.test_catalog import SQUARE, make_catalog
-from zagg_catalog import Catalog
+from zagg_catalog import Catalog, HealpixGrid, ShardMap
 from zagg_catalog.errors import InvalidCatalog
 
 HOLED = shapely.Polygon(SQUARE, [[(0.2, 0.2), (0.4, 0.2), (0.4, 0.4)]])
@@ -127,3 +129,33 @@ def test_footprints_in_degrees_are_read(tmp_path, crs):
     column = make_catalog(SQUARE).table["geometry"]
     path = file_with(tmp_path / "c.parquet", column, {"encoding": "WKB", "crs": crs})
     assert np.array_equal(Catalog.from_geoparquet(path).table["geometry"], column)
+
+
+@pytest.mark.parametrize("kind", [4, 5, 6, 7, 1006, 0x80000006])
+def test_a_million_nested_geometries_are_set_aside_by_name(kind):
+    deep = struct.pack("<BII", 1, kind, 1) * 1_000_000 + struct.pack("<BII", 1, 3, 0)
+    table = make_catalog(SQUARE, SQUARE).table
+    column = pa.array([deep, table["geometry"][1].as_py()], pa.binary())
+    table = table.set_column(table.schema.get_field_index("geometry"), "geometry", column)
+    area = [([0, 0, 1, 1], [0, 1, 1, 0])]
+    built = ShardMap.build(Catalog(table), HealpixGrid(6, 12), region=area)
+    assert built.table.num_rows == 1
+    assert [entry["id"] for entry in built.quarantined] == [table["id"][0].as_py()]
+
+
+@pytest.mark.parametrize("flavor", ["iso", "extended"])
+@pytest.mark.parametrize("shape", ["one", "many", "with height"])
+@pytest.mark.parametrize("order", [0, 1])
+def test_long_outlines_stay(shape, flavor, order):
+    angles = np.linspace(0, 2 * np.pi, 3000, endpoint=False)
+    ring = np.column_stack([np.cos(angles), np.sin(angles)])
+    if shape == "with height":
+        ring = np.column_stack([ring, np.ones(len(ring))])
+    outline = shapely.Polygon(ring)
+    if shape != "one":
+        outline = shapely.MultiPolygon([outline, shapely.affinity.translate(outline, 10)])
+    wkb = shapely.to_wkb(outline, flavor=flavor, byte_order=order)
+    table = make_catalog(SQUARE).table
+    column = pa.array([wkb], pa.binary())
+    table = table.set_column(table.schema.get_field_index("geometry"), "geometry", column)
+    assert Catalog(table).table["geometry"].to_pylist() == [wkb]

@@ -21,6 +21,7 @@ from zagg_catalog.regions import (
     region_from_geojson,
     split_bbox,
 )
+from zagg_catalog.registry import read_region
 
 ORDER = 6
 GRID = HealpixGrid(ORDER, ORDER + 6)
@@ -162,6 +163,10 @@ def test_a_ring_around_a_pole_is_the_cap_however_it_is_drawn(points):
     [
         ([(lon, 10 * (-1) ** (lon // 10)) for lon in EAST], "crosses the equator"),
         ([(lon % 360 - 180, -70 - lon / 100) for lon in range(0, 720, 10)], "around the Earth 2"),
+        ([(lon, 0) for lon in EAST], "half the Earth"),
+        ([(-90, 0), (0, 89.9), (90, 0), (0, -89.9)], "half the Earth"),
+        ([(0, 10), (180, -10), (90, -80)], "opposite ends of the Earth, from longitude 0"),
+        ([(0, -70), (20, -80), (20, -70), (0, -80)], "no area: .* loops cancel"),
     ],
 )
 def test_a_ring_with_two_insides_is_refused(points, says):
@@ -207,6 +212,24 @@ def test_the_crs_of_a_file_is_wgs84(name):
             region_from_geojson({"type": "FeatureCollection", "features": [document]})
 
 
+SOUND = [
+    json.dumps({"type": "Polygon", "coordinates": [ring((0, 0), (4, 1), (0, 4))]}).encode(),
+    json.dumps({"type": "MultiPolygon", "coordinates": [[circle(*EAST[::6])]]}).encode(),
+    b"[-10, 60, 20, 70]",
+]
+SPOILS = [
+    b"",
+    b"[",
+    b"]",
+    b"[" * 3000,
+    b"9" * 5000,
+    b"e308",
+    b"-",
+    b"Infinity",
+    b"\xff",
+    b"null",
+    b",",
+]
 HOSTILE = st.one_of(
     st.none(),
     st.booleans(),
@@ -317,6 +340,18 @@ def test_the_file_is_read_in_every_geojson_form(tmp_path):
         ('{"type": "MultiPolygon", "coordinates": 1}', "must be a list"),
         ('{"type": ["Polygon"]}', "expected a GeoJSON object"),
         ("[" * 100_000, "nested too deeply"),
+        ('{"type": "GeometryCollection", "geometries": [' * 900 + "]}" * 900, "nested too deeply"),
+        ('{"type": "GeometryCollection", "geometries": [' * 10**6, "nested too deeply"),
+        ('{"type": "Polygon", "coordinates": ' + "[" * 900 + "]" * 900 + "}", "positions"),
+        ('{"type": "FeatureCollection", "features": ' + "1" * 5000 + "}", "too many digits"),
+        ('{"type": "Polygon", "coordinates": [[[0],[1],[2],[0]]]}', "positions"),
+        ('{"type": "Polygon", "coordinates": [[["0","0"],["4","1"],["0","4"],["0","0"]]]}', "pos"),
+        ('{"type": "Polygon", "coordinates": [[[0,0],[1,true],[2,0],[0,0]]]}', "positions"),
+        ('{"type": "Polygon", "coordinates": [[[0,0],[1e9,0],[1,1],[2,1],[0,0]]]}', "leaves"),
+        ('{"type": "Polygon", "coordinates": [], "crs": 5}', "four positions"),
+        ('{"type": "Point", "crs": {"type": "link", "properties": {"href": "x"}}}', "crs is .*x"),
+        ("\x00", "is not JSON"),
+        ("", "is not JSON"),
     ],
 )
 def test_a_bad_region_file_gets_one_sentence_that_names_it(tmp_path, content, says):
@@ -325,6 +360,22 @@ def test_a_bad_region_file_gets_one_sentence_that_names_it(tmp_path, content, sa
     with pytest.raises(InvalidRegion, match=says) as caught:
         load_polygon(path)
     assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 250
+    with pytest.raises(InvalidRegion):
+        read_region(content.encode())
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_spoilt_file_is_read_or_gets_a_sentence(data):
+    """Bytes of GeoJSON or of a box are removed, replaced or repeated; see also the registry."""
+    text = data.draw(st.sampled_from(SOUND))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at, length = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, 5))
+        put = data.draw(st.sampled_from(SPOILS) | st.binary(max_size=3))
+        text = text[:at] + put + text[at + length :]
+    with suppress(InvalidRegion):
+        read_region(text)
 
 
 def test_a_missing_region_file_is_named(tmp_path):
@@ -343,6 +394,8 @@ def test_a_missing_region_file_is_named(tmp_path):
         (-190, 0, 1, 1),
         (0, 0, 200, 1),
         (0, float("nan"), 1, 1),
+        (0, 0, 10**400, 1),
+        None,
     ],
 )
 def test_a_bad_box_is_refused(bbox):

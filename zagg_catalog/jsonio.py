@@ -34,6 +34,21 @@ def as_json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=lambda number: number.item()))
 
 
+def parse_json(content: str | bytes) -> Any:
+    """Parse JSON of others.
+
+    Raises `ValueError` with the predicate of a sentence, also for JSON that is nested too deeply.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("is nested too deeply to be read") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    except ValueError:
+        raise ValueError("has a number of too many digits") from None
+
+
 class StrictModel(BaseModel):
     """Base of models that are stored as JSON: frozen, strict, without unknown fields."""
 
@@ -77,9 +92,9 @@ class Document(StrictModel):
 def _version(content: bytes) -> int:
     """Return the version of a document, or raise `ValueError` with the predicate of a sentence."""
     try:
-        document: Any = json.loads(content)
-    except ValueError:
-        raise ValueError("is not JSON") from None
+        document = parse_json(content)
+    except ValueError as error:
+        raise ValueError(str(error).partition(":")[0]) from None
     version = document.get("schema_version") if isinstance(document, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ValueError("has no schema_version; it was not written by this program")

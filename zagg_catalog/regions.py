@@ -7,7 +7,6 @@ of a GeoJSON polygon along a parallel follows that parallel, as it is drawn on a
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,8 +17,15 @@ from numpy.typing import ArrayLike
 
 from zagg_catalog.errors import InvalidRegion, RegionNotFound
 from zagg_catalog.geometry.boxes import draw_boxes
-from zagg_catalog.geometry.rings import PARALLEL_STEP, check_holes, goes_around, tidy_ring
+from zagg_catalog.geometry.rings import (
+    PARALLEL_STEP,
+    check_degrees,
+    check_holes,
+    goes_around,
+    tidy_ring,
+)
 from zagg_catalog.geometry.sphere import Floats, lat_extremes
+from zagg_catalog.jsonio import parse_json
 from zagg_catalog.messages import shown
 
 Ring = tuple[Floats, Floats]
@@ -129,9 +135,9 @@ def check_bbox(bbox: Sequence[float | str]) -> Bbox:
     """
     try:
         west, south, east, north = (float(value) for value in bbox)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidRegion(
-            f"A box is four numbers, lon_min,lat_min,lon_max,lat_max; got {bbox!r}."
+            f"A box is four numbers, lon_min,lat_min,lon_max,lat_max; got {shown(bbox)}."
         ) from None
     if not np.isfinite([west, south, east, north]).all():
         raise InvalidRegion(f"A box needs finite numbers; got {list(bbox)}.")
@@ -204,15 +210,17 @@ def load_polygon(geojson_path: str | Path) -> Region:
     """
     path = Path(geojson_path)
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise RegionNotFound(f"There is no region file {path}.") from error
     except OSError as error:
         raise InvalidRegion(f"Cannot read the region file {path}: {error.strerror}.") from error
     except ValueError as error:
-        raise InvalidRegion(f"The region file {path} is not JSON: {error}.") from error
-    except RecursionError:
-        raise InvalidRegion(f"The region file {path} is nested too deeply to be read.") from None
+        raise InvalidRegion(f"Cannot read the region file {shown(str(path))}: {error}.") from None
+    try:
+        document = parse_json(content)
+    except ValueError as error:
+        raise InvalidRegion(f"The region file {path} {error}.") from None
     try:
         return region_from_geojson(document)
     except InvalidRegion as error:
@@ -231,11 +239,16 @@ def region_from_geojson(document: Any) -> Region:
         if box is not None:
             found += bbox_region(box).polygons()
             continue
-        drawn = [_follow_parallels(xy[:, 1], xy[:, 0]) for xy in polygon]
-        found.append([tidy_ring(*ring, next(number)) for ring in drawn])
+        found.append([_drawn_ring(xy, next(number)) for xy in polygon])
     if not found:
         raise InvalidRegion("it has no Polygon or MultiPolygon; draw the area as one.")
     return _of_polygons(found)
+
+
+def _drawn_ring(xy: Floats, number: int) -> Ring:
+    """Return a ring of a file as every backend reads it; its number is for errors."""
+    lats, lons = check_degrees(xy[:, 1], xy[:, 0], number)  # first: it bounds the chords
+    return tidy_ring(*_follow_parallels(lats, lons), number)
 
 
 def polygon_to_bbox(parts: Iterable[tuple[ArrayLike, ArrayLike]]) -> Bbox:
@@ -334,7 +347,7 @@ def _check_crs(crs: Any) -> None:
     if crs is None:
         return
     properties = crs.get("properties") if isinstance(crs, dict) else None
-    name = properties.get("name") if isinstance(properties, dict) else crs
+    name = properties.get("name", crs) if isinstance(properties, dict) else crs
     if not (isinstance(name, str) and _WGS84.fullmatch(name)):
         raise InvalidRegion(
             f"its crs is {shown(name)}, but GeoJSON has longitude and latitude of WGS84; convert"
@@ -344,9 +357,7 @@ def _check_crs(crs: Any) -> None:
 
 def _rings(coordinates: Any) -> list[Floats]:
     try:
-        rings = [
-            np.array([position[:2] for position in ring], dtype=np.float64) for ring in coordinates
-        ]
+        rings = [np.array([_position(*position[:2]) for position in ring]) for ring in coordinates]
     except (TypeError, ValueError, LookupError, OverflowError) as error:
         raise InvalidRegion(
             "a polygon's coordinates must be rings of [lon, lat] positions."
@@ -356,6 +367,13 @@ def _rings(coordinates: Any) -> list[Floats]:
     if not all(np.isfinite(ring).all() for ring in rings):
         raise InvalidRegion("a ring has coordinates that are not finite numbers.")
     return [ring if (ring[0] == ring[-1]).all() else np.vstack([ring, ring[:1]]) for ring in rings]
+
+
+def _position(lon: Any, lat: Any) -> tuple[float, float]:
+    """Return a position as floats; raise `TypeError` for text and truth values."""
+    if isinstance(lon, bool) or isinstance(lat, bool):
+        raise TypeError("A position is two numbers.")
+    return lon + 0.0, lat + 0.0
 
 
 def _as_box(polygon: list[Floats]) -> Bbox | None:

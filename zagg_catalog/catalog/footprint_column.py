@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ shapely = lazy_module("shapely")
 _COLUMN = "geometry"
 # Levels of lists around the coordinates of GeoArrow's polygons and multipolygons.
 _KINDS = {2: "POLYGON", 3: "MULTIPOLYGON"}
+_POLYGON, _MULTIPOLYGON = 3, 6
+_SMALL = 16 << 10  # bytes of WKB that cannot be nested too deeply
 # Systems of degrees, by authority. Longitude is first in a file, whatever the system states.
 _LON_LAT: dict[str, tuple[str, ...]] = {
     "OGC": ("CRS84", "CRS84h", "CRS84H"),
@@ -41,8 +44,10 @@ def with_wkb(table: pa.Table) -> pa.Table:
     check_described(table.schema)
     field = table.schema.field(_COLUMN)
     kind = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
-    if pa.types.is_null(kind) or _is_binary(kind):
+    if pa.types.is_null(kind):
         return table
+    if _is_binary(kind):
+        return _without_nested(table)
     levels, point = _levels(kind)
     lines = "linestring" in _encoding(table.schema)
     if levels not in _KINDS or not _is_point(point) or lines:
@@ -55,6 +60,64 @@ def with_wkb(table: pa.Table) -> pa.Table:
     place = table.schema.get_field_index(_COLUMN)
     column = pa.chunked_array(chunks, pa.binary())
     return table.set_column(place, pa.field(_COLUMN, pa.binary(), metadata=wkb), column)
+
+
+def _without_nested(table: pa.Table) -> pa.Table:
+    """Return a table without the footprints that hold geometries in geometries.
+
+    GEOS reads those by recursion, and a million levels would end the process.
+    """
+    chunks = [getattr(chunk, "storage", chunk) for chunk in table[_COLUMN].chunks]
+    large_binary = pa.large_binary()
+    wkb = pa.chunked_array([pc.cast(chunk, large_binary) for chunk in chunks], large_binary)
+    # Most catalogs have no large one, and fill_null imports pandas.
+    if (pc.max(pc.binary_length(wkb)).as_py() or 0) <= _SMALL:
+        return table
+    large = np.flatnonzero(np.asarray(pc.fill_null(pc.binary_length(wkb), 0)) > _SMALL)
+    bad = [row for row in large.tolist() if not _is_flat(wkb[row].as_py())]
+    if not bad:
+        return table
+    usable = np.ones(len(wkb), dtype=bool)
+    usable[bad] = False
+    place = table.schema.get_field_index(_COLUMN)
+    found = pc.if_else(pa.array(usable), wkb, pa.scalar(None, pa.large_binary()))
+    field = pa.field(_COLUMN, pa.large_binary(), metadata=table.schema.field(place).metadata)
+    return table.set_column(place, field, found)
+
+
+def _is_flat(wkb: bytes) -> bool:
+    """Return whether WKB is a polygon, or a multipolygon of polygons only."""
+    try:
+        kind, parts, _, place = _header(wkb, 0)
+        if kind != _MULTIPOLYGON:
+            return kind == _POLYGON
+        for _ in range(parts):
+            order = _order(wkb, place)
+            kind, rings, size, place = _header(wkb, place)
+            if kind != _POLYGON:
+                return False
+            for _ in range(rings):
+                (points,) = struct.unpack_from(order + "I", wkb, place)
+                place += 4 + points * size
+    except (struct.error, IndexError):
+        return False
+    return True
+
+
+def _header(wkb: bytes, place: int) -> tuple[int, int, int, int]:
+    """Return type and count of a geometry, the bytes of a point, and where its parts begin."""
+    order = _order(wkb, place)
+    (code,) = struct.unpack_from(order + "I", wkb, place + 1)
+    # Z, M and a reference system are bits in PostGIS' dialect, Z and M thousands in ISO's.
+    plain = code & 0x1FFFFFFF
+    axes = 2 + (code >> 31) + (code >> 30 & 1) + (0, 1, 1, 2)[min(plain // 1000, 3)]
+    place += 9 if code & 0x20000000 else 5
+    (count,) = struct.unpack_from(order + "I", wkb, place)
+    return plain % 1000, count, 8 * axes, place + 4
+
+
+def _order(wkb: bytes, place: int) -> str:
+    return "<" if wkb[place] else ">"
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -17,6 +17,7 @@ from zagg_catalog.catalog.metadata import parse_metadata
 from zagg_catalog.catalog.schema import CELLS_COLUMN, NOTE_COLUMN, has_cells
 from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
 from zagg_catalog.files import atomic_path
+from zagg_catalog.messages import clean_text
 
 META_KEY = b"zagg:catalog_meta"
 STAC_GEOPARQUET_VERSION = "1.0.0"
@@ -71,8 +72,9 @@ def read_catalog(path: str | Path) -> tuple[pa.Table, dict[str, Any], CellsFile 
         table, cells = _read_table(path)
     except FileNotFoundError:
         raise CatalogNotFound(f"There is no catalog file {path}.") from None
-    except (pa.ArrowException, OSError) as error:
-        raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = clean_text(str(error), limit=300)
+        raise InvalidCatalog(f"{path} is not a readable parquet file: {reason}") from error
     try:
         metadata = stored_metadata(table.schema)
     except ValueError as error:
@@ -99,6 +101,8 @@ def _read_table(path: str | Path) -> tuple[pa.Table, CellsFile | None]:
         # Each thread needs its own memory, too much for a small file.
         threads = Path(path).stat().st_size > _SMALL_FILE
         table = file.read(columns=names if cells else None, use_threads=threads)
+    # Text that is not UTF-8 would fail where it is first read.
+    table.validate(full=True)
     # Decoding takes many times the memory of the table.
     pa.default_memory_pool().release_unused()
     return table, CellsFile(path) if cells else None

@@ -15,6 +15,9 @@ from zagg_catalog.geometry.plausible import LEAST_WIDTH, SwathLimits, implausibl
 from zagg_catalog.geometry.ragged import following, gather, join_rings, runs, starts, to_offsets
 from zagg_catalog.geometry.sphere import (
     EARTH_RADIUS,
+    HALF,
+    OPPOSITE,
+    UNSURE,
     Floats,
     Ints,
     angle_between,
@@ -28,10 +31,6 @@ mortie = lazy_module("mortie")  # loads pandas
 
 # Vertices closer than this are one vertex: 1e-9 rad is 6 mm on the ground.
 SAME_VERTEX = 1e-9
-# Two vertices this close to antipodal, radians, have no unique great circle between them.
-OPPOSITE = 1e-6
-HALF = 2.0 * np.pi  # steradians
-UNSURE = 0.01
 # Rings of more vertices are tested one by one; number of edge sides to compute at once.
 _MOST_VERTICES = 200
 _MOST_SIDES = 500_000

@@ -9,7 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 from zagg_catalog.errors import InvalidRegion
 from zagg_catalog.geometry.plane import Plane
 from zagg_catalog.geometry.ragged import join_rings
-from zagg_catalog.geometry.sphere import Floats, angle_between, ring_areas, to_xyz
+from zagg_catalog.geometry.sphere import (
+    HALF,
+    OPPOSITE,
+    UNSURE,
+    Floats,
+    angle_between,
+    ring_areas,
+    to_xyz,
+)
 
 Ring = tuple[Floats, Floats]
 
@@ -24,6 +32,17 @@ def tidy_ring(lats: ArrayLike, lons: ArrayLike, number: int) -> Ring:
 
     Raises `InvalidRegion`, which names the ring by its number, if it is not usable.
     """
+    lat, lon = check_degrees(lats, lons, number)
+    lat, lon = _draw_full_turns(lat, lon)
+    lat, lon = _drop_repeats(lat, lon)
+    if np.unique(np.stack([lat, lon % 360.0]), axis=1).shape[1] < 3:
+        raise InvalidRegion(f"Ring {number} has fewer than three distinct vertices.")
+    _check_inside(lat, lon, number)
+    return lat, lon
+
+
+def check_degrees(lats: ArrayLike, lons: ArrayLike, number: int) -> Ring:
+    """Return a ring's latitudes and longitudes as arrays, or raise `InvalidRegion`."""
     lat = np.atleast_1d(np.asarray(lats, dtype=np.float64))
     lon = np.atleast_1d(np.asarray(lons, dtype=np.float64))
     if lat.shape != lon.shape or lat.ndim != 1:
@@ -37,11 +56,6 @@ def tidy_ring(lats: ArrayLike, lons: ArrayLike, number: int) -> Ring:
             f"Ring {number} leaves latitudes [-90, 90] or longitudes [-360, 360]; "
             "coordinates are degrees, latitude and longitude of WGS84."
         )
-    lat, lon = _draw_full_turns(lat, lon)
-    lat, lon = _drop_repeats(lat, lon)
-    if np.unique(np.stack([lat, lon % 360.0]), axis=1).shape[1] < 3:
-        raise InvalidRegion(f"Ring {number} has fewer than three distinct vertices.")
-    _check_area(lat, lon, number)
     return lat, lon
 
 
@@ -57,12 +71,31 @@ def _drop_repeats(lat: Floats, lon: Floats) -> Ring:
     return lat, lon
 
 
-def _check_area(lat: Floats, lon: Floats, number: int) -> None:
+def _check_inside(lat: Floats, lon: Floats, number: int) -> None:
     """Raise `InvalidRegion` for a ring without area, or with an inside that is not clear."""
-    xyz = to_xyz(lat, lon)
-    (area,) = ring_areas(xyz, np.roll(xyz, -1, axis=0), np.zeros(len(xyz), np.int64), 1)
+    start = to_xyz(lat, lon)
+    end = np.roll(start, -1, axis=0)
+    opposite = np.flatnonzero(np.einsum("ij,ij->i", start, end) < -np.cos(OPPOSITE))
+    if len(opposite):
+        raise InvalidRegion(
+            f"Ring {number} has two neighbouring vertices at opposite ends of the Earth, from"
+            f" longitude {lon[opposite[0]]:g} and latitude {lat[opposite[0]]:g}; add a vertex"
+            " between them."
+        )
+    (area,) = ring_areas(start, end, np.zeros(len(start), np.int64), 1)
     if area < LEAST_AREA * len(lat):
-        raise InvalidRegion(f"Ring {number} has no area: its edges run back on themselves.")
+        raise InvalidRegion(
+            f"Ring {number} has no area: its edges run back on themselves, or its loops cancel."
+        )
+    _check_turns(lat, lon, number)
+    if area > HALF * (1.0 - UNSURE):
+        raise InvalidRegion(
+            f"Ring {number} is half the Earth, so that no side is the smaller; cut it into parts."
+        )
+
+
+def _check_turns(lat: Floats, lon: Floats, number: int) -> None:
+    """Raise `InvalidRegion` for a ring around the Earth that does not have one pole inside."""
     if (np.abs(lat) == 90.0).any():
         return
     turns = round(abs(_turn(np.append(lon, lon[0]))) / 360.0)

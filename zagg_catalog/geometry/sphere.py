@@ -16,6 +16,11 @@ Ring = tuple[Floats, Floats]
 # An edge exceeds the latitudes of its ends if it does so by more than this, degrees.
 _BULGE = 1e-9
 EARTH_RADIUS = 6_371_007.2  # m, authalic, WGS84
+# Two vertices this close to antipodal, radians, have no unique great circle between them.
+OPPOSITE = 1e-6
+HALF = 2.0 * np.pi  # steradians
+# Part of it by which the smaller side of a ring is certainly the smaller.
+UNSURE = 0.01
 
 
 def to_xyz(lats: ArrayLike, lons: ArrayLike) -> Floats:

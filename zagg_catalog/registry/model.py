@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.errors import InvalidQuery, InvalidRegion
 from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.grids import OutputGrid
-from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.jsonio import canonical_digest, parse_json
 from zagg_catalog.messages import short_digest
 from zagg_catalog.regions import Bbox, Region, bbox_region, region_from_geojson
 from zagg_catalog.registry.schema import WatchRules
@@ -57,9 +56,12 @@ class RegisteredRegion:
 def read_region(definition: bytes) -> Region:
     """Return the region of a definition, which is the JSON of a box or GeoJSON.
 
-    Raises `InvalidRegion` if it is not a valid region, and `ValueError` if it is not JSON.
+    Raises `InvalidRegion` if it is not JSON, or not a valid region.
     """
-    content = json.loads(definition.decode("utf-8-sig"))
+    try:
+        content = parse_json(definition)
+    except ValueError as error:
+        raise InvalidRegion(f"the file {error}.") from None
     return bbox_region(content) if isinstance(content, list) else region_from_geojson(content)
 
 

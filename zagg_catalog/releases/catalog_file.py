@@ -80,8 +80,8 @@ def read_catalog_file(path: Path, name: str | None = None) -> CatalogFile:
         raise CatalogNotFound(f"Catalog file {name} does not exist.") from None
     except InvalidCatalog as error:
         raise InvalidCatalog(f"{name}: {error}") from None
-    except (pa.ArrowException, OSError) as error:
-        raise InvalidCatalog(f"{name} is not a readable parquet file: {error}") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InvalidCatalog(_unreadable(name, error)) from None
     return CatalogFile(
         digest=digest,
         size=size,
@@ -95,15 +95,26 @@ def read_catalog_file(path: Path, name: str | None = None) -> CatalogFile:
 
 def check_addresses(path: Path) -> None:
     """Raise `InvalidCatalog` if a catalog's file has addresses with secrets; reads it in parts."""
-    with pq.ParquetFile(path) as file:
-        names = [name for name in ("assets", "links") if name in file.schema_arrow.names]
-        for batch in file.iter_batches(columns=names, use_threads=False):
-            if any(have_secrets(column) for column in batch.columns):
-                raise InvalidCatalog(
-                    f"{path} has addresses with a signature, a password or a token, which expire"
-                    " and must not be published. Load the catalog and write it again, which removes"
-                    " them: Catalog.from_geoparquet(path).to_geoparquet(path)."
-                )
+    try:
+        with pq.ParquetFile(path) as file:
+            names = [name for name in ("assets", "links") if name in file.schema_arrow.names]
+            for batch in file.iter_batches(columns=names, use_threads=False):
+                batch.validate(full=True)
+                if any(have_secrets(column) for column in batch.columns):
+                    break
+            else:
+                return
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InvalidCatalog(_unreadable(str(path), error)) from None
+    raise InvalidCatalog(
+        f"{path} has addresses with a signature, a password or a token, which expire and must not"
+        " be published. Load the catalog and write it again, which removes them:"
+        " Catalog.from_geoparquet(path).to_geoparquet(path)."
+    )
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    return f"{name} is not a readable parquet file: {clean_text(str(error), limit=300)}"
 
 
 def catalog_ids(store: Store, record: ReleaseRecord) -> pa.ChunkedArray:

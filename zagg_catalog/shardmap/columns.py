@@ -194,6 +194,7 @@ def checked_entries(table: pa.Table) -> pa.Table:
     Raises `InvalidShardMap` if a granule has no id.
     """
     table = table.select(ENTRY_SCHEMA.names).cast(ENTRY_SCHEMA)
+    table.validate(full=True)
     if nameless := table["id"].null_count:
         raise InvalidShardMap(f"{nameless:,} of {table.num_rows:,} granules have no id.")
     columns = {name: clean_column(table[name]) for name in ("s3", "https")}

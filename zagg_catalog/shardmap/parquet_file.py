@@ -133,8 +133,9 @@ def read_parquet(
             return _read(file, path, wanted)
     except FileNotFoundError as error:
         raise ShardMapNotFound(f"There is no shard map {path}.") from error
-    except (pa.ArrowException, OSError) as error:
-        raise InvalidShardMap(f"{path} is not a readable parquet file: {error}") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = clean_text(str(error), limit=300)
+        raise InvalidShardMap(f"{path} is not a readable parquet file: {reason}") from error
 
 
 def _read(file: pq.ParquetFile, path: str | Path, wanted: Keys | None) -> MapColumns:
@@ -188,7 +189,8 @@ def read_parquet_metadata(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ShardMapNotFound(f"There is no shard map {path}.") from error
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise InvalidShardMap(f"{path} is not a readable shard map: {error}") from error
+        reason = clean_text(str(error), limit=300)
+        raise InvalidShardMap(f"{path} is not a readable shard map: {reason}") from error
     return found
 
 
