@@ -118,6 +118,7 @@ def test_acknowledgements_that_no_pointer_names_are_garbage(desk):
 
 
 def test_gc_keeps_what_an_output_was_made_from_and_what_is_being_picked_up(desk):
+    desk.publish("first")
     partial = desk.publish("first", failed=("plate",))
     claimed = desk.publish("more", failed=("plate",))
     old = desk.publish("most", failed=("plate",))

@@ -329,3 +329,51 @@ def test_what_latest_and_its_history_name_is_never_collected(files, steps):
                     assert whole & before <= keys(store)
             latest = read_latest(store, ReleaseKey(*inputs.RELEASE_KEY)).publication
             named = latest.digests if latest else named
+
+
+@pytest.mark.parametrize(
+    "depth", ["releases", "product=ATL06_007", "region=antarctica", "cycle=22"]
+)
+@inputs.IN_A_FOLDER
+def test_a_link_to_a_folder_that_is_not_there_stops_it(store, publish, tmp_path, depth):
+    """The disk of the releases may be unmounted for now."""
+    publish("first")
+    root = Path(store.url)
+    (folder,) = [root / depth] if depth == "releases" else (root / "releases").rglob(depth)
+    folder.rename(tmp_path / "unmounted")
+    folder.symlink_to(tmp_path / "mounted")
+    before = sorted(root.rglob("*"))
+    with pytest.raises((InvalidRelease, StoreError)):
+        collect_garbage(store, delete=True, **EVERYTHING)
+    assert sorted(root.rglob("*")) == before
+
+
+@inputs.IN_A_FOLDER
+def test_a_release_that_is_not_named_yet_stays_for_the_grace(store, publish, files):
+    """A publish at work stores its record before the pointer names it."""
+    publish("first")
+    healpix, plate = inputs.builds(files, "next")
+    part = publish("next", maps=[healpix, type(plate)("plate", plate.config, error="It failed.")])
+    for day, found in ((6, []), (8, [part.key])):
+        garbage = collect_garbage(store, releases_after=NOW, clock=later(day))
+        assert [info.key for info in garbage.releases] == found
+
+
+@pytest.mark.parametrize("moment", ["record", "pointer"])
+@inputs.IN_A_FOLDER
+def test_a_collection_with_a_wrong_clock_takes_nothing_from_a_running_publish(
+    store, publish, monkeypatch, moment
+):
+    """Its new files look years old, before the record or the pointer names them."""
+    publish("first")
+    name = {"record": "put_object", "pointer": "swap_pointer"}[moment]
+    call = getattr(store, name)
+
+    def overtaken(key, *arguments):
+        if key.startswith("releases/"):
+            collect_garbage(store, delete=True, **EVERYTHING)
+        return call(key, *arguments)
+
+    monkeypatch.setattr(store, name, overtaken)
+    assert publish("next").latest
+    assert verify(store).clean

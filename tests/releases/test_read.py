@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 
 import pytest
@@ -11,7 +12,7 @@ from tests.releases import inputs
 from zagg_catalog import ShardMap
 from zagg_catalog.errors import CorruptObject, InvalidName, InvalidRelease, ObjectMissing
 from zagg_catalog.jsonio import canonical_digest, canonical_json
-from zagg_catalog.releases import resolve, show
+from zagg_catalog.releases import list_releases, resolve, show
 
 
 def by_shard(shard_map):
@@ -154,3 +155,34 @@ def test_zagg_loads_what_was_resolved(store, publish, tmp_path, json_manifests):
         loaded = _load_catalog(str(resolve(store, *inputs.RELEASE_KEY, grid.name, folder=tmp_path)))
         assert loaded["grid_signature"] == grid.signature
         assert len(loaded["shard_keys"]) == grid.shards
+
+
+def test_listing_takes_two_listings_and_one_read_of_each_object(store, publish, monkeypatch):
+    """However many products, regions and cycles there are."""
+    for region in ("antarctica", "greenland"):
+        for name in ("first", "next"):
+            publish(name, region=region)
+    calls = Counter()
+
+    def counted(method, call):
+        def count(key):
+            calls[method, key] += 1
+            return call(key)
+
+        return count
+
+    for method in ("list", "get", "read_pointer"):
+        monkeypatch.setattr(store, method, counted(method, getattr(store, method)))
+    found = list_releases(store)
+    assert [one.latest for one in found] == [False, True] * 2
+    assert {key for method, key in calls if method == "list"} == {"releases", "pickups"}
+    assert {key for method, key in calls if method == "get"} == {one.key for one in found}
+    assert set(calls.values()) == {1}
+    assert len(calls) == 2 + 4 + 2
+
+
+def test_s3_is_read_side_by_side(s3_place):
+    """Each of two reads ends only when the other one runs."""
+    both = threading.Barrier(2)
+    read = s3_place.open().read_each(lambda one: (both.wait(60), one)[1], range(2))
+    assert read == [0, 1]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -20,8 +19,6 @@ from zagg_catalog.releases.read import latest_of, load_release
 from zagg_catalog.store import ObjectInfo, Store
 
 GRACE = timedelta(days=7)
-# Objects that are read at the same time.
-READERS = 16
 # Looks at a store in which releases are being published.
 ATTEMPTS = 3
 UNTOUCHED = "Nothing was removed."
@@ -72,9 +69,10 @@ def collect_garbage(
     grace : timedelta
         Younger objects stay, since a running publish may be about to refer to them.
     releases_after : timedelta, optional
-        Also collect releases that were stored longer ago and that neither a pointer nor its
-        history names, such as partial ones. Releases that are being picked up stay, and so do
-        those that an output of the aggregator was made from. By default all releases stay.
+        Also collect releases that were stored longer ago, and longer than `grace`, and that
+        neither a pointer nor its history names, such as partial ones. Releases that are being
+        picked up stay, and so do those that an output of the aggregator was made from. By default
+        all releases stay.
     accept_lost : bool
         Go on although the records of earlier releases, which a history names, are missing; the
         files that only they refer to are garbage.
@@ -104,7 +102,8 @@ def collect_garbage(
         if span is not None and span < timedelta(0):
             raise InvalidOption(f"{what} is a time span of 0 or more, not {span}.")
     now = clock()
-    limit = None if releases_after is None else now - releases_after
+    # A running publish stores its record before the pointer names it.
+    limit = None if releases_after is None else now - max(releases_after, grace)
     found = _References.read(store, limit, accept_lost)
     old = [] if limit is None else found.old_releases(limit)
     wanted = found.keys(without=[info.key for info in old])
@@ -241,7 +240,7 @@ class _Listed:
     def check_releases(self, store: Store, limit: datetime | None, accept_lost: bool) -> set[str]:
         """Return the records that pointers name; raise `InvalidRelease` if one is not listed."""
         release_keys = sorted({one.release_key for one in self.parts.values()})
-        found = _each(lambda release_key: latest_of(store, release_key), release_keys)
+        found = store.read_each(lambda release_key: latest_of(store, release_key), release_keys)
         pointed, bare = set[str](), set[ReleaseKey]()
         for release_key, latest in zip(release_keys, found, strict=True):
             if latest.publication is None:
@@ -263,7 +262,7 @@ class _Listed:
             if release_key in bare and info.modified <= limit:
                 raise InvalidRelease(
                     f"There are releases of {release_key}, and no {release_key.pointer()} that"
-                    f" names the latest; restore it, or publish. {UNTOUCHED}"
+                    f" names the latest; restore it, publish, or roll back to one. {UNTOUCHED}"
                 )
 
     def read_records(self, store: Store) -> tuple[dict[str, list[str]], set[Place]]:
@@ -276,7 +275,7 @@ class _Listed:
             return files, {(one.release_key, grid.name) for grid in record.grids}
 
         records = self.objects("releases")
-        found = _each(load, records)
+        found = store.read_each(load, records)
         files = {info.key: files for info, (files, _) in zip(records, found, strict=True)}
         return files, set[Place]().union(*(grids for _, grids in found))
 
@@ -289,7 +288,7 @@ class _Listed:
         listed = {(one.release_key, str(one.grid)) for one in parts if one.kind == "pickups"}
         places = sorted(listed | grids)
         pickups, needed, used = set[str](), set[str](), list[tuple[Place, str]]()
-        histories = _each(lambda place: read_pickup_history(store, *place), places)
+        histories = store.read_each(lambda place: read_pickup_history(store, *place), places)
         for place, (history, token) in zip(places, histories, strict=True):
             release_key, grid = place
             pointer = release_key.pointer("pickups", grid)
@@ -309,7 +308,7 @@ class _Listed:
             place, key = one
             return batch_keys(*place, Acknowledgement.load(store.get(key), key).batches)
 
-        return pickups.union(*_each(batches, used)), needed
+        return pickups.union(*store.read_each(batches, used)), needed
 
     def _check_listed(self, store: Store, key: str, accept_lost: bool = False) -> bool:
         """Return whether an object is listed; raise `InvalidRelease` if it has to be."""
@@ -334,9 +333,3 @@ def _needed(history: PickupHistory) -> set[str]:
     held = [history.holds(output)[0] for output in outputs]
     found = {entry.release for entry in held if entry is not None}
     return found | ({history.claim.release} if history.claim else set())
-
-
-def _each[In, Out](read: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-    """Return what a function reads for each item, many at the same time."""
-    with ThreadPoolExecutor(READERS) as readers:
-        return list(readers.map(read, items))

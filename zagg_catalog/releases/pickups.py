@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, ClassVar, Final, Literal
 
@@ -27,8 +26,6 @@ from zagg_catalog.store import Store
 
 SCHEMA_VERSION: Final = 1
 HISTORY_LENGTH = 50
-# Records are read side by side, since each takes a request to S3.
-_READERS = 16
 
 Outcome = Literal["aggregated", "checked", "unchanged", "prepared", "refused", "unread", "failed"]
 FINISHED: Final = ("aggregated", "checked", "unchanged")
@@ -305,8 +302,7 @@ def read_batches(
     another grid.
     """
     keys = batch_keys(release_key, grid, digests)
-    with ThreadPoolExecutor(_READERS) as readers:
-        contents = list(readers.map(store.get, keys))
+    contents = store.read_each(store.get, keys)
     records = [
         BatchRecord.load(content, f"Object {key}")
         for key, content in zip(keys, contents, strict=True)

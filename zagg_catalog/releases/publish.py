@@ -160,14 +160,16 @@ def publish(
                 f" {first_problem(error)}."
             ) from None
         upload.store_all(release_key.key("releases", record.digest), record.to_bytes())
-    shrunk = contraction(store, latest, record, facts.ids)
-    held_back = _held_back(
-        record, shrunk, partial_latest=partial_latest, allow_contraction=allow_contraction
-    )
-    moved = latest.digest != record.digest and not held_back
-    if moved:
-        context = PublishContext(published_by=published_by, transfer=transfer, clock=clock)
-        moved, latest = _move(store, latest, record, shrunk, context)
+        shrunk = contraction(store, latest, record, facts.ids)
+        held_back = _held_back(
+            record, shrunk, partial_latest=partial_latest, allow_contraction=allow_contraction
+        )
+        moved = latest.digest != record.digest and not held_back
+        if moved:
+            context = PublishContext(published_by=published_by, transfer=transfer, clock=clock)
+            moved, latest = _move(store, latest, record, shrunk, context)
+            # With a wrong clock, a garbage collection does not see that they are new.
+            upload.store_missing()
     return Published(
         record=record,
         key=release_key.key("releases", record.digest),
@@ -438,14 +440,23 @@ class StagedUpload:
 
     def store_all(self, record_key: str, record: bytes) -> None:
         """Store the files in the order in which they were staged, and then their record."""
-        found: dict[str, ContentLike] = {}
-        for key, content in [*self._staged, (record_key, record)]:
+        self._staged.append((record_key, record))
+        found: list[tuple[str, ContentLike]] = []
+        for key, content in self._staged:
             if self._store.put_object(key, content).written:
                 self.written.append(key)
             else:
-                found[key] = content
+                found.append((key, content))
         # A garbage collection may have removed them since.
-        for key, content in found.items():
+        self._store_missing(found)
+
+    def store_missing(self) -> None:
+        """Store again those that are missing by now."""
+        self._store_missing(self._staged)
+
+    def _store_missing(self, staged: Sequence[tuple[str, ContentLike]]) -> None:
+        for key, content in staged:
             if not self._store.exists(key):
                 self._store.put_object(key, content)
-                self.written.append(key)
+                if key not in self.written:
+                    self.written.append(key)

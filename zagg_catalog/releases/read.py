@@ -10,8 +10,13 @@ from zagg_catalog.errors import InvalidName, InvalidRelease, ObjectMissing, Stor
 from zagg_catalog.files import Content, digest_file, scratch, write_atomic
 from zagg_catalog.jsonio import as_json, canonical_digest
 from zagg_catalog.messages import short_digest
-from zagg_catalog.releases.layout import ReleaseKey, list_keys
-from zagg_catalog.releases.pickups import PickupHistory, read_pickup_histories
+from zagg_catalog.releases.layout import KeyParts, ReleaseKey, list_keys
+from zagg_catalog.releases.pickups import (
+    PickupHistory,
+    pickup_history_keys,
+    read_pickup_histories,
+    read_pickup_history,
+)
 from zagg_catalog.releases.publication import CurrentRelease, Publication, read_latest
 from zagg_catalog.releases.record import GridRecord, ManifestFiles, ReleaseRecord
 from zagg_catalog.shardmap import ShardMap
@@ -165,21 +170,48 @@ def list_releases(
     list of ReleaseRow
         A damaged record is listed with its problem.
     """
-    latest: dict[ReleaseKey, CurrentRelease] = {}
-    standings: dict[ReleaseKey, dict[str, PickupHistory]] = {}
-    found = []
-    for info, parts in list_keys(store, "releases", product, region, cycle):
-        if parts.digest is None:
-            continue
-        release_key = parts.release_key
-        if release_key not in latest:
-            latest[release_key], standings[release_key] = (
-                read_latest(store, release_key),
-                _standings(store, release_key),
-            )
-        one = _row(store, release_key, parts.digest, info, latest[release_key])
-        found.append(replace(one, standings=standings[release_key]))
+    entries = [
+        entry
+        for entry in list_keys(store, "releases", product, region, cycle)
+        if entry[1].digest is not None
+    ]
+    release_keys = sorted({parts.release_key for _, parts in entries})
+    pointers = store.read_each(lambda key: read_latest(store, key), release_keys)
+    latest = dict(zip(release_keys, pointers, strict=True))
+    standings = _all_standings(store, product, region, cycle) if entries else {}
+
+    def row(entry: tuple[ObjectInfo, KeyParts]) -> ReleaseRow:
+        info, parts = entry
+        key = parts.release_key
+        one = _row(store, key, str(parts.digest), info, latest[key])
+        return replace(one, standings=standings.get(key, {}))
+
+    found = store.read_each(row, entries)
     return sorted(found, key=lambda one: (one.release_key, one.stored, one.digest))
+
+
+def _all_standings(
+    store: Store, product: str | None, region: str | None, cycle: int | None
+) -> dict[ReleaseKey, dict[str, PickupHistory]]:
+    """Return the pick-up histories of all releases; none of those with one that is not valid."""
+    grids = sorted(pickup_history_keys(store, product, region, cycle))
+    found: dict[ReleaseKey, dict[str, PickupHistory]] = {}
+    damaged = set()
+    histories = store.read_each(lambda one: _history(store, *one), grids)
+    for (key, grid), history in zip(grids, histories, strict=True):
+        if history is None:
+            damaged.add(key)
+        else:
+            found.setdefault(key, {})[grid] = history
+    return {key: histories for key, histories in found.items() if key not in damaged}
+
+
+def _history(store: Store, release_key: ReleaseKey, grid: str) -> PickupHistory | None:
+    """Return the pick-up history of a grid; None if it is not valid."""
+    try:
+        return read_pickup_history(store, release_key, grid)[0]
+    except InvalidRelease:
+        return None
 
 
 def _standings(store: Store, release_key: ReleaseKey) -> dict[str, PickupHistory]:

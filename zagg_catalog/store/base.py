@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -234,6 +234,13 @@ class Store(ABC):
         StoreUnavailable
             If the store cannot be written.
         """
+
+    def read_each[T, R](self, read: Callable[[T], R], items: Iterable[T]) -> Sequence[R]:
+        """Return the results of a function that reads this store, for each item in order.
+
+        A store with slow requests calls it for several items at the same time.
+        """
+        return [read(item) for item in items]
 
     @abstractmethod
     def uri(self, key: str) -> str:

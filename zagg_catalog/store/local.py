@@ -83,14 +83,19 @@ class LocalStore(Store):
             (self.root / check_key(key)).unlink(missing_ok=True)
 
     def list(self, folder: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects and pointers below a folder; files deleted meanwhile are left out."""
+        """Yield the objects and pointers below a folder; files deleted meanwhile are left out.
+
+        A link to a folder is one entry and is not followed; a link to nothing is an entry, too.
+        """
         top = self.root / check_key(folder) if folder else self.root
         with self._explained(folder or "the store", "list"):
+            if top.is_symlink():
+                top.stat()  # a link to nothing, an unmounted disk for instance, is no empty folder
             for path in self._files(top):
                 key = self._key(path)
                 if any(part.startswith(".") for part in key.split("/")):
                     continue
-                if facts := _facts(path):
+                if facts := _facts(path) or _link(path):
                     modified = datetime.fromtimestamp(facts.st_mtime, UTC)
                     yield ObjectInfo(key, facts.st_size, modified)
 
@@ -184,3 +189,8 @@ def _facts(path: Path) -> os.stat_result | None:
         return path.stat()
     except FileNotFoundError:
         return None
+
+
+def _link(path: Path) -> os.stat_result | None:
+    """Return the status of a link itself, or None if there is no link."""
+    return path.lstat() if path.is_symlink() else None
