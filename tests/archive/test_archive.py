@@ -12,7 +12,7 @@ from zagg_catalog.archive import (
     catalog_files,
     release_catalogs,
 )
-from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.errors import InvalidGrid, InvalidQuery
 from zagg_catalog.shardmap import index_footprints
 
 RELEASE_KEY = (inputs.PRODUCT, inputs.REGION)
@@ -180,3 +180,20 @@ def test_names_are_there_once(files, grids, tmp_path):
         catalog_files([str(files / "c01.parquet"), str(tmp_path / "c01.parquet")])
     with pytest.raises(InvalidQuery, match="no catalog file"):
         catalog_files([str(tmp_path / "d*.parquet")])
+
+
+@pytest.mark.parametrize(
+    "fault", [InvalidGrid("too fine."), RuntimeError("PROJ\nfails"), MemoryError()]
+)
+def test_a_grid_that_cannot_be_built_fails_its_own_maps_only(files, grids, tmp_path, fault):
+    class Broken(HealpixGrid):
+        def coverage(self, parts):
+            raise fault
+
+    some = [ArchiveGrid(name="broken", grid=Broken(4, 9)), *grids]
+    report = build_archive(
+        catalog_files([str(files / "c01.parquet")]), some, output=tmp_path / "maps"
+    )
+    found = {one.grid: one.state for one in report.maps}
+    assert found == {"broken": "failed", "healpix": "built", "plate": "built"}
+    assert "\n" not in report.failed[0].error

@@ -351,3 +351,21 @@ def test_a_broken_region_stops_no_grid_of_another(folder, content):
     assert [name for name, grid in found.grids.items() if grid.grid is None] == [
         "atl06-greenland-healpix"
     ]
+
+
+def test_hostile_configs_stop_no_good_one(folder, real_data):
+    paths = sorted((real_data / "hostile" / "configs").glob("*.yaml"))
+    assert paths
+
+    def change(content):
+        for number, path in enumerate(paths):
+            entry = {"config": str(path), "products": ["ATL06_007"], "region": "antarctica"}
+            content["grids"][f"hostile-{number}"] = entry
+
+    found = load_registry(edit(folder, change), tolerate_broken_grids=True)
+    broken = {name: grid for name, grid in found.grids.items() if grid.grid is None}
+    assert sorted(broken) == sorted(f"hostile-{number}" for number in range(len(paths)))
+    for grid in broken.values():
+        assert len(grid.problem) < 600
+        assert "\n" not in grid.problem
+        assert grid.problem.endswith("Correct that file.")

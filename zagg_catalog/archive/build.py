@@ -21,12 +21,16 @@ from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import (
     EmptyHarvest,
     InvalidCatalog,
+    InvalidOption,
     InvalidQuery,
     InvalidShardMap,
+    MissingBackend,
     StoreError,
+    ZaggCatalogError,
 )
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.messages import clean_text
 from zagg_catalog.regions import Region
 from zagg_catalog.releases.publication import version_of
 from zagg_catalog.shardmap import ShardMap, merge_maps
@@ -157,7 +161,8 @@ def build_archive(
     A map records its inputs in ``metadata["inputs"]``: digests of catalog, grid and region, the
     options and the versions. A map already made from identical inputs is not built again, so an
     interrupted call can be repeated. At most two catalogs are in memory, one in use and the next
-    one. A catalog that cannot be read fails its own maps only.
+    one. A catalog that cannot be read fails its own maps only, and so does a grid that the build
+    cannot use.
     """
     _check_names([one.name for one in catalogs], "catalog")
     _check_names([one.name for one in grids], "grid")
@@ -213,14 +218,15 @@ class _Run:
                 yield _failed(catalog.label, grid, path, str(loaded or "The catalog was not read."))
             return
         for grid, built, seconds in _shard_maps(loaded, needed, self.region):
-            started = time.perf_counter()
+            started, path = time.perf_counter(), self.path(grid, catalog.name)
+            if isinstance(built, str):
+                yield _failed(catalog.label, grid, path, built)
+                continue
             if built.empty and not grid.allow_empty:
-                path = self.path(grid, catalog.name)
                 yield _failed(catalog.label, grid, path, built.empty)
                 continue
             made = built.shard_map
             made.metadata["inputs"] = self.inputs(catalog, grid)
-            path = self.path(grid, catalog.name)
             _write(made, path)
             seconds += time.perf_counter() - started
             yield _made("built", catalog.label, grid, path, made.metadata, seconds)
@@ -294,18 +300,36 @@ def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Excepti
 
 def _shard_maps(
     catalog: Catalog, grids: Sequence[ArchiveGrid], region: Region | None
-) -> Iterator[tuple[ArchiveGrid, BuiltMap, float]]:
-    """Yield each grid's map and its share of the time; grids with equal options share a build."""
+) -> Iterator[tuple[ArchiveGrid, BuiltMap | str, float]]:
+    """Yield each grid's map, or its problem, and its share of the time.
+
+    Grids with equal options share a build.
+    """
     together: dict[str, list[ArchiveGrid]] = {}
     for grid in grids:
         together.setdefault(repr(sorted(grid.options.items())), []).append(grid)
     for some in together.values():
         started = time.perf_counter()
-        outputs = [one.grid for one in some]
-        maps = build_checked(catalog, outputs, region=region, **some[0].options)
+        maps = _built(catalog, some, region)
         share = (time.perf_counter() - started) / len(some)
         for grid in some:
             yield grid, maps.pop(0), share
+
+
+def _built(
+    catalog: Catalog, grids: Sequence[ArchiveGrid], region: Region | None
+) -> list[BuiltMap | str]:
+    """Return the map or the problem of each grid; a grid that fails costs the others time only."""
+    outputs = [one.grid for one in grids]
+    try:
+        return list(build_checked(catalog, outputs, region=region, **grids[0].options))
+    except (InvalidOption, InvalidQuery, MissingBackend):
+        raise  # faults of the call, not of a grid
+    except Exception as error:  # noqa: BLE001 - whatever a grid raises fails its own maps
+        if len(grids) > 1:
+            return [built for one in grids for built in _built(catalog, [one], region)]
+        known = isinstance(error, ZaggCatalogError)
+        return [str(error) if known else f"{type(error).__name__}: {clean_text(str(error))}."]
 
 
 def _region_digest(region: Region | None) -> str | None:

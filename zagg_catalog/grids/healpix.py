@@ -40,8 +40,6 @@ BULGE = 0.1
 _FINEST = 0.3
 # Order of the first estimate of a region's shards.
 _COARSE = 5
-# Words of a mask for each side of a cell that fits along the outline.
-_WORDS_PER_SIDE = 3.0
 # A sharded grid without chunk_inner gets chunks of 64 x 64 cells: this many orders.
 _CHUNK_LEVELS = 6
 
@@ -251,11 +249,11 @@ class HealpixGrid(EqualByLayout):
         return np.asarray(words, dtype=np.uint64), np.asarray(offsets, dtype=np.int64)
 
     def _words_about(self, region: Region) -> int:
-        """Return about how many words a region's mask has: cells along the outline, and parents."""
+        """Return about how many words a mask has: three for each cell along the outline."""
         rings = [ring for polygon in as_region(region).polygons() for ring in polygon]
         start, end, _ = ring_edges(*join_rings(rings))
         side = np.sqrt(np.pi / 3.0) / 2**self.child_order
-        return int(_WORDS_PER_SIDE * angle_between(start, end).sum() / side)
+        return int(3.0 * angle_between(start, end).sum() / side)
 
     def near(self, keys: ArrayLike) -> Near:
         """Return a quick test for points that may be near some shards.
