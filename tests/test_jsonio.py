@@ -3,7 +3,8 @@
 import pytest
 
 from zagg_catalog.errors import InvalidRelease
-from zagg_catalog.jsonio import Document, parse_json
+from zagg_catalog.files import parse_json
+from zagg_catalog.jsonio import Document
 
 ODD = [
     ("[" * 10**6, "is nested too deeply"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from zagg_catalog.errors import ContentNotFound, CorruptObject, StoreError
 
@@ -167,3 +169,18 @@ def check_digest_of(key: str, expected: str, found: str) -> None:
 def reason(error: OSError) -> str:
     """Return the reason of an operating system error, without paths."""
     return error.strerror or type(error).__name__
+
+
+def parse_json(content: str | bytes) -> Any:
+    """Parse JSON of others.
+
+    Raises `ValueError` with the predicate of a sentence, also for JSON that is nested too deeply.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("is nested too deeply to be read") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    except ValueError:
+        raise ValueError("has a number of too many digits") from None

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from zagg_catalog.errors import InvalidRelease
-from zagg_catalog.files import digest_of
+from zagg_catalog.files import digest_of, parse_json
 from zagg_catalog.messages import shown
 
 
@@ -32,21 +32,6 @@ def canonical_digest(value: Any) -> str:
 def as_json(value: Any) -> Any:
     """Return a value after a round trip through JSON, without tuples and numpy numbers."""
     return json.loads(json.dumps(value, default=lambda number: number.item()))
-
-
-def parse_json(content: str | bytes) -> Any:
-    """Parse JSON of others.
-
-    Raises `ValueError` with the predicate of a sentence, also for JSON that is nested too deeply.
-    """
-    try:
-        return json.loads(content)
-    except RecursionError:
-        raise ValueError("is nested too deeply to be read") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"is not JSON: {error}") from None
-    except ValueError:
-        raise ValueError("has a number of too many digits") from None
 
 
 class StrictModel(BaseModel):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zagg_catalog.errors import InvalidRegion, RegionNotFound
+from zagg_catalog.files import parse_json
 from zagg_catalog.geometry.boxes import draw_boxes
 from zagg_catalog.geometry.rings import (
     PARALLEL_STEP,
@@ -25,7 +26,6 @@ from zagg_catalog.geometry.rings import (
     tidy_ring,
 )
 from zagg_catalog.geometry.sphere import Floats, lat_extremes
-from zagg_catalog.jsonio import parse_json
 from zagg_catalog.messages import shown
 
 Ring = tuple[Floats, Floats]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from zagg_catalog.catalog.metadata import parse_json
+from zagg_catalog.catalog.metadata import parse_shallow_json
 from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.lazy import lazy_module
 from zagg_catalog.messages import clean_text
@@ -189,7 +189,7 @@ def _geoparquet(schema: pa.Schema) -> dict[str, Any]:
     """Return GeoParquet's metadata of a file, empty without any."""
     text = (schema.metadata or {}).get(b"geo")
     try:
-        found = {} if text is None else parse_json(text)
+        found = {} if text is None else parse_shallow_json(text)
     except ValueError as error:
         raise InvalidCatalog(f"its GeoParquet metadata is not JSON: {error}.") from None
     if not isinstance(found, dict):
@@ -208,7 +208,7 @@ def _extension(schema: pa.Schema) -> dict[str, Any]:
     """Return GeoArrow's metadata of the column, as far as there is one."""
     text = (schema.field(_COLUMN).metadata or {}).get(b"ARROW:extension:metadata")
     try:
-        found = parse_json(text) if text else {}
+        found = parse_shallow_json(text) if text else {}
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

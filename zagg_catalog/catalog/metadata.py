@@ -12,7 +12,7 @@ from typing import Any
 DEPTH = 50
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_shallow_json(text: str | bytes) -> Any:
     """Return the value of a JSON text; raise `ValueError` if it is no JSON or nested too deeply."""
     try:
         value = json.loads(text)
@@ -27,7 +27,7 @@ def parse_json(text: str | bytes) -> Any:
 
 def parse_metadata(text: str | bytes) -> dict[str, Any]:
     """Return the metadata in a file, which is a JSON object; raise `ValueError`."""
-    found = parse_json(text)
+    found = parse_shallow_json(text)
     if not isinstance(found, dict):
         raise ValueError(f"it is not an object, but {found!r:.60}")
     check_metadata(found)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zagg_catalog.errors import InvalidQuery, InvalidRegion
+from zagg_catalog.files import parse_json
 from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.grids import OutputGrid
-from zagg_catalog.jsonio import canonical_digest, parse_json
+from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.messages import short_digest
 from zagg_catalog.regions import Bbox, Region, bbox_region, region_from_geojson
 from zagg_catalog.registry.schema import WatchRules

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from zagg_catalog.catalog.metadata import parse_json
+from zagg_catalog.catalog.metadata import parse_shallow_json
 from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound, UnknownShard
 from zagg_catalog.files import atomic_path
 from zagg_catalog.geometry.ragged import to_offsets
@@ -168,7 +168,7 @@ def _reason(error: Exception) -> str:
 
 def _head(text: bytes) -> dict[str, Any]:
     """Return a manifest's signature and metadata; raise `ValueError` if it is not an object."""
-    head = parse_json(text)
+    head = parse_shallow_json(text)
     if not isinstance(head, dict):
         raise ValueError(f"its metadata is not an object, but {head!r:.60}")
     if not isinstance(head.get("grid_signature") or {}, dict):
