@@ -19,7 +19,7 @@ from flows.jobs import release_key_name
 from zagg_catalog.aggregation.references import Reference, artifact_reference
 from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
-from zagg_catalog.messages import first_few, short_digest
+from zagg_catalog.messages import as_markdown, first_few, short_digest
 from zagg_catalog.releases import Acknowledgement, GridRecord, Published, ReleaseKey
 from zagg_catalog.releases.batches import GranuleList, ShardCounts, ShardList, shards_text
 from zagg_catalog.releases.record import manifests_of
@@ -212,13 +212,15 @@ def _grid_line(store: Store, grid: GridRecord) -> str:
 
 def _why_not_latest(published: Published) -> str:
     """Return why the pointer was not moved, a clause."""
-    return "; ".join(published.held_back) or "the pointer was not moved"
+    return as_markdown("; ".join(published.held_back)) or "the pointer was not moved"
 
 
 def _missing(published: Published) -> list[str]:
     """Return the section of failed grids, unusable granules and an incomplete harvest."""
     record, harvest = published.record, published.record.harvest
-    lines = [f"- grid {grid.name}: {grid.error}" for grid in record.grids if grid.error]
+    lines = [
+        f"- grid {grid.name}: {as_markdown(grid.error)}" for grid in record.grids if grid.error
+    ]
     lines += [
         f"- grid {grid.name}: {grid.quarantined:,} granules that cannot be used"
         for grid in record.grids
@@ -233,12 +235,12 @@ def _missing(published: Published) -> list[str]:
         known = "incomplete" if harvest is not None else "not known to be complete"
         lines.append(f"- the harvest is {known}")
     if harvest is not None and harvest.quarantined:
-        names = [f"{entry.id} ({entry.reason})" for entry in harvest.quarantined]
+        names = [as_markdown(f"{one.id} ({one.reason})") for one in harvest.quarantined]
         more = f" … and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         lines.append(f"- {len(names):,} unusable items: {', '.join(names[:NAMED])}{more}")
     if published.contraction.count:
         few = first_few(published.contraction.ids, published.contraction.count)
-        lines.append(f"- granules of the previous latest release, {few}")
+        lines.append(f"- granules of the previous latest release, {as_markdown(few)}")
     return ["", "## Missing", "", *lines] if lines else []
 
 
@@ -255,7 +257,8 @@ def _filters(filters: dict[str, Any] | None) -> list[str]:
     known = {key.replace("_", " "): value for key, value in (filters or {}).items()}
     if "granules" in known:
         known["granules"] = f"{len(known['granules']):,} names"
-    return [f"| {name} | {value} |" for name, value in known.items()]
+    shown = {as_markdown(name): as_markdown(str(value)) for name, value in known.items()}
+    return [f"| {name} | {value} |" for name, value in shown.items()]
 
 
 def _harvest(published: Published) -> str:

@@ -27,24 +27,46 @@ def first_few(names: Sequence[object], total: int | None = None) -> str:
 Clock = Callable[[], datetime]
 
 _SECRET_VALUE = re.compile(
-    r"(?i)\b([\w.-]*(?:token|signature|secret|password|passwd|credential|api[_-]?key|auth|sig)"
-    r"[\w.-]*[\"']?\s*[=:]\s*[\"']?)(?:bearer\s+|basic\s+)?[^\s&\"'#;]+"
+    r"(?i)\b([\w.-]*(?:token|signature|secret|password|passwd|credential|api[_-]?key|auth|sig"
+    r"|session_?id|jwt)[\w.-]*[\"']?\s*[=:]\s*[\"']?)(?:bearer\s+|basic\s+)?[^\s&\"'#;]+"
 )
-_USERINFO = re.compile(r"//[^/\s@]*@")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# Parameters of an address; elsewhere these words mean other things.
+_SECRET_PARAMETER = re.compile(r"(?i)([?&;](?:code|state|key|pwd|pass|session)=)[^\s&\"'#;]+")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+(?=[\w+/=.~-]*[\d_./+=-])[\w+/=.~-]{6,}")
+# A password may have slashes, and the scheme may be missing.
+_USERINFO = re.compile(r"//(?:[^/\s@:]*:[^\s@\"']*|[^/\s@]*)@")
+_LOGIN = re.compile(r"(?<![\w/@.+-])[\w.+%-]+:(?!//)[^\s@:\"'()\[\]{},]+@(?=[\w[])")
+# Control characters, ends of lines, and marks that turn the direction of text around.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
+
+# With a backslash they have no meaning in Markdown; the colon, not that of an address.
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#+!|~&$:@]")
 
 
 def without_userinfo(url: str) -> str:
-    """Return a URL without user, password and fragment."""
-    parts: SplitResult = urlsplit(url)
+    """Return a URL, or a place without a scheme, without user, password and fragment."""
+    parts: SplitResult = urlsplit(_LOGIN.sub("", _USERINFO.sub("//", url)))
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
 
 def clean_text(text: str, *, limit: int = 200) -> str:
     """Return text on one line, cut to `limit`, without userinfo, tokens and signatures."""
     text = _CONTROL.sub(" ", text[: 4 * limit]).strip()
-    text = _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("//", text))
+    text = _LOGIN.sub("", _USERINFO.sub("//", text))
+    for secret in (_SECRET_VALUE, _SECRET_PARAMETER):
+        text = secret.sub(r"\1***", text)
+    text = _BEARER.sub(r"\1 ***", text)
     return text if len(text) <= limit else text[:limit] + "…"
+
+
+def one_line(text: str) -> str:
+    """Return text without what moves or recolours a terminal's, or turns its direction around."""
+    return _CONTROL.sub(" ", text)
+
+
+def as_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is, also in a cell of a table."""
+    return _MARKUP.sub(r"\\\g<0>", one_line(text))
 
 
 def utc_now() -> datetime:

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     connections: int = Field(default=8, ge=1, le=32)
     # Seconds for one request.
     timeout: float = Field(default=60.0, gt=0)
+    # Most megabytes of one response, as sent and unpacked; a page of 2,000 items has about 40.
+    max_response_mb: int = Field(default=512, ge=1)
     # Number of attempts after the first one.
     retries: int = Field(default=6, ge=0, le=20)
     # Longest wait between attempts, seconds; also limits ``Retry-After``.

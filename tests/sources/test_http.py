@@ -13,7 +13,6 @@ import pytest
 
 from tests.sources.stub import Stub, Waits, answer, ok, page, quick
 from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
-from zagg_catalog.messages import clean_text
 from zagg_catalog.sources.http import ApiRequest, Gate, Transport, origin_of
 
 GOOD = ok(page())
@@ -272,20 +271,6 @@ def test_errors_hold_no_secret() -> None:
     assert "collections=ATL06_007" in text
     for secret in ("hunter2", "s3cr3t", "f00", "abc123", "me:"):
         assert secret not in text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("http://u:p@h/x?a=1&token=t&b=2", "http://h/x?a=1&token=***&b=2"),
-        ('{"access_token": "abc", "x": 1}', '{"access_token": "***", "x": 1}'),
-        ("Authorization: Bearer abc.def", "Authorization: ***"),
-        ("a\r\nb\tc\x00d", "a b c d"),
-        ("x" * 300, "x" * 200 + "…"),
-    ],
-)
-def test_text_is_cleaned_for_messages(text: str, shown: str) -> None:
-    assert clean_text(text) == shown
 
 
 def test_origins_compare_as_in_browsers() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import InputNotFound
+from zagg_catalog.messages import one_line
 
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
@@ -19,7 +20,7 @@ DONE, WRONG_DATA, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
 def print_error(message: str) -> None:
     """Print a sentence on standard error."""
-    print(f"zagg-catalog: {message}", file=sys.stderr)
+    print("zagg-catalog: " + "\n".join(map(one_line, message.split("\n"))), file=sys.stderr)
 
 
 def print_json(value: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from zagg_catalog.messages import boxes_text, names_note
+from zagg_catalog.messages import boxes_text, names_note, one_line
 
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
@@ -39,12 +39,12 @@ def print_table(
             heading, overflow="fold", justify="right" if heading in numbers else "left"
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(one_line, row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDE
     if title:
-        console.print(title, style="bold", markup=False)
+        console.print(one_line(title), style="bold", markup=False)
     console.print(table, markup=False)
 
 

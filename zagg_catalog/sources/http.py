@@ -20,11 +20,16 @@ import requests
 import urllib3
 from pydantic import SecretStr
 from pystac_client.stac_api_io import StacApiIO
-from requests.adapters import HTTPAdapter
 
 from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
+from zagg_catalog.sources.bounded import (
+    MAX_HEADERS,
+    AnswerTooLarge,
+    BoundedAdapter,
+    answer_within,
+)
 
 SEARCH_AFTER = "CMR-Search-After"
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -185,7 +190,7 @@ class Transport:
     Parameters
     ----------
     timeout : float, optional
-        Seconds for one attempt, its body included. Default: the setting.
+        Seconds for one attempt, its headers and body included. Default: the setting.
     retries : int, optional
         Further attempts after the first. Default: the setting.
     wait_max : float, optional
@@ -219,6 +224,7 @@ class Transport:
     ) -> None:
         settings = get_settings()
         self.seconds = settings.timeout if timeout is None else timeout
+        self.most = settings.max_response_mb << 20
         self.retries = settings.retries if retries is None else retries
         self.wait_max = settings.retry_wait_max if wait_max is None else wait_max
         self.session = _session(connections)
@@ -310,6 +316,13 @@ class Transport:
             return self._follow(request)
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise RetryableError(f"no whole answer within {self.seconds:g} s.") from error
+        except AnswerTooLarge:
+            raise RequestFailed(
+                f"{request} failed: its headers have more than {MAX_HEADERS >> 20} MB, or its body"
+                f" more than {self.most >> 20:,} MB; raise ZAGG_CATALOG_MAX_RESPONSE_MB if that"
+                " is right.",
+                final=True,
+            ) from None
         except ValueError as error:
             # Invalid URLs and headers, also of a redirect: a repetition does not help.
             problem = clean_text(str(error)).rstrip(".")
@@ -324,10 +337,9 @@ class Transport:
     def _follow(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
         """Send a request, follow redirects, and return body and headers of a success."""
         for _ in range(MAX_REDIRECTS + 1):
-            deadline = time.monotonic() + self.seconds
-            with self._send(request) as response:
+            with answer_within(self.seconds, self.most), self._send(request) as response:
                 if response.status_code not in REDIRECTS:
-                    body = self._without_secret(_read(response, deadline))
+                    body = self._without_secret(_read(response, self.most))
                     _check_status(request, response, body, authorized=self.is_authorized)
                     return body, response.headers
                 request = _redirected(request, response.status_code, self._location(response))
@@ -369,17 +381,18 @@ def _session(connections: int) -> requests.Session:
     headers = {"Client-Id": client, "User-Agent": client, "Accept": accept}
     session = StacApiIO(headers=headers, max_retries=None).session
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+        session.mount(scheme, BoundedAdapter(pool_maxsize=connections))
     return session
 
 
-def _read(response: requests.Response, deadline: float) -> bytes:
-    """Read a body in pieces, so that a slow one cannot exceed the time-out."""
-    pieces = []
+def _read(response: requests.Response, most: int) -> bytes:
+    """Read a body in pieces, so that a small one that unpacks to a large one is not read whole."""
+    pieces, size = [], 0
     while piece := response.raw.read1(_CHUNK, decode_content=True):
         pieces.append(piece)
-        if time.monotonic() > deadline:
-            raise requests.exceptions.ReadTimeout
+        size += len(piece)
+        if size > most:
+            raise AnswerTooLarge
     return b"".join(pieces)
 
 
