@@ -128,10 +128,8 @@ def server_message(body: bytes) -> str:
 
 def retry_after(value: str) -> float | None:
     """Return Retry-After (seconds or an HTTP date) as seconds from now; None if it is neither."""
-    try:
-        return max(0.0, float(int(value)))
-    except ValueError:
-        pass
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value)  # infinite with hundreds of digits
     try:
         when = parsedate_to_datetime(value)
     except (ValueError, OverflowError):

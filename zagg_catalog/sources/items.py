@@ -454,7 +454,7 @@ def _bbox(item: Item, wkb: bytes) -> dict[str, float]:
     stated: Sequence[float] | None = None
     if isinstance(box, list) and len(box) in (4, 6):
         flat = box if len(box) == 4 else [box[i] for i in (0, 1, 3, 4)]
-        if all(isinstance(v, int | float) and np.isfinite(v) for v in flat):
+        if all(isinstance(v, int | float) and abs(v) < 1e6 for v in flat):  # not NaN
             stated = flat
     if stated is None or is_doubtful(stated):
         rings = shapely.get_exterior_ring(shapely.get_parts(shapely.from_wkb(wkb)))
