@@ -16,7 +16,7 @@ from pydantic import Field
 
 from flows.command import run_command
 from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
-from zagg_catalog.messages import clean_text
+from zagg_catalog.messages import as_markdown, clean_text
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.probe import open_probe
@@ -179,7 +179,7 @@ def report_overdue(resource: ResourceId, message: str | None = None) -> Any:
         )
     text = clean_text(message or what, limit=1000)
     key = f"overdue-{resource.rpartition('.')[2].lower()}"
-    create_markdown_artifact(f"# Overdue\n\n{text}\n", key=key, description=text[:200])
+    create_markdown_artifact(f"# Overdue\n\n{as_markdown(text)}\n", key=key, description=text[:200])
     return Failed(message=text, data=CycleOverdue(text))
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.harness.odd_catalogs import report
 from tests.test_catalog import SQUARE, make_catalog
 from zagg_catalog import HealpixGrid, ShardMap
 from zagg_catalog.catalog.completeness import (
@@ -67,7 +68,7 @@ def test_a_map_is_as_complete_as_its_catalog(metadata, expected):
 
 
 def test_a_map_lists_the_granules_that_only_its_catalog_knows():
-    metadata = {"complete": True, "harvest": {"quarantined": [BAD]}} | AREA
+    metadata = {"complete": True, "harvest": report(quarantined=[BAD])} | AREA
     catalog = make_catalog(SQUARE, None, metadata=metadata)
     found = ShardMap.build(catalog, HealpixGrid(5, 8)).metadata
     assert found["complete"] is False

@@ -15,7 +15,7 @@ from tests.harness.waiting import wait_for
 from zagg_catalog.aggregation.lease import HeldElsewhere, Lease, LeaseLost
 from zagg_catalog.aggregation.references import Reference
 from zagg_catalog.errors import PickupBusy, PickupRefused
-from zagg_catalog.releases.pickups import PickupAttempt, read_pickup_history
+from zagg_catalog.releases.pickups import PickupAttempt, PickupLease, read_pickup_history
 from zagg_catalog.store import open_store
 
 ROOT = Path(__file__).parents[2]
@@ -278,25 +278,26 @@ def test_a_dead_lease_of_a_clock_years_ahead_is_taken_over(tmp_path, clock, rele
     assert (dead.outcome, dead.ended_at) == ("failed", NOON)
 
 
-@pytest.mark.parametrize("release", [A, B], ids=["same release", "another release"])
-def test_a_live_lease_of_a_clock_years_ahead_is_left_alone(tmp_path, clock, release):
+@pytest.mark.parametrize(("release", "error"), [(A, HeldElsewhere), (B, PickupBusy)])
+def test_a_live_lease_of_a_clock_years_ahead_is_left_alone(tmp_path, clock, release, error):
+    """It is renewed, which is all that a run has to wait for."""
     ahead = Clock()
     ahead.advance(YEARS.total_seconds())
     other = Grid(tmp_path, duration=timedelta(hours=1), clock=ahead).lease()
-    grid, renewals = Grid(tmp_path, duration=timedelta(milliseconds=1), clock=clock), []
 
     def sleep(_):
-        if len(renewals) == 3:
-            with other:
-                pass  # it ends
-        else:
-            ahead.advance(20 * 60)
-            other.update(states=None)
-        renewals.append(1)
+        ahead.advance(20 * 60)
+        other.update(states=None)
 
-    if release == A:
-        with pytest.raises(HeldElsewhere):
-            grid.lease(release, sleep=sleep)
-        return
-    grid.lease(release, sleep=sleep)
-    assert len(renewals) == 4, "it waited until the run had ended"
+    grid = Grid(tmp_path, duration=timedelta(milliseconds=1), clock=clock)
+    with pytest.raises(error):
+        grid.lease(release, sleep=sleep)
+
+
+@pytest.mark.parametrize("seconds", [1e5, 1e12, 1e300])
+def test_no_lease_lasts_longer_than_a_day(clock, seconds):
+    lease = PickupLease(
+        **attempt().model_dump(), id="x" * 8, expires_at=NOON + YEARS, lease_seconds=seconds
+    )
+    assert lease.span == timedelta(days=1)
+    assert lease.in_future(clock())

@@ -95,3 +95,11 @@ def write(path: Path, rows: pa.Table, metadata: dict[str, Any]) -> Path:
     """Write a file of a catalog."""
     pq.write_table(rows.replace_schema_metadata(metadata), path)
     return path
+
+
+def report(**changes: Any) -> dict[str, Any]:
+    """A harvest report of one granule."""
+    counts = dict.fromkeys(("declared_before", "declared_after", "harvested", "kept"), 1)
+    counts |= dict.fromkeys(("shared", "outside_cycle"), 0)
+    lists = {name: [] for name in ("superseded", "quarantined", "slices")}
+    return {"complete": True} | counts | lists | changes

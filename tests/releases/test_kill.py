@@ -38,6 +38,8 @@ FOLDER_STEPS = [
     *(f"pointer: read_pointer {when}, 2" for when in ("begins", "ends")),
     "pointer: renamed",
     "pointer: swap_pointer ends",
+    # A collection under a wrong clock may have removed one.
+    *(f"{file}: exists {when}" for file in FILES for when in ("begins", "ends")),
 ]
 # Every step after which the store, or a lock, is in another state than before.
 FOLDER_KILLS = [
@@ -85,6 +87,7 @@ AFTER = [
     *asked("catalog", "GetObject"),
     *PROBED,
     *sent("pointer", "PutObject"),
+    *(step for file in FILES for step in asked(file, "HeadObject", ", 2")),
 ]
 S3_STEPS = [*BEFORE, *put("catalog")[:2], *LISTED, *put("catalog")[2:], *AFTER]
 BIG_STEPS = [*BEFORE, *put("catalog")[:2], *LISTED, *UPLOADED, *AFTER]

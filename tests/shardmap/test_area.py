@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+from tests.harness.odd_catalogs import report
 from tests.test_catalog import make_catalog
 from zagg_catalog import (
     Catalog,
@@ -83,7 +84,7 @@ def test_a_catalog_that_does_not_say_its_area_is_not_known_to_be_complete(edge):
 
 def test_the_area_of_an_older_catalog_is_the_box_that_it_was_fetched_for():
     with pytest.warns(ShardsBeyondArea):
-        made = ShardMap.build(catalog(harvest={"kept": 1}), TILES, region=REGION)
+        made = ShardMap.build(catalog(harvest=report(kept=1)), TILES, region=REGION)
     assert made.metadata["area"] == [list(BOX)]
     assert made.metadata["complete"] is False
 
@@ -109,7 +110,7 @@ def test_the_edge_changes_no_pair():
 
 
 def test_an_area_that_is_no_list_of_boxes_is_refused():
-    with pytest.raises(InvalidCatalog, match="area in the catalog's metadata"):
+    with pytest.raises(InvalidCatalog, match="area in the metadata must be a list of boxes"):
         ShardMap.build(catalog(area=[[1, 2]]), HEALPIX, region=REGION)
 
 

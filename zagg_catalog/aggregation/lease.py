@@ -110,7 +110,9 @@ class Lease:
             if same and other.expires_at > first.expires_at:
                 since = f"{other.began_at:%H:%M:%S} UTC"
                 raise HeldElsewhere(f"{other.by} has been processing it since {since}.")
-            if not same and time.monotonic() > give_up and not other.in_future(self._clock()):
+            # One of the future is watched for as long as it is valid, to see whether it is renewed.
+            watched = other.in_future(self._clock()) and other.expires_at == first.expires_at
+            if not same and time.monotonic() > give_up and not watched:
                 raise PickupBusy(self._busy(other))
             sleep(pause)
 
@@ -118,8 +120,9 @@ class Lease:
         """Return whether a lease of the future was not renewed for as long as it is valid."""
         if seen is None or seen[:2] != (lease.id, lease.expires_at):
             return False
-        span = lease.lease_seconds or self._duration.total_seconds()
-        return lease.in_future(self._clock()) and time.monotonic() > seen[2] + span
+        span = lease.span or self._duration
+        waited = time.monotonic() - seen[2]
+        return lease.in_future(self._clock()) and waited > span.total_seconds()
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -59,9 +59,9 @@ def print_fields(title: str | None, fields: Iterable[tuple[str, str | None]]) ->
     margin = max((len(name) for name, _ in known), default=0) + 2
     width = max(shutil.get_terminal_size().columns - margin, 20)
     if title:
-        print(f"{bold}{title}{plain}")
+        print(f"{bold}{one_line(title)}{plain}")
     for name, value in known:
-        lines = value.split("\n")
+        lines = [one_line(line) for line in value.split("\n")]
         if terminal:
             lines = [part for line in lines for part in wrap(line, width) or [""]]
         print(f"{bold}{name:<{margin}}{plain}{lines[0]}")

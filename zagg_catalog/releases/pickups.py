@@ -210,12 +210,16 @@ class PickupLease(PickupAttempt):
         """Return whether the run may still be running."""
         return now < self.expires_at
 
+    @property
+    def span(self) -> timedelta | None:
+        """Time after which it expires if the run does not renew it, at most a day."""
+        if self.lease_seconds is None:
+            return None
+        return timedelta(seconds=min(self.lease_seconds, LONGEST_LEASE.total_seconds()))
+
     def in_future(self, now: datetime) -> bool:
         """Return whether it expires later than it could if the clock of its run were right."""
-        span = (
-            LONGEST_LEASE if self.lease_seconds is None else timedelta(seconds=self.lease_seconds)
-        )
-        return is_future(self.expires_at - span, now)
+        return is_future(self.expires_at - (self.span or LONGEST_LEASE), now)
 
 
 class PickupHistory(Document):
