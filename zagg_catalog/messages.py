@@ -39,8 +39,8 @@ _LOGIN = re.compile(r"(?<![\w/@.+-])[\w.+%-]+:(?!//)[^\s@:\"'()\[\]{},]+@(?=[\w[
 # Control characters, ends of lines, and marks that turn the direction of text around.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
-# With a backslash they have no meaning in Markdown; the colon, not that of an address.
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#+!|~&$:@]")
+# With a backslash they have no meaning in Markdown, nor do addresses.
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#+!|~&$@]|:(?=//)|(?<=www)\.")
 
 
 def without_userinfo(url: str) -> str:
