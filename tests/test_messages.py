@@ -85,5 +85,5 @@ def test_text_of_others_has_no_meaning_in_markdown_and_in_a_terminal(text):
     shown = as_markdown(text)
     assert re.sub(r"\\(.)", r"\1", shown) == one_line(text)
     assert not set("\n\r\x1b\u202e") & set(shown)
-    assert re.sub(r"\\.", "", shown).strip("aw.:/ ") == ""
+    assert re.sub(r"\\.", "", shown).strip("aw.:/_ ") == ""
     assert not re.search(r"://|www\.", shown)

@@ -39,8 +39,10 @@ _LOGIN = re.compile(r"(?<![\w/@.+-])[\w.+%-]+:(?!//)[^\s@:\"'()\[\]{},]+@(?=[\w[
 # Control characters, ends of lines, and marks that turn the direction of text around.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
-# With a backslash they have no meaning in Markdown, nor do addresses.
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#+!|~&$@]|:(?=//)|(?<=www)\.")
+# With a backslash they have no meaning in Markdown; inside words and numbers _ has none anyway.
+_MARKUP = re.compile(
+    r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|[\\`*{}\[\]<>()#+!|~&$@]|:(?=//)|(?<=www)\."
+)
 
 
 def without_userinfo(url: str) -> str:
