@@ -24,7 +24,7 @@ def test_text_is_cleaned_for_messages(text, shown):
     assert clean_text(text) == shown
 
 
-PASSWORDS = ("hunter2", "hun/ter2", "hun:ter2", "hunter2?x=1", "h%40nter2")
+PASSWORDS = ("hunter2", "hun/ter2", "hun:ter2", "hunter2?x=1", "h%40nter2", "h@nter2")
 PLACES = ("cmr.example/stac", "127.0.0.1:8080/x", "[::1]:80/x", "example.org")
 
 
@@ -42,6 +42,14 @@ def test_a_login_is_not_shown(scheme, password, place):
         assert "someone" not in shown
         assert place in shown
     assert without_userinfo(address) == scheme + place
+
+
+@pytest.mark.parametrize("rest", ["/x@evil.example/y", "/?after=a@b.example", "/a:b@c", "/"])
+@pytest.mark.parametrize("host", ["h.example", "h.example:443", "127.0.0.1:8080", "[::1]:80"])
+def test_an_address_keeps_its_host(host, rest):
+    """Requests go there, so that a path with an at sign does not lead to another host."""
+    assert without_userinfo(f"https://{host}{rest}") == f"https://{host}{rest}"
+    assert without_userinfo(f"https://someone:hunter2@{host}{rest}") == f"https://{host}{rest}"
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ _SECRET_VALUE = re.compile(
 # Parameters of an address; elsewhere these words mean other things.
 _SECRET_PARAMETER = re.compile(r"(?i)([?&;](?:code|state|key|pwd|pass|session)=)[^\s&\"'#;]+")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+(?=[\w+/=.~-]*[\d_./+=-])[\w+/=.~-]{6,}")
-# A password may have slashes, and the scheme may be missing.
-_USERINFO = re.compile(r"//(?:[^/\s@:]*:[^\s@\"']*|[^/\s@]*)@")
-_LOGIN = re.compile(r"(?<![\w/@.+-])[\w.+%-]+:(?!//)[^\s@:\"'()\[\]{},]+@(?=[\w[])")
+# A password may have slashes and at signs, and the scheme may be missing.
+_USERINFO = re.compile(r"//(?:[^/\s\"']*|[^/\s@:]*:[^\s@\"']*|[^/\s@]*)@")
+_LOGIN = re.compile(r"(?<![\w/@.+-])[\w.+%-]+:(?!//)[^\s:\"'()\[\]{},]+@(?=[\w[])")
 # Control characters, ends of lines, and marks that turn the direction of text around.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
@@ -46,9 +46,23 @@ _MARKUP = re.compile(
 
 
 def without_userinfo(url: str) -> str:
-    """Return a URL, or a place without a scheme, without user, password and fragment."""
-    parts: SplitResult = urlsplit(_LOGIN.sub("", _USERINFO.sub("//", url)))
+    """Return a URL, or a place without a scheme, without user, password and fragment.
+
+    A URL with a host keeps it, whatever is in its path: requests go there.
+    """
+    parts: SplitResult = urlsplit(url)
+    if not _has_host(parts):
+        parts = urlsplit(_LOGIN.sub("", _USERINFO.sub("//", url)))
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+
+
+def _has_host(parts: SplitResult) -> bool:
+    """Return whether a URL has a host; not if the start of a password stands for its port."""
+    try:
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(parts.netloc)
 
 
 def clean_text(text: str, *, limit: int = 200) -> str:

@@ -7,6 +7,7 @@ import itertools
 import socket
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -79,6 +80,29 @@ def test_a_slow_answer_ends_at_the_deadline(part: str) -> None:
     with serving(SLOW[part], pause=0.02) as url, pytest.raises(RequestFailed) as raised:
         get(url)
     assert "no whole answer within 0.5 s" in str(raised.value)
+
+
+def test_redirects_share_the_deadline() -> None:
+    """Each of them ends in time; together they would take 1.8 s."""
+    there = b"HTTP/1.1 302 Found\r\nLocation: /search\r\nContent-Length: 0\r\n"
+    answer = [b"", there + b"Connection: close\r\n\r\n"]
+    with serving(answer, pause=0.15) as url, pytest.raises(RequestFailed) as raised:
+        get(url)
+    assert "no whole answer within 0.5 s" in str(raised.value)
+
+
+def test_the_answer_of_a_proxy_is_no_answer_of_the_server() -> None:
+    """It opens the connection, the first of a thread, and then speaks no TLS."""
+    opened = [b"HTTP/1.1 200 Connection established\r\nVia: proxy\r\n\r\n"]
+    with (
+        serving(opened) as url,
+        Transport(timeout=60, retries=0) as transport,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        transport.session.proxies = {"https": url.removesuffix("/search")}
+        answer = pool.submit(transport.get_json, ApiRequest("https://cmr.example/search"))
+        with pytest.raises(RequestFailed, match="the connection failed"):
+            answer.result()
 
 
 def test_an_answer_in_pieces_is_read() -> None:

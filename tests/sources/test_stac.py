@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.sources.served import WORLD, cycle_22, fetch, ids, same
-from tests.sources.stub import Stub, name, ok, page, quick
+from tests.sources.stub import Stub, answer, name, ok, page, quick
 from zagg_catalog.errors import InvalidQuery, PagingError
 from zagg_catalog.sandbox import Granules, SandboxServer
 from zagg_catalog.sources import Catalog, CMRSource, Query
@@ -359,6 +359,22 @@ def test_a_link_to_another_origin_is_refused(href: str) -> None:
         next_request(page([], link(href)), ASKED)
 
 
+@pytest.mark.parametrize("redirect", [True, False])
+def test_an_at_sign_in_a_path_leads_to_no_other_server(redirect: bool) -> None:
+    """Nor does the login of the root go there."""
+    with Stub(ok(page([]))) as planted:
+        with Stub(ok(page([]))) as stub, quick(retries=0) as transport:
+            href = f"{stub.origin}/x@{planted.origin.removeprefix('http://')}/y"
+            to_there = answer(302, Location=href) if redirect else ok(page([], link(href)))
+            stub.script.insert(0, to_there)
+            transport.session.auth = ("someone", "hunter2")
+            read = transport.get_json(ApiRequest(stub.url))
+            if not redirect:
+                transport.get_json(next_request(read, ApiRequest(stub.url)))
+            assert [path for _, path, _, _ in stub.seen][1].startswith("/x@127.0.0.1")
+        assert planted.seen == []
+
+
 @pytest.mark.parametrize("href", [None, "", "  ", 5, {"a": 1}])
 def test_a_link_without_href_is_refused(href: Any) -> None:
     with pytest.raises(PagingError, match="has no href"):
@@ -370,7 +386,7 @@ def test_a_link_without_href_is_refused(href: Any) -> None:
     [{"method": "DELETE"}, {"method": "POST", "body": [1]}, {"method": "POST", "body": "x"}],
 )
 def test_a_link_that_is_not_understood_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(PagingError, match="unknown method or body"):
+    with pytest.raises(PagingError, match="unknown method, headers or body"):
         next_request(page([], link(**wrong)), ASKED)
 
 

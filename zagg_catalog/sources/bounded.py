@@ -51,6 +51,11 @@ def answer_within(seconds: float, size: int) -> Iterator[None]:
         _LIMITS.deadline, _LIMITS.size = float("inf"), 0
 
 
+def seconds_left() -> float:
+    """Return the seconds until the deadline of this thread, more than 0 for a time-out."""
+    return max(0.001, _LIMITS.deadline - time.monotonic())
+
+
 class BoundedAdapter(HTTPAdapter):
     """An adapter that keeps to the limits of `answer_within`."""
 
@@ -109,10 +114,11 @@ class _Socket:
 class _Response(HTTPResponse):
     def __init__(self, connection: Any, *args: Any, **options: Any) -> None:
         super().__init__(_Socket(connection), *args, **options)  # type: ignore[arg-type]
+        # The answer of a proxy to CONNECT has no more than its headers.
+        _LIMITS.left = MAX_HEADERS
 
     def begin(self) -> None:
         """Read status lines and headers."""
-        _LIMITS.left = MAX_HEADERS
         super().begin()
         _LIMITS.left = _LIMITS.size
 

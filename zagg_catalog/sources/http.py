@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,10 +30,15 @@ from zagg_catalog.sources.bounded import (
     AnswerTooLarge,
     BoundedAdapter,
     answer_within,
+    seconds_left,
 )
 
 SEARCH_AFTER = "CMR-Search-After"
 DEFAULT_PORTS = {"http": 80, "https": 443}
+# Lists and objects within each other in an answer; those of a granule have about ten.
+MAX_DEPTH = 100
+# Texts, so that brackets in them do not count, and brackets.
+_MARKS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,33 @@ def read_json(body: bytes) -> Any:
         return orjson.loads(body)
     except ValueError:
         # Only the standard library accepts NaN and halves of surrogate pairs.
-        return json.loads(body)
+        try:
+            return json.loads(body, parse_int=_integer)
+        except RecursionError:
+            return json.loads(without_depths(body), parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    """Return an integer; infinity for one of more digits than any float has."""
+    return int(digits) if len(digits) <= 400 else float(digits)
+
+
+def without_depths(body: bytes) -> bytes:
+    """Return a JSON text with null in place of what is nested deeper than `MAX_DEPTH`.
+
+    So a value that no parser reads costs its own item only.
+    """
+    depth, start, pieces = 0, 0, []
+    for mark in _MARKS.finditer(body):
+        if mark[0] in b"[{":
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                pieces += [body[start : mark.start()], b"null"]
+        elif mark[0] in b"]}":
+            if depth == MAX_DEPTH + 1:
+                start = mark.end()
+            depth -= 1
+    return b"".join([*pieces, body[start:]]) if depth == 0 else body
 
 
 def server_message(body: bytes) -> str:
@@ -311,7 +343,8 @@ class Transport:
         with self._lock:
             self.requests += 1
         try:
-            return self._follow(request)
+            with answer_within(self.seconds, self.most):
+                return self._follow(request)
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise RetryableError(f"no whole answer within {self.seconds:g} s.") from error
         except AnswerTooLarge:
@@ -335,7 +368,7 @@ class Transport:
     def _follow(self, request: ApiRequest) -> tuple[bytes, Mapping[str, str]]:
         """Send a request, follow redirects, and return body and headers of a success."""
         for _ in range(MAX_REDIRECTS + 1):
-            with answer_within(self.seconds, self.most), self._send(request) as response:
+            with self._send(request) as response:
                 if response.status_code not in REDIRECTS:
                     body = self._without_secret(_read(response, self.most))
                     _check_status(request, response, body, authorized=self.is_authorized)
@@ -363,7 +396,7 @@ class Transport:
             request.url,
             headers=request.headers,
             json=request.body if request.method == "POST" else None,
-            timeout=self.seconds,
+            timeout=seconds_left(),
             allow_redirects=False,
             stream=True,
         )
@@ -421,7 +454,7 @@ def _advice(status: int, authorized: bool) -> str:
 
 
 def _redirected(request: ApiRequest, status: int, location: str | None) -> ApiRequest:
-    target = urljoin(request.url, location or "")
+    target = without_userinfo(urljoin(request.url, location or ""))
     shown = clean_text(target, limit=500)
     if location is None or origin_of(target) != origin_of(request.url):
         raise RequestFailed(
@@ -432,7 +465,7 @@ def _redirected(request: ApiRequest, status: int, location: str | None) -> ApiRe
     if request.method == "POST" and status not in {307, 308}:
         message = f"{request} was redirected to {shown} in a way that drops its body."
         raise RequestFailed(message, final=True)
-    return ApiRequest(without_userinfo(target), request.method, request.body, request.headers)
+    return ApiRequest(target, request.method, request.body, request.headers)
 
 
 def _root(error: BaseException) -> str:

@@ -104,7 +104,8 @@ def count_without_links(features: Iterable[Any]) -> int:
 def _has_data_role(assets: Any) -> bool:
     if not isinstance(assets, dict):
         return False
-    return any(isinstance(a, dict) and "data" in (a.get("roles") or ()) for a in assets.values())
+    found = (a.get("roles") for a in assets.values() if isinstance(a, dict))
+    return any(isinstance(roles, list) and "data" in roles for roles in found)
 
 
 def text_or_none(value: Any) -> str | None:

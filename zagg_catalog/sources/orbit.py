@@ -91,9 +91,9 @@ def read_extent(extent: Any, swath: Swath) -> tuple[float, float, float]:
     try:
         node, *lats = (float(extent[name]) for name in ("AscendingCrossing", *_LATITUDES))
         climbs = [_DIRECTIONS[extent[name]] for name in ("StartDirection", "EndDirection")]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise BadOrbit("its Orbit lacks a longitude, latitude or direction") from None
-    if not (abs(node) <= 360.0 and max(map(abs, lats)) <= 90.0):
+    if not (abs(node) <= 360.0 and all(abs(lat) <= 90.0 for lat in lats)):  # or NaN
         raise BadOrbit("its Orbit has a longitude or latitude that does not exist")
     first, last = swath.orbit.phase_of_latitude(lats, climbs).tolist()
     return node, first, first + ((last - first) % 360.0 or 360.0)
@@ -155,4 +155,4 @@ def _quantity(stated: Mapping[str, Any], name: str, units: Mapping[str, float]) 
     value, factor = stated.get(name), units.get(str(stated.get(f"{name}Unit")))
     if not isinstance(value, int | float) or isinstance(value, bool) or factor is None:
         return None
-    return float(value) * factor if value > 0 else None
+    return float(value) * factor if 0 < value < 1e6 else None

@@ -141,8 +141,9 @@ def next_request(page: dict[str, Any], request: ApiRequest) -> ApiRequest | None
     merge = link.get("merge") is True
     body, headers = link.get("body"), link.get("headers")
     method = str(link.get("method") or "GET").upper()
-    if method not in {"GET", "POST"} or not isinstance(body, dict | None):
-        raise PagingError(f"The next link of {request} has an unknown method or body.")
+    objects = isinstance(body, dict | None) and isinstance(headers, dict | None)
+    if method not in {"GET", "POST"} or not objects:
+        raise PagingError(f"The next link of {request} has an unknown method, headers or body.")
     known = {k: v for k, v in (headers or {}).items() if isinstance(v, str)}
     if method == "GET":
         return ApiRequest(url, "GET", headers=known)
@@ -162,10 +163,13 @@ def _parameters(request: ApiRequest) -> dict[str, Any]:
     for name in ("collections", "ids"):
         if name in found:
             found[name] = found[name].split(",")
-    if "bbox" in found:
-        found["bbox"] = [float(side) for side in found["bbox"].split(",")]
-    if "limit" in found:
-        found["limit"] = int(found["limit"])
+    try:
+        if "bbox" in found:
+            found["bbox"] = [float(side) for side in found["bbox"].split(",")]
+        if "limit" in found:
+            found["limit"] = int(found["limit"])
+    except ValueError:
+        raise PagingError(f"The box or limit of {request} is not a number.") from None
     return found
 
 
@@ -182,7 +186,7 @@ def _target(link: dict[str, Any], request: ApiRequest) -> str:
     if not isinstance(href, str) or not href.strip():
         raise PagingError(f"The next link of {request} has no href.")
     try:
-        url = urljoin(request.url, href.strip())
+        url = without_userinfo(urljoin(request.url, href.strip()))
         same = origin_of(url) == origin_of(request.url)
     except ValueError:
         same, url = False, href
@@ -191,4 +195,4 @@ def _target(link: dict[str, Any], request: ApiRequest) -> str:
             f"The next link of {request} leads to another origin: {clean_text(url, limit=500)}. "
             "It is not followed."
         )
-    return without_userinfo(url)
+    return url

@@ -121,7 +121,8 @@ def _collection_of(
     reference = reference if isinstance(reference, dict) else {}
     if (short_name := reference.get("ShortName")) is not None:
         return f"{short_name}_{reference.get('Version', '')}"
-    concept, title = meta.get("collection-concept-id"), reference.get("EntryTitle")
+    concept = text_or_none(meta.get("collection-concept-id"))
+    title = text_or_none(reference.get("EntryTitle"))
     known = concept in collection.concepts if concept else title in collection.titles
     return collection.name if known else concept or title
 
