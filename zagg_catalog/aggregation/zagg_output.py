@@ -171,10 +171,13 @@ def _forget(
     session = repo.writable_session(BRANCH)
     row = list(block.get("rows") or [ALL_TIMES]).index(ALL_TIMES)
     shards = 12 * 4 ** int(grid.parent_order)
+    grids = _chunk_grids(
+        session, {int(unit["level"]) for units in leaves.values() for unit in units}
+    )
     gone = [
         chunk
         for key, units in leaves.items()
-        for chunk in _gone(session, units, row, int(grid.block_index(key)[0]), shards)
+        for chunk in _gone(session, units, grids, row, int(grid.block_index(key)[0]), shards)
     ]
     for chunk in gone:
         sync(session.store.delete(chunk))
@@ -182,21 +185,35 @@ def _forget(
         session.commit(f"{len(gone)} chunks without data", rebase_with=ConflictDetector())
 
 
+def _chunk_grids(session: Any, levels: Iterable[int]) -> dict[int, dict[str, tuple[int, ...]]]:
+    """Return the numbers of chunks along the axes of each array, by level and name."""
+    import zarr
+
+    groups = {level: zarr.open_group(session.store, path=str(level), mode="r") for level in levels}
+    return {
+        level: {name: array.cdata_shape for name, array in group.arrays()}
+        for level, group in groups.items()
+    }
+
+
 def _gone(
-    session: Any, units: Iterable[dict[str, Any]], row: int, rank: int, shards: int
+    session: Any,
+    units: Iterable[dict[str, Any]],
+    grids: dict[int, dict[str, tuple[int, ...]]],
+    row: int,
+    rank: int,
+    shards: int,
 ) -> Iterator[str]:
     """Yield the keys of chunks that the repository has of a shard, and the shard has not.
 
     The shard is number `rank` of the `shards` along the axis of the cells of each array.
     """
-    import zarr
     from icechunk import ChunkType
 
     for unit in units:
         level = int(unit["level"])
         entries = {entry["path"]: entry for entry in unit["entries"]}
-        for name, array in zarr.open_group(session.store, path=str(level), mode="r").arrays():
-            _, cells, *rest = array.cdata_shape
+        for name, (_, cells, *rest) in grids[level].items():
             width = cells // shards
             place = range(rank * width, (rank + 1) * width)
             has = _chunks(entries[name]) if name in entries else set()
