@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, cast
 
-import yaml
 from prefect import get_run_logger, task
 
 from flows.results import key_argument, read_slice, write_slice
@@ -16,7 +15,8 @@ from flows.runtime import check_cancelled
 from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.errors import EmptyHarvest, InvalidConfig, InvalidShardMap
+from zagg_catalog.config import parse_config
+from zagg_catalog.errors import EmptyHarvest, InvalidShardMap
 from zagg_catalog.files import scratch
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
@@ -95,7 +95,7 @@ def build_grid(spec: Values, store: str, key: str) -> Values:
     """Build the shard map that `flows.jobs.build_values` describes, and store it."""
     place = open_store(store)
     product, region, cycle = spec["release_key"]
-    grid = from_config(_config(spec["config"], spec["grid"]))
+    grid = _grid(spec)
     # A catalog that was stored before the region had filters has other granules, too.
     catalog = Selection(**spec.get("filters", {})).apply(_load_catalog(store, spec["catalog"]))
     options = dict(spec["options"])
@@ -207,17 +207,16 @@ def _grid_of(entry: Values) -> OutputGrid:
     """Return the grid of a config, or a placeholder, since a broken one stops no release."""
     if not entry.get("broken"):
         try:
-            return from_config(_config(entry["config"], entry["grid"]))
+            return _grid(entry)
         except Exception as error:  # noqa: BLE001  (the entry has the failure of this grid)
             get_run_logger().debug("Grid %s: %s", entry["grid"], error)
     return cast(OutputGrid, UnknownGrid())
 
 
-def _config(text: str, name: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidConfig(f"The config of grid {name} is not YAML: {error}") from None
+def _grid(values: Values) -> OutputGrid:
+    """Return the grid of a config; raise `InvalidConfig`, which names the grid."""
+    source = f"The config of grid {values['grid']}"
+    return from_config(parse_config(values["config"], source=source))
 
 
 def _decoded(part: Values, path: Path) -> Catalog:
