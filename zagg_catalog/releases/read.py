@@ -14,7 +14,6 @@ from zagg_catalog.releases.layout import KeyParts, ReleaseKey, list_keys
 from zagg_catalog.releases.pickups import (
     PickupHistory,
     pickup_history_keys,
-    read_pickup_histories,
     read_pickup_history,
 )
 from zagg_catalog.releases.publication import CurrentRelease, Publication, read_latest
@@ -146,7 +145,7 @@ def show(
         release=release,
         latest=latest.digest == release.digest,
         publication=latest.publication,
-        standings=_standings(store, release.release_key),
+        standings=_standings(store, product, region, cycle).get(release.release_key, {}),
     )
 
 
@@ -178,7 +177,7 @@ def list_releases(
     release_keys = sorted({parts.release_key for _, parts in entries})
     pointers = store.read_each(lambda key: read_latest(store, key), release_keys)
     latest = dict(zip(release_keys, pointers, strict=True))
-    standings = _all_standings(store, product, region, cycle) if entries else {}
+    standings = _standings(store, product, region, cycle) if entries else {}
 
     def row(entry: tuple[ObjectInfo, KeyParts]) -> ReleaseRow:
         info, parts = entry
@@ -190,10 +189,13 @@ def list_releases(
     return sorted(found, key=lambda one: (one.release_key, one.stored, one.digest))
 
 
-def _all_standings(
+def _standings(
     store: Store, product: str | None, region: str | None, cycle: int | None
 ) -> dict[ReleaseKey, dict[str, PickupHistory]]:
-    """Return the pick-up histories of all releases; none of those with one that is not valid."""
+    """Return the pick-up histories of releases; each part may be None.
+
+    Those of a release with a history that is not valid are left out; `verify` reports them.
+    """
     grids = sorted(pickup_history_keys(store, product, region, cycle))
     found: dict[ReleaseKey, dict[str, PickupHistory]] = {}
     damaged = set()
@@ -212,14 +214,6 @@ def _history(store: Store, release_key: ReleaseKey, grid: str) -> PickupHistory 
         return read_pickup_history(store, release_key, grid)[0]
     except InvalidRelease:
         return None
-
-
-def _standings(store: Store, release_key: ReleaseKey) -> dict[str, PickupHistory]:
-    """Return the pick-up histories; `verify` reports those that are not valid."""
-    try:
-        return read_pickup_histories(store, release_key)
-    except InvalidRelease:
-        return {}
 
 
 def _row(
