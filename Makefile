@@ -15,7 +15,7 @@ endif
 help:
 	@echo "make demo           offline: two maps by command, then all from a new cycle to gridded heights"
 	@echo "make check          lint, types and the tests that start no server and kill nothing"
-	@echo "make test           every check and test that needs no account"
+	@echo "make test           the checks and tests; none needs an account"
 	@echo "make lint           ruff, mypy and docstrings only"
 	@echo "make plain-install  install with plain pip and no pins, and build a map there"
 	@echo "make test-large     the aggregations that take minutes and that no other target runs"

@@ -25,10 +25,9 @@ from zagg_catalog.geometry.rings import (
     goes_around,
     tidy_ring,
 )
-from zagg_catalog.geometry.sphere import Floats, lat_extremes
+from zagg_catalog.geometry.sphere import Floats, Ring, lat_extremes
 from zagg_catalog.messages import shown
 
-Ring = tuple[Floats, Floats]
 Bbox = tuple[float, float, float, float]
 
 # Below this length a parallel edge stays one great circle; they differ by 121 m at most.

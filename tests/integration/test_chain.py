@@ -213,7 +213,7 @@ def test_nothing_is_lost_by_a_process_and_a_server_that_are_not_always_there(
         wait_for(lambda: set(start.look().releases) == set(REGIONS), LONG)
         ended(prefect, "prepare-cycle", 0)
         wait_for(lambda: len(prefect.events(RELEASE_PUBLISHED)) >= 2, LONG)
-    # The releases are out; their events were heard by nobody, and the aggregator is down.
+    # The releases are out; no automation received their events, and no process serves flows.
     prefect.stop()
     prefect.start()
     assert [run for run in start.look().runs["aggregate"] if not run.auto_scheduled] == []

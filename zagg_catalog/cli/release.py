@@ -290,7 +290,7 @@ def gc(
         releases_after=None if older_releases is None else timedelta(days=older_releases),
         accept_lost=accept_lost,
     )
-    tables.print_garbage(garbage, removed=False)
+    tables.print_garbage(garbage)
     if not delete or not (garbage.releases or garbage.objects):
         return DONE
     if not yes and not sys.stdin.isatty():
@@ -298,8 +298,7 @@ def gc(
     if not yes and input("Remove these files? [y/N] ").strip().lower() not in ("y", "yes"):
         print("Nothing was removed.")
         return DONE
-    garbage = releases.remove_garbage(place, garbage, accept_lost=accept_lost)
-    tables.print_garbage(garbage, removed=True)
+    tables.print_garbage(releases.remove_garbage(place, garbage, accept_lost=accept_lost))
     return DONE
 
 

@@ -250,10 +250,10 @@ def _output_facts(one: VerifiedOutput) -> dict[str, Any]:
     }
 
 
-def print_garbage(garbage: Garbage, *, removed: bool) -> None:
+def print_garbage(garbage: Garbage) -> None:
     """Print garbage that was found, or how much of it was removed."""
     found = [*garbage.releases, *garbage.objects]
-    if removed:
+    if garbage.deleted:
         print(f"{len(found):,} files, {garbage.size:,} bytes, removed.")
         return
     print_table(

@@ -14,12 +14,11 @@ from zagg_catalog.geometry.sphere import (
     OPPOSITE,
     UNSURE,
     Floats,
+    Ring,
     angle_between,
     ring_areas,
     to_xyz,
 )
-
-Ring = tuple[Floats, Floats]
 
 # A parallel is drawn with chords of this length, degrees; the sagitta is 8 m at most.
 PARALLEL_STEP = 0.25
