@@ -207,9 +207,9 @@ class S3Store(Store):
         if not self._settings.accept_last_writer_wins:
             raise UnsafePointerStore(
                 f"Pointer {key} was not changed: the S3 server at {self._endpoint} ignores or"
-                " refuses conditional writes, so two runs could overwrite each other. Use a server that"
-                " honours them, or set ZAGG_CATALOG_ACCEPT_LAST_WRITER_WINS=true if only one run"
-                " publishes at a time."
+                " refuses conditional writes, so two runs could overwrite each other. Use a server"
+                " that honours them, or set ZAGG_CATALOG_ACCEPT_LAST_WRITER_WINS=true if only one"
+                " run publishes at a time."
             )
         current = self.read_pointer(key)
         if current is not None and current.value == value:
