@@ -170,7 +170,7 @@ class _Deploy:
         before = _found(found) if found is not None else None
 
         def write() -> UUID:
-            flow = self.client.create_flow_from_name(served.flow_name)
+            flow = self.client.create_flow_from_name(str(served.flow_name))
             paused = found.paused if found is not None else None
             fields = wanted | {"schedules": schedules, "paused": paused}
             fields["concurrency_options"] = served.concurrency_options
