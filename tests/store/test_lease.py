@@ -55,7 +55,7 @@ def test_a_lease_names_its_run_and_ends_with_the_block(store, make_lease):
 
 def test_a_second_run_waits_and_names_the_first_when_it_gives_up(make_lease):
     make_lease().acquire({"by": "me@here"}, wait=0)
-    with pytest.raises(LeaseBusy, match=r"^me@here has held the lease of cycle 22 since 2026-05-01"):
+    with pytest.raises(LeaseBusy, match=r"^me@here has held the lease of cycle 22 since 2026"):
         make_lease().acquire({}, wait=0, sleep=lambda _: None)
 
 
