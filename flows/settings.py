@@ -50,8 +50,10 @@ class FlowSettings(BaseSettings):
     """
     session_hours: float = Field(default=6.0, ge=0)
     """Hours in which an interrupted fetch can be continued."""
-    lease: float = Field(default=60.0, ge=60)
-    """Seconds until the lease of a killed run ends."""
+    lease: float = Field(default=60.0, ge=2)
+    """Seconds until the lease of a run that prepares a cycle ends if the run was killed."""
+    cycle_wait: float = Field(default=12 * 3600, ge=0)
+    """Seconds to wait for another run of the same cycle."""
     alert_block: str | None = None
     """Prefect notification block ``type/name`` for alerts; by default a run that ends Failed."""
     pool_type: PoolType = "process"
