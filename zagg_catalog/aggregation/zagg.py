@@ -230,7 +230,7 @@ def run_zagg(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=_without_prefect(os.environ) | {"PYTHONUNBUFFERED": "1"},
         )
         try:
             why = _wait(child, answer, timeout, lambda: stop() or reading.stalled(stall))
@@ -240,6 +240,11 @@ def run_zagg(
 
 
 @dataclass
+def _without_prefect(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what zagg needs of an environment, which has no login of a Prefect server."""
+    return {name: value for name, value in environment.items() if not name.startswith("PREFECT_")}
+
+
 class _Reading:
     """File in which the process names the granules that it is reading."""
 
