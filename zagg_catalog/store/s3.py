@@ -32,6 +32,7 @@ from zagg_catalog.files import (
     write_synced,
 )
 from zagg_catalog.lazy import lazy_module
+from zagg_catalog.messages import utc_now
 from zagg_catalog.settings import Settings
 from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, conflict
 from zagg_catalog.store.keys import check_key
@@ -43,6 +44,7 @@ from zagg_catalog.store.s3_errors import (
     is_safe,
     is_unsupported_condition,
     status_of,
+    time_of,
 )
 
 if TYPE_CHECKING:
@@ -170,6 +172,11 @@ class S3Store(Store):
                         modified = entry["LastModified"].astimezone(UTC)
                         yield ObjectInfo(key, entry["Size"], modified)
 
+    def now(self) -> datetime:
+        """Return the server's time, as its answers state it."""
+        with self._explained("ask for the time"):
+            return time_of(self._list_one()) or utc_now()
+
     def read_pointer(self, key: str) -> Pointer | None:
         """Return the current version of a pointer, or None if it does not exist."""
         check_key(key)
@@ -290,8 +297,13 @@ class S3Store(Store):
     def _see_bucket(self) -> None:
         """Raise if the bucket does not exist; checked once, as HEAD answers 404 for both."""
         if not self._bucket_seen:
-            pages = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
-            self._bucket_seen = "ResponseMetadata" in pages
+            self._bucket_seen = "ResponseMetadata" in self._list_one()
+
+    def _list_one(self) -> dict[str, Any]:
+        """Return the answer with the first object of the store."""
+        where = {"Bucket": self.bucket, "Prefix": self.prefix}
+        answer: dict[str, Any] = self._client.list_objects_v2(**where, MaxKeys=1)
+        return answer
 
     def _reading[T](self, key: str, read: Callable[[dict[str, Any]], T]) -> T:
         """Pass the response for an object to `read`; repeat if the connection breaks."""
