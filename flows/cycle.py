@@ -122,14 +122,15 @@ def prepare_cycle(
     chosen = registered.select(name, regions=regions, grids=grids)
     accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
     outcomes = []
-    with cancellable(), one_run_of(name, number):
-        target = open_store(store)
+    target = open_store(store)
+    with cancellable(), one_run_of(target, name, number) as lease:
         if not force and is_processed(target, name, number, notice):
             return Completed(
                 message=f"{name}, cycle {number}: an earlier run has processed this event."
             )
         claim = claim_of(target, name, number, notice)
         for region, wanted in chosen.items():
+            lease.check()
             if region not in registered.regions:
                 reason = "; ".join(registered.problems)
                 outcomes.append(RegionOutcome(region=region, failures=[f"{region}: {reason}"]))

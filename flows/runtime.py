@@ -7,13 +7,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from prefect import Task, get_run_logger
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError, TerminationSignal
+from prefect.exceptions import TerminationSignal
+from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
@@ -26,6 +26,8 @@ from zagg_catalog.errors import (
     RequestFailed,
     StoreUnavailable,
 )
+from zagg_catalog.store import Store, check_key
+from zagg_catalog.store.lease import Lease, Leased, StoredLease
 
 # Errors after a Dask worker was killed, by name, since Dask is optional.
 _KILLED = {"KilledWorker", "CommClosedError", "WorkerStartTimeoutError"}
@@ -145,35 +147,38 @@ def cancellable() -> Iterator[None]:
         raise
 
 
-def limit_name(product: str, cycle: int) -> str:
-    """Return the name of the concurrency limit of the runs of a cycle."""
-    return f"zagg-catalog-{product.lower().replace('_', '-')}-c{cycle}"
+class CycleLease(Lease[Leased[StoredLease], StoredLease]):
+    """The lease of a product's cycle, for the run that prepares it."""
+
+    def __init__(self, store: Store, product: str, cycle: int) -> None:
+        super().__init__(
+            store,
+            check_key(f"watch/product={product}/cycle={cycle}/lease.json"),
+            Leased[StoredLease],
+            StoredLease,
+            what=f"{product}, cycle {cycle}",
+            duration=timedelta(seconds=flow_settings().lease),
+        )
+
+    def _meet(self, other: StoredLease) -> None:
+        get_run_logger().info(
+            "Waiting: run %s of %s has been preparing %s since %s UTC.",
+            other.run,
+            other.by,
+            self._what,
+            f"{other.began_at:%Y-%m-%d %H:%M:%S}",
+        )
 
 
 @contextmanager
-def one_run_of(product: str, cycle: int) -> Iterator[None]:
-    """Allow one run of a cycle at a time on this Prefect server; other runs wait.
+def one_run_of(store: Store, product: str, cycle: int) -> Iterator[CycleLease]:
+    """Allow one run of a cycle at a time, on any number of machines and Prefect servers.
 
-    The others also wait until the lease of a killed run ends (``ZAGG_CATALOG_FLOW_LEASE``).
+    Other runs wait until it ends, or until its lease expires since it was killed
+    (``ZAGG_CATALOG_FLOW_LEASE``), at most for ``ZAGG_CATALOG_FLOW_CYCLE_WAIT``. Then they raise
+    `LeaseBusy`.
     """
-    name = limit_name(product, cycle)
-    if _taken(name):
-        get_run_logger().info(
-            "Waiting: another run is preparing %s, cycle %d, or its lease has not ended.",
-            product,
-            cycle,
-        )
-    with concurrency(name, occupy=1, lease_duration=flow_settings().lease, strict=True):
-        yield
-
-
-def _taken(name: str) -> bool:
-    """Create a limit if it does not exist; return whether a run holds it."""
-    with get_client(sync_client=True) as client:
-        try:
-            client.upsert_global_concurrency_limit_by_name(name, 1)
-        except (ObjectAlreadyExists, PrefectHTTPStatusError) as error:
-            # Two runs may create the limit at the same time; one of them gets this error.
-            if isinstance(error, PrefectHTTPStatusError) and error.response.status_code != 409:
-                raise
-        return client.read_global_concurrency_limit_by_name(name).active_slots > 0
+    lease = CycleLease(store, product, cycle)
+    run = str(flow_run.name or flow_run.id or "of a command")
+    with lease.acquire({"run": run}, wait=flow_settings().cycle_wait):
+        yield lease

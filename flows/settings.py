@@ -16,6 +16,8 @@ from zagg_catalog.aggregation.zagg import STALL
 from zagg_catalog.cycles import LATENCY, cycle_of
 from zagg_catalog.settings import get_settings
 
+PoolType = Literal["process", "docker", "kubernetes", "ecs"]
+
 
 class FlowSettings(BaseSettings):
     """How flows run; the parameters of a flow define its work."""
@@ -48,10 +50,22 @@ class FlowSettings(BaseSettings):
     """
     session_hours: float = Field(default=6.0, ge=0)
     """Hours in which an interrupted fetch can be continued."""
-    lease: float = Field(default=60.0, ge=60)
-    """Seconds until the lease of a killed run ends."""
+    lease: float = Field(default=60.0, ge=2)
+    """Seconds until the lease of a run that prepares a cycle ends if the run was killed."""
+    cycle_wait: float = Field(default=12 * 3600, ge=0)
+    """Seconds to wait for another run of the same cycle."""
     alert_block: str | None = None
     """Prefect notification block ``type/name`` for alerts; by default a run that ends Failed."""
+    pool_type: PoolType = "process"
+    """Type of the work pool that ``flows.deploy`` creates; all but ``process`` run an image."""
+    pool: str | None = None
+    """Its name; by default ``zagg-catalog``, with the type appended if that is not ``process``."""
+    image: str | None = None
+    """Image of the flows; by default ``zagg-catalog`` with the tag of this version."""
+    pool_secrets: tuple[str, ...] = ()
+    """Environment variables of containers whose values are Prefect's Secret blocks; a JSON list."""
+    pool_variables: dict[str, Any] = {}
+    """Defaults of other variables of the pool's template, such as roles; a JSON object."""
     late_after: float = Field(default=3600, ge=10)
     """Seconds until an overdue cycle raises an alert."""
     silent_after: float = Field(default=3 * 3600, ge=10)

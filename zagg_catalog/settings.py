@@ -66,6 +66,9 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("ZAGG_CATALOG_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
     )
+    # Where requests name the bucket: in the path, or as a part of the host. Default: in the path
+    # for a server that an endpoint names, and as boto3 decides for AWS.
+    s3_addressing: Literal["path", "virtual"] | None = None
     # Profile of the AWS config files; overrides ``AWS_PROFILE``, which boto3 reads.
     s3_profile: str | None = None
     # Explicit credentials; they override a profile. Default: boto3's own chain.

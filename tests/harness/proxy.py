@@ -13,6 +13,23 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _BUSY = b"<Error><Code>%s</Code><Message>told to</Message></Error>"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer as a server gives it: status, code, sentence, and further XML."""
+
+    status: int
+    code: str
+    message: str
+    more: str = ""
+
+    @property
+    def body(self) -> bytes:
+        text = f"<Code>{self.code}</Code><Message>{self.message}</Message>{self.more}"
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{text}</Error>'.encode()
+
+
 _REFUSALS = {"denied": (403, b"AccessDenied"), "expired": (400, b"ExpiredToken")}
 _REFUSALS["missing"] = (404, b"NoSuchKey")
 
@@ -48,8 +65,12 @@ class Proxy:
     headers: list[dict[str, str]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
-    decide: Callable[[str, dict[str, str]], str | None] = lambda *_: None
-    """Returns a kind of fault for one request and its headers."""
+    decide: Callable[[str, dict[str, str]], str | Refusal | None] = lambda *_: None
+    """Returns a kind of fault, or an answer, for one request and its headers."""
+    delay: float = 0
+    """Seconds before each request is answered."""
+    virtual: str = ""
+    """Domain below which buckets are hosts, which become the first part of the path."""
 
     def fail(self, kind: str, match: str, times: int = 1) -> None:
         self.faults.append(Fault(kind, match, times))
@@ -78,7 +99,10 @@ class Handler(BaseHTTPRequestHandler):
         self.proxy.headers.append(headers)
         request = f"{self.command} {self.path}"
         kind = self.proxy.next_fault(request) or self.proxy.decide(request, headers)
-        if kind in _REFUSALS:
+        self.proxy.stop.wait(self.proxy.delay)
+        if isinstance(kind, Refusal):
+            self.answer(kind.status, {"Content-Type": "application/xml"}, kind.body)
+        elif kind in _REFUSALS:
             status, code = _REFUSALS[kind]
             self.answer(status, {}, _BUSY % code)
         elif kind in ("500", "503"):
@@ -103,11 +127,18 @@ class Handler(BaseHTTPRequestHandler):
     def forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         upstream = http.client.HTTPConnection(*self.upstream, timeout=30)
         headers = {k: v for k, v in self.headers.items() if k.lower() != "expect"}
-        upstream.request(self.command, self.path, body, headers)
+        upstream.request(self.command, self.upstream_path, body, headers)
         with upstream.getresponse() as answer:
             result = answer.status, dict(answer.getheaders()), answer.read()
         upstream.close()
         return result
+
+    @property
+    def upstream_path(self) -> str:
+        host = self.headers["Host"].partition(":")[0]
+        if self.proxy.virtual and host.endswith(f".{self.proxy.virtual}"):
+            return f"/{host.removesuffix(f'.{self.proxy.virtual}')}{self.path}"
+        return self.path
 
     def answer(self, status: int, headers: dict[str, str], body: bytes, cut: bool = False) -> None:
         self.send_response(status)

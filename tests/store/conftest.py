@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from zagg_catalog.store import s3_errors, s3_upload
+
 
 @pytest.fixture
 def impatient(monkeypatch) -> None:
@@ -11,3 +13,10 @@ def impatient(monkeypatch) -> None:
     backoff = "botocore.retries.standard.ExponentialBackoff.delay_amount"
     monkeypatch.setattr(backoff, lambda self, context: 0)
     monkeypatch.setattr("zagg_catalog.store.s3._pause", lambda attempt: None)
+
+
+@pytest.fixture
+def unknown_servers() -> None:
+    """Forget what servers accept: a later one may get the port of an earlier one."""
+    s3_errors.forget()
+    s3_upload.forget()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import metadata
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 import pyarrow as pa
-from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from zagg_catalog.diff import diff_ids
 from zagg_catalog.errors import InvalidRelease, StoreError
-from zagg_catalog.jsonio import Document, StrictModel
+from zagg_catalog.jsonio import Document, StrictModel, Time
 from zagg_catalog.messages import Clock, user_at_host, utc_now
 from zagg_catalog.releases.catalog_file import catalog_ids
 from zagg_catalog.releases.layout import ReleaseKey
@@ -27,15 +26,6 @@ HISTORY = 50
 Action = Literal["publish", "rollback"]
 
 _PACKAGES = ("zagg-catalog", "mortie", "numpy", "pyarrow", "pyproj", "shapely", "spherely")
-
-
-def _as_utc(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise ValueError("a time needs a time zone")
-    return value.astimezone(UTC)
-
-
-Time = Annotated[datetime, AfterValidator(_as_utc)]
 
 
 class Contraction(StrictModel):

@@ -146,7 +146,7 @@ class LocalStore(Store):
 
     def sweep(self, older_than: timedelta = timedelta(days=1)) -> Sequence[str]:
         """Remove the temporary files of killed writers, and return their names."""
-        limit = (datetime.now(UTC) - older_than).timestamp()
+        limit = (self.now() - older_than).timestamp()
         removed = []
         with self._explained("the store", "sweep"):
             for path in self._files(self.root):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import hashlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,11 +38,12 @@ from zagg_catalog.store.s3_errors import (
     explained,
     is_failed_condition,
     is_missing,
+    is_refusal,
     is_safe,
-    is_unsupported_condition,
     status_of,
     time_of,
 )
+from zagg_catalog.store.s3_upload import DIGEST_FIELD, replace, upload_new
 
 if TYPE_CHECKING:
     import pyarrow.fs
@@ -75,8 +73,6 @@ class S3Store(Store):
         self._session = make_session(settings)
         self._client = make_client(self._session, settings)
         self._endpoint = endpoint_name(self._client.meta.endpoint_url)
-        self._conditional = True
-        self._bucket_seen = False
 
     def _put(self, key: str, content: Content) -> ObjectRef:
         with self._explained(f"write {key}"):
@@ -87,19 +83,16 @@ class S3Store(Store):
         """Upload an object unless another writer does so first; return whether it was uploaded."""
         for race in range(_RACES):
             try:
-                upload(self._client, **self._at(key), content=content, condition=self._if_new())
+                upload_new(self._client, self._endpoint, self._where(key), content)
                 return True
             except ClientError as error:
-                if is_unsupported_condition(error) and self._conditional:
-                    self._conditional = False
-                    continue
                 if not is_failed_condition(error) and code_of(error) != "NoSuchUpload":
                     raise
                 if self._complete(key, content):
                     return False
                 if status_of(error) == 412:
                     # The stored content does not have the digest in its key: replace it.
-                    upload(self._client, **self._at(key), content=content, condition={})
+                    replace(self._client, self._endpoint, self._where(key), content)
                     return True
                 _pause(race)
         raise StoreUnavailable(
@@ -147,7 +140,11 @@ class S3Store(Store):
         """Return whether an object or pointer exists."""
         check_key(key)
         with self._explained(f"look up {key}"):
-            return self._head(key) is not None
+            if self._head(key) is None:
+                # HEAD answers 404 for a bucket that does not exist, too; this raises.
+                self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+                return False
+            return True
 
     def delete(self, key: str) -> None:
         """Delete an object or pointer, if it exists."""
@@ -175,7 +172,8 @@ class S3Store(Store):
     def now(self) -> datetime:
         """Return the server's time, as its answers state it."""
         with self._explained("ask for the time"):
-            return time_of(self._list_one()) or utc_now()
+            where = {"Bucket": self.bucket, "Prefix": self.prefix}
+            return time_of(self._client.list_objects_v2(**where, MaxKeys=1)) or utc_now()
 
     def read_pointer(self, key: str) -> Pointer | None:
         """Return the current version of a pointer, or None if it does not exist."""
@@ -216,10 +214,10 @@ class S3Store(Store):
         """Replace a pointer without a condition, if the settings accept that."""
         if not self._settings.accept_last_writer_wins:
             raise UnsafePointerStore(
-                f"Pointer {key} was not changed: the S3 server at {self._endpoint} ignores"
-                " conditional writes, so two runs could overwrite each other. Use a server that"
-                " honours them, or set ZAGG_CATALOG_ACCEPT_LAST_WRITER_WINS=true if only one run"
-                " publishes at a time."
+                f"Pointer {key} was not changed: the S3 server at {self._endpoint} ignores or"
+                " refuses conditional writes, so two runs could overwrite each other. Use a server"
+                " that honours them, or set ZAGG_CATALOG_ACCEPT_LAST_WRITER_WINS=true if only one"
+                " run publishes at a time."
             )
         current = self.read_pointer(key)
         if current is not None and current.value == value:
@@ -258,6 +256,7 @@ class S3Store(Store):
             profile=self._settings.s3_profile,
             endpoint_url=self._settings.s3_endpoint,
             client_kwargs={"region_name": self._client.meta.region_name},
+            config_kwargs=_protocol(self._settings),
             use_listings_cache=False,
             skip_instance_cache=True,
         )
@@ -266,7 +265,7 @@ class S3Store(Store):
 
     def sweep(self, older_than: timedelta = timedelta(days=1)) -> Sequence[str]:
         """Abort the unfinished uploads of killed writers, and return their keys."""
-        limit = datetime.now(UTC) - older_than
+        limit = self.now() - older_than
         swept = []
         with self._explained("sweep unfinished uploads"):
             pages = self._client.get_paginator("list_multipart_uploads")
@@ -284,26 +283,28 @@ class S3Store(Store):
         return str(answer["ETag"])
 
     def _head(self, key: str) -> dict[str, Any] | None:
-        """Return the metadata of an object, or None if it does not exist."""
+        """Return the metadata of an object, or None if it or the bucket does not exist."""
         try:
-            facts: dict[str, Any] = self._client.head_object(**self._where(key))
+            return self._facts(key)
+        except ClientError as error:
+            if not is_refusal(error):
+                raise
+        # The answer to HEAD has no body. That to GET has the reason, or a region for boto3 to use.
+        try:
+            self._client.get_object(**self._where(key), Range="bytes=0-0")["Body"].close()
         except ClientError as error:
             if not is_missing(error):
                 raise
-            self._see_bucket()
-            return None
+        return self._facts(key)
+
+    def _facts(self, key: str) -> dict[str, Any] | None:
+        try:
+            facts: dict[str, Any] = self._client.head_object(**self._where(key))
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
         return facts
-
-    def _see_bucket(self) -> None:
-        """Raise if the bucket does not exist; checked once, as HEAD answers 404 for both."""
-        if not self._bucket_seen:
-            self._bucket_seen = "ResponseMetadata" in self._list_one()
-
-    def _list_one(self) -> dict[str, Any]:
-        """Return the answer with the first object of the store."""
-        where = {"Bucket": self.bucket, "Prefix": self.prefix}
-        answer: dict[str, Any] = self._client.list_objects_v2(**where, MaxKeys=1)
-        return answer
 
     def _reading[T](self, key: str, read: Callable[[dict[str, Any]], T]) -> T:
         """Pass the response for an object to `read`; repeat if the connection breaks."""
@@ -321,12 +322,6 @@ class S3Store(Store):
 
     def _where(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + key}
-
-    def _at(self, key: str) -> dict[str, str]:
-        return {"bucket": self.bucket, "key": self.prefix + key}
-
-    def _if_new(self) -> dict[str, str]:
-        return {"IfNoneMatch": "*"} if self._conditional else {}
 
     def _explained(self, action: str) -> AbstractContextManager[None]:
         return explained(action, self.bucket, self._endpoint)
@@ -368,15 +363,8 @@ def make_client(session: Any, settings: Settings) -> Any:
         connect_timeout=settings.s3_timeout,
         read_timeout=settings.s3_timeout,
         retries={"mode": "standard", "total_max_attempts": settings.s3_attempts},
-        # The signature covers the body, so that servers that verify it verify the content.
-        s3={
-            "payload_signing_enabled": True,
-            "addressing_style": "path" if settings.s3_endpoint else "auto",
-        },
-        # Some servers other than AWS reject checksums that they did not require.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
         max_pool_connections=32,
+        **_protocol(settings),
     )
     region = session.region_name or "us-east-1"
     try:
@@ -390,6 +378,21 @@ def make_client(session: Any, settings: Settings) -> Any:
         ) from None
     _add_parameters(client, settings)
     return client
+
+
+def _protocol(settings: Settings) -> dict[str, Any]:
+    """Return the options of boto3 that decide what requests look like."""
+    default = "path" if settings.s3_endpoint else "auto"
+    return {
+        # The signature covers the body, so that servers that verify it verify the content.
+        "s3": {
+            "payload_signing_enabled": True,
+            "addressing_style": settings.s3_addressing or default,
+        },
+        # Some servers other than AWS refuse checksums that they did not require.
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+    }
 
 
 # Operations that store an object.
@@ -444,67 +447,3 @@ def read_url(url: str, settings: Settings) -> bytes:
     with explained(f"read {key}", bucket, endpoint), closing(client):
         content: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     return content
-
-
-PART_SIZE = 8 << 20
-MAX_PARTS = 10_000
-DIGEST_FIELD = "sha256"
-
-
-def upload(client: Any, bucket: str, key: str, content: Content, condition: dict[str, str]) -> None:
-    """Store content under a key, with its digest as metadata.
-
-    Parts of 8 MiB (more above 80 GB) are in memory one at a time. `condition` is
-    ``{"IfNoneMatch": "*"}`` to create only, or empty. Errors of boto3 are not translated; a
-    multipart upload that fails is aborted. Raises `StoreError` if the file changes meanwhile.
-    """
-    if content.size > PART_SIZE:
-        _upload_parts(client, bucket, key, content, condition)
-        return
-    body = b"".join(content.checked_blocks())
-    client.put_object(
-        Bucket=bucket,
-        Key=key,
-        Body=body,
-        ChecksumSHA256=_checksum(body),
-        Metadata={DIGEST_FIELD: content.digest},
-        **condition,
-    )
-
-
-def _upload_parts(
-    client: Any, bucket: str, key: str, content: Content, condition: dict[str, str]
-) -> None:
-    """Upload the parts one after another, and complete the upload."""
-    where = {"Bucket": bucket, "Key": key}
-    metadata = {DIGEST_FIELD: content.digest}
-    started = client.create_multipart_upload(**where, ChecksumAlgorithm="SHA256", Metadata=metadata)
-    where["UploadId"] = started["UploadId"]
-    try:
-        parts = _send_parts(client, where, content)
-        client.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}, **condition)
-    except BaseException:
-        _abort(client, where)
-        raise
-
-
-def _send_parts(client: Any, where: dict[str, str], content: Content) -> list[dict[str, Any]]:
-    """Upload the parts, and return their numbers, ETags and checksums."""
-    length = max(PART_SIZE, -(-content.size // MAX_PARTS))
-    parts = []
-    for number, body in enumerate(content.checked_blocks(length), start=1):
-        checksum = _checksum(body)
-        answer = client.upload_part(**where, PartNumber=number, Body=body, ChecksumSHA256=checksum)
-        parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})
-    return parts
-
-
-def _abort(client: Any, where: dict[str, str]) -> None:
-    """Abort an upload; parts that cannot be deleted now stay hidden until `Store.sweep`."""
-    # The error of the upload itself is reported.
-    with contextlib.suppress(BotoCoreError, ClientError):
-        client.abort_multipart_upload(**where)
-
-
-def _checksum(body: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()

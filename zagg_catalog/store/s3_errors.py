@@ -15,22 +15,37 @@ from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
 from zagg_catalog.errors import ObjectMissing, StoreError, StoreUnavailable
+from zagg_catalog.messages import clean_text
 from zagg_catalog.store.base import UnsafeStoreWarning
 
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _CREDENTIALS = {
     "AccessDenied",
     "AllAccessDisabled",
-    "ExpiredToken",
     "Forbidden",
     "InvalidAccessKeyId",
     "InvalidToken",
     "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
 }
 _REGION = {
     "AuthorizationHeaderMalformed",
     "PermanentRedirect",
     "IllegalLocationConstraintException",
+}
+# Codes of Aliyun and Tencent; others answer with 400 and a sentence about it.
+_ADDRESSING = {"SecondLevelDomainForbidden", "PathStyleDomainForbidden"}
+# Refusals with status 400 for another reason than a header that the server does not support.
+_OTHER_REASON = {
+    *_EXPIRED,
+    *_CREDENTIALS,
+    *_REGION,
+    *_ADDRESSING,
+    "BadDigest",
+    "IncompleteBody",
+    "InvalidBucketName",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "XAmzContentSHA256Mismatch",
 }
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -65,9 +80,16 @@ def is_failed_condition(error: ClientError) -> bool:
     return status_of(error) in (409, 412) or code_of(error) == "NoSuchKey"
 
 
-def is_unsupported_condition(error: ClientError) -> bool:
-    """Return whether a server refused a conditional write because it does not support them."""
+def is_unsupported(error: ClientError) -> bool:
+    """Return whether a server refused a write that may succeed without conditions or checksums."""
+    if status_of(error) == 400:
+        return code_of(error) not in _OTHER_REASON
     return status_of(error) == 501 or code_of(error) == "NotImplemented"
+
+
+def is_refusal(error: ClientError) -> bool:
+    """Return whether a server refused a request, and would refuse it again."""
+    return 300 <= status_of(error) < 500 or status_of(error) == 501
 
 
 def is_missing(error: ClientError) -> bool:
@@ -96,6 +118,12 @@ def _translated(error: ClientError | BotoCoreError, action: str, where: str) -> 
             f"{start} no usable credentials were found; set AWS_PROFILE or AWS_ACCESS_KEY_ID and"
             " AWS_SECRET_ACCESS_KEY, or log in again."
         )
+    if isinstance(error.kwargs.get("error"), RecursionError):
+        # boto3 looks for the region of a bucket without end if each answer is a redirection.
+        return StoreUnavailable(
+            f"{start} the server redirects each request and names no region; check"
+            " ZAGG_CATALOG_S3_ENDPOINT, http or https, and AWS_REGION."
+        )
     if isinstance(error, (boto.HTTPClientError, boto.ConnectionError)):
         kind = type(error).__name__
         return StoreUnavailable(
@@ -109,7 +137,7 @@ def _translated(error: ClientError | BotoCoreError, action: str, where: str) -> 
 
 
 def _error_of_response(error: ClientError, start: str) -> StoreError:
-    """Return the store's error for an error response, without the server's text."""
+    """Return the store's error for an error response, with the server's own sentence."""
     code, status = code_of(error), status_of(error)
     if code == "NoSuchBucket":
         return StoreUnavailable(
@@ -117,22 +145,47 @@ def _error_of_response(error: ClientError, start: str) -> StoreError:
         )
     if status == 404:
         return ObjectMissing(f"{start} there is no such object.")
-    if code in _REGION or status == 301:
+    if status in _TEMPORARY or code in ("SlowDown", "RequestTimeout"):
         return StoreUnavailable(
-            f"{start} the bucket is in another region ({code}); set AWS_REGION to it."
-        )
-    if code in _CREDENTIALS or status in (401, 403):
-        return StoreUnavailable(
-            f"{start} the server refused the credentials or their rights ({code}); check the"
-            " access key, the profile, and the permissions to read, list and write."
-        )
-    if status >= 500 or code == "SlowDown":
-        return StoreUnavailable(
-            f"{start} the server still failed after retries ({code}, HTTP {status}); try again"
-            " later.",
+            f"{start} the server still failed after retries ({_answer(error)}); try again later.",
             transient=True,
         )
-    return StoreUnavailable(f"{start} the server refused it ({code}, HTTP {status}).")
+    remedy = _remedy(code, status)
+    return StoreUnavailable(f"{start} {remedy.format(_answer(error))}.")
+
+
+# The server may not fail the next time. 501 says that it cannot do what is asked at all.
+_TEMPORARY = (500, 502, 503, 504, 507)
+
+
+def _remedy(code: str, status: int) -> str:
+    """Return the predicate of a sentence: what is wrong, and what to do."""
+    if code in _ADDRESSING:
+        return "the bucket belongs into the host name ({}); set ZAGG_CATALOG_S3_ADDRESSING=virtual"
+    if code in _REGION or status in (301, 307):
+        return "the bucket is in another region ({}); set AWS_REGION to it"
+    if code in _EXPIRED:
+        return "the session token has expired ({}); log in again, or set a new token and its keys"
+    if code == "RequestTimeTooSkewed":
+        return "the clock of this machine is wrong ({}); correct it"
+    if code in _CREDENTIALS or status in (401, 403):
+        return (
+            "the server refused the credentials or their rights ({}); check the access key, the"
+            " profile, and the permissions to read, list and write"
+        )
+    if status == 501:
+        return "the server does not support the request ({}); use a server that does"
+    return "the server refused the request ({})"
+
+
+def _answer(error: ClientError) -> str:
+    """Return code, status and sentence of a server."""
+    code = code_of(error)
+    status = f"HTTP {status_of(error)}"
+    # Text of others, which may contain anything.
+    sentence = clean_text(str(error.response.get("Error", {}).get("Message", "")), limit=160)
+    named = status if code in ("", str(status_of(error))) else f"{clean_text(code)}, {status}"
+    return f"{named}: {sentence.rstrip('. ')}" if sentence else named
 
 
 FOLDER = ".probe"
@@ -156,8 +209,8 @@ def is_safe(client: Any, bucket: str, prefix: str, endpoint: str) -> bool:
                 _known[where] = _probe(client, bucket, f"{prefix}{FOLDER}/{uuid.uuid4().hex}")
             if not _known[where]:
                 warnings.warn(
-                    f"The S3 server at {endpoint} ignores If-None-Match or If-Match in bucket"
-                    f" {bucket}, so two runs at the same time could lose a release pointer.",
+                    f"The S3 server at {endpoint} ignores or refuses If-None-Match or If-Match in"
+                    f" bucket {bucket}, so two runs at the same time could lose a release pointer.",
                     UnsafeStoreWarning,
                     stacklevel=3,
                 )
@@ -190,7 +243,7 @@ def _writes(client: Any, bucket: str, key: str, body: bytes, **condition: str) -
     try:
         client.put_object(Bucket=bucket, Key=key, Body=body, **condition)
     except ClientError as error:
-        if is_failed_condition(error) or is_unsupported_condition(error):
+        if is_failed_condition(error) or is_unsupported(error):
             return False
         raise
     return True
