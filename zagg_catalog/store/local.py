@@ -76,7 +76,10 @@ class LocalStore(Store):
     def exists(self, key: str) -> bool:
         """Return whether an object or pointer exists."""
         with self._explained(key, "look up"):
-            return (self.root / check_key(key)).is_file()
+            found = (self.root / check_key(key)).is_file()
+            if not found and self._below_file():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            return found
 
     def delete(self, key: str) -> None:
         """Delete an object or pointer, if it exists."""
@@ -156,6 +159,10 @@ class LocalStore(Store):
                     removed.append(self._key(path))
         return removed
 
+    def _below_file(self) -> bool:
+        """Return whether the path of the store leads through a file, or ends at one."""
+        return any(path.is_file() for path in (self.root, *self.root.parents))
+
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
@@ -181,7 +188,8 @@ class LocalStore(Store):
         except ObjectMissing:
             raise
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR) and verb == "read":
+            absent = error.errno in (errno.ENOENT, errno.ENOTDIR) and verb == "read"
+            if absent and not self._below_file():
                 raise ObjectMissing(f"Store {self.url} has no object {key}.") from None
             raise StoreUnavailable(
                 f"Cannot {verb} {key} in store {self.url}: {reason(error)}; check the folder, its"
