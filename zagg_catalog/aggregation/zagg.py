@@ -239,12 +239,12 @@ def run_zagg(
     return _read(answer, log, why or _ended(child.returncode), reading.granules())
 
 
-@dataclass
 def _without_prefect(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what zagg needs of an environment, which has no login of a Prefect server."""
     return {name: value for name, value in environment.items() if not name.startswith("PREFECT_")}
 
 
+@dataclass
 class _Reading:
     """File in which the process names the granules that it is reading."""
 

@@ -24,6 +24,7 @@ from zagg_catalog.files import (
     temporary_beside,
     write_synced,
 )
+from zagg_catalog.messages import utc_now
 from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, conflict, token_of
 from zagg_catalog.store.keys import check_key
 
@@ -102,6 +103,17 @@ class LocalStore(Store):
                     modified = datetime.fromtimestamp(facts.st_mtime, UTC)
                     yield ObjectInfo(key, facts.st_size, modified)
 
+    def now(self) -> datetime:
+        """Return the time of a file that is written now, as the file system stamps it."""
+        if not self.root.is_dir():
+            return utc_now()
+        try:
+            with temporary_beside(self.root / "now") as temporary:
+                temporary.touch()
+                return datetime.fromtimestamp(temporary.stat().st_mtime, UTC)
+        except OSError:  # a folder that can only be read
+            return utc_now()
+
     def read_pointer(self, key: str) -> Pointer | None:
         """Return the current version of a pointer, or None if it does not exist."""
         path = self.root / check_key(key)
@@ -137,7 +149,7 @@ class LocalStore(Store):
 
     def sweep(self, older_than: timedelta = timedelta(days=1)) -> Sequence[str]:
         """Remove the temporary files of killed writers, and return their names."""
-        limit = (datetime.now(UTC) - older_than).timestamp()
+        limit = (self.now() - older_than).timestamp()
         removed = []
         with self._explained("the store", "sweep"):
             for path in self._files(self.root):
