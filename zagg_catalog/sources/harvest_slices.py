@@ -41,7 +41,7 @@ SPREAD, MAX_SPREAD = 0.01, 0.05
 TOO_MUCH = 2.0
 # Most pages of a slice that stays in a checkpoint: what a killed fetch reads again, at most, for
 # each connection. Each slice costs about half a page.
-KEPT_PAGES = 4
+KEPT_PAGES = 3
 # Granules at borders count in two slices. If the slices together have this many times the whole,
 # granules are long, as those of several cycles are, and would be read again in many slices.
 OVERLAP = 1.25
