@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from prefect import Flow
+from prefect import Flow, tags
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.local_server import LocalFailure, temporary_server
+from flows.settings import HEARTBEAT_SECONDS, TAG
 
 Schema = Mapping[str, Any]
 
@@ -29,13 +32,21 @@ def run_command(
     call: Callable[..., Any] = flow  # the overloads of Flow need the type of the result
     arguments = vars(flow_parser(flow, module).parse_args(argv))
     try:
-        with temporary_server():
+        with temporary_server(), _as_deployed(flow.name):
             state = call(**arguments, return_state=True)
     except LocalFailure as error:
         print(error, file=sys.stderr)
         return 1
     print(last_line(state) if state.is_completed() else state.message)
     return 0 if state.is_completed() else 1
+
+
+@contextmanager
+def _as_deployed(flow: str) -> Iterator[None]:
+    """Give a run the tags and the heartbeats of deployments, on which automations act."""
+    heartbeat = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_SECONDS}
+    with tags(TAG, flow), temporary_settings(set_defaults=heartbeat):
+        yield
 
 
 def flow_parser(flow: Flow[..., Any], module: str) -> argparse.ArgumentParser:

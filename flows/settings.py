@@ -16,6 +16,11 @@ from zagg_catalog.aggregation.zagg import STALL
 from zagg_catalog.cycles import LATENCY, cycle_of
 from zagg_catalog.settings import get_settings
 
+# Tag of every run.
+TAG = "zagg-catalog"
+# Between two heartbeats of a run; the least that Prefect accepts.
+HEARTBEAT_SECONDS = 30
+
 PoolType = Literal["process", "docker", "kubernetes", "ecs"]
 
 
