@@ -19,10 +19,11 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows.events import RELEASE, RELEASE_PUBLISHED, EventPlaces
+from flows.failures import check_server, reaching_prefect
 from flows.local_server import LocalFailure, temporary_server
 from flows.settings import TAG, flow_settings
 from zagg_catalog.aggregation.references import MapReference
-from zagg_catalog.errors import InvalidOption
+from zagg_catalog.errors import InvalidOption, ZaggCatalogError
 from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, WATCH
 
 POOL = "zagg-catalog"
@@ -442,10 +443,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     try:
-        with temporary_server():
+        with temporary_server(), reaching_prefect():
+            check_server()
             print(f"Work pool {POOL}: {'created' if ensure_pool() else 'there already'}.")
             ensure_automations(options.alert_block)
-    except (InvalidOption, LocalFailure) as error:
+    except (ZaggCatalogError, LocalFailure) as error:
         print(error, file=sys.stderr)
         return getattr(error, "exit_code", 1)
     return 0

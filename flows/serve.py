@@ -19,7 +19,9 @@ from prefect.schedules import Cron
 from prefect.settings import get_current_settings
 
 from flows.automations import ensure_automations
-from flows.settings import HEARTBEAT_SECONDS
+from flows.failures import check_server, reaching_prefect
+from flows.settings import HEARTBEAT_SECONDS, flow_settings
+from zagg_catalog.errors import ZaggCatalogError
 
 PREFECT_FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
 # Shorter than Prefect's default, for a user who waits.
@@ -95,10 +97,17 @@ def apply(deployment: RunnerDeployment) -> None:
 
 def main() -> int:
     """Create deployments and automations, and serve until interrupted."""
-    served = deployments()
-    for deployment in served:
-        apply(deployment)
-    ensure_automations()
+    try:
+        flow_settings()
+        with reaching_prefect():
+            check_server()
+            served = deployments()
+            for deployment in served:
+                apply(deployment)
+            ensure_automations()
+    except ZaggCatalogError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     settings = get_current_settings()
     serve(
         *served,
