@@ -88,7 +88,7 @@ def apply(deployment: RunnerDeployment) -> None:
             found = client.read_deployment_by_name(f"{deployment.flow_name}/{deployment.name}")
         except ObjectNotFound:
             found = None
-        deployment.schedules = kept_schedules(deployment, found)
+        deployment.schedules = [*kept_schedules(deployment, found)]
         deployment_id = deployment.apply()
         assert isinstance(deployment_id, UUID)  # not a coroutine: there is no event loop here
         update = DeploymentUpdate(path=".", concurrency_limit=None, concurrency_options=None)
