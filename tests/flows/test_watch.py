@@ -7,7 +7,7 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 
-from flows import events, watch
+from flows import events
 from flows.runtime import limit_name
 from flows.watch import report_overdue, watch_cycles
 from tests.harness.waiting import wait_for
@@ -37,7 +37,6 @@ def said(monkeypatch):
     def emit(event, resource, payload):
         sent.append((event, resource["prefect.resource.id"], payload))
 
-    monkeypatch.setattr(watch, "emit_event", emit)
     monkeypatch.setattr(events, "emit_event", emit)
     return sent
 

@@ -33,6 +33,7 @@ from zagg_catalog.cli.tables import print_table
 from zagg_catalog.cycles import check_cycle
 from zagg_catalog.errors import InvalidConfig, InvalidQuery
 from zagg_catalog.grids import from_config
+from zagg_catalog.messages import as_line
 from zagg_catalog.regions import Region
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.sources.stored import Selection
@@ -238,7 +239,8 @@ def _only(option: str, names: set[str]) -> str:
 
 
 def _print_progress(made: ArchiveMap) -> None:
-    print(f"{made.catalog} {made.grid}: {made.state}, {made.seconds:.1f} s", file=sys.stderr)
+    text = f"{made.catalog} {made.grid}: {made.state}, {made.seconds:.1f} s"
+    print(as_line(text), file=sys.stderr)
 
 
 def _print_report(report: ArchiveReport | None, missing: dict[str, str], *, as_json: bool) -> None:
