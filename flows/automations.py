@@ -19,10 +19,11 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows.events import RELEASE, RELEASE_PUBLISHED, EventPlaces
+from flows.failures import check_server, reaching_prefect
 from flows.local_server import LocalFailure, temporary_server
 from flows.settings import flow_settings
 from zagg_catalog.aggregation.references import MapReference
-from zagg_catalog.errors import InvalidOption
+from zagg_catalog.errors import InvalidOption, ZaggCatalogError
 from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, WATCH
 
 POOL = "zagg-catalog"
@@ -245,8 +246,24 @@ def ensure_automations(block: str | None = None, report: Callable[[str], object]
     `block` is a notification block ``type/name`` for alerts, by default
     ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``. Raises `InvalidOption` if it does not exist.
     """
-    settings = flow_settings()
     known = deployment_ids([ON_CYCLE, ON_RELEASE, ON_OVERDUE])
+    for what, automation in wanted_automations(known, block).items():
+        if automation is None:
+            report(f"No automation for {what}: deploy it first, then run this again.")
+            continue
+        state = "created" if ensure_automation(automation) else "renewed"
+        report(f"Automation {automation.name!r}: {state}.")
+
+
+def wanted_automations(
+    known: Mapping[str, UUID], block: str | None = None
+) -> dict[str, AutomationCore | None]:
+    """Return the automations by what they start, None where its deployment is not in `known`.
+
+    `block` is a notification block ``type/name`` for alerts, by default
+    ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``. Raises `InvalidOption` if it does not exist.
+    """
+    settings = flow_settings()
     chosen = block or settings.alert_block
     block_id = _block_id(chosen) if chosen else None
     made: dict[str, AutomationCore | None] = {HEARTBEAT: heartbeat_automation()}
@@ -257,12 +274,7 @@ def ensure_automations(block: str | None = None, report: Callable[[str], object]
     late, silent = (timedelta(seconds=s) for s in (settings.late_after, settings.silent_after))
     made[ON_OVERDUE] = late_automation(action, late) if action else None
     made[f"{ON_OVERDUE}, for the watch"] = silent_automation(action, silent) if action else None
-    for what, automation in made.items():
-        if automation is None:
-            report(f"No automation for {what}: deploy it first, then run this again.")
-            continue
-        state = "created" if ensure_automation(automation) else "renewed"
-        report(f"Automation {automation.name!r}: {state}.")
+    return made
 
 
 def deployment_ids(names: Sequence[str]) -> dict[str, UUID]:
@@ -299,10 +311,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     try:
-        with temporary_server():
+        with temporary_server(), reaching_prefect():
+            check_server()
             print(f"Work pool {POOL}: {'created' if ensure_pool() else 'there already'}.")
             ensure_automations(options.alert_block)
-    except (InvalidOption, LocalFailure) as error:
+    except (ZaggCatalogError, LocalFailure) as error:
         print(error, file=sys.stderr)
         return getattr(error, "exit_code", 1)
     return 0

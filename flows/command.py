@@ -10,7 +10,9 @@ from typing import Any
 
 from prefect import Flow
 
+from flows.failures import check_server, reaching_prefect
 from flows.local_server import LocalFailure, temporary_server
+from zagg_catalog.errors import ZaggCatalogError
 
 Schema = Mapping[str, Any]
 
@@ -24,14 +26,16 @@ def run_command(
     """Run a flow from a plain command; return 0 if the run completed, else 1.
 
     `module` is shown in the usage line. `last_line` returns the line to print for the final state
-    of a completed run. If the settings name no server, a temporary one is started.
+    of a completed run. If the settings name no server, a temporary one is started; one that cannot
+    be used is a sentence.
     """
     call: Callable[..., Any] = flow  # the overloads of Flow need the type of the result
     arguments = vars(flow_parser(flow, module).parse_args(argv))
     try:
-        with temporary_server():
+        with temporary_server(), reaching_prefect():
+            check_server()
             state = call(**arguments, return_state=True)
-    except LocalFailure as error:
+    except (LocalFailure, ZaggCatalogError) as error:
         print(error, file=sys.stderr)
         return 1
     print(last_line(state) if state.is_completed() else state.message)

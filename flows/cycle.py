@@ -20,6 +20,7 @@ from flows.events import (
     mark_processed,
     trusted_place,
 )
+from flows.failures import error_sentence, plainly, sentence_of
 from flows.fetch import fetch
 from flows.jobs import Job, without_broken_areas
 from flows.results import Session, collect_maps
@@ -38,8 +39,8 @@ from flows.settings import (
 from flows.shardmaps import build, failure_of
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
-from zagg_catalog.errors import EventRefused, ZaggCatalogError
-from zagg_catalog.messages import clean_text, short_digest
+from zagg_catalog.errors import EventRefused
+from zagg_catalog.messages import short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.releases import Published
 from zagg_catalog.releases.publication import read_latest
@@ -70,6 +71,7 @@ class CycleFailed(Exception):
 
 
 @flow(name="prepare-cycle", task_runner=task_runner(), log_prints=False)
+@plainly
 def prepare_cycle(
     product: Product = Product.ATL06,
     version: Version = "007",
@@ -122,14 +124,15 @@ def prepare_cycle(
     chosen = registered.select(name, regions=regions, grids=grids)
     accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
     outcomes = []
-    with cancellable(), one_run_of(name, number):
-        target = open_store(store)
+    target = open_store(store)
+    with cancellable(), one_run_of(target, name, number) as lease:
         if not force and is_processed(target, name, number, notice):
             return Completed(
                 message=f"{name}, cycle {number}: an earlier run has processed this event."
             )
         claim = claim_of(target, name, number, notice)
         for region, wanted in chosen.items():
+            lease.check()
             if region not in registered.regions:
                 reason = "; ".join(registered.problems)
                 outcomes.append(RegionOutcome(region=region, failures=[f"{region}: {reason}"]))
@@ -159,10 +162,8 @@ def _prepare(
     try:
         return _prepare_region(job, wanted, registry, accepted)
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
-        known = isinstance(error, (ZaggCatalogError, OSError))
-        get_run_logger().error("%s: %s", job.release_key, error, exc_info=not known)
-        what = str(error) if known else f"{type(error).__name__}: {error}"
-        why = clean_text(f"{job.release_key}: {what}", limit=1000)
+        why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
+        get_run_logger().error("%s", why, exc_info=sentence_of(error) is None)
         return RegionOutcome(region=job.region.name, failures=[why])
 
 

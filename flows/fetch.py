@@ -12,6 +12,7 @@ from prefect.states import Failed
 
 from flows.artifacts import Progress
 from flows.command import run_command
+from flows.failures import plainly
 from flows.jobs import Job, query_values, without_broken_areas
 from flows.results import Session
 from flows.runtime import cancellable, task_runner, with_retries
@@ -36,6 +37,7 @@ Values = dict[str, Any]
 
 
 @flow(name="fetch-catalog", task_runner=task_runner(), log_prints=False)
+@plainly
 def fetch_catalog(
     product: Product = Product.ATL06,
     version: Version = "007",

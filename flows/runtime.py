@@ -7,25 +7,26 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from prefect import Task, get_run_logger
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError, TerminationSignal
+from prefect.exceptions import TerminationSignal
+from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
-from flows.settings import flow_settings
+from flows.settings import declared_settings, flow_settings
 from zagg_catalog.errors import (
     BadResponse,
     IncompleteHarvest,
-    InvalidOption,
     PointerConflict,
     RequestFailed,
     StoreUnavailable,
 )
+from zagg_catalog.store import Store, check_key
+from zagg_catalog.store.lease import Lease, Leased, StoredLease
 
 # Errors after a Dask worker was killed, by name, since Dask is optional.
 _KILLED = {"KilledWorker", "CommClosedError", "WorkerStartTimeoutError"}
@@ -78,22 +79,14 @@ def with_retries[**P, R](task: Task[P, R], timeout: float | None, **options: Any
 
 
 def task_runner() -> TaskRunner[Any]:
-    """Return the task runner of the settings: threads, or Dask workers, local or at an address.
-
-    Raises `InvalidOption` if the settings name Dask and it is not installed.
-    """
-    settings = flow_settings()
+    """Return the task runner of the settings: threads, or Dask workers, local or at an address."""
+    settings = declared_settings()
     if settings.task_runner == "threads":
         return ThreadPoolTaskRunner(max_workers=settings.workers)
-    try:
-        from prefect_dask.task_runners import (  # type: ignore[import-not-found,unused-ignore]
-            DaskTaskRunner,
-        )
-    except ImportError:
-        raise InvalidOption(
-            "ZAGG_CATALOG_FLOW_TASK_RUNNER is dask, and prefect-dask is not installed; install"
-            " zagg-catalog[dask], or set it to threads."
-        ) from None
+    from prefect_dask.task_runners import (  # type: ignore[import-not-found,unused-ignore]
+        DaskTaskRunner,
+    )
+
     options: dict[str, Any] = {"address": settings.dask_address}
     if settings.dask_address is None:
         # With one thread for each worker, a killed worker loses one task.
@@ -145,35 +138,38 @@ def cancellable() -> Iterator[None]:
         raise
 
 
-def limit_name(product: str, cycle: int) -> str:
-    """Return the name of the concurrency limit of the runs of a cycle."""
-    return f"zagg-catalog-{product.lower().replace('_', '-')}-c{cycle}"
+class CycleLease(Lease[Leased[StoredLease], StoredLease]):
+    """The lease of a product's cycle, for the run that prepares it."""
+
+    def __init__(self, store: Store, product: str, cycle: int) -> None:
+        super().__init__(
+            store,
+            check_key(f"watch/product={product}/cycle={cycle}/lease.json"),
+            Leased[StoredLease],
+            StoredLease,
+            what=f"{product}, cycle {cycle}",
+            duration=timedelta(seconds=flow_settings().lease),
+        )
+
+    def _meet(self, other: StoredLease) -> None:
+        get_run_logger().info(
+            "Waiting: run %s of %s has been preparing %s since %s UTC.",
+            other.run,
+            other.by,
+            self._what,
+            f"{other.began_at:%Y-%m-%d %H:%M:%S}",
+        )
 
 
 @contextmanager
-def one_run_of(product: str, cycle: int) -> Iterator[None]:
-    """Allow one run of a cycle at a time on this Prefect server; other runs wait.
+def one_run_of(store: Store, product: str, cycle: int) -> Iterator[CycleLease]:
+    """Allow one run of a cycle at a time, on any number of machines and Prefect servers.
 
-    The others also wait until the lease of a killed run ends (``ZAGG_CATALOG_FLOW_LEASE``).
+    Other runs wait until it ends, or until its lease expires since it was killed
+    (``ZAGG_CATALOG_FLOW_LEASE``), at most for ``ZAGG_CATALOG_FLOW_CYCLE_WAIT``. Then they raise
+    `LeaseBusy`.
     """
-    name = limit_name(product, cycle)
-    if _taken(name):
-        get_run_logger().info(
-            "Waiting: another run is preparing %s, cycle %d, or its lease has not ended.",
-            product,
-            cycle,
-        )
-    with concurrency(name, occupy=1, lease_duration=flow_settings().lease, strict=True):
-        yield
-
-
-def _taken(name: str) -> bool:
-    """Create a limit if it does not exist; return whether a run holds it."""
-    with get_client(sync_client=True) as client:
-        try:
-            client.upsert_global_concurrency_limit_by_name(name, 1)
-        except (ObjectAlreadyExists, PrefectHTTPStatusError) as error:
-            # Two runs may create the limit at the same time; one of them gets this error.
-            if isinstance(error, PrefectHTTPStatusError) and error.response.status_code != 409:
-                raise
-        return client.read_global_concurrency_limit_by_name(name).active_slots > 0
+    lease = CycleLease(store, product, cycle)
+    run = str(flow_run.name or flow_run.id or "of a command")
+    with lease.acquire({"run": run}, wait=flow_settings().cycle_wait):
+        yield lease

@@ -18,6 +18,9 @@ from prefect.schedules import Cron
 from prefect.settings import get_current_settings
 
 from flows.automations import ensure_automations
+from flows.failures import check_server, reaching_prefect
+from flows.settings import flow_settings
+from zagg_catalog.errors import ZaggCatalogError
 
 PREFECT_FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
 # Shorter than Prefect's default, for a user who waits.
@@ -61,10 +64,17 @@ def _apply(deployment: RunnerDeployment) -> None:
 
 def main() -> int:
     """Create deployments and automations, and serve until interrupted."""
-    served = deployments()
-    for deployment in served:
-        _apply(deployment)
-    ensure_automations()
+    try:
+        flow_settings()
+        with reaching_prefect():
+            check_server()
+            served = deployments()
+            for deployment in served:
+                _apply(deployment)
+            ensure_automations()
+    except ZaggCatalogError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     seconds = min(POLL_SECONDS, get_current_settings().runner.poll_frequency)
     serve(*served, query_seconds=seconds)
     return 0

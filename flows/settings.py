@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zagg_catalog.aggregation.request import PAIRS
 from zagg_catalog.aggregation.zagg import STALL
-from zagg_catalog.cycles import LATENCY, cycle_of
-from zagg_catalog.settings import get_settings
+from zagg_catalog.cycles import LATENCY, check_begun, cycle_of
+from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.settings import get_settings, read_settings
+
+PoolType = Literal["process", "docker", "kubernetes", "ecs"]
 
 
 class FlowSettings(BaseSettings):
@@ -48,10 +52,22 @@ class FlowSettings(BaseSettings):
     """
     session_hours: float = Field(default=6.0, ge=0)
     """Hours in which an interrupted fetch can be continued."""
-    lease: float = Field(default=60.0, ge=60)
-    """Seconds until the lease of a killed run ends."""
+    lease: float = Field(default=60.0, ge=2)
+    """Seconds until the lease of a run that prepares a cycle ends if the run was killed."""
+    cycle_wait: float = Field(default=12 * 3600, ge=0)
+    """Seconds to wait for another run of the same cycle."""
     alert_block: str | None = None
     """Prefect notification block ``type/name`` for alerts; by default a run that ends Failed."""
+    pool_type: PoolType = "process"
+    """Type of the work pool that ``flows.deploy`` creates; all but ``process`` run an image."""
+    pool: str | None = None
+    """Its name; by default ``zagg-catalog``, with the type appended if that is not ``process``."""
+    image: str | None = None
+    """Image of the flows; by default ``zagg-catalog`` with the tag of this version."""
+    pool_secrets: tuple[str, ...] = ()
+    """Environment variables of containers whose values are Prefect's Secret blocks; a JSON list."""
+    pool_variables: dict[str, Any] = {}
+    """Defaults of other variables of the pool's template, such as roles; a JSON object."""
     late_after: float = Field(default=3600, ge=10)
     """Seconds until an overdue cycle raises an alert."""
     silent_after: float = Field(default=3 * 3600, ge=10)
@@ -84,10 +100,30 @@ class FlowSettings(BaseSettings):
     aggregate_lease: float = Field(default=60.0, ge=2)
     """Seconds until the lease of a pick-up that is not renewed ends."""
 
+    @model_validator(mode="after")
+    def _has_dask(self) -> Self:
+        if self.task_runner == "dask" and find_spec("prefect_dask") is None:
+            raise ValueError(
+                "ZAGG_CATALOG_FLOW_TASK_RUNNER is dask, and prefect-dask is not installed; install"
+                " zagg-catalog[dask], or set it to threads"
+            )
+        return self
+
 
 def flow_settings() -> FlowSettings:
-    """Return the settings, read from the environment now."""
-    return FlowSettings()
+    """Return the settings, read from the environment now; raise `InvalidSetting` for wrong ones."""
+    return read_settings(FlowSettings)
+
+
+def declared_settings() -> FlowSettings:
+    """Return the settings for what a module declares, such as the task runner of a flow.
+
+    They are the defaults if the settings cannot be used: a run reports that, not an import.
+    """
+    try:
+        return flow_settings()
+    except ZaggCatalogError:
+        return FlowSettings.model_construct()
 
 
 class Product(StrEnum):
@@ -105,13 +141,13 @@ class Product(StrEnum):
 
 def _names(section: str) -> list[str]:
     """Return the names in the registry of the working directory, for the run form."""
-    location = get_settings().registry
-    if "://" in location or not Path(location).is_file():
-        return []
     try:
+        location = get_settings().registry
+        if "://" in location or not Path(location).is_file():
+            return []
         content = yaml.safe_load(Path(location).read_text(encoding="utf-8"))
         return [str(name) for name in content[section]]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+    except (ZaggCatalogError, OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return []  # a run reports the problem; the form has no names to choose from
 
 
@@ -130,5 +166,9 @@ GridName = Annotated[str, Field(json_schema_extra=_choices("grids"))]
 
 
 def cycle_or_current(cycle: int | None, now: datetime | None = None) -> int:
-    """Return the cycle, by default the one of 45 days ago."""
-    return cycle if cycle is not None else cycle_of((now or datetime.now(UTC)) - LATENCY)
+    """Return the cycle, by default the one of 45 days ago.
+
+    Raises `InvalidQuery` for a cycle that has not begun.
+    """
+    now = now or datetime.now(UTC)
+    return cycle_of(now - LATENCY) if cycle is None else check_begun(cycle, now)

@@ -12,7 +12,8 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import Progress
 from flows.command import run_command
-from flows.jobs import Job, build_values, error_sentence
+from flows.failures import error_sentence, plainly
+from flows.jobs import Job, build_values
 from flows.results import content_key, result_storage
 from flows.runtime import cancellable, task_runner, with_retries
 from flows.settings import GridName, flow_settings
@@ -27,6 +28,7 @@ Values = dict[str, Any]
 
 
 @flow(name="build-shardmaps", task_runner=task_runner(), log_prints=False)
+@plainly
 def build_shardmaps(
     catalog: str,
     grids: list[GridName] | None = None,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable
-from typing import Any, ClassVar, Self
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from zagg_catalog.errors import InvalidRelease
@@ -38,6 +39,16 @@ class StrictModel(BaseModel):
     """Base of models that are stored as JSON: frozen, strict, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _as_utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs a time zone")
+    return value.astimezone(UTC)
+
+
+Time = Annotated[datetime, AfterValidator(_as_utc)]
+"""A time in UTC; another time zone is converted, and a time without one is refused."""
 
 
 class Document(StrictModel):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.aggregation.desk import GRIDS, RELEASE_KEY, alter
 from tests.releases import inputs
-from zagg_catalog.aggregation.lease import Lease
+from zagg_catalog.aggregation.lease import GridLease
 from zagg_catalog.cli import main
 from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.releases import BatchRecord, collect_garbage, rollback, verify
@@ -64,7 +64,7 @@ def test_batch_records_of_a_failed_and_of_a_running_pick_up_are_kept(desk):
     assert len(said.batches) > 2
     now = datetime.now(UTC)
     attempt = PickupAttempt(release=said.release, dry_run=False, by="me", began_at=now)
-    lease = Lease(desk.store, RELEASE_KEY, "plate").acquire(attempt, wait=0)
+    lease = GridLease(desk.store, RELEASE_KEY, "plate").acquire_for(attempt, wait=0)
     loose = BatchRecord.load(desk.store.get(batch_key(said.batches[-1])))
     loose = loose.model_copy(update={"by": "the running one"})
     ref = desk.store.put(RELEASE_KEY.folder("pickups", "plate"), loose.to_bytes(), ".json")
@@ -125,7 +125,7 @@ def test_gc_keeps_what_an_output_was_made_from_and_what_is_being_picked_up(desk)
     desk.aggregate(release=partial.digest, allow_partial=True)
     now = datetime.now(UTC)
     attempt = PickupAttempt(release=claimed.digest, dry_run=True, by="me", began_at=now)
-    Lease(desk.store, RELEASE_KEY, "plate").acquire(attempt, wait=0)
+    GridLease(desk.store, RELEASE_KEY, "plate").acquire_for(attempt, wait=0)
     garbage = sweep(desk, releases_after=timedelta(days=1))
     assert [info.key for info in garbage.releases] == [old.key]
     assert desk.store.exists(partial.key)
@@ -170,7 +170,7 @@ def test_show_names_who_is_running(desk, capsys):
     published = desk.publish("first")
     now = datetime.now(UTC)
     attempt = PickupAttempt(release=published.digest, dry_run=False, by="me@here", began_at=now)
-    with Lease(desk.store, RELEASE_KEY, "healpix").acquire(attempt, wait=0):
+    with GridLease(desk.store, RELEASE_KEY, "healpix").acquire_for(attempt, wait=0):
         command(desk, "show", *KEY_FLAGS)
     assert "under way, by me@here" in capsys.readouterr().out
 
@@ -210,8 +210,8 @@ def test_show_tells_how_far_a_run_is(desk, capsys):
     published = desk.publish("first")
     now = datetime.now(UTC)
     attempt = PickupAttempt(release=published.digest, dry_run=False, by="me@here", began_at=now)
-    lease = Lease(desk.store, RELEASE_KEY, "healpix")
-    with lease.acquire(attempt, wait=0):
+    lease = GridLease(desk.store, RELEASE_KEY, "healpix")
+    with lease.acquire_for(attempt, wait=0):
         lease.update(started=True, shards=13)
         command(desk, "show", *KEY_FLAGS)
         assert "under way, by me@here: 0 of 13 shards done" in capsys.readouterr().out

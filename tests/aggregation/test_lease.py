@@ -12,11 +12,12 @@ import pytest
 
 from tests.aggregation.desk import RELEASE_KEY
 from tests.harness.waiting import wait_for
-from zagg_catalog.aggregation.lease import HeldElsewhere, Lease, LeaseLost
+from zagg_catalog.aggregation.lease import GridLease, HeldElsewhere
 from zagg_catalog.aggregation.references import Reference
 from zagg_catalog.errors import PickupBusy, PickupRefused
 from zagg_catalog.releases.pickups import PickupAttempt, PickupLease, read_pickup_history
 from zagg_catalog.store import open_store
+from zagg_catalog.store.lease import LeaseLost
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -67,8 +68,8 @@ class Grid:
 
     def lease(self, release=A, *, sleep=lambda seconds: None, **changes):
         """Acquire the lease for another run."""
-        lease = Lease(self.store, RELEASE_KEY, "healpix", **self.options)
-        return lease.acquire(attempt(release, **changes), wait=0, sleep=sleep)
+        lease = GridLease(self.store, RELEASE_KEY, "healpix", **self.options)
+        return lease.acquire_for(attempt(release, **changes), wait=0, sleep=sleep)
 
     def history(self):
         return read_pickup_history(self.store, RELEASE_KEY, "healpix")[0]

@@ -1,7 +1,6 @@
 """Deployments: created by one command, run by a worker, cancelled, and served from a laptop."""
 
 import os
-import subprocess
 import time
 from pathlib import Path
 
@@ -9,9 +8,11 @@ import psutil
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
 from flows import automations
+from flows.deploy import main
 from flows.local_server import Process, program
 from flows.serve import deployments
 from tests.harness.waiting import wait_for
@@ -43,19 +44,8 @@ def environment(prefect_server):
 @pytest.fixture(scope="module")
 def deployed(environment):
     """The deployments by name, made as in docs/operations.md."""
-    automations.ensure_pool()
-    command = [program("prefect"), "--no-prompt", "deploy", "--all"]
-    command += ["--prefect-file", "deployments/prefect.yaml"]
-    made = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=900,
-    )
-    assert made.returncode == 0, made.stdout
+    with temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}):
+        assert main([]) == 0
     with get_client(sync_client=True) as client:
         flows = {one.id: one.name for one in client.read_flows()}
         return {f"{flows[one.flow_id]}/{one.name}": one for one in client.read_deployments()}

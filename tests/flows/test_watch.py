@@ -4,11 +4,9 @@ import threading
 
 import pytest
 import yaml
-from prefect.client.orchestration import get_client
-from prefect.concurrency.sync import concurrency
 
 from flows import events
-from flows.runtime import limit_name
+from flows.runtime import CycleLease
 from flows.watch import report_overdue, watch_cycles
 from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
@@ -159,8 +157,6 @@ def test_a_failed_run_processes_no_event(watcher, said):
 
 def test_changes_during_a_run_lead_to_exactly_one_more(watcher, said, prefect_server):
     watcher.add()
-    with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(limit_name(PRODUCT, 22), 1)
     states = []
 
     def run(notice):
@@ -168,7 +164,7 @@ def test_changes_during_a_run_lead_to_exactly_one_more(watcher, said, prefect_se
 
     threads = [threading.Thread(target=run, args=(name,)) for name in ("one", "two", "three")]
     # As a run would that prepares the cycle.
-    with concurrency(limit_name(PRODUCT, 22), occupy=1, lease_duration=60, strict=True):
+    with CycleLease(watcher.team.store, PRODUCT, 22).acquire({}, wait=0):
         for thread in threads:
             thread.start()
         wait_for(lambda: set(events.waiting_notices(PRODUCT, 22)) == {"one", "two", "three"})

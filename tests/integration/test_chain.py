@@ -8,11 +8,10 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from flows.automations import CYCLE, PICKUP, POOL, ensure_automations, ensure_pool
+from flows.automations import CYCLE, PICKUP, POOL
 from flows.chain import CATCH_UP, WATCH, Chain, timings
 from flows.demo import PRODUCT, REGIONS, write_registry
 from flows.events import RELEASE_PUBLISHED
-from flows.local_server import program
 from tests.flows.live import LiveServer
 from tests.harness import servers
 from tests.harness.waiting import wait_for
@@ -86,13 +85,8 @@ def chain(prefect, store):
 @pytest.fixture(scope="module", autouse=True)
 def worker(prefect, environment):
     """A worker that can be closed; pool, deployments and automations as in docs/operations.md."""
-    deploy = ["--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
-    said = []
-    with prefect.here():
-        ensure_pool()
-        prefect.call(program("prefect"), *deploy, timeout=LONG)
-        ensure_automations(report=said.append)
-    assert {f"Automation {name!r}: created." for name in (CYCLE, PICKUP)} <= set(said)
+    said = prefect.run("-m", "flows.deploy", timeout=LONG)
+    assert all(f"Automation {name}: created\n" in said for name in (CYCLE, PICKUP))
     with ExitStack() as worker:
         worker.enter_context(prefect.work(POOL, environment))
         yield worker

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from zagg_catalog.aggregation.batches import BatchJob, BatchResult, RunBatches, make_jobs
 from zagg_catalog.aggregation.contents import Contents
-from zagg_catalog.aggregation.lease import Lease
+from zagg_catalog.aggregation.lease import GridLease
 from zagg_catalog.aggregation.outcome import Verdict, judge
 from zagg_catalog.aggregation.output_check import check_text
 from zagg_catalog.aggregation.output_place import read_config
@@ -44,7 +44,7 @@ class HandOver:
 
     store: Store
     request: PickupRequest
-    lease: Lease
+    lease: GridLease
     run_batches: RunBatches
     grid: RegisteredGrid
     """The grid with the config that zagg runs with."""

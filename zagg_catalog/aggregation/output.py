@@ -23,12 +23,11 @@ from zagg_catalog.aggregation.semantics import (
     core_digest,
 )
 from zagg_catalog.errors import InvalidRelease, OutputUnavailable, PickupRefused
-from zagg_catalog.jsonio import Document, canonical_digest, canonical_json
+from zagg_catalog.jsonio import Document, Time, canonical_digest, canonical_json
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.pickups import pickup_history_keys, read_pickup_history
-from zagg_catalog.releases.publication import Time
 from zagg_catalog.releases.record import Digest, Name
 from zagg_catalog.store import Store
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import yaml
 
-from zagg_catalog.aggregation.lease import LEASE
 from zagg_catalog.aggregation.references import Reference
 from zagg_catalog.aggregation.zagg import STALL, ZaggOptions
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.messages import Clock, utc_now
 from zagg_catalog.registry import RegisteredGrid
 from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.store.lease import LEASE
 
 # Pairs of a batch: at about 1 s a pair, half an hour, so that credentials of an hour last.
 PAIRS = 1800

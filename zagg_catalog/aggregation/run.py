@@ -18,7 +18,7 @@ from zagg_catalog.aggregation.checks import (
     resolve_release,
 )
 from zagg_catalog.aggregation.hand_over import HandOver, clean, keep, rewrites, wipes
-from zagg_catalog.aggregation.lease import HeldElsewhere, Lease, LeaseLost
+from zagg_catalog.aggregation.lease import GridLease, HeldElsewhere
 from zagg_catalog.aggregation.output import Claim, claim_output
 from zagg_catalog.aggregation.request import PickupRequest, output_of
 from zagg_catalog.aggregation.selection import (
@@ -54,6 +54,7 @@ from zagg_catalog.releases.read import mapped_grid
 from zagg_catalog.releases.record import GridRecord
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
+from zagg_catalog.store.lease import LeaseLost
 
 REASON_LENGTH = 2000
 
@@ -131,11 +132,11 @@ def pick_up(
         run=request.run,
         began_at=request.clock(),
     )
-    lease = Lease(
+    lease = GridLease(
         store, request.release_key, request.grid, duration=request.lease, clock=request.clock
     )
     try:
-        lease.acquire(attempt, wait=request.wait)
+        lease.acquire_for(attempt, wait=request.wait)
     except HeldElsewhere as other:
         return PickupResult(
             request=request, release=attempt.release, status="elsewhere", notes=(str(other),)
@@ -180,7 +181,7 @@ class _Pickup:
     store: Store
     request: PickupRequest
     registry: Registry
-    lease: Lease
+    lease: GridLease
     resolved: ResolvedRelease
     output: str | None
     run_batches: RunBatches

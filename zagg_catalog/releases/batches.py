@@ -7,10 +7,9 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, JsonValue, NonNegativeInt, model_validator
 
-from zagg_catalog.jsonio import Document, StrictModel
+from zagg_catalog.jsonio import Document, StrictModel, Time
 from zagg_catalog.messages import clean_text
 from zagg_catalog.releases.layout import ReleaseKey
-from zagg_catalog.releases.publication import Time
 from zagg_catalog.releases.record import MAX_LISTED, Digest, Name
 
 SCHEMA_VERSION: Final = 1

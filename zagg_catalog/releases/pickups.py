@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, JsonValue
 
 from zagg_catalog.errors import InvalidRelease
-from zagg_catalog.jsonio import Document, StrictModel
-from zagg_catalog.messages import is_future
+from zagg_catalog.jsonio import Document, StrictModel, Time
 from zagg_catalog.releases.batches import (
     BatchRecord,
     Count,
@@ -21,14 +19,12 @@ from zagg_catalog.releases.batches import (
     ShardList,
 )
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
-from zagg_catalog.releases.publication import Time
 from zagg_catalog.releases.record import Digest, Key, Name, StoredFile
 from zagg_catalog.store import Store
+from zagg_catalog.store.lease import Leased, StoredLease
 
 SCHEMA_VERSION: Final = 1
 HISTORY_LENGTH = 50
-# Duration of leases that do not state theirs.
-LONGEST_LEASE = timedelta(days=1)
 
 Outcome = Literal["aggregated", "checked", "unchanged", "prepared", "refused", "unread", "failed"]
 FINISHED: Final = ("aggregated", "checked", "unchanged")
@@ -187,15 +183,9 @@ class PickupSummary(PickupAttempt):
         return cls(key=key, **fields)
 
 
-class PickupLease(PickupAttempt):
+class PickupLease(PickupAttempt, StoredLease):
     """A running pick-up, during which no other run aggregates the grid."""
 
-    id: str = Field(min_length=8, max_length=64)
-    """Unique among all leases."""
-    expires_at: Time
-    """UTC. The run renews it; after it expires, another run may take over."""
-    lease_seconds: float | None = Field(default=None, gt=0)
-    """Seconds after which it expires if the run does not renew it; null in older leases."""
     config_digest: Digest | None = None
     """SHA-256 of the pipeline config; null until zagg is started, as are the next fields."""
     zagg_version: str | None = None
@@ -206,28 +196,12 @@ class PickupLease(PickupAttempt):
     batches: tuple[Digest, ...] = ()
     """Batch records so far, as in the acknowledgement."""
 
-    def alive(self, now: datetime) -> bool:
-        """Return whether the run may still be running."""
-        return now < self.expires_at
 
-    @property
-    def span(self) -> timedelta | None:
-        """Time after which it expires if the run does not renew it, at most a day."""
-        if self.lease_seconds is None:
-            return None
-        return timedelta(seconds=min(self.lease_seconds, LONGEST_LEASE.total_seconds()))
-
-    def in_future(self, now: datetime) -> bool:
-        """Return whether it expires later than it could if the clock of its run were right."""
-        return is_future(self.expires_at - (self.span or LONGEST_LEASE), now)
-
-
-class PickupHistory(Document):
+class PickupHistory(Leased[PickupLease]):
     """Contents of ``latest.json`` of a grid's pick-ups: its lease and the pick-ups that ended."""
 
     noun: ClassVar = "a pick-up history"
 
-    schema_version: Literal[1] = SCHEMA_VERSION
     claim: PickupLease | None = None
     """The running pick-up."""
     entries: tuple[PickupSummary, ...] = Field(default=(), max_length=2 * HISTORY_LENGTH)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import metadata
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 import pyarrow as pa
-from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from zagg_catalog.diff import diff_ids
 from zagg_catalog.errors import InvalidRelease, StoreError
-from zagg_catalog.jsonio import Document, StrictModel
+from zagg_catalog.jsonio import Document, StrictModel, Time
 from zagg_catalog.messages import Clock, user_at_host, utc_now
 from zagg_catalog.releases.catalog_file import catalog_ids
 from zagg_catalog.releases.layout import ReleaseKey
@@ -29,15 +28,6 @@ Action = Literal["publish", "rollback"]
 _PACKAGES = ("zagg-catalog", "mortie", "numpy", "pyarrow", "pyproj", "shapely", "spherely")
 
 
-def _as_utc(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise ValueError("a time needs a time zone")
-    return value.astimezone(UTC)
-
-
-Time = Annotated[datetime, AfterValidator(_as_utc)]
-
-
 class Contraction(StrictModel):
     """Granules of the previous release that this release lacks in any revision."""
 
@@ -47,6 +37,18 @@ class Contraction(StrictModel):
     """Their ids, ascending; the first 1,000."""
     problem: str | None = None
     """Why they could not be counted."""
+
+
+class CollectionMark(StrictModel):
+    """A garbage collection that removes files of a release key; nothing is published meanwhile."""
+
+    id: str = Field(min_length=8, max_length=64)
+    """Unique among all collections."""
+    began_at: Time
+    """UTC."""
+    step: NonNegativeInt = 0
+    """Grows while the collection is alive."""
+    ended: bool = False
 
 
 class HistoryEntry(StrictModel):
@@ -82,6 +84,8 @@ class Publication(Document):
     """Requests and duration of the harvest, if known."""
     history: tuple[HistoryEntry, ...] = Field(default=(), max_length=HISTORY)
     """Earlier publications, the newest first; at most 50."""
+    collection: CollectionMark | None = Field(default=None, exclude_if=lambda mark: mark is None)
+    """The last garbage collection since the publication; left out if there was none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -93,6 +97,11 @@ class Publication(Document):
     def digests(self) -> list[str]:
         """Digests of the release and of the history, the newest first, each once."""
         return list(dict.fromkeys([self.digest, *(entry.digest for entry in self.history)]))
+
+    @property
+    def is_collected(self) -> bool:
+        """Whether a garbage collection is removing files."""
+        return self.collection is not None and not self.collection.ended
 
     def next_history(self) -> tuple[HistoryEntry, ...]:
         """Return the history of the publication that follows this one."""
@@ -140,6 +149,15 @@ class CurrentRelease:
     def digest(self) -> str | None:
         """Digest of the latest release."""
         return self.publication.digest if self.publication else None
+
+    def is_same(self, other: CurrentRelease) -> bool:
+        """Return whether both are one publication, whatever garbage collections ran since."""
+        if self.publication is None or other.publication is None:
+            return self.token == other.token
+        plain = {"collection": None}
+        return self.publication.model_copy(update=plain) == other.publication.model_copy(
+            update=plain
+        )
 
 
 def read_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:

@@ -1,0 +1,148 @@
+"""``python -m flows.deploy``: what it creates, changes, leaves alone and removes."""
+
+import json
+from uuid import uuid4
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import automations
+from flows.deploy import RECORD, Target, deploy, main, warnings
+from flows.local_server import free_port
+from flows.pools import FOLDER
+from zagg_catalog.errors import InvalidOption
+
+DAILY = "prepare-cycle/daily"
+
+
+def target(kind="process", **changes):
+    template = FOLDER / "pools" / f"{kind}.json"
+    pool = {"pool": f"pool-{kind}", "pool_type": kind}
+    return Target(**{**pool, "image": "registry/zagg:1", "template": template, **changes})
+
+
+@pytest.fixture
+def client(prefect_server):
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def states(changes):
+    return {(one.kind, one.name): one.state for one in changes}
+
+
+def test_a_second_call_changes_nothing(client):
+    first = deploy(target())
+    assert {one.kind for one in first} >= {"Work pool", "Deployment", "Automation", "Variable"}
+    seen = client.read_deployment_by_name(DAILY).updated
+    assert {one.state for one in deploy(target())} == {"unchanged"}
+    assert client.read_deployment_by_name(DAILY).updated == seen
+
+
+def test_a_dry_run_names_the_changes_and_makes_none(client):
+    deploy(target())
+    found = client.read_deployment_by_name(DAILY)
+    client.update_deployment(found.id, DeploymentUpdate(description="Mine."))
+    pool = f"pool-{uuid4().hex[:8]}"
+    announced = states(deploy(target(pool=pool), dry_run=True))
+    assert announced["Work pool", pool] == "created"
+    assert announced["Work pool", "pool-process"] == "no longer used"
+    assert announced["Deployment", DAILY] == "changed"
+    assert client.read_deployment_by_name(DAILY).description == "Mine."
+    assert pool not in {one.name for one in client.read_work_pools()}
+    assert states(deploy(target()))["Deployment", DAILY] == "changed"
+    assert client.read_deployment_by_name(DAILY).description != "Mine."
+
+
+def test_a_schedule_that_an_operator_paused_stays_paused(client):
+    deploy(target())
+    found = client.read_deployment_by_name(DAILY)
+    (schedule,) = found.schedules
+    client.update_deployment_schedule(found.id, schedule.id, active=False)
+    client.update_deployment(found.id, DeploymentUpdate(tags=["theirs"]))
+    (change,) = [one for one in deploy(target()) if one.name == DAILY]
+    assert (change.state, change.fields) == ("changed", ("tags",))
+    again = client.read_deployment_by_name(DAILY)
+    assert [one.active for one in again.schedules] == [False]
+    assert "zagg-catalog" in again.tags
+    client.update_deployment_schedule(again.id, again.schedules[0].id, active=True)
+
+
+def test_an_automation_that_an_operator_disabled_stays_disabled(client):
+    deploy(target())
+    (found,) = client.read_automations_by_name(automations.CYCLE)
+    client.pause_automation(found.id)
+    assert states(deploy(target()))["Automation", automations.CYCLE] == "unchanged"
+    assert not client.read_automations_by_name(automations.CYCLE)[0].enabled
+    client.resume_automation(found.id)
+
+
+def test_objects_of_an_older_version_are_removed_and_those_of_an_operator_stay(client):
+    deploy(target())
+    flow = client.read_deployment_by_name(DAILY).flow_id
+    for name in ("former", "operators"):
+        client.create_deployment(flow, name, tags=["zagg-catalog"])
+    old, own = "zagg-catalog: former", "zagg-catalog: operators"
+    for name in (old, own):
+        made = automations.heartbeat_automation()
+        made.name = name
+        client.create_automation(made)
+    record = dict(client.read_variable_by_name(RECORD).value)
+    record["deployments"] = [*record["deployments"], "prepare-cycle/former", "prepare-cycle/gone"]
+    record["automations"] = [*record["automations"], old, "not with our prefix"]
+    client._client.patch(f"/variables/name/{RECORD}", json={"name": RECORD, "value": record})
+    removed = {key for key, state in states(deploy(target())).items() if state == "removed"}
+    assert removed == {("Deployment", "prepare-cycle/former"), ("Automation", old)}
+    client.delete_deployment(client.read_deployment_by_name("prepare-cycle/operators").id)
+    assert client.read_automations_by_name(own)
+    assert not client.read_automations_by_name(old)
+    client.delete_automation(client.read_automations_by_name(own)[0].id)
+
+
+def test_a_pool_of_containers_runs_the_flows_of_its_image(client, monkeypatch):
+    monkeypatch.setenv("ZAGG_CATALOG_STORE", "s3://bucket/zagg")
+    monkeypatch.setenv("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY", "never-shown")
+    deploy(target("kubernetes", secrets=("ZAGG_CATALOG_S3_SECRET_ACCESS_KEY",)))
+    pool = client.read_work_pool("pool-kubernetes")
+    assert pool.type == "kubernetes"
+    variables = pool.base_job_template["variables"]["properties"]
+    assert variables["image"]["default"] == "registry/zagg:1"
+    environment = variables["env"]["default"]
+    assert environment["ZAGG_CATALOG_STORE"] == "s3://bucket/zagg"
+    block = "{{ prefect.blocks.secret.zagg-catalog-s3-secret-access-key }}"
+    assert environment["ZAGG_CATALOG_S3_SECRET_ACCESS_KEY"] == block
+    assert "never-shown" not in json.dumps(pool.base_job_template)
+    found = client.read_deployment_by_name(DAILY)
+    assert found.work_pool_name == pool.name
+    assert (found.entrypoint, found.pull_steps) == ("flows.cycle.prepare_cycle", [])
+    assert found.job_variables
+
+
+def test_a_pool_does_not_change_its_type(client):
+    name = f"pool-{uuid4().hex[:8]}"
+    client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+    with pytest.raises(InvalidOption, match="is of type process"):
+        deploy(target("docker", pool=name))
+
+
+def test_a_missing_zagg_and_a_missing_secret_are_mentioned(client, monkeypatch):
+    assert warnings(target()) == []
+    monkeypatch.setattr("flows.deploy.find_spec", lambda _: None)
+    (said,) = warnings(target())
+    assert "every run of aggregate fails" in said
+    assert "zagg-catalog[aggregator]" in said
+    # An image has zagg.
+    (said,) = warnings(target("docker", secrets=("EARTHDATA_TOKEN",)))
+    assert "Secret block earthdata-token does not exist" in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["--pool-type", "kubernetes", "--dry-run"]])
+def test_a_server_that_is_down_is_one_sentence(arguments, capsys):
+    url = f"http://127.0.0.1:{free_port()}/api"
+    with temporary_settings({PREFECT_API_URL: url}):
+        assert main(arguments) == 1
+    assert capsys.readouterr().err == (
+        f"Prefect's server does not answer at {url}: start it, or set PREFECT_API_URL.\n"
+    )
