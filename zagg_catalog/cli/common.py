@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import InputNotFound
@@ -29,9 +29,9 @@ def print_error(message: str) -> None:
     print(f"zagg-catalog: {lines[0]}{''.join(further)}", file=sys.stderr)
 
 
-def print_line(text: str) -> None:
-    """Print a line on standard output."""
-    print(as_line(text))
+def print_line(text: object, *, file: TextIO | None = None) -> None:
+    """Print a line on standard output, or to `file`."""
+    print(as_line(str(text)), file=file)
 
 
 def print_json(value: object) -> None:

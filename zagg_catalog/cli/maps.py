@@ -19,7 +19,7 @@ from zagg_catalog.archive import (
     release_catalogs,
     select_from,
 )
-from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json
+from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json, print_line
 from zagg_catalog.cli.options import (
     OUTPUT,
     AreaOptions,
@@ -33,7 +33,6 @@ from zagg_catalog.cli.tables import print_table
 from zagg_catalog.cycles import check_cycle
 from zagg_catalog.errors import InvalidConfig, InvalidQuery
 from zagg_catalog.grids import from_config
-from zagg_catalog.messages import as_line
 from zagg_catalog.regions import Region
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.sources.stored import Selection
@@ -240,7 +239,7 @@ def _only(option: str, names: set[str]) -> str:
 
 def _print_progress(made: ArchiveMap) -> None:
     text = f"{made.catalog} {made.grid}: {made.state}, {made.seconds:.1f} s"
-    print(as_line(text), file=sys.stderr)
+    print_line(text, file=sys.stderr)
 
 
 def _print_report(report: ArchiveReport | None, missing: dict[str, str], *, as_json: bool) -> None:

@@ -171,7 +171,7 @@ def resolve(
     """
     opened = open_store(store)
     release = releases.find_release(opened, *place.parts(), digest=digest)
-    print_line(str(releases.resolve_grid(opened, release, grid, output)))
+    print_line(releases.resolve_grid(opened, release, grid, output))
     return _code_of(release.record, accepted=digest is None or partial)
 
 
