@@ -18,6 +18,11 @@ from zagg_catalog.cycles import LATENCY, check_begun, cycle_of
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.settings import get_settings, read_settings
 
+# Tag of every run.
+TAG = "zagg-catalog"
+# Between two heartbeats of a run; the least that Prefect accepts.
+HEARTBEAT_SECONDS = 30
+
 PoolType = Literal["process", "docker", "kubernetes", "ecs"]
 
 

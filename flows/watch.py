@@ -35,7 +35,7 @@ from zagg_catalog.watch.poll import Poll, poll
 
 ProductName = Annotated[str, Field(pattern=r"^[A-Z0-9]+_[0-9]{3}$")]
 ResourceId = Annotated[
-    str, Field(pattern=r"^zagg-catalog\.(cycle|watch)\.[a-z0-9-]+$", max_length=100)
+    str, Field(pattern=r"^zagg-catalog\.(cycle|watch|deployment)\.[a-z0-9-]+$", max_length=100)
 ]
 
 

@@ -129,5 +129,5 @@ def _variable(kind: type[BaseSettings], field: str) -> str:
 
 
 def _value(value: object) -> str:
-    """Return a clause with a value, unless it may be more than a number or a word."""
-    return f"={value}" if re.fullmatch(r"[\w.+-]{1,20}", str(value)) else ""
+    """Return a clause with a number or a short word; anything else may be a secret."""
+    return f"={value}" if re.fullmatch(r"[-+.\d]{1,12}|[a-z]{1,12}", str(value)) else ""
