@@ -121,8 +121,8 @@ def test_each_role_does_its_work_and_no_other(guarded, inputs, tmp_path, monkeyp
     assert desk.publish("more").moved
     store.swap_pointer("watch/product=ATL06_007/cursor.json", b"{}", None)
     orphan = store.put(RELEASE_KEY.folder("catalogs"), b"an orphan", ".parquet")
-    store.swap_pointer("work/session.json", b"{}", None)
-    store.delete("work/session.json")
+    store.swap_pointer("results/session.json", b"{}", None)
+    store.delete("results/session.json")
     assert store.sweep(timedelta(0)) == []
     assert_refused(lambda: store.put("pickups/product=A", b"x", ".json"))
     assert_refused(lambda: store.delete(RELEASE_KEY.pointer()))
