@@ -1,7 +1,10 @@
 """Prefect flows: orchestration only, over the functions of `zagg_catalog`."""
 
 import gc
+import logging
 import os
+
+from zagg_catalog.messages import PlainRecords
 
 # Otherwise a server without internet logs a telemetry error when it starts.
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -12,3 +15,7 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 # Imports make objects that stay; by default the collector looks at them again and again.
 gc.set_threshold(50_000)
+
+# Records of runs have texts of others, such as servers.
+for _runs in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_runs).addFilter(PlainRecords())

@@ -20,7 +20,6 @@ import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import (
-    DeploymentScheduleCreate,
     VariableCreate,
     VariableUpdate,
     WorkPoolCreate,
@@ -33,7 +32,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from flows.automations import TAG, wanted_automations
+from flows.automations import wanted_automations
 from flows.local_server import LocalFailure, temporary_server
 from flows.pools import (
     FOLDER,
@@ -43,9 +42,10 @@ from flows.pools import (
     public_environment,
     secret_block,
 )
-from flows.serve import deployments
-from flows.settings import PoolType, flow_settings
+from flows.serve import deployments, kept_schedules
+from flows.settings import TAG, PoolType, flow_settings
 from zagg_catalog import __version__
+from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import InvalidOption
 
 # Variable of the Prefect server with the names of what the last call created.
@@ -165,7 +165,7 @@ class _Deploy:
             found = self.client.read_deployment_by_name(name)
         except ObjectNotFound:
             found = None
-        schedules = _schedules(served, found)
+        schedules = kept_schedules(served, found)
         wanted = _wanted(served, entry, self.target) | {"schedules": [*map(_plain, schedules)]}
         before = _found(found) if found is not None else None
 
@@ -287,25 +287,6 @@ def _strategy(options: ConcurrencyOptions | None) -> str | None:
     return options.collision_strategy.value if options is not None else None
 
 
-def _schedules(
-    served: RunnerDeployment, found: DeploymentResponse | None
-) -> list[DeploymentScheduleCreate]:
-    """Return the schedules of a deployment; those that are paused on the server stay so."""
-    there = found.schedules if found is not None else []
-    made = []
-    for one in served.schedules or []:
-        same = [old for old in there if one.slug is not None and old.slug == one.slug]
-        # An older version has given it no slug.
-        same = same or [old for old in there if old.slug is None and old.schedule == one.schedule]
-        active = same[0].active if same else True
-        made.append(
-            DeploymentScheduleCreate(
-                schedule=one.schedule, active=active, slug=one.slug, parameters=one.parameters or {}
-            )
-        )
-    return made
-
-
 def _plain(schedule: Any) -> dict[str, Any]:
     """Return the fields of a schedule that are compared."""
     fields = {"schedule", "active", "slug", "parameters"}
@@ -316,7 +297,10 @@ def _plain(schedule: Any) -> dict[str, Any]:
 def _compared(automation: AutomationCore) -> dict[str, Any]:
     """Return the fields of an automation that are compared."""
     fields = {"description", "enabled", "trigger", "actions"}
-    return automation.model_dump(mode="json", include=fields)
+    found = automation.model_dump(mode="json", include=fields)
+    sets = ("after", "expect", "for_each")  # in any order
+    found["trigger"] |= {name: sorted(found["trigger"][name]) for name in sets}
+    return found
 
 
 def _record(value: Any) -> dict[str, Any]:
@@ -402,17 +386,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         target = _target(options)
         with temporary_server():
             for change in deploy(target, dry_run=options.dry_run):
-                print(change)
+                print_line(change)
             for warning in warnings(target):
-                print(f"Warning: {warning}", file=sys.stderr)
+                print_line(f"Warning: {warning}", file=sys.stderr)
     except (InvalidOption, LocalFailure) as error:
-        print(error, file=sys.stderr)
+        print_line(error, file=sys.stderr)
         return getattr(error, "exit_code", 1)
     except httpx.HTTPError as error:
-        print(_no_answer(error), file=sys.stderr)
+        print_line(_no_answer(error), file=sys.stderr)
         return 1
     if options.dry_run:
-        print("Nothing was changed: this was a dry run.")
+        print_line("Nothing was changed: this was a dry run.")
     return 0
 
 

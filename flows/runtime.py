@@ -141,6 +141,9 @@ def cancellable() -> Iterator[None]:
 class CycleLease(Lease[Leased[StoredLease], StoredLease]):
     """The lease of a product's cycle, for the run that prepares it."""
 
+    # Releases are safe without it; it only spares the work of a second run.
+    _strict = False
+
     def __init__(self, store: Store, product: str, cycle: int) -> None:
         super().__init__(
             store,

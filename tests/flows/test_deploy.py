@@ -70,6 +70,19 @@ def test_a_schedule_that_an_operator_paused_stays_paused(client):
     client.update_deployment_schedule(again.id, again.schedules[0].id, active=True)
 
 
+def test_a_limit_of_an_older_version_is_removed(client):
+    """A slot that is taken when the server is killed is never free again."""
+    deploy(target())
+    found = client.read_deployment_by_name(DAILY)
+    limit = {"concurrency_limit": 1, "concurrency_options": {"collision_strategy": "CANCEL_NEW"}}
+    client.update_deployment(found.id, DeploymentUpdate(**limit))
+    assert client.read_deployment_by_name(DAILY).global_concurrency_limit.limit == 1
+    (change,) = [one for one in deploy(target()) if one.name == DAILY]
+    assert set(change.fields) == set(limit)
+    assert client.read_deployment_by_name(DAILY).global_concurrency_limit is None
+    assert states(deploy(target()))["Deployment", DAILY] == "unchanged"
+
+
 def test_an_automation_that_an_operator_disabled_stays_disabled(client):
     deploy(target())
     (found,) = client.read_automations_by_name(automations.CYCLE)
