@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from zagg_catalog.aggregation.output_verify import VerifiedOutput
+from zagg_catalog.cli.common import print_line
 from zagg_catalog.cli.tables import counted, print_summary, print_table
 from zagg_catalog.messages import short_digest, utc_now
 from zagg_catalog.releases import (
@@ -204,9 +205,9 @@ def print_verification(found: Verification) -> None:
     """Print the problems in a store."""
     count = f"{found.releases:,} release(s) and {found.files:,} file(s)"
     if found.clean:
-        print(f"{count}: all is well.")
+        print_line(f"{count}: all is well.")
         return
-    print(f"{count}: {len(found.findings):,} findings.")
+    print_line(f"{count}: {len(found.findings):,} findings.")
     print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
 
 
@@ -223,14 +224,14 @@ def verification_facts(
 def print_outputs(outputs: Sequence[VerifiedOutput], *, asked: bool) -> None:
     """Print what zagg's outputs hold, and their problems."""
     if asked and not outputs:
-        print("No pick-up wrote an output.")
+        print_line("No pick-up wrote an output.")
         return
     for one in outputs:
-        print(f"{one.output} ({one.release_key}, grid {one.grid}): {_output_text(one)}")
+        print_line(f"{one.output} ({one.release_key}, grid {one.grid}): {_output_text(one)}")
         if one.problems:
             print_table(("problem",), [(text,) for text in one.problems])
     if any(one.check is not None and not one.check.clean for one in outputs):
-        print("Make damaged outputs again by aggregate with force.")
+        print_line("Make damaged outputs again by aggregate with force.")
 
 
 def _output_text(one: VerifiedOutput) -> str:
@@ -258,14 +259,14 @@ def print_garbage(garbage: Garbage) -> None:
     """Print garbage that was found, or how much of it was removed."""
     found = [*garbage.releases, *garbage.objects]
     if garbage.deleted:
-        print(f"{len(found):,} files, {garbage.size:,} bytes, removed.")
+        print_line(f"{len(found):,} files, {garbage.size:,} bytes, removed.")
         return
     print_table(
         ("file", "bytes", "stored"),
         [(one.key, f"{one.size:,}", f"{one.modified:%Y-%m-%d %H:%M}") for one in found],
     )
     young = f"; {garbage.young:,} are too young" if garbage.young else ""
-    print(f"{len(found):,} files, {garbage.size:,} bytes, to remove with --delete{young}.")
+    print_line(f"{len(found):,} files, {garbage.size:,} bytes, to remove with --delete{young}.")
 
 
 def _grid_facts(grid: GridDiff) -> dict[str, Any]:
