@@ -257,7 +257,7 @@ def _output_facts(one: VerifiedOutput) -> dict[str, Any]:
 
 def print_garbage(garbage: Garbage) -> None:
     """Print garbage that was found, or how much of it was removed."""
-    found = [*garbage.releases, *garbage.objects]
+    found = garbage.files
     if garbage.deleted:
         print_line(f"{len(found):,} files, {garbage.size:,} bytes, removed.")
         return
