@@ -182,8 +182,8 @@ def _prepare_region(
         [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, **accepted
     )
     session.end()
-    built = [entry["manifest"] for entry in outcomes if entry.get("manifest")]
-    collect_maps(session.folder, job.release_key, built)
+    results = [entry["result"] for entry in outcomes if entry.get("result")]
+    collect_maps(store, job.release_key, results)
     # A run that was killed after it moved the pointer has not emitted the event.
     if published.latest and (published.moved or is_news(store, job.release_key, published)):
         announce_release(job, published)

@@ -50,11 +50,6 @@ class FlowSettings(BaseSettings):
     """Seconds for an attempt of a task, as are the next two."""
     build_timeout: float = Field(default=3600, gt=0)
     publish_timeout: float = Field(default=1800, gt=0)
-    results: str | None = None
-    """Storage of the results of finished tasks: a folder, or a Prefect block ``type/name``.
-
-    By default a hidden folder of the store, or Prefect's own folder if the store is on S3.
-    """
     session_hours: float = Field(default=6.0, ge=0)
     """Hours in which an interrupted fetch can be continued."""
     lease: float = Field(default=60.0, ge=2)

@@ -59,7 +59,6 @@ def environment(source, moto, tmp_path_factory):
         "ZAGG_CATALOG_STAC_ROOT": source.root_url,
         "ZAGG_CATALOG_REGISTRY": str(write_registry(folder, **hurry, overdue_days=None)),
         "ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER": str(folder / "work"),
-        "ZAGG_CATALOG_FLOW_RESULTS": str(folder / "results"),
     }
 
 
