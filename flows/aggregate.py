@@ -20,8 +20,17 @@ from flows.artifacts import artifact_reference_by_key, artifact_reference_of_gri
 from flows.batches import BatchTasks
 from flows.command import run_command
 from flows.events import trusted_place
+from flows.failures import error_sentence, plainly, sentence_of
 from flows.runtime import cancellable, is_cancelled, with_retries
-from flows.settings import Cycle, GridName, Product, RegionName, Version, flow_settings
+from flows.settings import (
+    Cycle,
+    GridName,
+    Product,
+    RegionName,
+    Version,
+    declared_settings,
+    flow_settings,
+)
 from zagg_catalog.aggregation.checks import resolve_release
 from zagg_catalog.aggregation.output import refuse_shared_outputs
 from zagg_catalog.aggregation.pending import latest_release_keys, pending
@@ -29,7 +38,7 @@ from zagg_catalog.aggregation.references import Announcement, Reference, event_r
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, pick_up
 from zagg_catalog.aggregation.zagg import ZaggOptions
-from zagg_catalog.errors import InvalidQuery, PickupRefused, ZaggCatalogError
+from zagg_catalog.errors import InvalidQuery, PickupRefused
 from zagg_catalog.messages import clean_text, short_digest, user_at_host
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases import ReleaseKey
@@ -42,7 +51,7 @@ DigestStart = Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]
 
 
 # For the tasks of grids, which wait; their batches run on the task runner of the settings.
-_GRIDS: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=flow_settings().workers)
+_GRIDS: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=declared_settings().workers)
 
 
 class AggregateFailed(Exception):
@@ -54,6 +63,7 @@ class AggregateFailed(Exception):
     task_runner=_GRIDS,
     log_prints=False,
 )
+@plainly
 def aggregate(
     event: Announcement | None = None,
     product: Product | None = None,
@@ -276,14 +286,11 @@ def _log(found: PickupResult) -> list[str]:
 
 def _unexpected(error: object) -> BaseException | None:
     """Return the error if its traceback is needed, since it is not an error of this package."""
-    if isinstance(error, BaseException) and not isinstance(error, ZaggCatalogError):
-        return error
-    return None
+    return error if isinstance(error, BaseException) and sentence_of(error) is None else None
 
 
 def _failure(request: PickupRequest, error: object) -> str:
-    text = str(error).strip() or type(error).__name__
-    what = text if isinstance(error, ZaggCatalogError) else f"{type(error).__name__}: {text}"
+    what = error_sentence(error, limit=1500)
     return clean_text(f"{request.grid}, {request.release_key}: {what}", limit=1500)
 
 

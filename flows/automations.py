@@ -19,10 +19,11 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows.events import RELEASE, RELEASE_PUBLISHED, EventPlaces
+from flows.failures import check_server, reaching_prefect
 from flows.local_server import LocalFailure, temporary_server
-from flows.settings import flow_settings
+from flows.settings import TAG, flow_settings
 from zagg_catalog.aggregation.references import MapReference
-from zagg_catalog.errors import InvalidOption
+from zagg_catalog.errors import InvalidOption, ZaggCatalogError
 from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, WATCH
 
 POOL = "zagg-catalog"
@@ -31,13 +32,28 @@ PICKUP = "zagg-catalog: aggregate a published release"
 CYCLE = "zagg-catalog: prepare an available cycle"
 LATE = "zagg-catalog: report an overdue cycle"
 SILENT = "zagg-catalog: report a watch that is silent"
-TAG = "zagg-catalog"
+PENDING = "zagg-catalog: crash runs that do not start"
+FAILED = "zagg-catalog: report a failed run"
+STALLED = "zagg-catalog: report that {} does not complete"
+
+# Periods of the schedules in prefect.yaml.
+PERIODS = {
+    "prepare-cycle/daily": timedelta(days=1),
+    "watch-cycles/hourly": timedelta(hours=1),
+    "aggregate/catch-up": timedelta(hours=1),
+}
 
 ON_CYCLE = "prepare-cycle/on-cycle"
 ON_RELEASE = "aggregate/on-release"
 ON_OVERDUE = "report-overdue/on-event"
 
 Template = dict[str, object]
+# Names of states before a run starts, and of those that can follow.
+_PENDING = ("Pending", "Submitting", "InfrastructurePending")
+_NOT_PENDING = (
+    *("Running", "Completed", "Failed", "Crashed", "TimedOut", "Cancelling", "Cancelled"),
+    *("Paused", "Suspended", "Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot"),
+)
 _RELEASE_TEXTS = ("store", "product", "region", "release", "record")
 
 
@@ -64,6 +80,88 @@ def heartbeat_automation(within: timedelta = timedelta(seconds=90)) -> Automatio
                 state=StateType.CRASHED, message="No heartbeat: the process has died."
             )
         ],
+    )
+
+
+def pending_automation(within: timedelta = timedelta(minutes=10)) -> AutomationCore:
+    """Return the automation that marks a run Crashed which is pending for too long.
+
+    The process that was to start it has died, and no other one starts a run that is pending.
+    """
+    waiting = {f"prefect.flow-run.{name}" for name in _PENDING}
+    return AutomationCore(
+        name=PENDING,
+        description="Marks a run Crashed that a worker has taken and not started.",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            match_related={"prefect.resource.id": f"prefect.tag.{TAG}"},
+            after=waiting,
+            expect={f"prefect.flow-run.{name}" for name in _NOT_PENDING},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=within,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message="It did not start: the process that was to start it has died.",
+            )
+        ],
+    )
+
+
+def failed_automation(block_id: UUID) -> AutomationCore:
+    """Return the automation that notifies of each run that ends Failed or Crashed."""
+    ended = "{{ flow.name }}/{{ flow_run.name }} {{ flow_run.state.name }}"
+    return AutomationCore(
+        name=FAILED,
+        description="Notifies of each run that ends Failed or Crashed.",
+        trigger=EventTrigger(
+            posture=Posture.Reactive,
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.id": f"prefect.tag.{TAG}"},
+            expect={f"prefect.flow-run.{name}" for name in ("Failed", "Crashed", "TimedOut")},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+        ),
+        actions=[
+            SendNotification(
+                block_document_id=block_id,
+                subject=f"zagg-catalog: {ended}",
+                body="{{ (flow_run.state.message or 'It has no message.') | truncate(1000) }}\n"
+                "{{ flow_run | ui_url }}",
+            )
+        ],
+    )
+
+
+def stalled_automation(
+    deployment: str, action: ActionTypes, within: timedelta | None = None
+) -> AutomationCore:
+    """Return the automation that alerts when no run of a scheduled deployment completes.
+
+    `deployment` is ``flow/name``, one of `PERIODS`; `within` is three times its period. The time
+    begins with the first run that does not complete: a schedule that is paused raises no alert.
+    """
+    name = deployment.partition("/")[2]
+    others = ("Late", "Running", "Failed", "Crashed", "TimedOut", "Cancelled", *_PENDING)
+    return AutomationCore(
+        name=STALLED.format(deployment),
+        description="Alerts when three periods of a schedule pass without a completed run.",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related=[
+                {"prefect.resource.id": f"prefect.tag.{TAG}"},
+                {"prefect.resource.role": "deployment", "prefect.resource.name": name},
+            ],
+            after={f"prefect.flow-run.{one}" for one in others},
+            expect={"prefect.flow-run.Completed"},
+            for_each={"related:deployment:prefect.resource.id"},
+            threshold=1,
+            within=within or 3 * PERIODS[deployment],
+        ),
+        actions=[action],
     )
 
 
@@ -180,6 +278,24 @@ def alert(deployment_id: UUID | None = None, block_id: UUID | None = None) -> Ac
     )
 
 
+def stalled_alert(
+    deployment: str, deployment_id: UUID | None = None, block_id: UUID | None = None
+) -> ActionTypes:
+    """Return the alert that no run of a deployment completes, as `alert` does for events."""
+    message = (
+        f"No run of {deployment} has completed for three of its periods. Look at its last runs, and"
+        " at whether a worker is running."
+    )
+    if block_id is not None:
+        subject = f"zagg-catalog: {deployment} does not complete"
+        return SendNotification(block_document_id=block_id, subject=subject, body=message)
+    assert deployment_id is not None
+    resource = f"zagg-catalog.deployment.{deployment.replace('/', '-')}"
+    return RunDeployment(
+        deployment_id=deployment_id, parameters={"resource": resource, "message": message}
+    )
+
+
 def _text(value: str) -> str:
     """Return an expression that is `value` if that is a text without a blank at an end."""
     return f"({value} if {value} is string and {value}.strip() == {value} else false)"
@@ -265,15 +381,32 @@ def wanted_automations(
     settings = flow_settings()
     chosen = block or settings.alert_block
     block_id = _block_id(chosen) if chosen else None
-    made: dict[str, AutomationCore | None] = {HEARTBEAT: heartbeat_automation()}
+    made: dict[str, AutomationCore | None] = {
+        HEARTBEAT: heartbeat_automation(),
+        PENDING: pending_automation(),
+    }
     made[ON_CYCLE] = cycle_automation(known[ON_CYCLE]) if ON_CYCLE in known else None
     made[ON_RELEASE] = pickup_automation(known[ON_RELEASE]) if ON_RELEASE in known else None
-    alerting = block_id is not None or ON_OVERDUE in known
-    action = alert(known.get(ON_OVERDUE), block_id) if alerting else None
-    late, silent = (timedelta(seconds=s) for s in (settings.late_after, settings.silent_after))
-    made[ON_OVERDUE] = late_automation(action, late) if action else None
-    made[f"{ON_OVERDUE}, for the watch"] = silent_automation(action, silent) if action else None
+    made |= _alerts(known.get(ON_OVERDUE), block_id)
     return made
+
+
+def _alerts(deployment_id: UUID | None, block_id: UUID | None) -> dict[str, AutomationCore | None]:
+    """Return the automations that alert, None if there is nothing to alert with."""
+    wanted: dict[str, AutomationCore | None] = {ON_OVERDUE: None}
+    if deployment_id is None and block_id is None:
+        return wanted
+    settings, action = flow_settings(), alert(deployment_id, block_id)
+    late, silent = (timedelta(seconds=s) for s in (settings.late_after, settings.silent_after))
+    wanted[ON_OVERDUE] = late_automation(action, late)
+    wanted[f"{ON_OVERDUE}, for the watch"] = silent_automation(action, silent)
+    for name in PERIODS:
+        stalled = stalled_automation(name, stalled_alert(name, deployment_id, block_id))
+        wanted[f"{ON_OVERDUE}, for {name}"] = stalled
+    # A run that reports a failed run would be another one; Prefect's UI lists both.
+    if block_id is not None:
+        wanted[FAILED] = failed_automation(block_id)
+    return wanted
 
 
 def deployment_ids(names: Sequence[str]) -> dict[str, UUID]:
@@ -310,10 +443,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     try:
-        with temporary_server():
+        with temporary_server(), reaching_prefect():
+            check_server()
             print(f"Work pool {POOL}: {'created' if ensure_pool() else 'there already'}.")
             ensure_automations(options.alert_block)
-    except (InvalidOption, LocalFailure) as error:
+    except (ZaggCatalogError, LocalFailure) as error:
         print(error, file=sys.stderr)
         return getattr(error, "exit_code", 1)
     return 0

@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from prefect import Flow
+from prefect import Flow, tags
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+from flows.failures import check_server, reaching_prefect
 from flows.local_server import LocalFailure, temporary_server
+from flows.settings import HEARTBEAT_SECONDS, TAG
+from zagg_catalog.errors import ZaggCatalogError
 
 Schema = Mapping[str, Any]
 
@@ -24,18 +29,28 @@ def run_command(
     """Run a flow from a plain command; return 0 if the run completed, else 1.
 
     `module` is shown in the usage line. `last_line` returns the line to print for the final state
-    of a completed run. If the settings name no server, a temporary one is started.
+    of a completed run. If the settings name no server, a temporary one is started; one that cannot
+    be used is a sentence.
     """
     call: Callable[..., Any] = flow  # the overloads of Flow need the type of the result
     arguments = vars(flow_parser(flow, module).parse_args(argv))
     try:
-        with temporary_server():
+        with temporary_server(), reaching_prefect(), _as_deployed(flow.name):
+            check_server()
             state = call(**arguments, return_state=True)
-    except LocalFailure as error:
+    except (LocalFailure, ZaggCatalogError) as error:
         print(error, file=sys.stderr)
         return 1
     print(last_line(state) if state.is_completed() else state.message)
     return 0 if state.is_completed() else 1
+
+
+@contextmanager
+def _as_deployed(flow: str) -> Iterator[None]:
+    """Give a run the tags and the heartbeats of deployments, on which automations act."""
+    heartbeat = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_SECONDS}
+    with tags(TAG, flow), temporary_settings(set_defaults=heartbeat):
+        yield
 
 
 def flow_parser(flow: Flow[..., Any], module: str) -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from flows.events import (
     mark_processed,
     trusted_place,
 )
+from flows.failures import error_sentence, plainly, sentence_of
 from flows.fetch import fetch
 from flows.jobs import Job, without_broken_areas
 from flows.results import Session, collect_maps
@@ -38,8 +39,8 @@ from flows.settings import (
 from flows.shardmaps import build, failure_of
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
-from zagg_catalog.errors import EventRefused, ZaggCatalogError
-from zagg_catalog.messages import clean_text, short_digest
+from zagg_catalog.errors import EventRefused
+from zagg_catalog.messages import short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.releases import Published
 from zagg_catalog.releases.publication import read_latest
@@ -70,6 +71,7 @@ class CycleFailed(Exception):
 
 
 @flow(name="prepare-cycle", task_runner=task_runner(), log_prints=False)
+@plainly
 def prepare_cycle(
     product: Product = Product.ATL06,
     version: Version = "007",
@@ -160,10 +162,8 @@ def _prepare(
     try:
         return _prepare_region(job, wanted, registry, accepted)
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
-        known = isinstance(error, (ZaggCatalogError, OSError))
-        get_run_logger().error("%s: %s", job.release_key, error, exc_info=not known)
-        what = str(error) if known else f"{type(error).__name__}: {error}"
-        why = clean_text(f"{job.release_key}: {what}", limit=1000)
+        why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
+        get_run_logger().error("%s", why, exc_info=sentence_of(error) is None)
         return RegionOutcome(region=job.region.name, failures=[why])
 
 
@@ -182,8 +182,8 @@ def _prepare_region(
         [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, **accepted
     )
     session.end()
-    built = [entry["manifest"] for entry in outcomes if entry.get("manifest")]
-    collect_maps(session.folder, job.release_key, built)
+    results = [entry["result"] for entry in outcomes if entry.get("result")]
+    collect_maps(store, job.release_key, results)
     # A run that was killed after it moved the pointer has not emitted the event.
     if published.latest and (published.moved or is_news(store, job.release_key, published)):
         announce_release(job, published)

@@ -12,6 +12,7 @@ from prefect.states import Failed
 
 from flows.artifacts import Progress
 from flows.command import run_command
+from flows.failures import plainly
 from flows.jobs import Job, query_values, without_broken_areas
 from flows.results import Session
 from flows.runtime import cancellable, task_runner, with_retries
@@ -36,6 +37,7 @@ Values = dict[str, Any]
 
 
 @flow(name="fetch-catalog", task_runner=task_runner(), log_prints=False)
+@plainly
 def fetch_catalog(
     product: Product = Product.ATL06,
     version: Version = "007",
@@ -98,8 +100,12 @@ def fetch_catalog(
 def fetch(job: Job, session: Session) -> Values:
     """Fetch a job's catalog in slices, and store it; return its key and counts."""
     logger = get_run_logger()
-    if session.continued:
-        logger.info("%s: continuing an interrupted fetch.", job.release_key)
+    if session.stored:
+        logger.info(
+            "%s: continuing a fetch that did not finish; the store has %d objects of it.",
+            job.release_key,
+            session.stored,
+        )
     parts = _fetch_slices(job, session, time_slices(job.query, job.slice_count))
     if any(part["state"] == "unusable" for part in parts) and len(parts) > 1:
         # The error of such a slice does not list its granules; that of a whole fetch does.
@@ -133,8 +139,7 @@ def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Valu
         values = query_values(query)
         key = session.key({"query": values, "root": job.root, "api": job.api})
         label = f"{job.name} {number} of {len(queries)}"
-        mine = source | {"checkpoint": str(session.checkpoint(key))}
-        futures.append(fetching.submit(values, mine, str(session.folder), key, label))
+        futures.append(fetching.submit(values, source, job.store, key, label))
     bar = Progress("fetch", job.release_key, len(futures), f"Fetching {job.release_key}")
     for future in as_completed(futures):
         future.wait()

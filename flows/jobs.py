@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from flows.failures import error_sentence
 from zagg_catalog.cycles import Convention
-from zagg_catalog.errors import ZaggCatalogError
-from zagg_catalog.messages import clean_text
 from zagg_catalog.regions import Bbox
 from zagg_catalog.registry import RegisteredGrid, RegisteredRegion, Registry
 from zagg_catalog.releases import ReleaseKey
@@ -111,14 +110,6 @@ def without_broken_areas(registry: Registry, product: str, region: str) -> Regis
             except Exception as error:  # noqa: BLE001  (it is the problem of this grid)
                 grids[name] = replace(grid, grid=None, problem=error_sentence(error))
     return replace(registry, grids=grids)
-
-
-def error_sentence(error: Any) -> str:
-    """Return an error as a sentence, with its class if this package did not raise it."""
-    text = str(error).strip() or "the error has no message."
-    if not isinstance(error, ZaggCatalogError):
-        text = f"{type(error).__name__}: {text}"
-    return clean_text(text, limit=500)
 
 
 def query_values(query: Query) -> dict[str, Any]:

@@ -33,6 +33,9 @@ START_SECONDS = 300.0
 # After so many a command says that it waits.
 SLOW_SECONDS = 30.0
 TAIL = 1500
+# Prefect keeps them in memory: a slot that is taken when the server is killed is never free again.
+_FILES = "prefect.server.concurrency.lease_storage.filesystem"
+LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _FILES}
 # Shorter intervals than the defaults, for a user who waits.
 QUICK = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -157,6 +160,7 @@ class LocalServer:
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
             # By default its web pages use the default port.
             "PREFECT_SERVER_UI_API_URL": self.api_url,
+            **LEASES,
         }
         self._settings = own | dict(settings or {})
         self._process: Process | None = None
@@ -313,6 +317,7 @@ def temporary_server() -> Iterator[None]:
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
         "PREFECT_UI_ENABLED": "0",
+        **LEASES,
     }
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     child = subprocess.Popen(command, env=os.environ | settings | own, stdin=subprocess.PIPE)

@@ -17,11 +17,10 @@ from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
-from flows.settings import flow_settings
+from flows.settings import declared_settings, flow_settings
 from zagg_catalog.errors import (
     BadResponse,
     IncompleteHarvest,
-    InvalidOption,
     PointerConflict,
     RequestFailed,
     StoreUnavailable,
@@ -80,22 +79,14 @@ def with_retries[**P, R](task: Task[P, R], timeout: float | None, **options: Any
 
 
 def task_runner() -> TaskRunner[Any]:
-    """Return the task runner of the settings: threads, or Dask workers, local or at an address.
-
-    Raises `InvalidOption` if the settings name Dask and it is not installed.
-    """
-    settings = flow_settings()
+    """Return the task runner of the settings: threads, or Dask workers, local or at an address."""
+    settings = declared_settings()
     if settings.task_runner == "threads":
         return ThreadPoolTaskRunner(max_workers=settings.workers)
-    try:
-        from prefect_dask.task_runners import (  # type: ignore[import-not-found,unused-ignore]
-            DaskTaskRunner,
-        )
-    except ImportError:
-        raise InvalidOption(
-            "ZAGG_CATALOG_FLOW_TASK_RUNNER is dask, and prefect-dask is not installed; install"
-            " zagg-catalog[dask], or set it to threads."
-        ) from None
+    from prefect_dask.task_runners import (  # type: ignore[import-not-found,unused-ignore]
+        DaskTaskRunner,
+    )
+
     options: dict[str, Any] = {"address": settings.dask_address}
     if settings.dask_address is None:
         # With one thread for each worker, a killed worker loses one task.
@@ -149,6 +140,9 @@ def cancellable() -> Iterator[None]:
 
 class CycleLease(Lease[Leased[StoredLease], StoredLease]):
     """The lease of a product's cycle, for the run that prepares it."""
+
+    # Releases are safe without it; it only spares the work of a second run.
+    _strict = False
 
     def __init__(self, store: Store, product: str, cycle: int) -> None:
         super().__init__(

@@ -11,17 +11,23 @@ from uuid import UUID
 import yaml
 from prefect import Flow, serve
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron
 from prefect.settings import get_current_settings
 
 from flows.automations import ensure_automations
+from flows.failures import check_server, reaching_prefect
+from flows.pools import PREFECT_FILE
+from flows.settings import HEARTBEAT_SECONDS, flow_settings
+from zagg_catalog.errors import ZaggCatalogError
 
-PREFECT_FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
 # Shorter than Prefect's default, for a user who waits.
 POLL_SECONDS = 2.0
+# Most runs at the same time; others wait.
+RUNS = 8
 
 
 def deployments(path: Path = PREFECT_FILE) -> list[RunnerDeployment]:
@@ -44,29 +50,73 @@ def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
         description=entry["description"],
         tags=entry["tags"],
         parameters=entry.get("parameters", {}),
-        schedules=[Cron(s["cron"], timezone=s["timezone"]) for s in entry.get("schedules", [])],
-        concurrency_limit=ConcurrencyLimitConfig(**entry["concurrency_limit"]),
+        schedules=[
+            Cron(s["cron"], timezone=s["timezone"], slug=s["slug"])
+            for s in entry.get("schedules", [])
+        ],
     )
     assert isinstance(made, RunnerDeployment)  # not a coroutine: there is no event loop here
     return made
 
 
-def _apply(deployment: RunnerDeployment) -> None:
-    """Create or update a deployment; its flow is in this folder, which is not pulled."""
-    deployment_id = deployment.apply()
-    assert isinstance(deployment_id, UUID)  # not a coroutine: there is no event loop here
+def kept_schedules(
+    served: RunnerDeployment, found: DeploymentResponse | None
+) -> list[DeploymentScheduleCreate]:
+    """Return the schedules of a deployment; those that are paused on the server stay so."""
+    there = found.schedules if found is not None else []
+    made = []
+    for one in served.schedules or []:
+        same = [old for old in there if one.slug is not None and old.slug == one.slug]
+        # An older version has given it no slug.
+        same = same or [old for old in there if old.slug is None and old.schedule == one.schedule]
+        active = same[0].active if same else True
+        made.append(
+            DeploymentScheduleCreate(
+                schedule=one.schedule, active=active, slug=one.slug, parameters=one.parameters or {}
+            )
+        )
+    return made
+
+
+def apply(deployment: RunnerDeployment) -> None:
+    """Create or update a deployment; its flow is in this folder, which is not pulled.
+
+    A schedule that is paused stays so, and the limit of an older version is removed.
+    """
     with get_client(sync_client=True) as client:
-        client.update_deployment(deployment_id, DeploymentUpdate(path="."))
+        try:
+            found = client.read_deployment_by_name(f"{deployment.flow_name}/{deployment.name}")
+        except ObjectNotFound:
+            found = None
+        deployment.schedules = [*kept_schedules(deployment, found)]
+        deployment_id = deployment.apply()
+        assert isinstance(deployment_id, UUID)  # not a coroutine: there is no event loop here
+        update = DeploymentUpdate(path=".", concurrency_limit=None, concurrency_options=None)
+        client.update_deployment(deployment_id, update)
 
 
 def main() -> int:
     """Create deployments and automations, and serve until interrupted."""
-    served = deployments()
-    for deployment in served:
-        _apply(deployment)
-    ensure_automations()
-    seconds = min(POLL_SECONDS, get_current_settings().runner.poll_frequency)
-    serve(*served, query_seconds=seconds)
+    try:
+        flow_settings()
+        with reaching_prefect():
+            check_server()
+            served = deployments()
+            for deployment in served:
+                apply(deployment)
+            ensure_automations()
+    except ZaggCatalogError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    settings = get_current_settings()
+    serve(
+        *served,
+        query_seconds=min(POLL_SECONDS, settings.runner.poll_frequency),
+        heartbeat_seconds=settings.flows.heartbeat_frequency or HEARTBEAT_SECONDS,
+        limit=RUNS,
+        # Another process may serve the same deployments, or replace this one.
+        pause_on_shutdown=False,
+    )
     return 0
 
 

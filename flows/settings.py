@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zagg_catalog.aggregation.request import PAIRS
 from zagg_catalog.aggregation.zagg import STALL
-from zagg_catalog.cycles import LATENCY, cycle_of
-from zagg_catalog.settings import get_settings
+from zagg_catalog.cycles import LATENCY, check_begun, cycle_of
+from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.settings import get_settings, read_settings
+
+# Tag of every run.
+TAG = "zagg-catalog"
+# Between two heartbeats of a run; the least that Prefect accepts.
+HEARTBEAT_SECONDS = 30
 
 PoolType = Literal["process", "docker", "kubernetes", "ecs"]
 
@@ -43,11 +50,6 @@ class FlowSettings(BaseSettings):
     """Seconds for an attempt of a task, as are the next two."""
     build_timeout: float = Field(default=3600, gt=0)
     publish_timeout: float = Field(default=1800, gt=0)
-    results: str | None = None
-    """Storage of the results of finished tasks: a folder, or a Prefect block ``type/name``.
-
-    By default a hidden folder of the store, or Prefect's own folder if the store is on S3.
-    """
     session_hours: float = Field(default=6.0, ge=0)
     """Hours in which an interrupted fetch can be continued."""
     lease: float = Field(default=60.0, ge=2)
@@ -98,10 +100,30 @@ class FlowSettings(BaseSettings):
     aggregate_lease: float = Field(default=60.0, ge=2)
     """Seconds until the lease of a pick-up that is not renewed ends."""
 
+    @model_validator(mode="after")
+    def _has_dask(self) -> Self:
+        if self.task_runner == "dask" and find_spec("prefect_dask") is None:
+            raise ValueError(
+                "ZAGG_CATALOG_FLOW_TASK_RUNNER is dask, and prefect-dask is not installed; install"
+                " zagg-catalog[dask], or set it to threads"
+            )
+        return self
+
 
 def flow_settings() -> FlowSettings:
-    """Return the settings, read from the environment now."""
-    return FlowSettings()
+    """Return the settings, read from the environment now; raise `InvalidSetting` for wrong ones."""
+    return read_settings(FlowSettings)
+
+
+def declared_settings() -> FlowSettings:
+    """Return the settings for what a module declares, such as the task runner of a flow.
+
+    They are the defaults if the settings cannot be used: a run reports that, not an import.
+    """
+    try:
+        return flow_settings()
+    except ZaggCatalogError:
+        return FlowSettings.model_construct()
 
 
 class Product(StrEnum):
@@ -119,13 +141,13 @@ class Product(StrEnum):
 
 def _names(section: str) -> list[str]:
     """Return the names in the registry of the working directory, for the run form."""
-    location = get_settings().registry
-    if "://" in location or not Path(location).is_file():
-        return []
     try:
+        location = get_settings().registry
+        if "://" in location or not Path(location).is_file():
+            return []
         content = yaml.safe_load(Path(location).read_text(encoding="utf-8"))
         return [str(name) for name in content[section]]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+    except (ZaggCatalogError, OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return []  # a run reports the problem; the form has no names to choose from
 
 
@@ -144,5 +166,9 @@ GridName = Annotated[str, Field(json_schema_extra=_choices("grids"))]
 
 
 def cycle_or_current(cycle: int | None, now: datetime | None = None) -> int:
-    """Return the cycle, by default the one of 45 days ago."""
-    return cycle if cycle is not None else cycle_of((now or datetime.now(UTC)) - LATENCY)
+    """Return the cycle, by default the one of 45 days ago.
+
+    Raises `InvalidQuery` for a cycle that has not begun.
+    """
+    now = now or datetime.now(UTC)
+    return cycle_of(now - LATENCY) if cycle is None else check_begun(cycle, now)

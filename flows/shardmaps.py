@@ -12,8 +12,9 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import Progress
 from flows.command import run_command
-from flows.jobs import Job, build_values, error_sentence
-from flows.results import content_key, result_storage
+from flows.failures import error_sentence, plainly
+from flows.jobs import Job, build_values
+from flows.results import map_key
 from flows.runtime import cancellable, task_runner, with_retries
 from flows.settings import GridName, flow_settings
 from flows.tasks import build_grid
@@ -21,12 +22,12 @@ from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import RegisteredGrid, load_registry
 from zagg_catalog.releases.layout import parse_key
 from zagg_catalog.settings import get_settings
-from zagg_catalog.store import Store
 
 Values = dict[str, Any]
 
 
 @flow(name="build-shardmaps", task_runner=task_runner(), log_prints=False)
+@plainly
 def build_shardmaps(
     catalog: str,
     grids: list[GridName] | None = None,
@@ -93,9 +94,8 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
     for future in as_completed(list(futures)):
         future.wait()
         bar.step()
-    store = job.open_store()
     for future, grid in futures.items():
-        found[grid.name] = _outcome(job, grid, catalog, future, store)
+        found[grid.name] = _outcome(grid, future)
     for name, outcome in sorted(found.items()):
         if outcome.get("error"):
             get_run_logger().error("Grid %s: %s", name, outcome["error"])
@@ -110,29 +110,18 @@ def failure_of(job: Job, failed: Sequence[Values]) -> str:
     return f"{job.release_key}: {len(failed)} failed, {clean_text(reasons, limit=1500)}"
 
 
-def _submit(
-    job: Job, grid: RegisteredGrid, catalog: Values, *, again: bool = False
-) -> PrefectFuture[Values]:
+def _submit(job: Job, grid: RegisteredGrid, catalog: Values) -> PrefectFuture[Values]:
     values = build_values(job, grid, catalog)
-    building = with_retries(
-        build_grid,
-        flow_settings().build_timeout,
-        result_storage=result_storage(job.open_store()),
-        refresh_cache=job.force or again,
-    )
-    return building.submit(values, job.store, content_key("map", values))
+    key = map_key(job.release_key, grid.name, values)
+    building = with_retries(build_grid, flow_settings().build_timeout)
+    return building.submit(values, job.store, key, again=job.force)
 
 
-def _outcome(
-    job: Job, grid: RegisteredGrid, catalog: Values, future: PrefectFuture[Values], store: Store
-) -> Values:
-    """Return the result of a grid; build its map again if the store does not have it."""
+def _outcome(grid: RegisteredGrid, future: PrefectFuture[Values]) -> Values:
+    """Return the result of a grid, or its error."""
     result = future.result(raise_on_failure=False)
-    lost = isinstance(result, dict) and not store.exists(result["manifest"])
-    if lost:
-        result = _submit(job, grid, catalog, again=True).result(raise_on_failure=False)
     if isinstance(result, dict):
-        return {"grid": grid.name, "config": grid.config.decode(), "restored": lost} | result
+        return {"grid": grid.name, "config": grid.config.decode()} | result
     return _failed(grid, result)
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from prefect import get_run_logger, task
 
-from flows.results import key_argument, read_slice, write_slice
+from flows.results import read_result, read_slice, write_result
 from flows.runtime import check_cancelled
 from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.completeness import explain_missing
@@ -24,6 +24,7 @@ from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.shardmap.model import build_checked
 from zagg_catalog.sources import CMRSource, Query
+from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.sources.stored import Selection
@@ -35,20 +36,20 @@ _loading = Lock()
 
 
 @task(task_run_name="fetch {label}", persist_result=False)
-def fetch_slice(query: Values, source: Values, folder: str, key: str, label: str) -> Values:
-    """Fetch one slice of a query, unless it is in the folder already.
+def fetch_slice(query: Values, source: Values, store: str, key: str, label: str) -> Values:
+    """Fetch one slice of a query, unless the store has it already.
 
     Returns
     -------
     dict
         ``state`` is ``fetched``, ``empty``, or ``unusable`` if every granule was quarantined. A
-        fetched slice has ``granules``, ``transfer`` and ``catalog``, the bytes of its parquet file,
-        since a worker may be on another machine.
+        fetched slice has ``granules``, ``transfer`` and ``catalog``, the key of its parquet file.
     """
-    found = read_slice(Path(folder), key)
+    place = open_store(store)
+    found = read_slice(place, key)
     if found is None:
-        found = _fetch(query, **source)
-        write_slice(Path(folder), key, found)
+        found = _fetch(query, place, key, **source)
+        write_result(place, key, found)
     return found
 
 
@@ -60,15 +61,17 @@ def store_catalog(
     query: Values, release_key: list[Any], store: str, slices: list[Values]
 ) -> Values:
     """Merge the slices of a query, and store the catalog with the cells of its footprints."""
+    place = open_store(store)
     fetched = [part for part in slices if part["state"] == "fetched"]
     if len(slices) == 1 and not fetched:
         raise EmptyHarvest(slices[0]["why"], matched=slices[0].get("matched", 0))
     with scratch() as folder:
         path = Path(folder, "catalog.parquet")
-        catalog = merge_slices(Query(**query), [_decoded(part, path) for part in fetched])
-        catalog = write_indexed(catalog, path)
-        folder_of = ReleaseKey(*release_key).folder("catalogs")
-        ref = open_store(store).put(folder_of, path, ".parquet")
+        parts = []
+        for part in fetched:
+            parts.append(Catalog.from_geoparquet(place.download(part["catalog"], path)))
+        catalog = write_indexed(merge_slices(Query(**query), parts), path)
+        ref = place.put(ReleaseKey(*release_key).folder("catalogs"), path, ".parquet")
     harvest = catalog.metadata["harvest"]
     counts = ("declared_after", "harvested", "shared", "kept", "outside_cycle")
     return {
@@ -85,19 +88,31 @@ def store_catalog(
     }
 
 
-@task(
-    task_run_name="build {spec[grid]}",
-    cache_key_fn=key_argument,
-    persist_result=True,
-    result_serializer="json",
-)
-def build_grid(spec: Values, store: str, key: str) -> Values:
-    """Build the shard map that `flows.jobs.build_values` describes, and store it."""
+@task(task_run_name="build {spec[grid]}", persist_result=False)
+def build_grid(spec: Values, store: str, key: str, *, again: bool = False) -> Values:
+    """Build the shard map that `flows.jobs.build_values` describes, and store it.
+
+    Returns
+    -------
+    dict
+        Facts of the map, and `key` as ``result``. They are those of an earlier build with the same
+        key, unless `again` is set or the store lost its map; then ``restored`` is true.
+    """
     place = open_store(store)
+    known = None if again else read_result(place, key)
+    if known is not None and place.exists(known["manifest"]):
+        return known | {"result": key}
+    built = _build(spec, place)
+    write_result(place, key, built)
+    return built | {"result": key, "restored": known is not None}
+
+
+def _build(spec: Values, place: Store) -> Values:
+    """Build a map and store it; return its facts."""
     product, region, cycle = spec["release_key"]
     grid = _grid(spec)
     # A catalog that was stored before the region had filters has other granules, too.
-    catalog = Selection(**spec.get("filters", {})).apply(_load_catalog(store, spec["catalog"]))
+    catalog = Selection(**spec.get("filters", {})).apply(_load_catalog(place, spec["catalog"]))
     options = dict(spec["options"])
     allow_empty = options.pop("allow_empty", False)
     region_of = read_region(spec["region"].encode())
@@ -159,11 +174,12 @@ def publish_release(
         )
 
 
-def _fetch(query: Values, root: str, checkpoint: str | None = None, **options: Any) -> Values:
+def _fetch(query: Values, place: Store, key: str, root: str, **options: Any) -> Values:
     cmr = CMRSource(root_url=root, **options)
+    parts = StoredSlices(place, key.removesuffix(".json"))
     try:
         catalog = cmr.fetch(
-            Query(**query), progress=lambda done, total: check_cancelled(), checkpoint=checkpoint
+            Query(**query), progress=lambda done, total: check_cancelled(), checkpoint=parts
         )
     except EmptyHarvest as error:
         state = "unusable" if error.matched else "empty"
@@ -171,11 +187,11 @@ def _fetch(query: Values, root: str, checkpoint: str | None = None, **options: A
     with scratch() as folder:
         path = Path(folder, "slice.parquet")
         catalog.to_geoparquet(path)
-        content = path.read_bytes()
+        ref = place.put(key.rpartition("/")[0], path, ".parquet")
     assert cmr.last_report is not None
     return {
         "state": "fetched",
-        "catalog": content,
+        "catalog": ref.key,
         "granules": len(catalog),
         "transfer": cmr.last_report.transfer.model_dump(),
     }
@@ -219,15 +235,10 @@ def _grid(values: Values) -> OutputGrid:
     return from_config(parse_config(values["config"], source=source))
 
 
-def _decoded(part: Values, path: Path) -> Catalog:
-    path.write_bytes(part["catalog"])
-    return Catalog.from_geoparquet(path)
-
-
-def _load_catalog(store: str, key: str) -> Catalog:
+def _load_catalog(store: Store, key: str) -> Catalog:
     """Return a stored catalog; grids that are built in the same process share it."""
     with _loading:
-        return _cached_catalog(store, key)
+        return _cached_catalog(store.url, key)
 
 
 @lru_cache(maxsize=1)

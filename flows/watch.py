@@ -15,6 +15,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.command import run_command
+from flows.failures import error_sentence, plainly
 from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
 from zagg_catalog.messages import as_markdown, clean_text
 from zagg_catalog.registry import Registry, load_registry
@@ -34,7 +35,7 @@ from zagg_catalog.watch.poll import Poll, poll
 
 ProductName = Annotated[str, Field(pattern=r"^[A-Z0-9]+_[0-9]{3}$")]
 ResourceId = Annotated[
-    str, Field(pattern=r"^zagg-catalog\.(cycle|watch)\.[a-z0-9-]+$", max_length=100)
+    str, Field(pattern=r"^zagg-catalog\.(cycle|watch|deployment)\.[a-z0-9-]+$", max_length=100)
 ]
 
 
@@ -71,6 +72,7 @@ class Target:
 
 
 @flow(name="watch-cycles", log_prints=False)
+@plainly
 def watch_cycles(
     products: list[ProductName] | None = None,
     dry_run: bool = False,
@@ -103,8 +105,8 @@ def watch_cycles(
             found[product] = "another poll was running"
             get_run_logger().info("%s: another poll has changed the cursor.", product)
         except (ZaggCatalogError, OSError) as error:
-            failures.append(clean_text(f"{product}: {error}", limit=800))
-            get_run_logger().error("%s: %s", product, error)
+            failures.append(f"{product}: {error_sentence(error, limit=800)}")
+            get_run_logger().error("%s", failures[-1])
     if failures:
         message = "; ".join(failures)
         return Failed(message=message, data=WatchFailed(message))
@@ -159,6 +161,7 @@ def summary(found: Poll) -> str:
 
 
 @flow(name="report-overdue", log_prints=False)
+@plainly
 def report_overdue(resource: ResourceId, message: str | None = None) -> Any:
     """Report that a cycle or the watch itself is overdue, by a run that ends Failed.
 

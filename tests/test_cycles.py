@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from zagg_catalog.cycles import (
     ORBIT_SECONDS,
     TRACKS,
+    check_begun,
     cycle_of,
     cycle_to_dates,
     cycle_to_days,
@@ -99,3 +100,12 @@ def test_real_granules_start_when_the_orbit_says(real_data):
     middle = sum(lateness) / len(lateness)
     assert max(abs(late - middle) for late in lateness) < 130
     assert len(lateness) > 900
+
+
+def test_a_cycle_that_has_not_begun_is_refused():
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    assert check_begun(33, now) == 33
+    with pytest.raises(InvalidQuery, match="Cycle 34 is in the future: it begins on 2026-12-1"):
+        check_begun(34, now)
+    day_before = cycle_to_dates(34)[0].replace(tzinfo=UTC) - timedelta(hours=23)
+    assert check_begun(34, day_before) == 34

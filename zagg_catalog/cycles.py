@@ -97,3 +97,15 @@ def cycle_of(when: datetime) -> int:
     if when < MISSION_START:
         raise InvalidQuery(f"{when:%Y-%m-%d} is before cycle 1 ({MISSION_START:%Y-%m-%d}).")
     return (when - MISSION_START) // CYCLE_LENGTH + 1
+
+
+def check_begun(cycle: int, now: datetime) -> int:
+    """Return a mission cycle; raise `InvalidQuery` if it begins after `now`, by a day or more."""
+    start, _ = cycle_to_dates(cycle)
+    current = cycle_of(now)
+    if cycle > current and start.replace(tzinfo=UTC) > now + timedelta(days=1):
+        raise InvalidQuery(
+            f"Cycle {cycle} is in the future: it begins on {start:%Y-%m-%d}, and the current one is"
+            f" cycle {current}."
+        )
+    return cycle

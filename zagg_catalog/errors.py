@@ -57,6 +57,12 @@ class InvalidOption(ZaggCatalogError, ValueError):
     exit_code = 2
 
 
+class InvalidSetting(ZaggCatalogError, ValueError):
+    """Raised when a setting of the environment has a value that is not allowed; names each."""
+
+    exit_code = 2
+
+
 class InvalidCatalog(ZaggCatalogError, ValueError):
     """Raised when a file or table is not a usable granule catalog."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from zagg_catalog.errors import InvalidSetting
 
 CMR_ROOT = "https://cmr.earthdata.nasa.gov/search"
 CMR_STAC_ROOT = "https://cmr.earthdata.nasa.gov/stac"
@@ -88,5 +91,43 @@ class Settings(BaseSettings):
 
 
 def get_settings() -> Settings:
-    """Read the settings from the environment; nothing is cached."""
-    return Settings()
+    """Read the settings from the environment; nothing is cached.
+
+    Raises `InvalidSetting` if one cannot be used.
+    """
+    return read_settings(Settings)
+
+
+def read_settings[S: BaseSettings](kind: type[S]) -> S:
+    """Read settings from the environment and the ``.env`` file.
+
+    Raises `InvalidSetting`, which names each variable that cannot be used.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        problems = [
+            f"{_variable(kind, str(entry['loc'][0]))}{_value(entry['input'])}: {entry['msg']}"
+            if entry["loc"]
+            else entry["msg"].removeprefix("Value error, ")
+            for entry in error.errors(include_url=False, include_context=False)
+        ]
+    except SettingsError as error:
+        # Of a field that is a list: the text names the field, and the cause has the value.
+        found = re.search(r'field "(\w+)"', str(error))
+        name = _variable(kind, found[1]) if found else "A setting"
+        problems = [f'{name} is not JSON, expected a list such as ["one", "two"]']
+    raise InvalidSetting(
+        f"{'; '.join(problems)}. Correct the environment or the file .env."
+    ) from None
+
+
+def _variable(kind: type[BaseSettings], field: str) -> str:
+    """Return the variable of a field, which an error may name by another variable of it."""
+    prefix = kind.model_config.get("env_prefix", "")
+    return f"{prefix}{field.upper()}" if field in kind.model_fields else field.upper()
+
+
+def _value(value: object) -> str:
+    """Return a clause with a number or a short word; anything else may be a secret."""
+    return f"={value}" if re.fullmatch(r"[-+.\d]{1,12}|[a-z]{1,12}", str(value)) else ""

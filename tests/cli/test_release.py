@@ -160,8 +160,8 @@ def test_rollback_goes_back(published, release):
 
 def test_gc_lists_first_and_asks_before_it_removes(published, release, folder, monkeypatch):
     published("first")
-    orphan = folder / "catalogs/product=A/region=b/cycle=1" / f"{'0' * 64}.parquet"
-    orphan.parent.mkdir(parents=True)
+    (place,) = folder.glob("catalogs/*/*/*")
+    orphan = place / f"{'0' * 64}.parquet"
     orphan.write_text("x")
     assert "1 are too young" in release("gc")[1]
     code, out, _ = release("gc", "--grace", 0)
@@ -182,6 +182,16 @@ def test_gc_lists_first_and_asks_before_it_removes(published, release, folder, m
     assert not orphan.exists()
     assert release("verify")[0] == 0
     assert release("gc", "--grace=-1")[0] == 2
+
+
+def test_gc_names_what_it_leaves_alone(published, release, folder):
+    published("first")
+    lost = folder / "catalogs/product=A/region=b/cycle=1" / f"{'0' * 64}.parquet"
+    lost.parent.mkdir(parents=True)
+    lost.write_text("x")
+    code, out, err = release("gc", "--grace", 0, "--delete", "--yes")
+    assert (code, "0 files" in out, lost.exists()) == (0, True, True)
+    assert "All of A, b, cycle 1 stays: there is no releases/product=A/" in err
 
 
 @pytest.mark.parametrize(

@@ -125,13 +125,14 @@ class Team:
         return find_release(self.store, "ATL06_007", region, 22, digest=digest)
 
     def files(self) -> dict[str, tuple[int, int]]:
-        """Size and time of everything in the store but leases; results of tasks are hidden."""
+        """Size and time of everything in the store but leases and results of tasks."""
         root = Path(self.store_url)
         found = (path for path in root.rglob("*") if path.is_file())
         return {
             str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns)
             for path in found
             if not any(part.startswith(".") for part in path.relative_to(root).parts)
+            and path.relative_to(root).parts[0] != "results"
             and path.name != "lease.json"
         }
 

@@ -65,7 +65,7 @@ def test_an_event_of_another_store_starts_nothing_unless_it_is_allowed(desk, eve
     monkeypatch.setenv("ZAGG_CATALOG_STORE", str(desk.folder / "ours"))
     state = desk.run(event=event, store=None)
     assert state.is_failed()
-    assert "EventRefused: The event names the store" in state.message
+    assert state.message.startswith("The event names the store")
     assert not desk.calls
     assert not desk.outcomes()
     monkeypatch.setenv("ZAGG_CATALOG_FLOW_EVENT_STORES", json.dumps([desk.store_url]))

@@ -189,7 +189,7 @@ def test_a_broken_config_is_named_and_a_partial_release_may_become_the_latest(te
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(model, "coverage_of"), (shardmaps, "content_key"), (tasks, "from_config")]
+    ("module", "name"), [(model, "coverage_of"), (shardmaps, "map_key"), (tasks, "from_config")]
 )
 def test_whatever_a_grid_raises_stops_no_other_grid_and_no_region(team, monkeypatch, module, name):
     """Where its area is found, where its task is submitted, where its map is built."""

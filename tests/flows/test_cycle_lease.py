@@ -1,6 +1,7 @@
 """One run of a cycle at a time, by a lease in the store, which no Prefect server can block."""
 
 import signal
+import threading
 
 import pytest
 
@@ -13,18 +14,24 @@ from zagg_catalog.store.lease import Leased, StoredLease
 
 
 @pytest.fixture
-def taken(team, monkeypatch):
-    """The lease of a run that is not renewed, as of one that was killed."""
-    monkeypatch.setenv("ZAGG_CATALOG_FLOW_LEASE", "2")
+def taken(team):
+    """The lease of another run."""
     return CycleLease(team.store, "ATL06_007", 22).acquire({"run": "brisk-owl"}, wait=0)
 
 
-def test_a_run_waits_for_the_lease_of_a_killed_one_and_names_it(team, taken, caplog):
-    state = team.run(regions=["greenland"])
-    assert state.is_completed(), state.message
-    (waiting,) = [text for text in caplog.messages if text.startswith("Waiting")]
-    assert "run brisk-owl of " in waiting
-    assert "has been preparing ATL06_007, cycle 22 since" in waiting
+def test_a_run_waits_for_the_one_that_holds_the_lease_and_names_it(team, taken, caplog):
+    def waiting():
+        return [text for text in caplog.messages if text.startswith("Waiting")]
+
+    states = []
+    run = threading.Thread(target=lambda: states.append(team.run(regions=["greenland"])))
+    with taken:
+        run.start()
+        wait_for(waiting)
+    run.join()
+    assert states[0].is_completed(), states[0].message
+    assert "run brisk-owl of " in waiting()[0]
+    assert "has been preparing ATL06_007, cycle 22 since" in waiting()[0]
 
 
 def test_no_run_waits_without_end(team, taken, monkeypatch):

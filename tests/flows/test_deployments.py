@@ -2,11 +2,13 @@
 
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
@@ -14,7 +16,7 @@ from prefect.states import Cancelling
 from flows import automations
 from flows.deploy import main
 from flows.local_server import Process, program
-from flows.serve import deployments
+from flows.serve import apply, deployments
 from tests.harness.processes import flow_processes
 from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
@@ -67,7 +69,7 @@ def test_one_command_creates_every_deployment(deployed):
     assert set(deployed) == NAMES
     assert all("zagg-catalog" in one.tags for one in deployed.values())
     assert [s.schedule.cron for s in deployed["prepare-cycle/daily"].schedules] == ["0 6 * * *"]
-    assert deployed["prepare-cycle/manual"].global_concurrency_limit.limit == 2
+    assert {one.global_concurrency_limit for one in deployed.values()} == {None}
 
 
 @pytest.mark.slow
@@ -120,6 +122,31 @@ def test_a_laptop_serves_the_same_deployments(prefect_server):
     assert {f"{one.flow_name}/{one.name}" for one in served} == NAMES
     daily = next(one for one in served if one.name == "daily")
     assert [s.schedule.cron for s in daily.schedules] == ["0 6 * * *"]
+
+
+def test_each_schedule_has_a_name_and_the_period_of_its_alert(prefect_server):
+    scheduled = {f"{one.flow_name}/{one.name}": one for one in deployments() if one.schedules}
+    assert set(scheduled) == set(automations.PERIODS)
+    for name, one in scheduled.items():
+        (schedule,) = one.schedules
+        assert name.endswith(f"/{schedule.slug}")
+        hours = 24 if schedule.schedule.cron.split()[1].isdigit() else 1
+        assert automations.PERIODS[name] == timedelta(hours=hours)
+
+
+def test_serving_again_leaves_a_schedule_paused_and_removes_an_old_limit(prefect_server):
+    (daily,) = [one for one in deployments() if one.name == "daily"]
+    apply(daily)
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name("prepare-cycle/daily")
+        client.update_deployment_schedule(found.id, found.schedules[0].id, active=False)
+        client.update_deployment(found.id, DeploymentUpdate(concurrency_limit=1))
+        (daily,) = [one for one in deployments() if one.name == "daily"]
+        apply(daily)
+        again = client.read_deployment_by_name("prepare-cycle/daily")
+        assert [one.active for one in again.schedules] == [False]
+        assert again.global_concurrency_limit is None
+        client.update_deployment_schedule(again.id, again.schedules[0].id, active=True)
 
 
 def test_the_heartbeat_automation_is_made_once_and_renewed(prefect_server):

@@ -182,7 +182,7 @@ def test_a_run_for_another_place_is_refused_before_it_does_anything(
     place = EventPlaces(**{what: "https://evil.example"})
     state = prepare_cycle(cycle=22, notice="one", event=place, return_state=True)
     assert state.is_failed()
-    assert "EventRefused: The event names the" in state.message
+    assert state.message.startswith("The event names the")
     assert not list(tmp_path.iterdir())
 
 

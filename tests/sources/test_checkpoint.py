@@ -13,6 +13,8 @@ from tests.sources.served import cycle_22
 from zagg_catalog.errors import InvalidQuery, RequestFailed
 from zagg_catalog.sandbox import Fault, SandboxServer, simulate
 from zagg_catalog.sources import CMRSource, spool
+from zagg_catalog.sources.checkpoint import StoredSlices
+from zagg_catalog.sources.harvest_slices import KEPT_PAGES
 
 FETCH = """
 import sys
@@ -167,3 +169,47 @@ def test_a_checkpoint_is_a_folder(cycle, tmp_path):
     (tmp_path / "kept").write_text("")
     with SandboxServer(cycle) as server, pytest.raises(InvalidQuery, match="is not a folder"):
         source(server).fetch(cycle_22(), checkpoint=tmp_path / "kept")
+
+
+FOLDER = "results/slices/one"
+
+
+def failed_into(store, server, *, after=45):
+    """Let a fetch fail that has its checkpoint in a store, after so many requests."""
+    server.faults.append(Fault("status", 400, times=999, skip=after))
+    with pytest.raises(RequestFailed):
+        source(server).fetch(cycle_22(), checkpoint=StoredSlices(store, FOLDER))
+    server.faults.clear()
+    server.requests.clear()
+
+
+def test_a_fetch_that_failed_is_continued_from_a_store(cycle, store):
+    """As on another machine: only the store is shared."""
+    with SandboxServer(cycle, page_size=10) as server:
+        whole = source(server).fetch(cycle_22())
+        needed = len(server.requests)
+        server.requests.clear()
+        failed_into(store, server)
+        resumed = source(server).fetch(cycle_22(), checkpoint=StoredSlices(store, FOLDER))
+        asked = len(server.requests)
+    assert resumed.table.equals(whole.table)
+    assert resumed.metadata == whole.metadata
+    # Each connection repeats a slice at most; a slice costs half a page; and two requests count.
+    assert asked <= (needed - 45) + 4 * KEPT_PAGES + needed / KEPT_PAGES / 2 + 2
+    assert not [info for info in store.list(FOLDER) if info.key.endswith(".json")]
+
+
+@pytest.mark.parametrize("damage", ["lost part", "torn part", "torn record"])
+def test_a_slice_of_a_store_that_is_damaged_is_fetched_again(cycle, place, damage):
+    store = place.open()
+    with SandboxServer(cycle, page_size=10) as server:
+        failed_into(store, server)
+        suffix = ".json" if damage == "torn record" else ".arrow"
+        for info in store.list(FOLDER):
+            if info.key.endswith(suffix):
+                if damage == "lost part":
+                    store.delete(info.key)
+                else:
+                    place.overwrite(info.key, b"{}")
+        resumed = source(server).fetch(cycle_22(), checkpoint=StoredSlices(place.open(), FOLDER))
+        assert resumed.table.equals(source(server).fetch(cycle_22()).table)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from zagg_catalog.errors import InvalidRelease
+from zagg_catalog.errors import InvalidRelease, StoreUnavailable
 from zagg_catalog.store.lease import Lease, LeaseBusy, Leased, LeaseLost, StoredLease
 
 KEY = "watch/product=ATL06_007/cycle=22/lease.json"
@@ -89,6 +89,29 @@ def test_a_lease_is_renewed_while_the_work_goes_on(store, make_lease):
 
     with make_lease(duration=timedelta(seconds=0.3), clock=Watched()).acquire({}, wait=0):
         assert renewed.wait(300)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_store_that_does_not_answer_ends_only_work_that_must_not_overlap(
+    make_lease, store, clock, monkeypatch, strict
+):
+    asked = threading.Semaphore(0)
+
+    def fail(*_):
+        asked.release()
+        raise StoreUnavailable("The store does not answer.", transient=True)
+
+    lease = make_lease(duration=timedelta(seconds=0.3)).acquire({}, wait=0)
+    monkeypatch.setattr(lease, "_strict", strict)
+    monkeypatch.setattr(store, "swap_pointer", fail)
+    clock.advance(1)
+    with lease:
+        assert asked.acquire(timeout=300)
+        if strict:
+            assert lease.lost.wait(300)
+        else:
+            assert asked.acquire(timeout=300), "it tries again"
+            lease.check()
 
 
 def test_of_many_runs_one_at_a_time_holds_the_lease(make_lease):

@@ -91,3 +91,22 @@ def test_bit_rot_is_put_right(tmp_path):
     Path(store.uri(ref.key)).write_bytes(b"c0ntent")
     assert store.put(FOLDER, b"content", ".json").written
     assert store.get(ref) == b"content"
+
+
+@pytest.mark.parametrize("place", ["file", "file/store"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda store: store.get(f"{FOLDER}/{'0' * 64}.json"),
+        lambda store: store.exists(POINTER),
+        lambda store: store.read_pointer(POINTER),
+        lambda store: list(store.list()),
+        put,
+    ],
+    ids=["get", "exists", "read pointer", "list", "put"],
+)
+def test_a_store_below_a_file_is_said_and_not_taken_for_an_empty_one(tmp_path, place, operation):
+    (tmp_path / "file").write_text("")
+    store = LocalStore(tmp_path / place)
+    with pytest.raises(StoreUnavailable, match=r"Not a directory|File exists"):
+        operation(store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -31,6 +31,14 @@ pytestmark = pytest.mark.usefixtures("impatient")
 def proxy(moto):
     with proxied("127.0.0.1", moto.port) as proxy:
         yield proxy
+
+
+@pytest.mark.parametrize("stated", ["Fri, 01 May 2026 12:00:00 GMT", "soon", None])
+def test_the_time_of_a_server_is_that_of_its_answers(stated):
+    """And not that of a machine with a wrong clock."""
+    headers = {"date": stated} if stated else {}
+    found = probe.time_of({"ResponseMetadata": {"HTTPHeaders": headers}})
+    assert found == (datetime(2026, 5, 1, 12, tzinfo=UTC) if stated and "2026" in stated else None)
 
 
 @pytest.fixture

@@ -168,6 +168,15 @@ def test_a_source_that_changes_meanwhile_is_not_stored(store, tmp_path, monkeypa
     assert list(store.sweep(timedelta(0))) == []
 
 
+def test_its_clock_is_the_one_that_stamps_objects(store):
+    before = store.now()
+    key = store.put(FOLDER, b"content", ".json").key
+    (info,) = [info for info in store.list() if info.key == key]
+    # S3 has whole seconds.
+    assert before - timedelta(seconds=1) <= info.modified <= store.now()
+    assert [info.key for info in store.list()] == [key]
+
+
 def test_threads_share_a_store(store):
     contents = [bytes([number]) * 1000 for number in range(8)] * 4
     with ThreadPoolExecutor(8) as pool:

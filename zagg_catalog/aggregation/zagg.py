@@ -230,13 +230,18 @@ def run_zagg(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=_without_prefect(os.environ) | {"PYTHONUNBUFFERED": "1"},
         )
         try:
             why = _wait(child, answer, timeout, lambda: stop() or reading.stalled(stall))
         finally:
             _end(child)
     return _read(answer, log, why or _ended(child.returncode), reading.granules())
+
+
+def _without_prefect(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what zagg needs of an environment, which has no login of a Prefect server."""
+    return {name: value for name, value in environment.items() if not name.startswith("PREFECT_")}
 
 
 @dataclass

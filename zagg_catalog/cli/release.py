@@ -291,6 +291,8 @@ def gc(
         accept_lost=accept_lost,
     )
     tables.print_garbage(garbage)
+    for sentence in garbage.left:
+        print_error(sentence)
     if not delete or not (garbage.releases or garbage.objects):
         return DONE
     if not yes and not sys.stdin.isatty():
@@ -298,7 +300,7 @@ def gc(
     if not yes and input("Remove these files? [y/N] ").strip().lower() not in ("y", "yes"):
         print("Nothing was removed.")
         return DONE
-    tables.print_garbage(releases.remove_garbage(place, garbage, accept_lost=accept_lost))
+    tables.print_garbage(releases.remove_garbage(place, garbage))
     return DONE
 
 

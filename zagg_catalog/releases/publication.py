@@ -39,6 +39,18 @@ class Contraction(StrictModel):
     """Why they could not be counted."""
 
 
+class CollectionMark(StrictModel):
+    """A garbage collection that removes files of a release key; nothing is published meanwhile."""
+
+    id: str = Field(min_length=8, max_length=64)
+    """Unique among all collections."""
+    began_at: Time
+    """UTC."""
+    step: NonNegativeInt = 0
+    """Grows while the collection is alive."""
+    ended: bool = False
+
+
 class HistoryEntry(StrictModel):
     """An earlier publication: which release, when, and by which action."""
 
@@ -72,6 +84,8 @@ class Publication(Document):
     """Requests and duration of the harvest, if known."""
     history: tuple[HistoryEntry, ...] = Field(default=(), max_length=HISTORY)
     """Earlier publications, the newest first; at most 50."""
+    collection: CollectionMark | None = Field(default=None, exclude_if=lambda mark: mark is None)
+    """The last garbage collection since the publication; left out if there was none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -83,6 +97,11 @@ class Publication(Document):
     def digests(self) -> list[str]:
         """Digests of the release and of the history, the newest first, each once."""
         return list(dict.fromkeys([self.digest, *(entry.digest for entry in self.history)]))
+
+    @property
+    def is_collected(self) -> bool:
+        """Whether a garbage collection is removing files."""
+        return self.collection is not None and not self.collection.ended
 
     def next_history(self) -> tuple[HistoryEntry, ...]:
         """Return the history of the publication that follows this one."""
@@ -130,6 +149,15 @@ class CurrentRelease:
     def digest(self) -> str | None:
         """Digest of the latest release."""
         return self.publication.digest if self.publication else None
+
+    def is_same(self, other: CurrentRelease) -> bool:
+        """Return whether both are one publication, whatever garbage collections ran since."""
+        if self.publication is None or other.publication is None:
+            return self.token == other.token
+        plain = {"collection": None}
+        return self.publication.model_copy(update=plain) == other.publication.model_copy(
+            update=plain
+        )
 
 
 def read_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:

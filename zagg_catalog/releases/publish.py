@@ -29,6 +29,7 @@ from zagg_catalog.jsonio import as_json, canonical_digest, first_problem
 from zagg_catalog.messages import Clock, clean_text, first_few, utc_now
 from zagg_catalog.reader import ReaderNeeds
 from zagg_catalog.releases.catalog_file import CatalogFile, check_addresses, read_catalog_file
+from zagg_catalog.releases.collection import read_free_latest
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
     Contraction,
@@ -37,7 +38,6 @@ from zagg_catalog.releases.publication import (
     PublishContext,
     contraction,
     move_latest,
-    read_latest,
     version_of,
 )
 from zagg_catalog.releases.record import (
@@ -147,7 +147,7 @@ def publish(
     check_addresses(Path(catalog))
     release_key = _release_key(facts, product, region, cycle)
     check_builds(maps, facts)
-    latest = read_latest(store, release_key)
+    latest = read_free_latest(store, release_key)
     with scratch() as folder:
         upload = StagedUpload(store)
         try:
@@ -167,9 +167,11 @@ def publish(
         moved = latest.digest != record.digest and not held_back
         if moved:
             context = PublishContext(published_by=published_by, transfer=transfer, clock=clock)
-            moved, latest = _move(store, latest, record, shrunk, context)
-            # With a wrong clock, a garbage collection does not see that they are new.
+            moved, latest = _move(store, latest, record, shrunk, context, upload)
+            # A garbage collection that was taken for dead may have removed some.
             upload.store_missing()
+        elif held_back:
+            latest = _settle(store, latest, record, upload)
     return Published(
         record=record,
         key=release_key.key("releases", record.digest),
@@ -202,19 +204,35 @@ def _move(
     record: ReleaseRecord,
     shrunk: Contraction,
     context: PublishContext,
+    upload: StagedUpload,
 ) -> tuple[bool, CurrentRelease]:
     """Move the pointer; return whether this call moved it, and its content now."""
-    try:
-        publication = move_latest(
-            store, latest, record, action="publish", contraction=shrunk, context=context
-        )
-    except PointerConflict:
-        # The other run may have published the same release.
-        current = read_latest(store, record.release_key)
-        if current.digest != record.digest:
-            raise
-        return False, current
-    return True, CurrentRelease(publication=publication)
+    while True:
+        try:
+            publication = move_latest(
+                store, latest, record, action="publish", contraction=shrunk, context=context
+            )
+        except PointerConflict:
+            current = read_free_latest(store, record.release_key)
+            # The other run may have published the same release.
+            if current.digest == record.digest:
+                return False, current
+            if not current.is_same(latest):
+                raise
+            # It was a garbage collection.
+            latest = _settle(store, latest, record, upload)
+        else:
+            return True, CurrentRelease(publication=publication)
+
+
+def _settle(
+    store: Store, latest: CurrentRelease, record: ReleaseRecord, upload: StagedUpload
+) -> CurrentRelease:
+    """Store files again until no garbage collection ran meanwhile; return the pointer now."""
+    while (current := read_free_latest(store, record.release_key)).token != latest.token:
+        latest = current
+        upload.store_missing()
+    return current
 
 
 def _release_key(
@@ -447,7 +465,7 @@ class StagedUpload:
                 self.written.append(key)
             else:
                 found.append((key, content))
-        # A garbage collection may have removed them since.
+        # A garbage collection that ends about now may have removed them since.
         self._store_missing(found)
 
     def store_missing(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from zagg_catalog.errors import InvalidRelease
+from zagg_catalog.errors import InvalidRelease, PointerConflict
 from zagg_catalog.messages import Clock, short_digest, utc_now
 from zagg_catalog.releases.catalog_file import catalog_ids
+from zagg_catalog.releases.collection import read_free_latest
+from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
     CurrentRelease,
     Publication,
@@ -65,18 +67,29 @@ def rollback(
     PointerConflict
         If another run moved the pointer in the meantime.
     """
-    release = find_release(store, product, region, cycle, digest=digest)
-    latest = read_latest(store, release.release_key)
-    if not (release.record.complete or partial_latest):
-        _refuse_never_latest(release, latest)
-    _refuse_damaged(store, release)
-    if latest.publication is not None and latest.digest == release.digest:
-        return latest.publication
-    shrunk = contraction(store, latest, release.record, catalog_ids(store, release.record))
     context = PublishContext(published_by=published_by, clock=clock)
-    return move_latest(
-        store, latest, release.record, action="rollback", contraction=shrunk, context=context
-    )
+    while True:
+        # Before the release is: a garbage collection that removes it changes the pointer, too.
+        latest = read_free_latest(store, ReleaseKey(product, region, cycle))
+        release = find_release(store, product, region, cycle, digest=digest)
+        if not (release.record.complete or partial_latest):
+            _refuse_never_latest(release, latest)
+        _refuse_damaged(store, release)
+        if latest.publication is not None and latest.digest == release.digest:
+            return latest.publication
+        shrunk = contraction(store, latest, release.record, catalog_ids(store, release.record))
+        try:
+            return move_latest(
+                store,
+                latest,
+                release.record,
+                action="rollback",
+                contraction=shrunk,
+                context=context,
+            )
+        except PointerConflict:
+            if not latest.is_same(read_latest(store, release.release_key)):
+                raise
 
 
 def _refuse_never_latest(release: Release, latest: CurrentRelease) -> None:

@@ -21,7 +21,7 @@ from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.batches import Batch, gather
 from zagg_catalog.sources.earthdata import HINT
 from zagg_catalog.sources.filters import NO_FILTERS, NameFilters
-from zagg_catalog.sources.harvest_slices import ATTEMPTS, SlicedFetch
+from zagg_catalog.sources.harvest_slices import ATTEMPTS, KEPT_PAGES, SlicedFetch
 from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import NO_GEOMETRY, align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
@@ -189,7 +189,7 @@ def _read_once(
     found = SearchResult(search)
     pages = read_pages(transport, found)
     first = next(pages)
-    if connections and is_large(search, first):
+    if connections and is_large(search, first, KEPT_PAGES if spool.keeps else None):
         sliced = SlicedFetch(transport, spool, progress, search, first, connections).read()
         if sliced is not None:
             return sliced
@@ -203,10 +203,14 @@ def _read_once(
     return stored.result()
 
 
-def is_large(search: BoxSearch, first: Page) -> bool:
-    """Return whether to read a search in slices, by its first page."""
+def is_large(search: BoxSearch, first: Page, most: int | None = None) -> bool:
+    """Return whether to read a search in slices, by its first page.
+
+    `most` is the number of pages that a slice has at most.
+    """
     size, declared = len(first.features), first.declared
-    return declared is not None and size > 0 and declared > size * search.few_pages
+    few = search.few_pages if most is None else min(search.few_pages, most)
+    return declared is not None and size > 0 and declared > size * few
 
 
 def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Transfer) -> Harvest:

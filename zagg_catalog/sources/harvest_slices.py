@@ -39,6 +39,9 @@ MARGIN = 0.03
 SPREAD, MAX_SPREAD = 0.01, 0.05
 # A slice is cut again if it has more than this many times the planned pages, plus two.
 TOO_MUCH = 2.0
+# Most pages of a slice that stays in a checkpoint: what a killed fetch reads again, at most, for
+# each connection. Each slice costs about half a page.
+KEPT_PAGES = 3
 # Granules at borders count in two slices. If the slices together have this many times the whole,
 # granules are long, as those of several cycles are, and would be read again in many slices.
 OVERLAP = 1.25
@@ -77,6 +80,7 @@ class SlicedFetch:
             evenly_spread(gaps, max(self._declared - known, 1)),
             len(first.features),
             self._connections,
+            KEPT_PAGES if spool.keeps else None,
         )
         progress.start(self._declared)
         if known:
@@ -203,12 +207,16 @@ ASK_COUNT = _AskCount.ASK_COUNT
 class SliceScheduler:
     """Hands out slices of time until everything is read; threads may share it.
 
-    `spans` are the time ranges to read, in order; `page` is the number of granules on a page.
+    `spans` are the time ranges to read, in order; `page` is the number of granules on a page, and
+    `most` the largest number of pages in a slice.
     """
 
-    def __init__(self, spans: Sequence[TimeSlice], page: int, connections: int) -> None:
+    def __init__(
+        self, spans: Sequence[TimeSlice], page: int, connections: int, most: int | None = None
+    ) -> None:
         self._pending = list(spans)
         self._page = page
+        self._most = most
         self._connections = connections
         self._active = 0
         self._taken = 0
@@ -315,7 +323,7 @@ class SliceScheduler:
         if (others := self._connections - self._taken) >= 0:
             # Each slice costs about half a page: little is divided among the connections at once.
             pages = min(ceil(rest / (others + 1) - UNEVEN), FIRST_PAGES)
-        pages = max(pages, 1)
+        pages = max(pages if self._most is None else min(pages, self._most), 1)
         # Over more pages, uneven density averages out.
         spread = min(spread * min(1.0, (FIRST_PAGES / pages) ** 0.5), MAX_SPREAD)
         wanted = self._page * (pages * (1.0 - spread) - MARGIN)

@@ -15,6 +15,7 @@ from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
+from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.cmr import cmr_searches
 from zagg_catalog.sources.earthdata import earthdata_auth
 from zagg_catalog.sources.harvest import Harvest, harvest
@@ -40,7 +41,7 @@ class FetchOptions(TypedDict, total=False):
     limit: int
     partial: bool
     progress: bool | OnPage | None
-    checkpoint: str | Path | None
+    checkpoint: str | Path | StoredSlices | None
 
 
 class CMRSource:
@@ -118,7 +119,7 @@ class CMRSource:
         limit: int = 2000,
         partial: bool = False,
         progress: bool | OnPage | None = None,
-        checkpoint: str | Path | None = None,
+        checkpoint: str | Path | StoredSlices | None = None,
     ) -> Catalog:
         """Run a query and return its Catalog, proven complete.
 
@@ -137,7 +138,7 @@ class CMRSource:
         progress : bool or callable, optional
             Show a bar on standard error; by default only on a terminal. A callable is called with
             the granules received so far and the declared count, or None.
-        checkpoint : str or Path, optional
+        checkpoint : str, Path or StoredSlices, optional
             Folder for finished slices of a large fetch, deleted when it succeeds. A fetch that was
             killed continues from it within six hours, and returns the same catalog.
 
@@ -226,7 +227,7 @@ class CMRSource:
         limit: int = 2000,
         partial: bool = False,
         progress: bool | OnPage | None = None,
-        checkpoint: str | Path | None = None,
+        checkpoint: str | Path | StoredSlices | None = None,
     ) -> Iterator[tuple[Harvest, dict[str, Any]]]:
         """Yield the rows of a query, readable within the context, and the catalog's metadata."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
@@ -236,7 +237,9 @@ class CMRSource:
             query.collection,
             preserve_thumbnails=preserve_thumbnails,
             data_asset=query.asset,
-            folder=None if checkpoint is None else Path(checkpoint),
+            checkpoint=(
+                checkpoint if isinstance(checkpoint, StoredSlices | None) else Path(checkpoint)
+            ),
             facts={
                 "api": self.api,
                 "root": self.root_url,

@@ -1,7 +1,7 @@
 """Spool: pages of a fetch, decoded in a thread into Arrow files.
 
-A spool in a temporary folder is deleted with the fetch. In a checkpoint folder, finished slices of
-a killed fetch stay for the next one.
+A spool in a temporary folder is deleted with the fetch. In a checkpoint, a folder or a part of a
+store, finished slices of a killed fetch stay for the next one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow as pa
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.files import digest_file
 from zagg_catalog.sources.batches import Batch, write_arrow
+from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.data_asset import HDF5, DataAsset
 from zagg_catalog.sources.http import PACKAGE_VERSION
 from zagg_catalog.sources.item_columns import decode_regular_page
@@ -55,9 +56,10 @@ class Spool:
         Keep images.
     data_asset : DataAsset
         The file of an item that is its data.
-    folder : Path, optional
-        Folder of a checkpoint, created with the first file. Different fetches may share it, but
-        the same fetch must not run twice at a time. By default a temporary folder.
+    checkpoint : Path or StoredSlices, optional
+        Folder of a checkpoint, created with the first file, or one in a store. Different fetches
+        may share a folder, but the same fetch must not run twice at a time. By default the files
+        are temporary.
     facts : mapping, optional
         Everything except box and time that the result depends on, as JSON values.
 
@@ -80,12 +82,16 @@ class Spool:
         *,
         preserve_thumbnails: bool = False,
         data_asset: DataAsset = HDF5,
-        folder: Path | None = None,
+        checkpoint: Path | StoredSlices | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
+        self._checkpoint = checkpoint if isinstance(checkpoint, Path) else None
+        self._stored = checkpoint if isinstance(checkpoint, StoredSlices) else None
+        folder = self._checkpoint
         if folder is not None and folder.exists() and not folder.is_dir():
             raise InvalidQuery(f"The checkpoint {folder} is not a folder.")
-        self._checkpoint = folder
+        self.keeps = checkpoint is not None
+        """Whether finished slices stay for another fetch."""
         self.collection = collection
         self.preserve_thumbnails = preserve_thumbnails
         self.data_asset = data_asset
@@ -97,6 +103,8 @@ class Spool:
         # A checkpoint folder stays; this one is deleted with the fetch.
         self._temporary = tempfile.TemporaryDirectory(prefix="zagg-catalog-")
         self._folder = self._checkpoint or Path(self._temporary.name)
+        if self._stored is not None:
+            self._stored.load(self._folder)
         self._room = BoundedSemaphore(WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         return self
@@ -144,9 +152,11 @@ class Spool:
             "quarantined": [dict(entry) for entry in found.quarantined.values()],
             "counts": {name: getattr(found, name) for name in _COUNTS},
         }
-        temporary = self._temporary_path()
+        temporary, path = self._temporary_path(), self._folder / self._record_name(key)
         temporary.write_text(json.dumps(record))
-        temporary.replace(self._folder / self._record_name(key))
+        temporary.replace(path)
+        if self._stored is not None:
+            self._stored.save(path, found.batches)
 
     def finished(self, search: BoxSearch) -> list[SearchResult]:
         """Return the slices of a search that an earlier fetch finished."""
@@ -154,7 +164,7 @@ class Spool:
         for path in self._records():
             record = self._read(path)
             if record is None:
-                path.unlink()
+                self._remove(path)
             elif _is_of(record, search):
                 found.append(self._result(search, record))
         self.resumed = bool(found)
@@ -165,12 +175,17 @@ class Spool:
         for path in self._records():
             record = self._read(path)
             if record is None or _is_of(record, search):
-                path.unlink()
+                self._remove(path)
 
     def clear(self) -> None:
         """Delete all slices of this fetch, after it succeeded."""
         for path in self._records():
-            path.unlink()
+            self._remove(path)
+
+    def _remove(self, record: Path) -> None:
+        record.unlink()
+        if self._stored is not None:
+            self._stored.forget(record)
 
     def _result(self, search: BoxSearch, record: dict[str, Any]) -> SearchResult:
         first, last = (datetime.fromisoformat(text) for text in record["interval"])

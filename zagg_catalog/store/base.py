@@ -204,6 +204,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def now(self) -> datetime:
+        """Return the time, UTC, by the clock that stamps `ObjectInfo.modified`."""
+
+    @abstractmethod
     def read_pointer(self, key: str) -> Pointer | None:
         """Return the current version of a pointer, or None if it does not exist."""
 

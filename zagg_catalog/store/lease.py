@@ -94,6 +94,10 @@ class Lease[D: Leased[Any], L: StoredLease]:
         Time after which the lease expires if it is not renewed.
     """
 
+    _strict = True
+    """Whether the work must stop when the lease expires because the store does not answer; else
+    only when another run has taken over."""
+
     def __init__(
         self,
         store: Store,
@@ -239,7 +243,7 @@ class Lease[D: Leased[Any], L: StoredLease]:
                     return
                 except StoreError:
                     # The store may answer again before the lease expires.
-                    if not self._held.alive(self._clock()):
+                    if self._strict and not self._held.alive(self._clock()):
                         self.lost.set()
                         return
 

@@ -24,6 +24,7 @@ from zagg_catalog.files import (
     temporary_beside,
     write_synced,
 )
+from zagg_catalog.messages import utc_now
 from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, conflict, token_of
 from zagg_catalog.store.keys import check_key
 
@@ -75,7 +76,10 @@ class LocalStore(Store):
     def exists(self, key: str) -> bool:
         """Return whether an object or pointer exists."""
         with self._explained(key, "look up"):
-            return (self.root / check_key(key)).is_file()
+            found = (self.root / check_key(key)).is_file()
+            if not found and self._below_file():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            return found
 
     def delete(self, key: str) -> None:
         """Delete an object or pointer, if it exists."""
@@ -98,6 +102,17 @@ class LocalStore(Store):
                 if facts := _facts(path) or _link(path):
                     modified = datetime.fromtimestamp(facts.st_mtime, UTC)
                     yield ObjectInfo(key, facts.st_size, modified)
+
+    def now(self) -> datetime:
+        """Return the time of a file that is written now, as the file system stamps it."""
+        if not self.root.is_dir():
+            return utc_now()
+        try:
+            with temporary_beside(self.root / "now") as temporary:
+                temporary.touch()
+                return datetime.fromtimestamp(temporary.stat().st_mtime, UTC)
+        except OSError:  # a folder that can only be read
+            return utc_now()
 
     def read_pointer(self, key: str) -> Pointer | None:
         """Return the current version of a pointer, or None if it does not exist."""
@@ -134,7 +149,7 @@ class LocalStore(Store):
 
     def sweep(self, older_than: timedelta = timedelta(days=1)) -> Sequence[str]:
         """Remove the temporary files of killed writers, and return their names."""
-        limit = (datetime.now(UTC) - older_than).timestamp()
+        limit = (self.now() - older_than).timestamp()
         removed = []
         with self._explained("the store", "sweep"):
             for path in self._files(self.root):
@@ -143,6 +158,10 @@ class LocalStore(Store):
                     path.unlink(missing_ok=True)
                     removed.append(self._key(path))
         return removed
+
+    def _below_file(self) -> bool:
+        """Return whether the path of the store leads through a file, or ends at one."""
+        return any(path.is_file() for path in (self.root, *self.root.parents))
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -169,7 +188,8 @@ class LocalStore(Store):
         except ObjectMissing:
             raise
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR) and verb == "read":
+            absent = error.errno in (errno.ENOENT, errno.ENOTDIR) and verb == "read"
+            if absent and not self._below_file():
                 raise ObjectMissing(f"Store {self.url} has no object {key}.") from None
             raise StoreUnavailable(
                 f"Cannot {verb} {key} in store {self.url}: {reason(error)}; check the folder, its"

@@ -29,6 +29,7 @@ from zagg_catalog.files import (
     write_synced,
 )
 from zagg_catalog.lazy import lazy_module
+from zagg_catalog.messages import utc_now
 from zagg_catalog.settings import Settings
 from zagg_catalog.store.base import ObjectInfo, ObjectRef, Pointer, Store, conflict
 from zagg_catalog.store.keys import check_key
@@ -40,6 +41,7 @@ from zagg_catalog.store.s3_errors import (
     is_refusal,
     is_safe,
     status_of,
+    time_of,
 )
 from zagg_catalog.store.s3_upload import DIGEST_FIELD, replace, upload_new
 
@@ -167,6 +169,12 @@ class S3Store(Store):
                         modified = entry["LastModified"].astimezone(UTC)
                         yield ObjectInfo(key, entry["Size"], modified)
 
+    def now(self) -> datetime:
+        """Return the server's time, as its answers state it."""
+        with self._explained("ask for the time"):
+            where = {"Bucket": self.bucket, "Prefix": self.prefix}
+            return time_of(self._client.list_objects_v2(**where, MaxKeys=1)) or utc_now()
+
     def read_pointer(self, key: str) -> Pointer | None:
         """Return the current version of a pointer, or None if it does not exist."""
         check_key(key)
@@ -257,7 +265,7 @@ class S3Store(Store):
 
     def sweep(self, older_than: timedelta = timedelta(days=1)) -> Sequence[str]:
         """Abort the unfinished uploads of killed writers, and return their keys."""
-        limit = datetime.now(UTC) - older_than
+        limit = self.now() - older_than
         swept = []
         with self._explained("sweep unfinished uploads"):
             pages = self._client.get_paginator("list_multipart_uploads")

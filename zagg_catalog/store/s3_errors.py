@@ -7,6 +7,8 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from botocore import exceptions as boto
@@ -62,6 +64,15 @@ def code_of(error: ClientError) -> str:
 def status_of(error: ClientError) -> int:
     """Return the HTTP status of an answer."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def time_of(answer: dict[str, Any]) -> datetime | None:
+    """Return the server's time, UTC, that an answer states; None if it states none."""
+    try:
+        stated = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, ValueError):
+        return None
+    return stated.astimezone(UTC) if stated.tzinfo else stated.replace(tzinfo=UTC)
 
 
 def is_failed_condition(error: ClientError) -> bool:
