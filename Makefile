@@ -10,7 +10,7 @@ ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
 export ZAGG_CATALOG_TEST_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help demo check test lint unit test-large plain-install image newest-zagg bench pgstac env format constraints clean
+.PHONY: help audit demo check test lint unit test-large plain-install image newest-zagg bench pgstac env format constraints clean
 
 help:
 	@echo "make demo           offline: two maps by command, then all from a new cycle to gridded heights"
@@ -23,6 +23,7 @@ help:
 	@echo "make pgstac         fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
 	@echo "make bench          zagg 0.61.0 and this in turn, on the same simulated data"
 	@echo "make image          build the image; without an engine, go through its steps here"
+	@echo "make audit          licences of all packages, and known vulnerabilities (asks a service)"
 	@echo "make env            the environment in $(VENV) only"
 
 env: $(STAMP)
@@ -62,6 +63,9 @@ image:
 newest-zagg:
 	@tools/check-newest-zagg .venv-zagg
 
+audit: $(STAMP)
+	@tools/audit $(VENV)
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
 
@@ -74,4 +78,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-pgstac .venv-zagg demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-pgstac .venv-zagg .venv-audit demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

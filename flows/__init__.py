@@ -1,6 +1,9 @@
 """Prefect flows: orchestration only, over the functions of `zagg_catalog`."""
 
+import logging
 import os
+
+from zagg_catalog.messages import PlainRecords
 
 # Otherwise a server without internet logs a telemetry error when it starts.
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -9,3 +12,7 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
 # Each run has new threads, and Arrow's own allocators keep memory for those that have ended: a
 # process that prepares one release after another grows by 10 MB with each.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
+# Records of runs have texts of others, such as servers.
+for _runs in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_runs).addFilter(PlainRecords())

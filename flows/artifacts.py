@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from prefect.artifacts import (
@@ -19,7 +20,7 @@ from flows.jobs import release_key_name
 from zagg_catalog.aggregation.references import Reference, artifact_reference
 from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
-from zagg_catalog.messages import as_markdown, first_few, short_digest
+from zagg_catalog.messages import as_cell, as_markdown, first_few, one_line, short_digest
 from zagg_catalog.releases import Acknowledgement, GridRecord, Published, ReleaseKey
 from zagg_catalog.releases.batches import GranuleList, ShardCounts, ShardList, shards_text
 from zagg_catalog.releases.record import manifests_of
@@ -38,7 +39,9 @@ class Progress:
     def __init__(self, kind: str, release_key: ReleaseKey, total: int, description: str) -> None:
         self._total, self._done = max(total, 1), 0
         key = f"{kind}-{release_key_name(release_key)}"
-        self._id: Any = create_progress_artifact(progress=0.0, key=key, description=description)
+        self._id: Any = create_progress_artifact(
+            progress=0.0, key=key, description=as_cell(description)
+        )
 
     def step(self) -> None:
         """Advance by one step."""
@@ -54,7 +57,7 @@ class PickupProgress:
 
     def __init__(self, release_key: ReleaseKey, grid: str, text: str) -> None:
         key = f"aggregate-{release_key_name(release_key)}-{grid}"
-        self._id: Any = create_progress_artifact(progress=0.0, key=key, description=text)
+        self._id: Any = create_progress_artifact(progress=0.0, key=key, description=as_cell(text))
         self._next = 0.0
 
     def show(self, share: float, text: str) -> None:
@@ -63,12 +66,21 @@ class PickupProgress:
         if share < 1 and now < self._next:
             return
         self._next = now + PERIOD
-        update_progress_artifact(self._id, progress=100.0 * share, description=text)
+        update_progress_artifact(self._id, progress=100.0 * share, description=as_cell(text))
 
 
 def shardmap_key(release_key: ReleaseKey, grid: str) -> str:
     """Return the key of a map's artifact, ``shardmap-<product>-<region>-c<cycle>-<grid>``."""
     return f"shardmap-{release_key_name(release_key)}-{grid}"
+
+
+def _create_table(rows: Sequence[Values], *, key: str, description: str) -> None:
+    """Create a table artifact; Prefect shows its texts and its description as Markdown."""
+    cells = [
+        {name: as_cell(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in rows
+    ]
+    create_table_artifact(cells, key=key, description=as_cell(description))
 
 
 def record_release(store: Store, release_key: ReleaseKey, published: Published) -> None:
@@ -84,7 +96,7 @@ def record_release(store: Store, release_key: ReleaseKey, published: Published) 
             continue
         mark = _mark(store, grid.manifest.parquet.digest)
         if not _newest_has(shardmap_key(release_key, grid.name), mark):
-            create_table_artifact(
+            _create_table(
                 [map_content(store, release_key, published, grid)],
                 key=shardmap_key(release_key, grid.name),
                 description=f"{grid.shards:,} shards, {grid.pairs:,} pairs {mark}",
@@ -94,7 +106,7 @@ def record_release(store: Store, release_key: ReleaseKey, published: Published) 
         key=key,
         description=f"{record.status}: {record.catalog.rows:,} granules, {len(record.grids)} grids",
     )
-    create_table_artifact(
+    _create_table(
         [_grid_row(store, grid) for grid in record.grids],
         key=f"{key}-grids",
         description=f"grids of {release_key} {_mark(store, published.digest)}",
@@ -115,7 +127,7 @@ def _mark(store: Store, name: str) -> str:
 
 def _newest_has(key: str, mark: str) -> bool:
     newest = _newest(key)
-    return newest is not None and mark in (newest.description or "")
+    return newest is not None and as_cell(mark) in (newest.description or "")
 
 
 def map_content(
@@ -190,8 +202,8 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
         f"| complete for the area | {_area(record.query.area)} |",
         f"| harvest | {_harvest(published)} |",
         f"| granules removed since the previous release | {_removed(published)} |",
-        f"| record | `{store.uri(published.key)}` |",
-        f"| catalog | `{store.uri(record.catalog.key)}` |",
+        f"| record | {_code(store.uri(published.key))} |",
+        f"| catalog | {_code(store.uri(record.catalog.key))} |",
         "",
         "| grid | status | signature | shards | pairs | granules | map |",
         "|---|---|---|---:|---:|---:|---|",
@@ -203,11 +215,16 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
 
 def _grid_line(store: Store, grid: GridRecord) -> str:
     files = manifests_of(grid)
-    link = f"`{store.uri(files[0].key)}`" if files else "none"
+    link = _code(store.uri(files[0].key)) if files else "none"
     return (
         f"| {grid.name} | {grid.status} | `{short_digest(grid.signature_digest)}` |"
         f" {grid.shards:,} | {grid.pairs:,} | {grid.granules:,} | {link} |"
     )
+
+
+def _code(text: str) -> str:
+    """Return text as code in a cell of a table."""
+    return f"`{one_line(text).replace('`', "'").replace('|', '%7C')}`"
 
 
 def _why_not_latest(published: Published) -> str:
@@ -272,7 +289,7 @@ def _harvest(published: Published) -> str:
         f" {harvest.outside_cycle:,} of other cycles,"
         f" {sum(harvest.outside.values()):,} left out by filters,"
         f" {len(harvest.quarantined):,} unusable"
-        + (f"; {harvest.names_note}" if harvest.names_note else "")
+        + (f"; {as_markdown(harvest.names_note)}" if harvest.names_note else "")
     )
 
 
@@ -315,7 +332,7 @@ def record_pickup(store: Store, result: PickupResult) -> None:
     record = result.acknowledgement
     if record is None:
         record = Acknowledgement.load(store.get(result.entry.key), result.entry.key)
-    create_table_artifact(
+    _create_table(
         [pickup_content(store, record, result.entry.key)],
         key=key,
         description=f"{record.outcome}, {_shards(record)} {mark}",
@@ -352,7 +369,7 @@ def pickup_content(store: Store, record: Acknowledgement, key: str) -> Values:
         "added": _named(record.changes.added) if record.changes else None,
         "changed": _named(record.changes.changed) if record.changes else None,
         "dropped": _named(record.changes.dropped) if record.changes else None,
-        "notes": "\n".join(record.notes),
+        "notes": "; ".join(record.notes),
         "summary": json.dumps(record.summary, sort_keys=True),
         "acknowledgement": store.uri(key),
     }

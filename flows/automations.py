@@ -23,6 +23,7 @@ from flows.failures import check_server, reaching_prefect
 from flows.local_server import LocalFailure, temporary_server
 from flows.settings import TAG, flow_settings
 from zagg_catalog.aggregation.references import MapReference
+from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import InvalidOption, ZaggCatalogError
 from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, WATCH
 
@@ -355,7 +356,9 @@ def ensure_automation(automation: AutomationCore) -> bool:
     return not found
 
 
-def ensure_automations(block: str | None = None, report: Callable[[str], object] = print) -> None:
+def ensure_automations(
+    block: str | None = None, report: Callable[[str], object] = print_line
+) -> None:
     """Create or update every automation whose deployment exists; report a line for each.
 
     `block` is a notification block ``type/name`` for alerts, by default
@@ -445,10 +448,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with temporary_server(), reaching_prefect():
             check_server()
-            print(f"Work pool {POOL}: {'created' if ensure_pool() else 'there already'}.")
+            print_line(f"Work pool {POOL}: {'created' if ensure_pool() else 'there already'}.")
             ensure_automations(options.alert_block)
     except (ZaggCatalogError, LocalFailure) as error:
-        print(error, file=sys.stderr)
+        print_line(error, file=sys.stderr)
         return getattr(error, "exit_code", 1)
     return 0
 

@@ -15,6 +15,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from flows.failures import check_server, reaching_prefect
 from flows.local_server import LocalFailure, temporary_server
 from flows.settings import HEARTBEAT_SECONDS, TAG
+from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import ZaggCatalogError
 
 Schema = Mapping[str, Any]
@@ -39,9 +40,9 @@ def run_command(
             check_server()
             state = call(**arguments, return_state=True)
     except (LocalFailure, ZaggCatalogError) as error:
-        print(error, file=sys.stderr)
+        print_line(error, file=sys.stderr)
         return 1
-    print(last_line(state) if state.is_completed() else state.message)
+    print_line(last_line(state) if state.is_completed() else state.message)
     return 0 if state.is_completed() else 1
 
 

@@ -44,6 +44,7 @@ from flows.pools import (
 from flows.serve import deployments, kept_schedules
 from flows.settings import TAG, PoolType, flow_settings
 from zagg_catalog import __version__
+from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import InvalidOption, ZaggCatalogError
 
 # Variable of the Prefect server with the names of what the last call created.
@@ -387,14 +388,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         with temporary_server(), reaching_prefect():
             check_server()
             for change in deploy(target, dry_run=options.dry_run):
-                print(change)
+                print_line(change)
             for warning in warnings(target):
-                print(f"Warning: {warning}", file=sys.stderr)
+                print_line(f"Warning: {warning}", file=sys.stderr)
     except (ZaggCatalogError, LocalFailure) as error:
-        print(error, file=sys.stderr)
+        print_line(error, file=sys.stderr)
         return getattr(error, "exit_code", 1)
     if options.dry_run:
-        print("Nothing was changed: this was a dry run.")
+        print_line("Nothing was changed: this was a dry run.")
     return 0
 
 

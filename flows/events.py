@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
@@ -24,7 +24,7 @@ from flows.jobs import Job
 from flows.settings import flow_settings
 from zagg_catalog.aggregation.references import announce
 from zagg_catalog.errors import EventRefused, InvalidCursor
-from zagg_catalog.messages import clean_text
+from zagg_catalog.messages import as_line, clean_text
 from zagg_catalog.releases import Published
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.query import PROVIDER
@@ -102,9 +102,22 @@ def _started_by_automation() -> bool:
     return creator is not None and creator.type == "AUTOMATION"
 
 
+def emit(event: str, resource: Mapping[str, str], payload: Mapping[str, Any]) -> None:
+    """Emit an event; its texts have no line, escape or hidden character of others."""
+    emit_event(event, resource=_plain(resource), payload=_plain(payload))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return as_line(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
 def announce_release(job: Job, published: Published) -> None:
     """Emit the event that a release was published."""
-    emit_event(
+    emit(
         RELEASE_PUBLISHED,
         resource={
             "prefect.resource.id": f"{RELEASE}.{job.name}",
@@ -140,7 +153,7 @@ def mark_processed(claim: EventClaim) -> None:
     """Record that a run has processed the events of a claim, and emit ``cycle.prepared``."""
     claim.mark_processed(str(flow_run.name or flow_run.id or "a run"))
     name, version = split_product(claim.product)
-    emit_event(
+    emit(
         PREPARED,
         resource=cycle_resource(claim.product, claim.cycle),
         payload={"product": name, "version": version, "cycle": claim.cycle},

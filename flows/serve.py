@@ -22,6 +22,7 @@ from flows.automations import ensure_automations
 from flows.failures import check_server, reaching_prefect
 from flows.pools import PREFECT_FILE
 from flows.settings import HEARTBEAT_SECONDS, flow_settings
+from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import ZaggCatalogError
 
 # Shorter than Prefect's default, for a user who waits.
@@ -106,7 +107,7 @@ def main() -> int:
                 apply(deployment)
             ensure_automations()
     except ZaggCatalogError as error:
-        print(error, file=sys.stderr)
+        print_line(error, file=sys.stderr)
         return error.exit_code
     settings = get_current_settings()
     serve(

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.events import emit_event
 from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.command import run_command
+from flows.events import emit
 from flows.failures import error_sentence, plainly
 from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
-from zagg_catalog.messages import as_markdown, clean_text
+from zagg_catalog.messages import as_cell, as_markdown, clean_text
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.probe import open_probe
@@ -142,15 +142,15 @@ def _poll(product: str, registry: Registry, target: Target, dry_run: bool) -> st
 
 def _emit(product: str, found: Poll, target: Target) -> None:
     for notice in found.notices:
-        emit_event(
+        emit(
             AVAILABLE,
             resource=cycle_resource(product, notice.cycle),
             payload=notice.payload | target.payload,
         )
     for late in found.overdue:
-        emit_event(OVERDUE, resource=cycle_resource(product, late.cycle), payload=late.payload)
+        emit(OVERDUE, resource=cycle_resource(product, late.cycle), payload=late.payload)
     payload = {"granules": found.cursor.total, "requests": found.requests}
-    emit_event(POLLED, resource=watch_resource(product), payload=payload)
+    emit(POLLED, resource=watch_resource(product), payload=payload)
 
 
 def summary(found: Poll) -> str:
@@ -182,7 +182,8 @@ def report_overdue(resource: ResourceId, message: str | None = None) -> Any:
         )
     text = clean_text(message or what, limit=1000)
     key = f"overdue-{resource.rpartition('.')[2].lower()}"
-    create_markdown_artifact(f"# Overdue\n\n{as_markdown(text)}\n", key=key, description=text[:200])
+    content, short = f"# Overdue\n\n{as_markdown(text)}\n", as_cell(text, limit=200)
+    create_markdown_artifact(content, key=key, description=short)
     return Failed(message=text, data=CycleOverdue(text))
 
 

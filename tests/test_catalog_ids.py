@@ -9,7 +9,17 @@ from zagg_catalog import Catalog, HealpixGrid, ShardMap
 from zagg_catalog.catalog.ids import id_problem, id_problems, shown_id
 from zagg_catalog.sources.items import read_items
 
-ODD = ["a\0.h5", "a\n.h5", "a\x1b[31m.h5", "a\x85.h5", "a\u202egnp.h5", "x" * 256, "ä" * 128]
+ODD = [
+    "a\0.h5",
+    "a\n.h5",
+    "a\x1b[31m.h5",
+    "a\x85.h5",
+    "a\u202egnp.h5",
+    "a\u200b.h5",
+    "a\U000e0041.h5",
+    "x" * 256,
+    "ä" * 128,
+]
 
 
 @pytest.mark.parametrize("name", ODD)

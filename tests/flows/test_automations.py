@@ -123,7 +123,7 @@ def delay(event, when):
 def test_an_event_that_was_lost_is_made_up_for_by_a_later_poll(prefect, source, watch, monkeypatch):
     source.add(simulate("ATL06", cycle=22, tracks=range(2, 1388, 400)))
     with monkeypatch.context() as patch:
-        patch.setattr(flow, "emit_event", lambda *args, **options: None)
+        patch.setattr(flow, "emit", lambda *args, **options: None)
         assert watch() == "ATL06_007: cycle 22 changed."
     assert watch() == "ATL06_007: cycle 22 again."
     last = ended(prefect, "prepare-cycle", 2)[-1]

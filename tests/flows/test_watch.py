@@ -5,7 +5,7 @@ import threading
 import pytest
 import yaml
 
-from flows import events, watch
+from flows import events
 from flows.runtime import CycleLease
 from flows.watch import report_overdue, watch_cycles
 from tests.harness.waiting import wait_for
@@ -35,7 +35,6 @@ def said(monkeypatch):
     def emit(event, resource, payload):
         sent.append((event, resource["prefect.resource.id"], payload))
 
-    monkeypatch.setattr(watch, "emit_event", emit)
     monkeypatch.setattr(events, "emit_event", emit)
     return sent
 

@@ -8,7 +8,6 @@ first batch (`open_output`) or after the last one (`close_output`).
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from operator import add
 from typing import Any
 
 from zagg_catalog.aggregation.zagg_names import Names
+from zagg_catalog.messages import plain_logger
 
 # What zagg's end of a run would write to the whole output.
 WHOLE = ("sweep", "icechunk", "coverage_moc")
@@ -35,7 +35,7 @@ ALL_TIMES = "all"
 # What zagg counts of overviews that lack something.
 LOST = ("failed", "under_covered", "icechunk_failed")
 
-_log = logging.getLogger(__name__)
+_log = plain_logger(__name__)
 
 
 class NotClosed(Exception):

@@ -12,16 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.messages import SECRET_PARAMETER
+
 # A user, or a parameter behind the path; most addresses have neither.
 _SUSPECT = r"[?#][^\s]*=|//[^/?#\s]*@"
 _USER = re.compile(r"//[^/?#\s]*@")
-# Parameters that are secret or sign an address, and those that come along with a signature.
-_SECRET = re.compile(
-    r"x-(amz|goog|oss|cos)-.*|.*(signature|token|secret|passw|credential|session).*"
-    r"|(google|aws)?access-?(key)?-?id|key-pair-id|policy|sig|jwt|code|state|auth.*"
-    r"|(api|access|private|account)?[_-]?key|user(name)?|login|pwd",
-    re.IGNORECASE,
-)
+# Parameters that come along with a signature.
 _BESIDE = re.compile(r"expires|s[eptvri]|spr|sip|sk[tsev]|skoid|sktid|srt|ss", re.IGNORECASE)
 _BLOCK = 1 << 20
 # Members of assets and links that hold no address.
@@ -38,7 +34,9 @@ def without_secrets(address: str) -> str:
     kept = [_USER.sub("//", path)]
     for mark, text in zip(marks, texts, strict=True):
         names = {part: unquote_plus(part.partition("=")[0]).lower() for part in text.split("&")}
-        secret = {part for part, name in names.items() if "=" in part and _SECRET.fullmatch(name)}
+        secret = {
+            part for part, name in names.items() if "=" in part and SECRET_PARAMETER.fullmatch(name)
+        }
         if secret:
             secret |= {part for part, name in names.items() if _BESIDE.fullmatch(name)}
             text = "&".join(part for part in text.split("&") if part not in secret)

@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import InputNotFound
-from zagg_catalog.messages import one_line
+from zagg_catalog.messages import HIDDEN, as_line
 
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
     from zagg_catalog.shardmap.columns import MapColumns
 
+# Most further lines of an error.
+_LINES = 500
+
 DONE, WRONG_DATA, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
 
 def print_error(message: str) -> None:
-    """Print a sentence on standard error."""
-    print("zagg-catalog: " + "\n".join(map(one_line, message.split("\n"))), file=sys.stderr)
+    """Print a sentence on standard error; further lines are indented, so that none is forged."""
+    lines = [as_line(line) for line in message.split("\n", _LINES)]
+    further = (f"\n  {line.removeprefix('  ')}" for line in lines[1:])
+    print(f"zagg-catalog: {lines[0]}{''.join(further)}", file=sys.stderr)
+
+
+def print_line(text: object, *, file: TextIO | None = None) -> None:
+    """Print a line on standard output, or to `file`."""
+    print(as_line(str(text)), file=file)
 
 
 def print_json(value: object) -> None:
-    """Print a value for programs; times and paths become strings."""
-    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    """Print a value for programs; times and paths become strings.
+
+    Characters that would move or turn around the text of a terminal are escaped.
+    """
+    text = json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    print("\n".join(HIDDEN.sub(_escape, line) for line in text.split("\n")))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def exit_code_of(data: Catalog | MapColumns, kind: str, *, partial: bool) -> int:

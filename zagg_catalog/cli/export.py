@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from zagg_catalog import grids
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.cli.common import exit_code_of, print_error
+from zagg_catalog.cli.common import exit_code_of, print_error, print_line
 from zagg_catalog.cli.inspect import load_file
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.export.features import Features, catalog_features, map_features
@@ -43,7 +43,7 @@ def export(
     loaded = load_file(file)
     features = _features(file, loaded, tracks, config)
     write_features(features, output)
-    print(f"{output}: {len(features.shapes):,} {features.kind} of {file}")
+    print_line(f"{output}: {len(features.shapes):,} {features.kind} of {file}")
     without = int(shapely.is_missing(features.shapes).sum())
     if without:
         print_error(f"{without:,} {features.kind} have no shape; their field problem says why.")

@@ -15,7 +15,14 @@ from zagg_catalog import grids, shardmap
 from zagg_catalog.catalog.columns import iso_times
 from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
-from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, exit_code_of, print_json
+from zagg_catalog.cli.common import (
+    DONE,
+    WRONG_DATA,
+    check_file,
+    exit_code_of,
+    print_json,
+    print_line,
+)
 from zagg_catalog.cli.options import AcceptPartial, AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
 from zagg_catalog.diff import diff_catalogs, diff_maps
@@ -115,7 +122,7 @@ def check(
             f"{map} has no pair, so it belongs to no grid; {extent_text(grid.extent())}."
         )
     read = mark_unreadable(loaded, grid.config.needs) if grid.config else loaded
-    print(f"{map} belongs to {config}: {shard_map!r}")
+    print_line(f"{map} belongs to {config}: {shard_map!r}")
     return exit_code_of(read, "map", partial=partial)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from zagg_catalog.cli.common import DONE, INTERRUPTED, WRONG_CALL, WRONG_DATA, p
 from zagg_catalog.cli.screens import HelpScreen
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.files import reason
+from zagg_catalog.messages import as_line
 
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
@@ -53,16 +55,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments in (["-h"], ["--help"]):
         print(_overview())
         return DONE
+    shown = warnings.formatwarning
+    warnings.formatwarning = _warning
     try:
         return _run([argument for argument in arguments if argument != "--debug"])
     except (ZaggCatalogError, OSError) as error:
         if "--debug" in arguments:
-            traceback.print_exc()
+            lines = traceback.format_exc().rstrip().split("\n")
+            print("\n".join(map(as_line, lines)), file=sys.stderr)
         print_error(_text_of(error))
         return error.exit_code if isinstance(error, ZaggCatalogError) else WRONG_DATA
     except KeyboardInterrupt:
         print_error("interrupted; no partial file was written.")
         return INTERRUPTED
+    finally:
+        warnings.formatwarning = shown
+
+
+def _warning(message: Warning | str, *place: object, **more: object) -> str:
+    """Return a warning as a line; it may have names of others."""
+    return f"zagg-catalog: warning: {as_line(str(message))}\n"
 
 
 def _text_of(error: Exception) -> str:

@@ -19,7 +19,7 @@ from zagg_catalog.archive import (
     release_catalogs,
     select_from,
 )
-from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json
+from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json, print_line
 from zagg_catalog.cli.options import (
     OUTPUT,
     AreaOptions,
@@ -238,7 +238,8 @@ def _only(option: str, names: set[str]) -> str:
 
 
 def _print_progress(made: ArchiveMap) -> None:
-    print(f"{made.catalog} {made.grid}: {made.state}, {made.seconds:.1f} s", file=sys.stderr)
+    text = f"{made.catalog} {made.grid}: {made.state}, {made.seconds:.1f} s"
+    print_line(text, file=sys.stderr)
 
 
 def _print_report(report: ArchiveReport | None, missing: dict[str, str], *, as_json: bool) -> None:

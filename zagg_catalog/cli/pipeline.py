@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from zagg_catalog.cli.common import DONE, print_json
+from zagg_catalog.cli.common import DONE, print_json, print_line
 from zagg_catalog.cli.options import AsJson, RegistryFile
 from zagg_catalog.cli.tables import print_table
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
@@ -58,7 +58,7 @@ def notify(
         print_json([event])
         return DONE
     where = send(event, api_url)
-    print(f"{event['resource']['prefect.resource.name']}: announced at {where}.")
+    print_line(f"{event['resource']['prefect.resource.name']}: announced at {where}.")
     return DONE
 
 

@@ -12,7 +12,14 @@ from cyclopts import App, Parameter
 from zagg_catalog import releases
 from zagg_catalog.aggregation.output_verify import verify_outputs
 from zagg_catalog.cli import release_tables as tables
-from zagg_catalog.cli.common import DONE, WRONG_DATA, check_file, print_error, print_json
+from zagg_catalog.cli.common import (
+    DONE,
+    WRONG_DATA,
+    check_file,
+    print_error,
+    print_json,
+    print_line,
+)
 from zagg_catalog.cli.options import (
     AcceptPartial,
     AsJson,
@@ -164,7 +171,7 @@ def resolve(
     """
     opened = open_store(store)
     release = releases.find_release(opened, *place.parts(), digest=digest)
-    print(releases.resolve_grid(opened, release, grid, output))
+    print_line(releases.resolve_grid(opened, release, grid, output))
     return _code_of(release.record, accepted=digest is None or partial)
 
 
@@ -268,7 +275,7 @@ def gc(
     older_releases: Annotated[float | None, Parameter(name="--releases", metavar="DAYS")] = None,
     store: StoreUrl = None,
 ) -> int:
-    """List or remove the files that no release refers to.
+    """List or remove the files that no release and no run needs.
 
     Parameters
     ----------
@@ -293,12 +300,12 @@ def gc(
     tables.print_garbage(garbage)
     for sentence in garbage.left:
         print_error(sentence)
-    if not delete or not (garbage.releases or garbage.objects):
+    if not delete or not garbage.files:
         return DONE
     if not yes and not sys.stdin.isatty():
         raise InvalidOption("--delete asks on a terminal, and there is none; give --yes, too.")
     if not yes and input("Remove these files? [y/N] ").strip().lower() not in ("y", "yes"):
-        print("Nothing was removed.")
+        print_line("Nothing was removed.")
         return DONE
     tables.print_garbage(releases.remove_garbage(place, garbage))
     return DONE

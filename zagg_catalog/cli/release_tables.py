@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from zagg_catalog.aggregation.output_verify import VerifiedOutput
+from zagg_catalog.cli.common import print_line
 from zagg_catalog.cli.tables import counted, print_summary, print_table
 from zagg_catalog.messages import short_digest, utc_now
 from zagg_catalog.releases import (
@@ -18,8 +19,8 @@ from zagg_catalog.releases import (
     Publication,
     Published,
     ReleaseDiff,
-    ReleaseRecord,
     ReleaseRow,
+    ReleaseSummary,
     ReleaseView,
     Verification,
 )
@@ -68,10 +69,10 @@ def print_list(found: Sequence[ReleaseRow]) -> None:
                 str(one.release_key.cycle),
                 short_digest(one.digest),
                 "latest" if one.latest else "",
-                one.record.status if one.record else "damaged",
-                f"{one.record.catalog.rows:,}" if one.record else "",
-                ", ".join(grid.name for grid in one.record.grids) if one.record else "",
-                pickup_summary(one.standings, one.record, one.digest) if one.record else "",
+                one.summary.status if one.summary else "damaged",
+                f"{one.summary.granules:,}" if one.summary else "",
+                ", ".join(one.summary.grids) if one.summary else "",
+                pickup_summary(one.standings, one.summary, one.digest) if one.summary else "",
                 f"{one.stored:%Y-%m-%d %H:%M}",
             )
             for one in found
@@ -87,10 +88,10 @@ def listed_facts(one: ReleaseRow) -> dict[str, Any]:
         "key": one.key,
         "stored": one.stored.isoformat(),
         "latest": one.latest,
-        "status": one.record.status if one.record else None,
-        "granules": one.record.catalog.rows if one.record else None,
-        "grids": {grid.name: grid.status for grid in one.record.grids} if one.record else None,
-        "pickups": _pickups(one.standings, one.record, one.digest) if one.record else None,
+        "status": one.summary.status if one.summary else None,
+        "granules": one.summary.granules if one.summary else None,
+        "grids": one.summary.grids if one.summary else None,
+        "pickups": _pickups(one.standings, one.summary.grids, one.digest) if one.summary else None,
         "problem": one.problem,
     }
 
@@ -132,14 +133,18 @@ def shown_facts(shown: ReleaseView) -> dict[str, Any]:
         "latest": shown.latest,
         "record": shown.release.record.model_dump(mode="json"),
         "publication": publication.model_dump(mode="json") if publication else None,
-        "pickups": _pickups(shown.standings, shown.release.record, shown.release.digest),
+        "pickups": _pickups(
+            shown.standings,
+            [grid.name for grid in shown.release.record.grids],
+            shown.release.digest,
+        ),
     }
 
 
 def _pickups(
-    standings: Mapping[str, PickupHistory], record: ReleaseRecord, digest: str
+    standings: Mapping[str, PickupHistory], grids: Iterable[str], digest: str
 ) -> dict[str, dict[str, Any]]:
-    return {grid.name: pickup_facts(standings, grid.name, digest) for grid in record.grids}
+    return {name: pickup_facts(standings, name, digest) for name in grids}
 
 
 def print_publication(publication: Publication) -> None:
@@ -200,9 +205,9 @@ def print_verification(found: Verification) -> None:
     """Print the problems in a store."""
     count = f"{found.releases:,} release(s) and {found.files:,} file(s)"
     if found.clean:
-        print(f"{count}: all is well.")
+        print_line(f"{count}: all is well.")
         return
-    print(f"{count}: {len(found.findings):,} findings.")
+    print_line(f"{count}: {len(found.findings):,} findings.")
     print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
 
 
@@ -219,14 +224,14 @@ def verification_facts(
 def print_outputs(outputs: Sequence[VerifiedOutput], *, asked: bool) -> None:
     """Print what zagg's outputs hold, and their problems."""
     if asked and not outputs:
-        print("No pick-up wrote an output.")
+        print_line("No pick-up wrote an output.")
         return
     for one in outputs:
-        print(f"{one.output} ({one.release_key}, grid {one.grid}): {_output_text(one)}")
+        print_line(f"{one.output} ({one.release_key}, grid {one.grid}): {_output_text(one)}")
         if one.problems:
             print_table(("problem",), [(text,) for text in one.problems])
     if any(one.check is not None and not one.check.clean for one in outputs):
-        print("Make damaged outputs again by aggregate with force.")
+        print_line("Make damaged outputs again by aggregate with force.")
 
 
 def _output_text(one: VerifiedOutput) -> str:
@@ -252,16 +257,16 @@ def _output_facts(one: VerifiedOutput) -> dict[str, Any]:
 
 def print_garbage(garbage: Garbage) -> None:
     """Print garbage that was found, or how much of it was removed."""
-    found = [*garbage.releases, *garbage.objects]
+    found = garbage.files
     if garbage.deleted:
-        print(f"{len(found):,} files, {garbage.size:,} bytes, removed.")
+        print_line(f"{len(found):,} files, {garbage.size:,} bytes, removed.")
         return
     print_table(
         ("file", "bytes", "stored"),
         [(one.key, f"{one.size:,}", f"{one.modified:%Y-%m-%d %H:%M}") for one in found],
     )
     young = f"; {garbage.young:,} are too young" if garbage.young else ""
-    print(f"{len(found):,} files, {garbage.size:,} bytes, to remove with --delete{young}.")
+    print_line(f"{len(found):,} files, {garbage.size:,} bytes, to remove with --delete{young}.")
 
 
 def _grid_facts(grid: GridDiff) -> dict[str, Any]:
@@ -401,10 +406,10 @@ def _progress(claim: PickupLease) -> str | None:
 
 
 def pickup_summary(
-    standings: Mapping[str, PickupHistory], record: ReleaseRecord, digest: str
+    standings: Mapping[str, PickupHistory], summary: ReleaseSummary, digest: str
 ) -> str:
     """Return how many grids of a release were picked up, ``4 of 4`` or ``dry run 4 of 4``."""
-    names = [grid.name for grid in record.grids if grid.manifest is not None]
+    names = [name for name, status in summary.grids.items() if status != "failed"]
     facts = [pickup_facts(standings, name, digest) for name in names]
     real = sum(one["picked_up"] for one in facts)
     dry = sum(one["outcome"] in ("checked", "unchanged") and one["dry_run"] for one in facts)

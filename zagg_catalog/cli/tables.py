@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from zagg_catalog.messages import boxes_text, names_note, one_line
+from zagg_catalog.messages import as_line, boxes_text, names_note
 
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
@@ -39,12 +39,12 @@ def print_table(
             heading, overflow="fold", justify="right" if heading in numbers else "left"
         )
     for row in rows:
-        table.add_row(*map(one_line, row))
+        table.add_row(*map(as_line, row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDE
     if title:
-        console.print(one_line(title), style="bold", markup=False)
+        console.print(as_line(title), style="bold", markup=False)
     console.print(table, markup=False)
 
 
@@ -59,9 +59,9 @@ def print_fields(title: str | None, fields: Iterable[tuple[str, str | None]]) ->
     margin = max((len(name) for name, _ in known), default=0) + 2
     width = max(shutil.get_terminal_size().columns - margin, 20)
     if title:
-        print(f"{bold}{one_line(title)}{plain}")
+        print(f"{bold}{as_line(title)}{plain}")
     for name, value in known:
-        lines = [one_line(line) for line in value.split("\n")]
+        lines = [as_line(line) for line in value.split("\n")]
         if terminal:
             lines = [part for line in lines for part in wrap(line, width) or [""]]
         print(f"{bold}{name:<{margin}}{plain}{lines[0]}")

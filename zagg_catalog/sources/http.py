@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import random
 import re
 import threading
@@ -23,7 +22,7 @@ from pydantic import SecretStr
 from pystac_client.stac_api_io import StacApiIO
 
 from zagg_catalog.errors import BadResponse, FetchError, RequestFailed
-from zagg_catalog.messages import clean_text, without_userinfo
+from zagg_catalog.messages import clean_text, plain_logger, without_userinfo
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.bounded import (
     MAX_HEADERS,
@@ -182,7 +181,7 @@ try:
 except PackageNotFoundError:
     PACKAGE_VERSION = "0"
 
-logger = logging.getLogger(__name__)
+logger = plain_logger(__name__)
 
 RETRY_STATUS = frozenset({429, 500, 502, 503, 504})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
