@@ -39,8 +39,8 @@ from flows.settings import (
 from flows.shardmaps import build, failure_of
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
-from zagg_catalog.errors import EventRefused
-from zagg_catalog.messages import short_digest
+from zagg_catalog.errors import EventRefused, SourceDown
+from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.releases import Published
 from zagg_catalog.releases.publication import read_latest
@@ -147,7 +147,12 @@ def prepare_cycle(
                 slices=slices,
                 force=force,
             )
-            outcomes.append(_prepare(job, wanted, registered, accepted))
+            first = not any(outcome.release for outcome in outcomes)
+            try:
+                outcomes.append(_prepare(job, wanted, registered, accepted, first=first))
+            except SourceDown as error:
+                outcomes.append(_given_up(job, error, [*chosen][len(outcomes) + 1 :]))
+                break
         state = _final_state(f"{name}, cycle {number}", outcomes)
         # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
@@ -155,12 +160,30 @@ def prepare_cycle(
     return state
 
 
+def _given_up(job: Job, error: SourceDown, others: Sequence[str]) -> RegionOutcome:
+    """Record that the source does not answer, once for this and the other regions."""
+    rest = f" Not tried: {', '.join(others)}." if others else ""
+    why = clean_text(f"{job.release_key}: {error}{rest}", limit=1000)
+    get_run_logger().error("%s", why)
+    return RegionOutcome(region=job.region.name, failures=[why])
+
+
 def _prepare(
-    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, accepted: dict[str, bool]
+    job: Job,
+    wanted: Sequence[RegisteredGrid],
+    registry: Registry,
+    accepted: dict[str, bool],
+    *,
+    first: bool,
 ) -> RegionOutcome:
-    """Prepare one region; an error is recorded and does not stop the others."""
+    """Prepare one region; an error is recorded and does not stop the others.
+
+    If `first`, a source that answers nothing raises `SourceDown`.
+    """
     try:
-        return _prepare_region(job, wanted, registry, accepted)
+        return _prepare_region(job, wanted, registry, accepted, first=first)
+    except SourceDown:
+        raise
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
         why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
         get_run_logger().error("%s", why, exc_info=sentence_of(error) is None)
@@ -168,14 +191,19 @@ def _prepare(
 
 
 def _prepare_region(
-    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, accepted: dict[str, bool]
+    job: Job,
+    wanted: Sequence[RegisteredGrid],
+    registry: Registry,
+    accepted: dict[str, bool],
+    *,
+    first: bool,
 ) -> RegionOutcome:
     store = job.open_store()
     registry = without_broken_areas(registry, job.product, job.region.name)
     job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
     grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
     session = Session(store, job.release_key, force=job.force)
-    catalog = fetch(job, session)
+    catalog = fetch(job, session, first=first)
     outcomes = build(job, grids, catalog)
     publishing = with_retries(publish_release, flow_settings().publish_timeout)
     published: Published = publishing(
