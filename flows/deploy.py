@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import (
@@ -30,9 +29,9 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
 
 from flows.automations import wanted_automations
+from flows.failures import check_server, reaching_prefect
 from flows.local_server import LocalFailure, temporary_server
 from flows.pools import (
     FOLDER,
@@ -46,7 +45,7 @@ from flows.serve import deployments, kept_schedules
 from flows.settings import TAG, PoolType, flow_settings
 from zagg_catalog import __version__
 from zagg_catalog.cli.common import print_line
-from zagg_catalog.errors import InvalidOption
+from zagg_catalog.errors import InvalidOption, ZaggCatalogError
 
 # Variable of the Prefect server with the names of what the last call created.
 RECORD = "zagg_catalog_deployed"
@@ -384,34 +383,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         target = _target(options)
-        with temporary_server():
+        with temporary_server(), reaching_prefect():
+            check_server()
             for change in deploy(target, dry_run=options.dry_run):
                 print_line(change)
             for warning in warnings(target):
                 print_line(f"Warning: {warning}", file=sys.stderr)
-    except (InvalidOption, LocalFailure) as error:
+    except (ZaggCatalogError, LocalFailure) as error:
         print_line(error, file=sys.stderr)
         return getattr(error, "exit_code", 1)
-    except httpx.HTTPError as error:
-        print_line(_no_answer(error), file=sys.stderr)
-        return 1
     if options.dry_run:
         print_line("Nothing was changed: this was a dry run.")
     return 0
-
-
-def _no_answer(error: httpx.HTTPError) -> str:
-    """Return a sentence for a server that is down or refuses."""
-    url = PREFECT_API_URL.value()
-    if not isinstance(error, httpx.HTTPStatusError):
-        return f"Prefect's server does not answer at {url}: start it, or set PREFECT_API_URL."
-    code = error.response.status_code
-    if code in (401, 403):
-        return (
-            f"Prefect's server at {url} wants a login (HTTP {code}): set PREFECT_API_AUTH_STRING,"
-            " or PREFECT_API_KEY for Prefect Cloud."
-        )
-    return f"Prefect's server at {url} answers HTTP {code}: {error.response.text[:500]}"
 
 
 if __name__ == "__main__":

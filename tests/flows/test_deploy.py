@@ -6,11 +6,9 @@ from uuid import uuid4
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import automations
-from flows.deploy import RECORD, Target, deploy, main, warnings
-from flows.local_server import free_port
+from flows.deploy import RECORD, Target, deploy, warnings
 from flows.pools import FOLDER
 from zagg_catalog.errors import InvalidOption
 
@@ -149,13 +147,3 @@ def test_a_missing_zagg_and_a_missing_secret_are_mentioned(client, monkeypatch):
     # An image has zagg.
     (said,) = warnings(target("docker", secrets=("EARTHDATA_TOKEN",)))
     assert "Secret block earthdata-token does not exist" in said
-
-
-@pytest.mark.parametrize("arguments", [[], ["--pool-type", "kubernetes", "--dry-run"]])
-def test_a_server_that_is_down_is_one_sentence(arguments, capsys):
-    url = f"http://127.0.0.1:{free_port()}/api"
-    with temporary_settings({PREFECT_API_URL: url}):
-        assert main(arguments) == 1
-    assert capsys.readouterr().err == (
-        f"Prefect's server does not answer at {url}: start it, or set PREFECT_API_URL.\n"
-    )
