@@ -23,7 +23,9 @@ from flows.events import (
 from flows.failures import error_sentence, plainly, sentence_of
 from flows.fetch import fetch
 from flows.jobs import Job, without_broken_areas
+from flows.logs import log_about
 from flows.results import Session, collect_maps
+from flows.run_table import Row, RunTable
 from flows.runtime import cancellable, one_run_of, task_runner, with_retries
 from flows.settings import (
     Cycle,
@@ -125,7 +127,11 @@ def prepare_cycle(
     accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
     outcomes = []
     target = open_store(store)
-    with cancellable(), one_run_of(target, name, number) as lease:
+    with (
+        cancellable(),
+        one_run_of(target, name, number) as lease,
+        RunTable("prepare-cycle") as table,
+    ):
         if not force and is_processed(target, name, number, notice):
             return Completed(
                 message=f"{name}, cycle {number}: an earlier run has processed this event."
@@ -147,12 +153,14 @@ def prepare_cycle(
                 slices=slices,
                 force=force,
             )
+            row = table.row(product=name, region=region, cycle=number)
             first = not any(outcome.release for outcome in outcomes)
-            try:
-                outcomes.append(_prepare(job, wanted, registered, accepted, first=first))
-            except SourceDown as error:
-                outcomes.append(_given_up(job, error, [*chosen][len(outcomes) + 1 :]))
-                break
+            with log_about(job.release_key):
+                try:
+                    outcomes.append(_prepare(job, wanted, registered, accepted, row, first=first))
+                except SourceDown as error:
+                    outcomes.append(_given_up(job, error, [*chosen][len(outcomes) + 1 :]))
+                    break
         state = _final_state(f"{name}, cycle {number}", outcomes)
         # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
@@ -173,6 +181,7 @@ def _prepare(
     wanted: Sequence[RegisteredGrid],
     registry: Registry,
     accepted: dict[str, bool],
+    row: Row,
     *,
     first: bool,
 ) -> RegionOutcome:
@@ -181,7 +190,7 @@ def _prepare(
     If `first`, a source that answers nothing raises `SourceDown`.
     """
     try:
-        return _prepare_region(job, wanted, registry, accepted, first=first)
+        return _prepare_region(job, wanted, registry, accepted, row, first=first)
     except SourceDown:
         raise
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
@@ -195,6 +204,7 @@ def _prepare_region(
     wanted: Sequence[RegisteredGrid],
     registry: Registry,
     accepted: dict[str, bool],
+    row: Row,
     *,
     first: bool,
 ) -> RegionOutcome:
@@ -203,12 +213,16 @@ def _prepare_region(
     job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
     grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
     session = Session(store, job.release_key, force=job.force)
-    catalog = fetch(job, session, first=first)
-    outcomes = build(job, grids, catalog)
+    with row.step("fetch"):
+        catalog = fetch(job, session, first=first)
+    row.add(**_fetched(catalog))
+    with row.step("build"):
+        outcomes = build(job, grids, catalog)
+    row.add(**_built(outcomes))
     publishing = with_retries(publish_release, flow_settings().publish_timeout)
-    published: Published = publishing(
-        [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, **accepted
-    )
+    release_key = [job.product, job.region.name, job.cycle]
+    with row.step("publish"):
+        published: Published = publishing(release_key, job.store, catalog, outcomes, **accepted)
     session.end()
     results = [entry["result"] for entry in outcomes if entry.get("result")]
     collect_maps(store, job.release_key, results)
@@ -219,6 +233,19 @@ def _prepare_region(
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome)
     return outcome
+
+
+def _fetched(catalog: dict[str, Any]) -> dict[str, int]:
+    """Return the columns of a catalog in the table of the run."""
+    counts = {name: catalog["transfer"][name] for name in ("requests", "retries")}
+    return counts | {"granules": catalog["rows"], "catalog_bytes": catalog["size"]}
+
+
+def _built(outcomes: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return the columns of maps in the table of the run."""
+    built = [entry for entry in outcomes if not entry.get("error")]
+    sums = {name: sum(entry[name] for entry in built) for name in ("shards", "pairs")}
+    return {"maps": len(built)} | sums | {"map_bytes": sum(entry["size"] for entry in built)}
 
 
 def _with_released(

@@ -157,23 +157,6 @@ def test_zagg_loads_what_was_resolved(store, publish, tmp_path, json_manifests):
         assert len(loaded["shard_keys"]) == grid.shards
 
 
-@pytest.fixture
-def calls(store, monkeypatch):
-    """How often each object and folder was read."""
-    calls = Counter()
-
-    def counted(method, call):
-        def count(key):
-            calls[method, key] += 1
-            return call(key)
-
-        return count
-
-    for method in ("list", "get", "read_pointer"):
-        monkeypatch.setattr(store, method, counted(method, getattr(store, method)))
-    return calls
-
-
 def publish_all(publish, files):
     """Releases of two regions: a partial one before the first, two, and a partial one."""
     plate = MapToPublish("plate", files / "plate.yaml", error="Out of memory.")
