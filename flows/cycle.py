@@ -23,7 +23,9 @@ from flows.events import (
 from flows.failures import error_sentence, plainly, sentence_of
 from flows.fetch import fetch
 from flows.jobs import Job, without_broken_areas
+from flows.logs import log_about
 from flows.results import Session, collect_maps
+from flows.run_table import Row, RunTable
 from flows.runtime import cancellable, one_run_of, task_runner, with_retries
 from flows.settings import (
     Cycle,
@@ -39,8 +41,8 @@ from flows.settings import (
 from flows.shardmaps import build, failure_of
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
-from zagg_catalog.errors import EventRefused
-from zagg_catalog.messages import short_digest
+from zagg_catalog.errors import EventRefused, SourceDown
+from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.releases import Published
 from zagg_catalog.releases.publication import read_latest
@@ -125,7 +127,11 @@ def prepare_cycle(
     accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
     outcomes = []
     target = open_store(store)
-    with cancellable(), one_run_of(target, name, number) as lease:
+    with (
+        cancellable(),
+        one_run_of(target, name, number) as lease,
+        RunTable("prepare-cycle") as table,
+    ):
         if not force and is_processed(target, name, number, notice):
             return Completed(
                 message=f"{name}, cycle {number}: an earlier run has processed this event."
@@ -147,7 +153,14 @@ def prepare_cycle(
                 slices=slices,
                 force=force,
             )
-            outcomes.append(_prepare(job, wanted, registered, accepted))
+            row = table.row(product=name, region=region, cycle=number)
+            first = not any(outcome.release for outcome in outcomes)
+            with log_about(job.release_key):
+                try:
+                    outcomes.append(_prepare(job, wanted, registered, accepted, row, first=first))
+                except SourceDown as error:
+                    outcomes.append(_given_up(job, error, [*chosen][len(outcomes) + 1 :]))
+                    break
         state = _final_state(f"{name}, cycle {number}", outcomes)
         # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
@@ -155,12 +168,31 @@ def prepare_cycle(
     return state
 
 
+def _given_up(job: Job, error: SourceDown, others: Sequence[str]) -> RegionOutcome:
+    """Record that the source does not answer, once for this and the other regions."""
+    rest = f" Not tried: {', '.join(others)}." if others else ""
+    why = clean_text(f"{job.release_key}: {error}{rest}", limit=1000)
+    get_run_logger().error("%s", why)
+    return RegionOutcome(region=job.region.name, failures=[why])
+
+
 def _prepare(
-    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, accepted: dict[str, bool]
+    job: Job,
+    wanted: Sequence[RegisteredGrid],
+    registry: Registry,
+    accepted: dict[str, bool],
+    row: Row,
+    *,
+    first: bool,
 ) -> RegionOutcome:
-    """Prepare one region; an error is recorded and does not stop the others."""
+    """Prepare one region; an error is recorded and does not stop the others.
+
+    If `first`, a source that answers nothing raises `SourceDown`.
+    """
     try:
-        return _prepare_region(job, wanted, registry, accepted)
+        return _prepare_region(job, wanted, registry, accepted, row, first=first)
+    except SourceDown:
+        raise
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
         why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
         get_run_logger().error("%s", why, exc_info=sentence_of(error) is None)
@@ -168,19 +200,29 @@ def _prepare(
 
 
 def _prepare_region(
-    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, accepted: dict[str, bool]
+    job: Job,
+    wanted: Sequence[RegisteredGrid],
+    registry: Registry,
+    accepted: dict[str, bool],
+    row: Row,
+    *,
+    first: bool,
 ) -> RegionOutcome:
     store = job.open_store()
     registry = without_broken_areas(registry, job.product, job.region.name)
     job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
     grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
     session = Session(store, job.release_key, force=job.force)
-    catalog = fetch(job, session)
-    outcomes = build(job, grids, catalog)
+    with row.step("fetch"):
+        catalog = fetch(job, session, first=first)
+    row.add(**_fetched(catalog))
+    with row.step("build"):
+        outcomes = build(job, grids, catalog)
+    row.add(**_built(outcomes))
     publishing = with_retries(publish_release, flow_settings().publish_timeout)
-    published: Published = publishing(
-        [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, **accepted
-    )
+    release_key = [job.product, job.region.name, job.cycle]
+    with row.step("publish"):
+        published: Published = publishing(release_key, job.store, catalog, outcomes, **accepted)
     session.end()
     results = [entry["result"] for entry in outcomes if entry.get("result")]
     collect_maps(store, job.release_key, results)
@@ -191,6 +233,19 @@ def _prepare_region(
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome)
     return outcome
+
+
+def _fetched(catalog: dict[str, Any]) -> dict[str, int]:
+    """Return the columns of a catalog in the table of the run."""
+    counts = {name: catalog["transfer"][name] for name in ("requests", "retries")}
+    return counts | {"granules": catalog["rows"], "catalog_bytes": catalog["size"]}
+
+
+def _built(outcomes: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return the columns of maps in the table of the run."""
+    built = [entry for entry in outcomes if not entry.get("error")]
+    sums = {name: sum(entry[name] for entry in built) for name in ("shards", "pairs")}
+    return {"maps": len(built)} | sums | {"map_bytes": sum(entry["size"] for entry in built)}
 
 
 def _with_released(

