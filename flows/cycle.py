@@ -15,6 +15,7 @@ from flows.command import run_command
 from flows.events import (
     EventPlaces,
     announce_release,
+    check_resource,
     claim_of,
     is_processed,
     mark_processed,
@@ -47,6 +48,7 @@ from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import open_store
+from zagg_catalog.watch.events import cycle_resource
 
 
 @dataclass(kw_only=True)
@@ -115,12 +117,13 @@ def prepare_cycle(
     if notice is not None and cycle is None:
         raise EventRefused(f"The event {notice} names no cycle. Nothing was started.")
     named = event or EventPlaces()
+    name, number = f"{product}_{version}", cycle_or_current(cycle)
+    check_resource(named.resource, cycle_resource(name, number)["prefect.resource.id"])
     store = trusted_place("store", store, named.store)
     stac_root = trusted_place("stac_root", stac_root, named.stac_root)
     provider = trusted_place("provider", provider, named.provider)
     registry = trusted_place("registry", registry, named.registry)
     registered = load_registry(registry, tolerate_broken_grids=True)
-    name, number = f"{product}_{version}", cycle_or_current(cycle)
     chosen = registered.select(name, regions=regions, grids=grids)
     accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
     outcomes = []
