@@ -23,7 +23,7 @@ from flows.events import (
 )
 from flows.failures import error_sentence, plainly, sentence_of
 from flows.fetch import fetch
-from flows.jobs import Job, without_broken_areas
+from flows.jobs import Job
 from flows.results import Session, collect_maps
 from flows.runtime import cancellable, one_run_of, task_runner, with_retries
 from flows.settings import (
@@ -174,7 +174,7 @@ def _prepare_region(
     job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, accepted: dict[str, bool]
 ) -> RegionOutcome:
     store = job.open_store()
-    registry = without_broken_areas(registry, job.product, job.region.name)
+    registry = registry.without_broken_areas(job.product, job.region.name)
     job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
     grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
     session = Session(store, job.release_key, force=job.force)
