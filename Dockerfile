@@ -1,18 +1,34 @@
-# zagg-catalog with zagg, for workers and for the command line.
-FROM python:3.12-slim AS build
+# zagg-catalog with zagg and Prefect: for the command line, flow runs, workers and a server.
+# `make image` builds and checks it.
+ARG PYTHON=3.12.12
+
+FROM python:${PYTHON}-bookworm AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY zagg_catalog ./zagg_catalog
-COPY flows ./flows
-RUN python -m venv /opt/zagg-catalog \
-    && /opt/zagg-catalog/bin/pip install --no-cache-dir -c constraints.txt '.[aggregator]'
+COPY tools/make-image tools/
+COPY deployments deployments
+COPY zagg_catalog zagg_catalog
+COPY flows flows
+RUN ["python", "tools/make-image", "environment", "/opt/zagg-catalog"]
 
-FROM python:3.12-slim
+FROM python:${PYTHON}-slim-bookworm
+RUN useradd --uid 10001 --user-group --home-dir /work --create-home zagg
 COPY --from=build /opt/zagg-catalog /opt/zagg-catalog
 COPY deployments /app/deployments
-ENV PATH=/opt/zagg-catalog/bin:$PATH PYTHONUNBUFFERED=1
-RUN useradd --create-home zagg
-USER zagg
+# The root file system may be read-only: all files of a run are below /work.
+ENV PATH=/opt/zagg-catalog/bin:$PATH \
+    HOME=/work \
+    TMPDIR=/work \
+    XDG_CACHE_HOME=/work/cache \
+    PREFECT_HOME=/work/prefect \
+    PREFECT_UI_STATIC_DIRECTORY=/work/ui \
+    ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER=/work/zagg-pickups \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
 WORKDIR /app
-ENTRYPOINT ["zagg-catalog"]
-CMD ["--help"]
+VOLUME /work
+# Healthy: Prefect's API answers, if one is set.
+HEALTHCHECK --interval=60s --timeout=15s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; u = os.environ.get('PREFECT_API_URL'); u and r.urlopen(u + '/health', timeout=10)"]
+CMD ["zagg-catalog", "--help"]

@@ -10,7 +10,7 @@ ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
 export ZAGG_CATALOG_TEST_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help demo check test lint unit test-large plain-install newest-zagg bench pgstac env format constraints clean
+.PHONY: help audit demo check test lint unit test-large plain-install image newest-zagg bench pgstac env format constraints clean
 
 help:
 	@echo "make demo           offline: two maps by command, then all from a new cycle to gridded heights"
@@ -22,6 +22,8 @@ help:
 	@echo "make newest-zagg    the tests that use zagg, against the newest zagg that installs"
 	@echo "make pgstac         fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
 	@echo "make bench          zagg 0.61.0 and this in turn, on the same simulated data"
+	@echo "make image          build the image; without an engine, go through its steps here"
+	@echo "make audit          licences of all packages, and known vulnerabilities (asks a service)"
 	@echo "make env            the environment in $(VENV) only"
 
 env: $(STAMP)
@@ -46,6 +48,7 @@ lint: $(STAMP)
 	$(BIN)/interrogate --quiet zagg_catalog
 
 unit: $(STAMP)
+	@tools/install-postgresql || echo "No PostgreSQL: the tests of the whole chain skip."
 	$(BIN)/python -m pytest -n 4 --dist loadfile  # a file shares its servers; most of its time it waits for them
 
 test-large: $(STAMP)
@@ -54,8 +57,14 @@ test-large: $(STAMP)
 plain-install:
 	@tools/check-plain-install
 
+image:
+	@$$(tools/find-python) tools/make-image
+
 newest-zagg:
 	@tools/check-newest-zagg .venv-zagg
+
+audit: $(STAMP)
+	@tools/audit $(VENV)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
@@ -69,4 +78,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-pgstac .venv-zagg demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-pgstac .venv-zagg .venv-audit demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,6 @@
 """Prefect flows: orchestration only, over the functions of `zagg_catalog`."""
 
+import gc
 import logging
 import os
 
@@ -12,6 +13,8 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
 # Each run has new threads, and Arrow's own allocators keep memory for those that have ended: a
 # process that prepares one release after another grows by 10 MB with each.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+# Imports make objects that stay; by default the collector looks at them again and again.
+gc.set_threshold(50_000)
 
 # Records of runs have texts of others, such as servers.
 for _runs in ("prefect.flow_runs", "prefect.task_runs"):

@@ -21,6 +21,8 @@ from flows.batches import BatchTasks
 from flows.command import run_command
 from flows.events import check_resource, release_resource, trusted_place
 from flows.failures import error_sentence, plainly, sentence_of
+from flows.logs import log_about
+from flows.run_table import RunTable
 from flows.runtime import cancellable, is_cancelled, with_retries
 from flows.settings import (
     Cycle,
@@ -143,7 +145,7 @@ def aggregate(
         run=flow_run.id,
         stop=is_cancelled,
     )
-    with BatchTasks() as batches, cancellable():
+    with BatchTasks() as batches, cancellable(), RunTable("aggregate") as table:
         registered = _load_registry(registry)
         if release_key is not None:
             requests, problems = _named_requests(place, request, grids), list[str]()
@@ -155,6 +157,8 @@ def aggregate(
             requests, problems = _pending_requests(place, request, grids, wanted, registered)
         refuse_shared_outputs(requests, registered)
         results, failures = _run(place, registry, requests, batches)
+        for one in results:
+            table.row(**_used(one))
     return _final_state(results, failures, problems)
 
 
@@ -247,7 +251,8 @@ def _pending_requests(
 def aggregate_grid(store: str, request: PickupRequest, registry: str, batches: BatchTasks) -> Any:
     """Pick up one grid; the task ends Failed if the pick-up is refused or fails."""
     registered = _load_registry(registry)
-    picked = pick_up(open_store(store), request, registered, run_batches=batches.of_grid())
+    with log_about(request.release_key):
+        picked = pick_up(open_store(store), request, registered, run_batches=batches.of_grid())
     if picked.failed:
         return Failed(message=_failure(request, picked.error), data=picked)
     return picked
@@ -315,6 +320,23 @@ def _final_state(
     left = f"; {len(problems)} need attention, see the log" if problems else ""
     message = f"Grids: {shown}{left}." if results else f"Nothing to pick up{left}."
     return Completed(message=message, data=[_facts(one) for one in results])
+
+
+def _used(one: PickupResult) -> dict[str, Any]:
+    """Return the row of a grid in the table of the run."""
+    release_key, record = one.request.release_key, one.acknowledgement
+    names = {
+        "product": release_key.product,
+        "region": release_key.region,
+        "cycle": release_key.cycle,
+        "grid": one.request.grid,
+        "outcome": one.entry.outcome if one.entry else one.status,
+    }
+    if record is None:
+        return names
+    seconds = (record.ended_at - record.began_at).total_seconds()
+    counts = {name: getattr(record, name) for name in ("shards", "observations", "cells")}
+    return names | counts | {"pick_up_s": round(seconds, 1)}
 
 
 def _facts(one: PickupResult) -> dict[str, Any]:

@@ -24,7 +24,9 @@ from flows.events import (
 from flows.failures import error_sentence, plainly, sentence_of
 from flows.fetch import fetch
 from flows.jobs import Job
+from flows.logs import log_about
 from flows.results import Session, collect_maps
+from flows.run_table import Row, RunTable
 from flows.runtime import cancellable, one_run_of, task_runner, with_retries
 from flows.settings import (
     Cycle,
@@ -128,7 +130,11 @@ def prepare_cycle(
     accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
     outcomes = []
     target = open_store(store)
-    with cancellable(), one_run_of(target, name, number) as lease:
+    with (
+        cancellable(),
+        one_run_of(target, name, number) as lease,
+        RunTable("prepare-cycle") as table,
+    ):
         if not force and is_processed(target, name, number, notice):
             return Completed(
                 message=f"{name}, cycle {number}: an earlier run has processed this event."
@@ -150,7 +156,9 @@ def prepare_cycle(
                 slices=slices,
                 force=force,
             )
-            outcomes.append(_prepare(job, wanted, registered, accepted))
+            row = table.row(product=name, region=region, cycle=number)
+            with log_about(job.release_key):
+                outcomes.append(_prepare(job, wanted, registered, accepted, row))
         state = _final_state(f"{name}, cycle {number}", outcomes)
         # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
@@ -159,11 +167,15 @@ def prepare_cycle(
 
 
 def _prepare(
-    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, accepted: dict[str, bool]
+    job: Job,
+    wanted: Sequence[RegisteredGrid],
+    registry: Registry,
+    accepted: dict[str, bool],
+    row: Row,
 ) -> RegionOutcome:
     """Prepare one region; an error is recorded and does not stop the others."""
     try:
-        return _prepare_region(job, wanted, registry, accepted)
+        return _prepare_region(job, wanted, registry, accepted, row)
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
         why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
         get_run_logger().error("%s", why, exc_info=sentence_of(error) is None)
@@ -171,19 +183,27 @@ def _prepare(
 
 
 def _prepare_region(
-    job: Job, wanted: Sequence[RegisteredGrid], registry: Registry, accepted: dict[str, bool]
+    job: Job,
+    wanted: Sequence[RegisteredGrid],
+    registry: Registry,
+    accepted: dict[str, bool],
+    row: Row,
 ) -> RegionOutcome:
     store = job.open_store()
     registry = registry.without_broken_areas(job.product, job.region.name)
     job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
     grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
     session = Session(store, job.release_key, force=job.force)
-    catalog = fetch(job, session)
-    outcomes = build(job, grids, catalog)
+    with row.step("fetch"):
+        catalog = fetch(job, session)
+    row.add(**_fetched(catalog))
+    with row.step("build"):
+        outcomes = build(job, grids, catalog)
+    row.add(**_built(outcomes))
     publishing = with_retries(publish_release, flow_settings().publish_timeout)
-    published: Published = publishing(
-        [job.product, job.region.name, job.cycle], job.store, catalog, outcomes, **accepted
-    )
+    release_key = [job.product, job.region.name, job.cycle]
+    with row.step("publish"):
+        published: Published = publishing(release_key, job.store, catalog, outcomes, **accepted)
     session.end()
     results = [entry["result"] for entry in outcomes if entry.get("result")]
     collect_maps(store, job.release_key, results)
@@ -194,6 +214,19 @@ def _prepare_region(
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome)
     return outcome
+
+
+def _fetched(catalog: dict[str, Any]) -> dict[str, int]:
+    """Return the columns of a catalog in the table of the run."""
+    counts = {name: catalog["transfer"][name] for name in ("requests", "retries")}
+    return counts | {"granules": catalog["rows"], "catalog_bytes": catalog["size"]}
+
+
+def _built(outcomes: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return the columns of maps in the table of the run."""
+    built = [entry for entry in outcomes if not entry.get("error")]
+    sums = {name: sum(entry[name] for entry in built) for name in ("shards", "pairs")}
+    return {"maps": len(built)} | sums | {"map_bytes": sum(entry["size"] for entry in built)}
 
 
 def _with_released(

@@ -24,6 +24,7 @@ from rich.text import Text
 from flows import heights
 from flows.chain import WATCH, Chain, Progress, timings
 from flows.local_server import START_SECONDS, LocalFailure, LocalServer, program, wait_for
+from flows.pools import FOLDER
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import short_digest
 from zagg_catalog.registry import load_registry
@@ -34,7 +35,6 @@ from zagg_catalog.sandbox.earthdata import EarthdataServer
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import open_store
 
-DEPLOYMENTS = Path(__file__).parents[1] / "deployments"
 PRODUCT = "ATL06_007"
 REGIONS = ("antarctica", "greenland")
 NORTH = "atl06-greenland-polar"
@@ -414,9 +414,9 @@ def write_registry(folder: Path, *, part: bool = False, **rules: object) -> Path
 
     `part` adds the grid that the demo aggregates; `rules` are those of the section ``watch``.
     """
-    source = yaml.safe_load((DEPLOYMENTS / "registry.yaml").read_text(encoding="utf-8"))
+    source = yaml.safe_load((FOLDER / "registry.yaml").read_text(encoding="utf-8"))
     grids = {
-        name: entry | {"config": str(DEPLOYMENTS / entry["config"]), "products": [PRODUCT]}
+        name: entry | {"config": str(FOLDER / entry["config"]), "products": [PRODUCT]}
         for name, entry in source["grids"].items()
         if PRODUCT in entry["products"]
     }
@@ -430,7 +430,7 @@ def write_registry(folder: Path, *, part: bool = False, **rules: object) -> Path
         grids[name] = south | {"config": str(path)} | values
     regions = {name: source["regions"][name] for name in REGIONS}
     for region in regions.values():
-        region["geojson"] = str(DEPLOYMENTS / region["geojson"])
+        region["geojson"] = str(FOLDER / region["geojson"])
     content = {"regions": regions, "watch": {PRODUCT: rules}, "grids": grids}
     path = folder / "registry.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")

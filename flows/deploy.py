@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,6 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import (
@@ -25,14 +26,13 @@ from prefect.client.schemas.actions import (
     WorkPoolCreate,
     WorkPoolUpdate,
 )
-from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
 
 from flows.automations import wanted_automations
+from flows.failures import check_server, reaching_prefect
 from flows.local_server import LocalFailure, temporary_server
 from flows.pools import (
     FOLDER,
@@ -46,10 +46,11 @@ from flows.serve import deployments, kept_schedules
 from flows.settings import TAG, PoolType, flow_settings
 from zagg_catalog import __version__
 from zagg_catalog.cli.common import print_line
-from zagg_catalog.errors import InvalidOption
+from zagg_catalog.errors import InvalidOption, ZaggCatalogError
 
 # Variable of the Prefect server with the names of what the last call created.
 RECORD = "zagg_catalog_deployed"
+_CYCLE_LIMIT = re.compile(rf"{TAG}-.+-c\d+")
 _AUTOMATION_PREFIX = f"{TAG}: "
 _NOT_YET = UUID(int=0)
 
@@ -173,7 +174,6 @@ class _Deploy:
             flow = self.client.create_flow_from_name(str(served.flow_name))
             paused = found.paused if found is not None else None
             fields = wanted | {"schedules": schedules, "paused": paused}
-            fields["concurrency_options"] = served.concurrency_options
             return self.client.create_deployment(flow, served.name, **fields)
 
         made = self.change("Deployment", name, wanted, before, write)
@@ -196,6 +196,7 @@ class _Deploy:
         """Remove what the last call created and this one has not, and record what this one has."""
         variable = self.client.read_variable_by_name(RECORD)
         before = _record(variable.value if variable is not None else None)
+        self.limits()
         for name in sorted({*before.get("deployments", ())} - {*now["deployments"]}):
             self.remove_deployment(name)
         for name in sorted({*before.get("automations", ())} - {*now["automations"]}):
@@ -211,6 +212,14 @@ class _Deploy:
             update = VariableUpdate(name=RECORD, value=value, tags=[TAG])
             change = self.client.update_variable
             self.change("Variable", RECORD, value, before, lambda: change(update))
+
+    def limits(self) -> None:
+        """Remove the limits of cycles of an older version, except one that a run holds."""
+        for limit in self.client.read_global_concurrency_limits(limit=200, offset=0):
+            if _CYCLE_LIMIT.fullmatch(limit.name) and not limit.active_slots:
+                self.changes.append(Change("Concurrency limit", limit.name, "removed"))
+                if not self.dry_run:
+                    self.client.delete_global_concurrency_limit_by_name(limit.name)
 
     def remove_deployment(self, name: str) -> None:
         """Delete a deployment, if it is there and has the tag."""
@@ -256,8 +265,7 @@ def _wanted(served: RunnerDeployment, entry: Mapping[str, Any], target: Target) 
         # A module: the package is installed wherever runs are.
         "entrypoint": module_path(entry["entrypoint"]),
         "pull_steps": [step] if process else [],
-        "concurrency_limit": served.concurrency_limit,
-        "concurrency_options": _strategy(served.concurrency_options),
+        "concurrency_limit": None,  # an older version had limits; runs take turns by leases
         "parameter_openapi_schema": schema,
         "enforce_parameter_schema": served.enforce_parameter_schema,
     }
@@ -277,14 +285,8 @@ def _found(found: DeploymentResponse) -> dict[str, Any]:
     return {name: getattr(found, name) for name in (*same, *more)} | {
         "pull_steps": found.pull_steps or [],
         "concurrency_limit": limit.limit if limit is not None else None,
-        "concurrency_options": _strategy(found.concurrency_options),
         "schedules": [_plain(one) for one in found.schedules],
     }
-
-
-def _strategy(options: ConcurrencyOptions | None) -> str | None:
-    """Return what happens to a run above the limit."""
-    return options.collision_strategy.value if options is not None else None
 
 
 def _plain(schedule: Any) -> dict[str, Any]:
@@ -336,6 +338,18 @@ def warnings(target: Target) -> list[str]:
     return found
 
 
+def copy_examples(folder: Path) -> None:
+    """Copy the shipped registry with its grids and regions into a new folder.
+
+    Raises `InvalidOption` if the folder exists.
+    """
+    if folder.exists():
+        raise InvalidOption(f"{folder} exists already; name a new folder.")
+    for name in ("grids", "regions"):
+        shutil.copytree(FOLDER / name, folder / name)
+    shutil.copy(FOLDER / "registry.yaml", folder)
+
+
 def _target(options: argparse.Namespace) -> Target:
     settings = flow_settings()
     kind: PoolType = options.pool_type or settings.pool_type
@@ -368,6 +382,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Create or update pool, deployments and automations on a Prefect server.",
     )
     add = parser.add_argument
+    add(
+        "--copy-examples",
+        type=Path,
+        metavar="FOLDER",
+        help="only write the shipped registry, grids and regions into a new folder",
+    )
     add("--dry-run", action="store_true", help="print what would change, and change nothing")
     add("--pool-type", choices=POOL_TYPES, help="default: ZAGG_CATALOG_FLOW_POOL_TYPE, or process")
     add("--pool", metavar="NAME", help="work pool (default: ZAGG_CATALOG_FLOW_POOL)")
@@ -383,35 +403,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Deploy to the Prefect server of the settings, and print what changed."""
     options = _parser().parse_args(argv)
     try:
+        if options.copy_examples is not None:
+            copy_examples(options.copy_examples)
+            return 0
         target = _target(options)
-        with temporary_server():
+        with temporary_server(), reaching_prefect():
+            check_server()
             for change in deploy(target, dry_run=options.dry_run):
                 print_line(change)
             for warning in warnings(target):
                 print_line(f"Warning: {warning}", file=sys.stderr)
-    except (InvalidOption, LocalFailure) as error:
+    except (ZaggCatalogError, LocalFailure) as error:
         print_line(error, file=sys.stderr)
         return getattr(error, "exit_code", 1)
-    except httpx.HTTPError as error:
-        print_line(_no_answer(error), file=sys.stderr)
-        return 1
     if options.dry_run:
         print_line("Nothing was changed: this was a dry run.")
     return 0
-
-
-def _no_answer(error: httpx.HTTPError) -> str:
-    """Return a sentence for a server that is down or refuses."""
-    url = PREFECT_API_URL.value()
-    if not isinstance(error, httpx.HTTPStatusError):
-        return f"Prefect's server does not answer at {url}: start it, or set PREFECT_API_URL."
-    code = error.response.status_code
-    if code in (401, 403):
-        return (
-            f"Prefect's server at {url} wants a login (HTTP {code}): set PREFECT_API_AUTH_STRING,"
-            " or PREFECT_API_KEY for Prefect Cloud."
-        )
-    return f"Prefect's server at {url} answers HTTP {code}: {error.response.text[:500]}"
 
 
 if __name__ == "__main__":

@@ -148,7 +148,8 @@ class LocalServer:
     ```
 
     `folder` is the home of the server. It has the database, which stays, so that the server can be
-    started again. `settings` are further environment variables of the server.
+    started again. `settings` are further environment variables of the server; with
+    ``PREFECT_SERVER_API_AUTH_STRING`` among them, it asks for that login.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -163,12 +164,16 @@ class LocalServer:
         }
         self._settings = own | dict(settings or {})
         self._process: Process | None = None
+        self.login = self._settings.get("PREFECT_SERVER_API_AUTH_STRING")
+        login = httpx.BasicAuth(*self.login.split(":", 1)) if self.login else None
         # A proxy of the environment is not for this machine.
-        self._http = httpx.Client(trust_env=False, timeout=30)
+        self._http = httpx.Client(trust_env=False, timeout=30, auth=login)
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the environment of a process that uses this server."""
         own = {"PREFECT_HOME": str(self.folder), "PREFECT_API_URL": self.api_url, **QUICK}
+        if self.login:
+            own["PREFECT_API_AUTH_STRING"] = self.login
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         return inherited | own | dict(more or {})
 
@@ -221,7 +226,7 @@ class LocalServer:
     @contextlib.contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
         """Yield a client of this server."""
-        with SyncPrefectClient(self.api_url) as client:
+        with SyncPrefectClient(self.api_url, auth_string=self.login) as client:
             yield client
 
     @contextlib.contextmanager

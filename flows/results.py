@@ -23,8 +23,8 @@ from flows.settings import flow_settings
 from zagg_catalog.errors import CorruptObject, ObjectMissing, PointerConflict
 from zagg_catalog.jsonio import canonical_digest, canonical_json
 from zagg_catalog.releases import ReleaseKey
-from zagg_catalog.releases.layout import results_key
 from zagg_catalog.releases.publication import package_versions
+from zagg_catalog.releases.results import MAP, results_key
 from zagg_catalog.store import Store
 
 Values = dict[str, Any]
@@ -137,7 +137,7 @@ def collect_maps(store: Store, release_key: ReleaseKey, keys: Collection[str]) -
     """
     removed = []
     for info in list(store.list(results_key(release_key))):
-        if "/map-" in info.key and info.key not in keys:
+        if f"/{MAP}" in info.key and info.key not in keys:
             store.delete(info.key)
             removed.append(info.key)
     return removed

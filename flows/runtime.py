@@ -25,6 +25,7 @@ from zagg_catalog.errors import (
     RequestFailed,
     StoreUnavailable,
 )
+from zagg_catalog.messages import clean_text
 from zagg_catalog.store import Store, check_key
 from zagg_catalog.store.lease import Lease, Leased, StoredLease
 
@@ -157,8 +158,8 @@ class CycleLease(Lease[Leased[StoredLease], StoredLease]):
     def _meet(self, other: StoredLease) -> None:
         get_run_logger().info(
             "Waiting: run %s of %s has been preparing %s since %s UTC.",
-            other.run,
-            other.by,
+            clean_text(other.run or "of a command"),
+            clean_text(other.by),
             self._what,
             f"{other.began_at:%Y-%m-%d %H:%M:%S}",
         )

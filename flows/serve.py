@@ -20,11 +20,11 @@ from prefect.settings import get_current_settings
 
 from flows.automations import ensure_automations
 from flows.failures import check_server, reaching_prefect
+from flows.pools import PREFECT_FILE
 from flows.settings import HEARTBEAT_SECONDS, flow_settings
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import ZaggCatalogError
 
-PREFECT_FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
 # Shorter than Prefect's default, for a user who waits.
 POLL_SECONDS = 2.0
 # Most runs at the same time; others wait.

@@ -82,10 +82,12 @@ class LiveServer(LocalServer):
         return [run for run in super().runs(flow) if not run.auto_scheduled]
 
     @contextlib.contextmanager
-    def work(self, pool: str, env: Mapping[str, str] | None = None) -> Iterator[Process]:
+    def work(
+        self, pool: str, env: Mapping[str, str] | None = None, name: str = "worker"
+    ) -> Iterator[Process]:
         """Run ``prefect worker start``: deployments of a work pool, polled every 2 s."""
-        command = [program("prefect"), "worker", "start", "--pool", pool]
-        with self.process(command, "worker", env) as child:
+        command = [program("prefect"), "worker", "start", "--pool", pool, "--name", name]
+        with self.process(command, name, env) as child:
             before = child.output.count("started!")
             wait_for(lambda: child.check() or child.output.count("started!") > before)
             yield child

@@ -13,6 +13,7 @@ from flows.deploy import RECORD, Target, deploy, main, warnings
 from flows.local_server import free_port
 from flows.pools import FOLDER
 from zagg_catalog.errors import InvalidOption
+from zagg_catalog.registry import load_registry
 
 DAILY = "prepare-cycle/daily"
 
@@ -78,7 +79,7 @@ def test_a_limit_of_an_older_version_is_removed(client):
     client.update_deployment(found.id, DeploymentUpdate(**limit))
     assert client.read_deployment_by_name(DAILY).global_concurrency_limit.limit == 1
     (change,) = [one for one in deploy(target()) if one.name == DAILY]
-    assert set(change.fields) == set(limit)
+    assert change.fields == ("concurrency_limit",)
     assert client.read_deployment_by_name(DAILY).global_concurrency_limit is None
     assert states(deploy(target()))["Deployment", DAILY] == "unchanged"
 
@@ -151,11 +152,34 @@ def test_a_missing_zagg_and_a_missing_secret_are_mentioned(client, monkeypatch):
     assert "Secret block earthdata-token does not exist" in said
 
 
+def test_limits_of_an_older_version_are_removed(client):
+    deploy(target())
+    old, own = "zagg-catalog-atl06-007-c21", "zagg-catalog-of-the-team"
+    for name in (old, own):
+        client.upsert_global_concurrency_limit_by_name(name, 1)
+    found = client.read_deployment_by_name(DAILY)
+    client.update_deployment(found.id, DeploymentUpdate(concurrency_limit=2))
+    made = states(deploy(target()))
+    assert made["Concurrency limit", old] == "removed"
+    assert ("Concurrency limit", own) not in made
+    assert made["Deployment", DAILY] == "changed"
+    assert client.read_deployment_by_name(DAILY).global_concurrency_limit is None
+    assert {one.state for one in deploy(target())} == {"unchanged"}
+    client.delete_global_concurrency_limit_by_name(own)
+
+
+def test_the_shipped_registry_is_copied_for_an_installation_without_a_checkout(tmp_path, capsys):
+    folder = tmp_path / "deployments"
+    assert main(["--copy-examples", str(folder)]) == 0
+    assert load_registry(folder / "registry.yaml").grids
+    assert main(["--copy-examples", str(folder)]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [[], ["--pool-type", "kubernetes", "--dry-run"]])
 def test_a_server_that_is_down_is_one_sentence(arguments, capsys):
     url = f"http://127.0.0.1:{free_port()}/api"
     with temporary_settings({PREFECT_API_URL: url}):
         assert main(arguments) == 1
-    assert capsys.readouterr().err == (
-        f"Prefect's server does not answer at {url}: start it, or set PREFECT_API_URL.\n"
-    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Prefect's server at {url} does not answer")

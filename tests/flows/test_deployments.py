@@ -17,6 +17,7 @@ from flows import automations
 from flows.deploy import main
 from flows.local_server import Process, program
 from flows.serve import apply, deployments
+from tests.harness.processes import flow_processes
 from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
 
@@ -114,17 +115,6 @@ def test_cancelling_ends_the_work_within_seconds(worker, team):
             assert len(slow.requests) < len(granules) / PAGE / 2
             wait_for(lambda: client.read_flow_run(run.id).state.is_cancelled())
     assert not list(Path(team.store_url).rglob("latest.json"))
-
-
-def flow_processes(run_id):
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("PREFECT__FLOW_RUN_ID") == str(run_id):
-                found.append(process.pid)
-        except psutil.Error:
-            continue  # not ours to look into, or gone
-    return found
 
 
 def test_a_laptop_serves_the_same_deployments(prefect_server):

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import shlex
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import yaml
 from prefect.client.schemas.actions import DeploymentUpdate
 from pydantic import SecretStr
 
+from flows import engine
 from flows.pools import (
     FOLDER,
     POOL_TYPES,
@@ -160,6 +164,12 @@ def test_aws_accepts_the_task_definition(entry):
 def test_a_process_has_the_environment_of_its_worker_and_a_heartbeat():
     job = configuration("process", ENTRIES[0])
     assert job.env == {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+
+
+def test_a_process_imports_prefect_once():
+    # Without a command the worker starts two processes one after the other.
+    job = configuration("process", ENTRIES[0])
+    assert shlex.split(job.command) == [sys.executable, "-P", str(Path(engine.__file__))]
 
 
 def test_containers_get_settings_and_no_secret():

@@ -15,3 +15,15 @@ def processes_with(text: str) -> list[list[str]]:
         except psutil.Error:
             continue  # not ours to look into, or ended
     return found
+
+
+def flow_processes(run_id: object) -> list[int]:
+    """Return the processes of a flow run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == str(run_id):
+                found.append(process.pid)
+        except psutil.Error:
+            continue  # not ours to look into, or gone
+    return found

@@ -1,12 +1,17 @@
 """The whole chain on real servers: from granules at the source to zagg's acknowledged dry run.
 
+The services are those of deployments/compose.yaml as plain processes, with the values that it has.
+
 Nobody starts `prepare-cycle` or `aggregate` here: a schedule or a scheduler starts the watch,
 events do the rest, and what an event did not bring is made up for by what runs every hour.
 """
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from string import Template
 
+import psutil
 import pytest
+from prefect.states import Crashed
 
 from flows.automations import CYCLE, PICKUP, POOL
 from flows.chain import CATCH_UP, WATCH, Chain, timings
@@ -14,6 +19,9 @@ from flows.demo import PRODUCT, REGIONS, write_registry
 from flows.events import RELEASE_PUBLISHED
 from tests.flows.live import LiveServer
 from tests.harness import servers
+from tests.harness.compose import Compose
+from tests.harness.postgres import newest_programs, postgresql
+from tests.harness.processes import flow_processes
 from tests.harness.waiting import wait_for
 from zagg_catalog.releases import ReleaseKey, diff, find_release, verify
 from zagg_catalog.releases.pickups import read_pickup_histories
@@ -35,6 +43,13 @@ pytestmark = [
 TRACKS = range(1, 1388, 40)
 # A busy machine takes its time; what is waited for is there much sooner on a quiet one.
 LONG = 1200
+# What a team writes into deployments/.env.
+VALUES = {
+    "PREFECT_LOGIN": "team:its password",
+    "POSTGRES_PASSWORD": "of-the-database",
+    "S3_KEY_ID": "team-key",
+    "S3_SECRET": "team-secret-key",
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,35 +60,72 @@ def source():
 
 
 @pytest.fixture(scope="module")
-def environment(source, moto, tmp_path_factory):
-    """Settings of every process that runs flows: a store on S3, four grids, and short delays."""
-    folder = tmp_path_factory.mktemp("chain")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("chain")
+
+
+@pytest.fixture(scope="module")
+def database():
+    programs = newest_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL: install it as root on Debian with tools/install-postgresql")
+    with postgresql(programs, "prefect", VALUES["POSTGRES_PASSWORD"]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def bucket(folder):
+    """The S3 server of the file, with its data in a folder here."""
+    port = servers.free_port()
+    compose = Compose(VALUES, {"0.0.0.0:9000": f"127.0.0.1:{port}", "/cache": f"{folder}/cache"})
+    login = compose.environment("s3")
+    command = [Template(part).safe_substitute(login) for part in compose.command("s3")]
+    (folder / "data" / "zagg-catalog").mkdir(parents=True)
+    command = [servers.program(command[0]), *command[1:-1], str(folder / "data")]
+    with servers.running(servers.Server(command, port)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def prefect(folder, database):
+    """The server of the file: on PostgreSQL, with a login."""
+    compose = Compose(VALUES, {"postgres:5432": database.address})
+    settings = compose.environment("server")
+    assert compose.command("server")[:3] == ["prefect", "server", "start"]
+    # Its port is free instead.
+    del settings["PREFECT_API_URL"], settings["PREFECT_SERVER_UI_API_URL"]
+    quick = {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2"}
+    with LiveServer(folder / "prefect", **settings, **quick) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def environment(source, prefect, bucket, folder):
+    """Environment of a worker of the file, with four grids and short delays."""
     # An event that no run has processed after two seconds is repeated.
     hurry = {"first_cycle": 22, "changed_hours": 0, "patience_hours": 0.0005}
-    return {
-        "ZAGG_CATALOG_STORE": f"s3://{servers.new_bucket(moto.endpoint)}/team/zagg",
-        "ZAGG_CATALOG_S3_ENDPOINT": moto.endpoint,
-        "ZAGG_CATALOG_S3_REGION": "us-east-1",
-        "ZAGG_CATALOG_S3_ACCESS_KEY_ID": servers.KEY_ID,
-        "ZAGG_CATALOG_S3_SECRET_ACCESS_KEY": servers.SECRET,
-        "ZAGG_CATALOG_STAC_ROOT": source.root_url,
+    here = {
         "ZAGG_CATALOG_REGISTRY": str(write_registry(folder, **hurry, overdue_days=None)),
-        "ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER": str(folder / "work"),
+        "ZAGG_CATALOG_STAC_ROOT": source.root_url,
+    }
+    addresses = {
+        "server:4200": prefect.api_url.split("/")[2],
+        "s3:9000": bucket.endpoint.split("/")[2],
+    }
+    return Compose(VALUES | here, addresses).environment("worker") | {
+        "ZAGG_CATALOG_FLOW_AGGREGATE_LEASE": "5",
     }
 
 
 @pytest.fixture(scope="module")
-def store(environment, moto):
-    return open_store(
-        environment["ZAGG_CATALOG_STORE"], settings=servers.settings_for(moto.endpoint)
+def store(environment, bucket):
+    settings = servers.settings_for(
+        bucket.endpoint,
+        s3_access_key_id=VALUES["S3_KEY_ID"],
+        s3_secret_access_key=VALUES["S3_SECRET"],
+        accept_last_writer_wins=True,
     )
-
-
-@pytest.fixture(scope="module")
-def prefect(tmp_path_factory):
-    quick = {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2"}
-    with LiveServer(tmp_path_factory.mktemp("live") / "prefect", **quick) as server:
-        yield server
+    return open_store(environment["ZAGG_CATALOG_STORE"], settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +134,33 @@ def chain(prefect, store):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def worker(prefect, environment):
-    """A worker that can be closed; pool, deployments and automations as in docs/operations.md."""
-    said = prefect.run("-m", "flows.deploy", timeout=LONG)
+def workers(prefect, environment, folder):
+    """Two workers with homes of their own; they can be closed. Deployed as the file does it."""
+    command = Compose(VALUES).command("deploy")
+    assert command[:2] == ["python", "-m"]
+    said = prefect.run(*command[1:], env=environment, timeout=LONG)
     assert all(f"Automation {name}: created\n" in said for name in (CYCLE, PICKUP))
-    with ExitStack() as worker:
-        worker.enter_context(prefect.work(POOL, environment))
-        yield worker
+    with ExitStack() as stack:
+        for name in ("first", "second"):
+            (folder / name / "tmp").mkdir(parents=True)
+            own = {
+                "PREFECT_HOME": str(folder / name),
+                "TMPDIR": str(folder / name / "tmp"),
+                "ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER": str(folder / name / "work"),
+            }
+            stack.enter_context(prefect.work(POOL, environment | own, name))
+        yield stack
+
+
+def kill_worker_of(run):
+    """End the worker that runs a flow, the run, and all else of it, as a machine would go down."""
+    processes = wait_for(lambda: flow_processes(run.id), LONG)
+    worker = next(
+        one for one in psutil.Process(processes[0]).parents() if "worker" in one.cmdline()
+    )
+    for one in (worker, *worker.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 def add_tracks(source, first):
@@ -135,19 +207,27 @@ def paused(prefect, automation):
         client.resume_automation(found.id)
 
 
-def test_a_new_cycle_is_picked_up_with_nobody_touching_anything(prefect, chain, source, store):
+def test_a_new_cycle_is_picked_up_although_a_worker_dies(prefect, chain, source, store):
     start = chain.begin()
     source.add(simulate("ATL06", cycle=22, tracks=TRACKS))
     prefect.schedule(WATCH, in_seconds=8)
+    runs = wait_for(lambda: found if len(found := prefect.runs("aggregate")) == 2 else None, LONG)
+    kill_worker_of(runs[-1])
+    with prefect.client() as client:
+        # As the automation does, a minute later.
+        client.set_flow_run_state(runs[-1].id, Crashed(), force=True)
+    # It is due once an hour.
+    prefect.start_run(CATCH_UP)
     found = start.follow(seconds=LONG, idle=60)
     show_times(found)
-    starters = {(flow, run.created_by.type) for flow, runs in found.runs.items() for run in runs}
-    # The catch-up is due once an hour, and may be just now.
-    assert starters - {("aggregate", "SCHEDULE")} == {
+    # The run of this test has no creator.
+    runs = [(flow, run.created_by) for flow, runs in found.runs.items() for run in runs]
+    starters = {(flow, creator.type) for flow, creator in runs if creator is not None}
+    assert {
         ("watch-cycles", "SCHEDULE"),
         ("prepare-cycle", "AUTOMATION"),
         ("aggregate", "AUTOMATION"),
-    }
+    } <= starters
     assert len(found.acknowledgements) == 4
     for said in found.acknowledgements.values():
         assert (said.outcome, said.dry_run, said.changes) == ("checked", True, None)
@@ -191,10 +271,10 @@ def test_the_same_events_twice_lead_to_one_aggregation(prefect, store):
 
 
 def test_nothing_is_lost_by_a_process_and_a_server_that_are_not_always_there(
-    prefect, chain, source, store, environment, worker
+    prefect, chain, source, store, environment, workers
 ):
-    """`python -m flows.serve` in place of the worker."""
-    worker.close()
+    """`python -m flows.serve` in place of the workers."""
+    workers.close()
     start = chain.begin()
     add_tracks(source, 3)
     # The event is emitted while no process serves flows; then the server stops, too.

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +16,15 @@ import pytest
 import requests
 import shapely
 
+from tests.harness.postgres import (
+    Cluster,
+    Command,
+    free_port,
+    newest_programs,
+    postgresql,
+    run,
+    running,
+)
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.sandbox import Granules, simulate
 from zagg_catalog.sandbox.items import from_geoparquet, item_dict
@@ -34,7 +37,6 @@ if os.environ.get("ZAGG_CATALOG_TEST_PGSTAC") != "1":
     pytest.skip("needs PostgreSQL with PostGIS: run `make pgstac`", allow_module_level=True)
 
 ENV = Path(__file__).parents[2] / ".venv-pgstac"
-START_SECONDS = 60.0
 
 WORLD = (-180, -90, 180, 90)
 DAYS = ("2023-09-01", "2024-07-31")  # more than cycles 21 to 23
@@ -42,22 +44,10 @@ CYCLE_22_DAYS = ("2023-12-19", "2024-03-17")  # whole days, ends of the cycle le
 
 by_both_methods = pytest.mark.parametrize("method", ["GET", "POST"])
 Item = dict[str, Any]
-Command = list[str | Path]
 Method = Literal["GET", "POST"]
 
 
 # --- The server -------------------------------------------------------------------------------
-
-
-@dataclass
-class Cluster:
-    """A PostgreSQL of our own, gone after the tests."""
-
-    programs: Path
-    environment: dict[str, str] = field(repr=False)
-
-    def sql(self, statement: str) -> None:
-        run([self.programs / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-c", statement], self)
 
 
 @dataclass
@@ -86,19 +76,15 @@ class Api:
         )
 
 
-def run(command: Command, cluster: Cluster) -> None:
-    done = subprocess.run(
-        command, env=cluster.environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-
-
 @pytest.fixture(scope="module")
 def api() -> Iterator[Api]:
     if not (ENV / "bin/pypgstac").is_file():
         pytest.fail(f"there is no stac-fastapi-pgstac in {ENV.name}: run `make pgstac`")
     with ExitStack() as stack:
-        cluster = stack.enter_context(postgresql())
+        programs = newest_programs("postgis")
+        if programs is None:
+            pytest.fail("there is no PostgreSQL with PostGIS: run `make pgstac` as root")
+        cluster = stack.enter_context(postgresql(programs))
         run([ENV / "bin/pypgstac", "migrate"], cluster)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(uvicorn(cluster, folder))
@@ -110,59 +96,6 @@ def api() -> Iterator[Api]:
         # pgstac declares no count unless it is told to.
         server.set("context", "on")
         yield server
-
-
-@contextmanager
-def postgresql() -> Iterator[Cluster]:
-    """Run a new cluster, as the user postgres where we are root, which PostgreSQL refuses."""
-    programs = newest_postgresql()
-    root = os.geteuid() == 0
-    user: dict[str, Any] = {}
-    if root:
-        user = {"user": "postgres", "group": "postgres", "extra_groups": []}
-    with tempfile.TemporaryDirectory(prefix="zagg-catalog-pgstac-") as name:
-        folder, port, password = Path(name), free_port(), secrets.token_hex(16)
-        (folder / "password").write_text(password)
-        for path in (folder, folder / "password") if root else ():
-            shutil.chown(path, "postgres", "postgres")
-        initialise(programs, folder, user)
-        options = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
-        options |= {"fsync": "off", "log_destination": "stderr"}
-        command: Command = [programs / "postgres", "-D", folder / "data"]
-        command += [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
-        environment |= {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGDATABASE": "postgres"}
-        environment |= {"PGUSER": "postgres", "PGPASSWORD": password}
-        ready: Command = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-        with running(
-            command,
-            log=folder / "log",
-            is_up=lambda: subprocess.run(ready, check=False).returncode == 0,
-            cwd=folder,
-            **user,
-        ):
-            yield Cluster(programs, environment)
-
-
-def newest_postgresql() -> Path:
-    """Return the programs of the newest PostgreSQL that has PostGIS, where Debian puts them."""
-    versions = [
-        path.parents[1].name
-        for path in Path("/usr/share/postgresql").glob("*/extension/postgis.control")
-    ]
-    if not versions:
-        pytest.fail("there is no PostgreSQL with PostGIS: run `make pgstac` as root")
-    return Path("/usr/lib/postgresql", max(versions, key=int), "bin")
-
-
-def initialise(programs: Path, folder: Path, user: dict[str, Any]) -> None:
-    command: Command = [programs / "initdb", "-D", folder / "data", "-U", "postgres", "--no-sync"]
-    command += ["-E", "UTF8", "--locale=C.UTF-8", "-A", "scram-sha-256"]
-    command += ["--pwfile", folder / "password"]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **user
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextmanager
@@ -180,36 +113,6 @@ def uvicorn(cluster: Cluster, folder: Path) -> Iterator[str]:
         cwd=folder,
     ):
         yield url
-
-
-@contextmanager
-def running(
-    command: Command, *, log: Path, is_up: Callable[[], bool], **options: Any
-) -> Iterator[None]:
-    """Run a server from the moment it is up until the block ends."""
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, **options)
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not is_up():
-            if server.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"{command[0]} did not start: {log.read_text()}")
-            time.sleep(0.1)
-        yield
-    finally:
-        # An interrupt is the fast, orderly end of both PostgreSQL and uvicorn.
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def answers(url: str) -> bool:

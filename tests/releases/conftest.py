@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from tests.harness import killed
@@ -27,3 +29,20 @@ def one_session(monkeypatch):
 def publish(store, files):
     """Publish inputs by name into the store."""
     return lambda name, **options: inputs.publish(store, files, name, **options)
+
+
+@pytest.fixture
+def calls(store, monkeypatch):
+    """How often each object and folder was read or written."""
+    calls = Counter()
+
+    def counted(method, call):
+        def count(key, *arguments):
+            calls[method, key] += 1
+            return call(key, *arguments)
+
+        return count
+
+    for method in ("list", "get", "exists", "read_pointer", "swap_pointer", "delete"):
+        monkeypatch.setattr(store, method, counted(method, getattr(store, method)))
+    return calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 
 from tests.releases import inputs
 from zagg_catalog.errors import CorruptObject, InvalidOption, InvalidRelease, StoreError
-from zagg_catalog.releases import ReleaseKey, ReleaseRecord, collect_garbage, rollback, verify
+from zagg_catalog.releases import (
+    ReleaseKey,
+    ReleaseRecord,
+    collect_garbage,
+    remove_garbage,
+    rollback,
+    verify,
+)
 from zagg_catalog.releases import gc as module
 from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.store import open_store
@@ -278,6 +286,29 @@ def test_ages_are_those_of_the_store_and_not_of_this_machine(store, publish, mon
     assert collect_garbage(store).young == 1
     monkeypatch.setattr(store, "now", later(8))
     assert len(collect_garbage(store).objects) == 1
+
+
+@inputs.IN_A_FOLDER
+def test_it_reads_nothing_that_it_removes_and_nothing_twice(store, publish, files, calls):
+    healpix, plate = inputs.builds(files, "next")
+    failed = type(plate)("plate", plate.config, error="It failed.")
+    for region in ("antarctica", "greenland"):
+        publish("first", region=region)
+        publish("next", region=region, maps=[healpix, failed])
+    stored = {info.key for info in store.list("releases")}
+    calls.clear()
+    garbage = collect_garbage(store, **EVERYTHING)
+    assert (len(garbage.releases), len(garbage.objects)) == (2, 6)
+    kept = stored.difference(info.key for info in garbage.releases)
+    assert {key for method, key in calls if method in ("get", "read_pointer")} == kept
+    assert {method for method, _ in calls} == {"list", "get", "read_pointer"}
+    assert set(calls.values()) == {1}
+    calls.clear()
+    remove_garbage(store, garbage)
+    each = Counter(method for method, _ in calls.elements())
+    # The pointer is read and marked before, and marked after; a folder reads it before a write.
+    # Records and pick-ups are listed once more.
+    assert each == {"list": 4, "read_pointer": 6, "swap_pointer": 4, "delete": 8}
 
 
 @inputs.IN_A_FOLDER

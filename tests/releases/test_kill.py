@@ -63,7 +63,6 @@ def put(what):
     return [*asked(what, "HeadObject"), *sent(what, "PutObject")]
 
 
-LISTED = asked("store", "ListObjectsV2")
 PROBED = [
     *(step for number in ("", ", 2", ", 3") for step in sent("probe", "PutObject", number)),
     *asked("probe", "GetObject"),
@@ -89,8 +88,8 @@ AFTER = [
     *sent("pointer", "PutObject"),
     *(step for file in FILES for step in asked(file, "HeadObject", ", 2")),
 ]
-S3_STEPS = [*BEFORE, *put("catalog")[:2], *LISTED, *put("catalog")[2:], *AFTER]
-BIG_STEPS = [*BEFORE, *put("catalog")[:2], *LISTED, *UPLOADED, *AFTER]
+S3_STEPS = [*BEFORE, *put("catalog"), *AFTER]
+BIG_STEPS = [*BEFORE, *put("catalog")[:2], *UPLOADED, *AFTER]
 
 
 def changing(steps):

@@ -12,7 +12,7 @@ from tests.releases import inputs
 from zagg_catalog import ShardMap
 from zagg_catalog.errors import CorruptObject, InvalidName, InvalidRelease, ObjectMissing
 from zagg_catalog.jsonio import canonical_digest, canonical_json
-from zagg_catalog.releases import list_releases, resolve, show
+from zagg_catalog.releases import MapToPublish, ReleaseSummary, list_releases, resolve, show
 
 
 def by_shard(shard_map):
@@ -157,29 +157,60 @@ def test_zagg_loads_what_was_resolved(store, publish, tmp_path, json_manifests):
         assert len(loaded["shard_keys"]) == grid.shards
 
 
-def test_listing_takes_two_listings_and_one_read_of_each_object(store, publish, monkeypatch):
-    """However many products, regions and cycles there are."""
+def publish_all(publish, files):
+    """Releases of two regions: a partial one before the first, two, and a partial one."""
+    plate = MapToPublish("plate", files / "plate.yaml", error="Out of memory.")
     for region in ("antarctica", "greenland"):
+        publish("small", region=region, maps=[plate])
         for name in ("first", "next"):
             publish(name, region=region)
-    calls = Counter()
+        publish("next", region=region, maps=[plate])
 
-    def counted(method, call):
-        def count(key):
-            calls[method, key] += 1
-            return call(key)
 
-        return count
-
-    for method in ("list", "get", "read_pointer"):
-        monkeypatch.setattr(store, method, counted(method, getattr(store, method)))
+def test_listing_takes_two_listings_and_one_read_of_each_pointer(store, publish, files, calls):
+    """However many products, regions, cycles and releases there are."""
+    publish_all(publish, files)
+    calls.clear()
     found = list_releases(store)
-    # S3 has whole seconds, so the two of a region may be in either order.
-    assert sorted(one.latest for one in found) == [False, False, True, True]
+    assert sorted(one.latest for one in found) == [False] * 6 + [True] * 2
     assert {key for method, key in calls if method == "list"} == {"releases", "pickups"}
-    assert {key for method, key in calls if method == "get"} == {one.key for one in found}
     assert set(calls.values()) == {1}
-    assert len(calls) == 2 + 4 + 2
+    assert len(calls) == 2 + 2
+    for one in found:
+        assert one.summary == ReleaseSummary.of(one.record)
+        assert one.summary.status == ("complete" if len(one.record.grids) == 2 else "partial")
+
+
+@inputs.IN_A_FOLDER
+def test_records_are_read_where_pointers_have_no_facts(place, store, publish, files, calls):
+    """Of an older version, say; and a damaged one is listed as such."""
+    publish_all(publish, files)
+    expected = list_releases(store)
+    for pointer in {one.release_key.pointer() for one in expected}:
+        content = json.loads(store.read_pointer(pointer).value)
+        del content["summary"], content["held"]
+        for entry in content["history"]:
+            del entry["summary"]
+        place.overwrite(pointer, json.dumps(content).encode())
+    calls.clear()
+    assert list_releases(store) == expected
+    assert {key for method, key in calls if method == "get"} == {one.key for one in expected}
+    assert set(calls.values()) == {1}
+    place.overwrite(expected[0].key, b"{}")
+    (damaged,) = [one for one in list_releases(store) if one.problem]
+    assert (damaged.summary, damaged.record) == (None, None)
+    assert expected[0].key in damaged.problem
+
+
+@inputs.IN_A_FOLDER
+def test_a_damaged_record_is_listed_as_such_although_its_pointer_has_its_facts(
+    place, store, publish
+):
+    done = publish("first")
+    place.overwrite(done.key, store.get(done.key)[:-9])
+    (row,) = list_releases(store)
+    assert (row.summary, row.record) == (None, None)
+    assert done.key in row.problem
 
 
 def test_s3_is_read_side_by_side(s3_place):

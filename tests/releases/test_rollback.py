@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.releases import inputs
 from zagg_catalog.errors import InvalidRelease, ObjectMissing
-from zagg_catalog.releases import MapToPublish, find_release, rollback, show
+from zagg_catalog.releases import (
+    MapToPublish,
+    collect_garbage,
+    find_release,
+    rollback,
+    show,
+    verify,
+)
 
 
 def test_the_pointer_moves_back_and_records_it(store, publish):
@@ -54,6 +63,31 @@ def test_a_partial_release_that_was_never_the_latest_is_refused(store, files, pu
     rollback(store, *inputs.RELEASE_KEY, part.digest, partial_latest=True)
     rollback(store, *inputs.RELEASE_KEY, whole.digest)
     assert rollback(store, *inputs.RELEASE_KEY, part.digest).digest == part.digest
+
+
+@pytest.mark.parametrize("how", ["lost", "spoilt"])
+@inputs.IN_A_FOLDER
+def test_a_publication_after_its_pointer_was_lost_knows_the_releases_before(
+    place, store, publish, files, how
+):
+    """So they can be rolled back to, and are no garbage."""
+    first = publish("first")
+    part = publish("first", maps=[MapToPublish("plate", files / "plate.yaml", error="It failed.")])
+    pointer = first.record.release_key.pointer()
+    store.delete(pointer) if how == "lost" else place.overwrite(pointer, b"{")
+    second = publish("next")
+    assert second.publication.digests == [second.digest, first.digest]
+    assert [one.digest for one in second.publication.held] == [part.digest]
+    garbage = collect_garbage(
+        store,
+        delete=True,
+        grace=timedelta(0),
+        releases_after=timedelta(0),
+        clock=lambda: datetime.now(UTC) + timedelta(days=400),
+    )
+    assert [info.key for info in garbage.releases] == [part.key]
+    assert rollback(store, *inputs.RELEASE_KEY, first.digest).digest == first.digest
+    assert verify(store).clean
 
 
 def test_publishing_after_a_rollback_continues_from_there(store, publish):

@@ -119,7 +119,9 @@ def test_searches_of_one_box_do_not_share_slices(cycle, tmp_path):
     assert resumed.metadata == whole.metadata
 
 
-@pytest.mark.parametrize("damage", ["torn part", "no part", "torn record", "another name", "old"])
+@pytest.mark.parametrize(
+    "damage", ["torn part", "no part", "torn record", "another name", "old", "of the future"]
+)
 def test_a_slice_that_is_not_as_it_was_is_fetched_again(half, damage):
     server, folder = half
     whole = source(server).fetch(cycle_22())
@@ -135,7 +137,8 @@ def test_a_slice_that_is_not_as_it_was_is_fetched_again(half, damage):
         elif damage == "another name":
             record.rename(record.with_name(record.name[:-6] + "x.json"))
         else:
-            content["when"] -= 3600 * (spool.MOST_HOURS + 1)
+            hours = spool.MOST_HOURS + 1
+            content["when"] += 3600 * (hours if damage == "of the future" else -hours)
             record.write_text(json.dumps(content))
     server.requests.clear()
     resumed = source(server).fetch(cycle_22(), checkpoint=folder)

@@ -20,6 +20,7 @@ from zagg_catalog.errors import (
 from zagg_catalog.settings import Settings
 from zagg_catalog.store import UnsafeStoreWarning, open_store
 from zagg_catalog.store import s3_errors as probe
+from zagg_catalog.store.lease import Lease, Leased, LeaseLost, StoredLease
 
 FOLDER, POINTER = "catalogs/product=A", "releases/latest.json"
 SMALL, BIG = b"content", bytes(range(256)) * 34_000  # 8.7 MB: two parts
@@ -263,6 +264,27 @@ def test_last_writer_wins_is_accepted_on_request(ignorant):
     with pytest.raises(PointerConflict):
         ignorant.swap_pointer(POINTER, b"3", token)
     assert ignorant.read_pointer(POINTER).value == b"2"
+
+
+def test_of_two_runs_that_take_a_lease_at_once_one_finds_out(ignorant, monkeypatch):
+    """Without conditional writes both believe at first that they hold it."""
+    ignorant._settings.accept_last_writer_wins = True
+    first, second = (
+        Lease(ignorant, POINTER, Leased[StoredLease], StoredLease, what="cycle 22") for _ in "12"
+    )
+    written = ignorant._write
+
+    def write(*arguments):
+        monkeypatch.setattr(ignorant, "_write", written)
+        second.acquire({"by": "second"}, wait=0)  # after the first one has looked
+        return written(*arguments)
+
+    monkeypatch.setattr(ignorant, "_write", write)
+    with pytest.warns(UnsafeStoreWarning):
+        first.acquire({"by": "first"}, wait=0)
+    first.update()
+    with pytest.raises(LeaseLost, match="Another run has taken over"):
+        second.update()
 
 
 def test_a_server_without_conditions_still_takes_objects(store, monkeypatch):

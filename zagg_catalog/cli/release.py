@@ -275,7 +275,7 @@ def gc(
     older_releases: Annotated[float | None, Parameter(name="--releases", metavar="DAYS")] = None,
     store: StoreUrl = None,
 ) -> int:
-    """List or remove the files that no release refers to.
+    """List or remove the files that no release and no run needs.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ def gc(
     tables.print_garbage(garbage)
     for sentence in garbage.left:
         print_error(sentence)
-    if not delete or not (garbage.releases or garbage.objects):
+    if not delete or not garbage.files:
         return DONE
     if not yes and not sys.stdin.isatty():
         raise InvalidOption("--delete asks on a terminal, and there is none; give --yes, too.")

@@ -19,8 +19,8 @@ from zagg_catalog.releases import (
     Publication,
     Published,
     ReleaseDiff,
-    ReleaseRecord,
     ReleaseRow,
+    ReleaseSummary,
     ReleaseView,
     Verification,
 )
@@ -69,10 +69,10 @@ def print_list(found: Sequence[ReleaseRow]) -> None:
                 str(one.release_key.cycle),
                 short_digest(one.digest),
                 "latest" if one.latest else "",
-                one.record.status if one.record else "damaged",
-                f"{one.record.catalog.rows:,}" if one.record else "",
-                ", ".join(grid.name for grid in one.record.grids) if one.record else "",
-                pickup_summary(one.standings, one.record, one.digest) if one.record else "",
+                one.summary.status if one.summary else "damaged",
+                f"{one.summary.granules:,}" if one.summary else "",
+                ", ".join(one.summary.grids) if one.summary else "",
+                pickup_summary(one.standings, one.summary, one.digest) if one.summary else "",
                 f"{one.stored:%Y-%m-%d %H:%M}",
             )
             for one in found
@@ -88,10 +88,10 @@ def listed_facts(one: ReleaseRow) -> dict[str, Any]:
         "key": one.key,
         "stored": one.stored.isoformat(),
         "latest": one.latest,
-        "status": one.record.status if one.record else None,
-        "granules": one.record.catalog.rows if one.record else None,
-        "grids": {grid.name: grid.status for grid in one.record.grids} if one.record else None,
-        "pickups": _pickups(one.standings, one.record, one.digest) if one.record else None,
+        "status": one.summary.status if one.summary else None,
+        "granules": one.summary.granules if one.summary else None,
+        "grids": one.summary.grids if one.summary else None,
+        "pickups": _pickups(one.standings, one.summary.grids, one.digest) if one.summary else None,
         "problem": one.problem,
     }
 
@@ -133,14 +133,18 @@ def shown_facts(shown: ReleaseView) -> dict[str, Any]:
         "latest": shown.latest,
         "record": shown.release.record.model_dump(mode="json"),
         "publication": publication.model_dump(mode="json") if publication else None,
-        "pickups": _pickups(shown.standings, shown.release.record, shown.release.digest),
+        "pickups": _pickups(
+            shown.standings,
+            [grid.name for grid in shown.release.record.grids],
+            shown.release.digest,
+        ),
     }
 
 
 def _pickups(
-    standings: Mapping[str, PickupHistory], record: ReleaseRecord, digest: str
+    standings: Mapping[str, PickupHistory], grids: Iterable[str], digest: str
 ) -> dict[str, dict[str, Any]]:
-    return {grid.name: pickup_facts(standings, grid.name, digest) for grid in record.grids}
+    return {name: pickup_facts(standings, name, digest) for name in grids}
 
 
 def print_publication(publication: Publication) -> None:
@@ -253,7 +257,7 @@ def _output_facts(one: VerifiedOutput) -> dict[str, Any]:
 
 def print_garbage(garbage: Garbage) -> None:
     """Print garbage that was found, or how much of it was removed."""
-    found = [*garbage.releases, *garbage.objects]
+    found = garbage.files
     if garbage.deleted:
         print_line(f"{len(found):,} files, {garbage.size:,} bytes, removed.")
         return
@@ -402,10 +406,10 @@ def _progress(claim: PickupLease) -> str | None:
 
 
 def pickup_summary(
-    standings: Mapping[str, PickupHistory], record: ReleaseRecord, digest: str
+    standings: Mapping[str, PickupHistory], summary: ReleaseSummary, digest: str
 ) -> str:
     """Return how many grids of a release were picked up, ``4 of 4`` or ``dry run 4 of 4``."""
-    names = [grid.name for grid in record.grids if grid.manifest is not None]
+    names = [name for name, status in summary.grids.items() if status != "failed"]
     facts = [pickup_facts(standings, name, digest) for name in names]
     real = sum(one["picked_up"] for one in facts)
     dry = sum(one["outcome"] in ("checked", "unchanged") and one["dry_run"] for one in facts)

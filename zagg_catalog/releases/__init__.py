@@ -5,7 +5,7 @@ from zagg_catalog.releases.diff import GridDiff, ReleaseDiff, diff
 from zagg_catalog.releases.gc import Garbage, collect_garbage, remove_garbage
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.pickups import Acknowledgement, PickupHistory
-from zagg_catalog.releases.publication import Contraction, Publication
+from zagg_catalog.releases.publication import Contraction, Publication, ReleaseSummary
 from zagg_catalog.releases.publish import MapToPublish, Published, publish
 from zagg_catalog.releases.read import (
     Release,
@@ -38,6 +38,7 @@ __all__ = [
     "ReleaseKey",
     "ReleaseRecord",
     "ReleaseRow",
+    "ReleaseSummary",
     "ReleaseView",
     "Verification",
     "collect_garbage",

@@ -18,6 +18,7 @@ from zagg_catalog.releases.references import (
     needed_releases,
     without_pointer,
 )
+from zagg_catalog.releases.results import expired_results
 from zagg_catalog.store import ObjectInfo, Store
 
 GRACE = timedelta(days=7)
@@ -34,6 +35,9 @@ class Garbage:
     objects: list[ObjectInfo]
     """Catalogs and manifests that no other release refers to, pick-up records that are no longer
     in the history of their grid, and batch records that neither a pick-up nor a lease names."""
+    results: list[ObjectInfo] = field(default_factory=list)
+    """Results of tasks that no run continues from: of fetches that ended or were given up, and of
+    maps that the store does not have."""
     young: int
     """Number of objects without a reference that are too young to be garbage."""
     deleted: bool
@@ -44,9 +48,14 @@ class Garbage:
     """Keys of the release records whose files are not garbage."""
 
     @property
+    def files(self) -> list[ObjectInfo]:
+        """All files that are garbage."""
+        return [*self.releases, *self.objects, *self.results]
+
+    @property
     def size(self) -> int:
         """Total size in bytes."""
-        return sum(info.size for info in (*self.releases, *self.objects))
+        return sum(info.size for info in self.files)
 
 
 def collect_garbage(
@@ -109,6 +118,7 @@ def collect_garbage(
     garbage = Garbage(
         releases=found.old,
         objects=objects,
+        results=expired_results(store, now - grace, {info.key for info in objects}),
         young=len(found.objects) - len(objects),
         deleted=False,
         left=[f"All of {one} stays: {without_pointer(one)}" for one in found.bare],
@@ -129,6 +139,7 @@ def remove_garbage(store: Store, garbage: Garbage) -> Garbage:
     def release_key_of(info: ObjectInfo) -> ReleaseKey:
         return parse_key(info.key).release_key
 
+    store.read_each(store.delete, [info.key for info in garbage.results])
     releases, objects = list[ObjectInfo](), list[ObjectInfo]()
     found = sorted((*garbage.releases, *garbage.objects), key=lambda info: info.key)
     found.sort(key=release_key_of)

@@ -6,10 +6,8 @@ Keys are::
     shardmaps/product=…/region=…/cycle=22/grid=<name>/<digest>.parquet (or .json)
     releases/product=…/region=…/cycle=22/<digest>.json and latest.json
     pickups/product=…/region=…/cycle=22/grid=<name>/<digest>.json and latest.json
-    results/product=…/region=…/cycle=22/…
 
-The objects of pickups are records of pick-ups and of their batches. Results of finished tasks let a
-run that was killed continue; a release needs none of them.
+The objects of pickups are records of pick-ups and of their batches.
 """
 
 from __future__ import annotations
@@ -27,7 +25,6 @@ Kind = Literal["catalogs", "shardmaps", "releases", "pickups"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 POINTER_NAME = "latest.json"
-RESULTS = "results"
 
 _SUFFIXES: dict[str, tuple[str, ...]] = {
     "catalogs": (".parquet",),
@@ -91,13 +88,6 @@ class ReleaseKey:
         if grid is None and kind in _PER_GRID:
             raise InvalidName(f"{kind} are stored per grid, and no grid was given; name one.")
         return folder
-
-
-def results_key(release_key: ReleaseKey, *parts: str) -> str:
-    """Return the key of a result of a task, or the folder of all results for a release key."""
-    return check_key(
-        "/".join([release_key.folder("releases").replace("releases", RESULTS, 1), *parts])
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import metadata
-from typing import ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 import pyarrow as pa
 from pydantic import Field, NonNegativeInt, model_validator
@@ -14,8 +14,16 @@ from zagg_catalog.errors import InvalidRelease, StoreError
 from zagg_catalog.jsonio import Document, StrictModel, Time
 from zagg_catalog.messages import Clock, user_at_host, utc_now
 from zagg_catalog.releases.catalog_file import catalog_ids
-from zagg_catalog.releases.layout import ReleaseKey
-from zagg_catalog.releases.record import MAX_LISTED, Digest, Key, ReleaseRecord
+from zagg_catalog.releases.layout import ReleaseKey, list_keys
+from zagg_catalog.releases.record import (
+    MAX_LISTED,
+    Digest,
+    GridStatus,
+    Key,
+    Name,
+    ReleaseRecord,
+    Status,
+)
 from zagg_catalog.sources.report import Transfer
 from zagg_catalog.store import Store
 from zagg_catalog.store.keys import digest_in
@@ -51,12 +59,41 @@ class CollectionMark(StrictModel):
     ended: bool = False
 
 
+class ReleaseSummary(StrictModel):
+    """Facts of a release, so that a list of releases needs no records."""
+
+    status: Status
+    granules: NonNegativeInt
+    grids: dict[Name, GridStatus]
+    """Status of each grid, by name."""
+    size: NonNegativeInt
+    """Bytes of the record."""
+
+    @classmethod
+    def of(cls, record: ReleaseRecord) -> ReleaseSummary:
+        """Return the facts of a record."""
+        return cls(
+            status=record.status,
+            granules=record.catalog.rows,
+            grids={grid.name: grid.status for grid in record.grids},
+            size=len(record.to_bytes()),
+        )
+
+
 class HistoryEntry(StrictModel):
     """An earlier publication: which release, when, and by which action."""
 
     digest: Digest
     published_at: Time
     action: Action
+    summary: ReleaseSummary | None = Field(default=None, exclude_if=lambda one: one is None)
+
+
+class HeldRelease(StrictModel):
+    """A release that was stored and did not become the latest one."""
+
+    digest: Digest
+    summary: ReleaseSummary
 
 
 class Publication(Document):
@@ -82,8 +119,14 @@ class Publication(Document):
     contraction: Contraction = Contraction()
     transfer: Transfer | None = None
     """Requests and duration of the harvest, if known."""
+    summary: ReleaseSummary | None = Field(default=None, exclude_if=lambda one: one is None)
     history: tuple[HistoryEntry, ...] = Field(default=(), max_length=HISTORY)
     """Earlier publications, the newest first; at most 50."""
+    held: tuple[HeldRelease, ...] = Field(
+        default=(), max_length=HISTORY, exclude_if=lambda held: not held
+    )
+    """Releases that were stored and did not become the latest, the newest first; at most 50. Those
+    that were removed since are in it, too."""
     collection: CollectionMark | None = Field(default=None, exclude_if=lambda mark: mark is None)
     """The last garbage collection since the publication; left out if there was none."""
 
@@ -105,8 +148,18 @@ class Publication(Document):
 
     def next_history(self) -> tuple[HistoryEntry, ...]:
         """Return the history of the publication that follows this one."""
-        own = HistoryEntry(digest=self.digest, published_at=self.published_at, action=self.action)
+        own = HistoryEntry(
+            digest=self.digest,
+            published_at=self.published_at,
+            action=self.action,
+            summary=self.summary,
+        )
         return (own, *self.history)[:HISTORY]
+
+    def summaries(self) -> dict[str, ReleaseSummary]:
+        """Return the facts of releases by digest, where they are known."""
+        found: list[HeldRelease | HistoryEntry | Publication] = [*self.held, *self.history, self]
+        return {one.digest: one.summary for one in found if one.summary is not None}
 
 
 def package_versions() -> dict[str, str]:
@@ -151,13 +204,12 @@ class CurrentRelease:
         return self.publication.digest if self.publication else None
 
     def is_same(self, other: CurrentRelease) -> bool:
-        """Return whether both are one publication, whatever garbage collections ran since."""
-        if self.publication is None or other.publication is None:
+        """Return whether both are one publication, whatever was collected or held back since."""
+        one, two = self.publication, other.publication
+        if one is None or two is None:
             return self.token == other.token
-        plain = {"collection": None}
-        return self.publication.model_copy(update=plain) == other.publication.model_copy(
-            update=plain
-        )
+        plain = {"collection": None, "held": ()}
+        return one.model_copy(update=plain) == two.model_copy(update=plain)
 
 
 def read_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:
@@ -212,6 +264,7 @@ def move_latest(
     Raises `PointerConflict` if another run moved the pointer after `latest` was read.
     """
     before, transfer = latest.publication, context.transfer
+    history, held = (before.next_history(), before.held) if before else _stored(store, record)
     publication = Publication(
         digest=record.digest,
         key=record.release_key.key("releases", record.digest),
@@ -222,7 +275,62 @@ def move_latest(
         packages=package_versions(),
         contraction=contraction,
         transfer=transfer,
-        history=before.next_history() if before else (),
+        summary=ReleaseSummary.of(record),
+        history=history,
+        held=tuple(one for one in held if one.digest != record.digest),
     )
     store.swap_pointer(record.release_key.pointer(), publication.to_bytes(), latest.token)
     return publication
+
+
+def _stored(
+    store: Store, record: ReleaseRecord
+) -> tuple[tuple[HistoryEntry, ...], tuple[HeldRelease, ...]]:
+    """Return a history for a pointer that was lost, of the complete releases in the store.
+
+    So they can still be rolled back to, and are no garbage. A first publication finds none. The
+    others are returned as held back, without those that cannot be read.
+    """
+    release_key = record.release_key
+    place = (release_key.product, release_key.region, release_key.cycle)
+    found = [
+        (info, parts.digest)
+        for info, parts in list_keys(store, "releases", *place)
+        if parts.digest not in (None, record.digest)
+    ]
+    found.sort(key=lambda one: one[0].modified, reverse=True)
+    records = store.read_each(lambda one: _readable(store, one[0].key), found)
+    history, held = list[HistoryEntry](), list[HeldRelease]()
+    for (info, digest), one in zip(found, records, strict=True):
+        if one is not None:
+            facts: dict[str, Any] = {"digest": digest, "summary": ReleaseSummary.of(one)}
+            if one.complete:
+                history.append(HistoryEntry(published_at=info.modified, action="publish", **facts))
+            else:
+                held.append(HeldRelease(**facts))
+    return tuple(history[:HISTORY]), tuple(held[:HISTORY])
+
+
+def _readable(store: Store, key: str) -> ReleaseRecord | None:
+    """Return a release record, or None if it cannot be read; `verify` reports that."""
+    try:
+        return ReleaseRecord.load(store.get(key), f"Release record {key}")
+    except (StoreError, InvalidRelease):
+        return None
+
+
+def hold_back(store: Store, latest: CurrentRelease, record: ReleaseRecord) -> CurrentRelease:
+    """Note the facts of a release that does not become the latest one beside the pointer.
+
+    Lists then need not read its record; so nothing happens if the pointer cannot be written.
+    """
+    before = latest.publication
+    if before is None or record.digest in before.summaries():
+        return latest
+    held = HeldRelease(digest=record.digest, summary=ReleaseSummary.of(record))
+    after = before.model_copy(update={"held": (held, *before.held)[:HISTORY]})
+    try:
+        token = store.swap_pointer(record.release_key.pointer(), after.to_bytes(), latest.token)
+    except StoreError:
+        return latest
+    return CurrentRelease(publication=after, token=token)

@@ -37,6 +37,7 @@ from zagg_catalog.releases.publication import (
     Publication,
     PublishContext,
     contraction,
+    hold_back,
     move_latest,
     version_of,
 )
@@ -171,7 +172,7 @@ def publish(
             # A garbage collection that was taken for dead may have removed some.
             upload.store_missing()
         elif held_back:
-            latest = _settle(store, latest, record, upload)
+            latest = hold_back(store, _settle(store, latest, record, upload), record)
     return Published(
         record=record,
         key=release_key.key("releases", record.digest),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from zagg_catalog.errors import InvalidName, InvalidRelease, ObjectMissing, StoreError
@@ -16,7 +17,12 @@ from zagg_catalog.releases.pickups import (
     pickup_history_keys,
     read_pickup_history,
 )
-from zagg_catalog.releases.publication import CurrentRelease, Publication, read_latest
+from zagg_catalog.releases.publication import (
+    CurrentRelease,
+    Publication,
+    ReleaseSummary,
+    read_latest,
+)
 from zagg_catalog.releases.record import GridRecord, ManifestFiles, ReleaseRecord
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import ObjectInfo, Store
@@ -46,12 +52,21 @@ class ReleaseRow:
     """When the record was stored, UTC."""
     latest: bool
     """Whether it is the latest release of its product, region and cycle."""
-    record: ReleaseRecord | None = None
-    """None if it cannot be read."""
+    summary: ReleaseSummary | None = None
+    """Facts of its record; None if it cannot be read."""
     problem: str | None = None
     """Why the record cannot be read."""
     standings: dict[str, PickupHistory] = field(default_factory=dict)
     """Pick-up history by grid; grids that were never picked up are left out."""
+    store: Store = field(repr=False, compare=False)
+    """The store that has it."""
+
+    @cached_property
+    def record(self) -> ReleaseRecord | None:
+        """The record, which is read now; None if it cannot be read."""
+        if self.problem is not None:
+            return None
+        return load_release(self.store, self.release_key, self.digest).record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +182,8 @@ def list_releases(
     Returns
     -------
     list of ReleaseRow
-        A damaged record is listed with its problem.
+        With the facts that the pointers have of their releases; a record is read if the pointer
+        has none, and a damaged one is then listed with its problem. `verify` reads all.
     """
     entries = [
         entry
@@ -219,19 +235,22 @@ def _history(store: Store, release_key: ReleaseKey, grid: str) -> PickupHistory 
 def _row(
     store: Store, release_key: ReleaseKey, digest: str, info: ObjectInfo, latest: CurrentRelease
 ) -> ReleaseRow:
-    record, problem = None, None
-    try:
-        record = load_release(store, release_key, digest).record
-    except (StoreError, InvalidRelease) as error:
-        problem = str(error)
+    known = latest.publication.summaries() if latest.publication else {}
+    summary, problem = known.get(digest), None
+    if summary is None or summary.size != info.size:
+        try:
+            summary = ReleaseSummary.of(load_release(store, release_key, digest).record)
+        except (StoreError, InvalidRelease) as error:
+            summary, problem = None, str(error)
     return ReleaseRow(
         release_key=release_key,
         key=info.key,
         digest=digest,
         stored=info.modified,
         latest=latest.digest == digest,
-        record=record,
+        summary=summary,
         problem=problem,
+        store=store,
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from zagg_catalog.errors import PointerConflict, StoreError, ZaggCatalogError
 from zagg_catalog.jsonio import Document, StrictModel, Time
-from zagg_catalog.messages import Clock, is_future, user_at_host, utc_now
+from zagg_catalog.messages import Clock, clean_text, is_future, user_at_host, utc_now
 from zagg_catalog.store.base import Store
 
 LEASE = timedelta(seconds=60)
@@ -175,7 +175,7 @@ class Lease[D: Leased[Any], L: StoredLease]:
         """
         if over:
             raise LeaseBusy(
-                f"{other.by} has held the lease of {self._what} since"
+                f"{clean_text(other.by)} has held the lease of {self._what} since"
                 f" {other.began_at:%Y-%m-%d %H:%M} UTC; run this again later."
             )
 
