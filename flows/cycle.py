@@ -15,6 +15,7 @@ from flows.command import run_command
 from flows.events import (
     EventPlaces,
     announce_release,
+    check_resource,
     claim_of,
     is_processed,
     mark_processed,
@@ -22,7 +23,7 @@ from flows.events import (
 )
 from flows.failures import error_sentence, plainly, sentence_of
 from flows.fetch import fetch
-from flows.jobs import Job, without_broken_areas
+from flows.jobs import Job
 from flows.logs import log_about
 from flows.results import Session, collect_maps
 from flows.run_table import Row, RunTable
@@ -49,6 +50,7 @@ from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import open_store
+from zagg_catalog.watch.events import cycle_resource
 
 
 @dataclass(kw_only=True)
@@ -117,12 +119,13 @@ def prepare_cycle(
     if notice is not None and cycle is None:
         raise EventRefused(f"The event {notice} names no cycle. Nothing was started.")
     named = event or EventPlaces()
+    name, number = f"{product}_{version}", cycle_or_current(cycle)
+    check_resource(named.resource, cycle_resource(name, number)["prefect.resource.id"])
     store = trusted_place("store", store, named.store)
     stac_root = trusted_place("stac_root", stac_root, named.stac_root)
     provider = trusted_place("provider", provider, named.provider)
     registry = trusted_place("registry", registry, named.registry)
     registered = load_registry(registry, tolerate_broken_grids=True)
-    name, number = f"{product}_{version}", cycle_or_current(cycle)
     chosen = registered.select(name, regions=regions, grids=grids)
     accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
     outcomes = []
@@ -209,7 +212,7 @@ def _prepare_region(
     first: bool,
 ) -> RegionOutcome:
     store = job.open_store()
-    registry = without_broken_areas(registry, job.product, job.region.name)
+    registry = registry.without_broken_areas(job.product, job.region.name)
     job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
     grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
     session = Session(store, job.release_key, force=job.force)

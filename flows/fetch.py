@@ -13,7 +13,7 @@ from prefect.states import Failed
 from flows.artifacts import Progress
 from flows.command import run_command
 from flows.failures import plainly
-from flows.jobs import Job, query_values, without_broken_areas
+from flows.jobs import Job, query_values
 from flows.results import Session
 from flows.runtime import cancellable, one_run_of, task_runner, with_retries
 from flows.settings import (
@@ -76,7 +76,7 @@ def fetch_catalog(
     if region not in regions:
         raise InvalidQuery(f"The registry has no region {region!r}; it has {', '.join(regions)}.")
     settings, name = get_settings(), f"{product}_{version}"
-    registered = without_broken_areas(registered, name, region)
+    registered = registered.without_broken_areas(name, region)
     job = Job(
         product=name,
         cycle=cycle_or_current(cycle),
