@@ -19,7 +19,7 @@ from pydantic import Field
 from flows.artifacts import artifact_reference_by_key, artifact_reference_of_grid, record_pickup
 from flows.batches import BatchTasks
 from flows.command import run_command
-from flows.events import trusted_place
+from flows.events import check_resource, release_resource, trusted_place
 from flows.failures import error_sentence, plainly, sentence_of
 from flows.logs import log_about
 from flows.run_table import RunTable
@@ -114,7 +114,11 @@ def aggregate(
         A summary for each grid; the run ends Failed if one was not picked up.
     """
     settings = flow_settings()
-    references = [event_reference(event)] if event is not None else []
+    references = []
+    if event is not None:
+        expected = release_resource(event.release_key)["prefect.resource.id"]
+        check_resource(event.resource, expected)
+        references = [event_reference(event)]
     place = open_store(trusted_place("store", store, event.store if event is not None else None))
     registry = trusted_place("registry", registry, None)
     references += [artifact_reference_by_key(artifact)] if artifact is not None else []

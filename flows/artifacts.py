@@ -74,7 +74,7 @@ def shardmap_key(release_key: ReleaseKey, grid: str) -> str:
     return f"shardmap-{release_key_name(release_key)}-{grid}"
 
 
-def _create_table(rows: Sequence[Values], *, key: str, description: str) -> None:
+def create_table(rows: Sequence[Values], *, key: str, description: str) -> None:
     """Create a table artifact; Prefect shows its texts and its description as Markdown."""
     cells = [
         {name: as_cell(value) if isinstance(value, str) else value for name, value in row.items()}
@@ -96,7 +96,7 @@ def record_release(store: Store, release_key: ReleaseKey, published: Published) 
             continue
         mark = _mark(store, grid.manifest.parquet.digest)
         if not _newest_has(shardmap_key(release_key, grid.name), mark):
-            _create_table(
+            create_table(
                 [map_content(store, release_key, published, grid)],
                 key=shardmap_key(release_key, grid.name),
                 description=f"{grid.shards:,} shards, {grid.pairs:,} pairs {mark}",
@@ -106,7 +106,7 @@ def record_release(store: Store, release_key: ReleaseKey, published: Published) 
         key=key,
         description=f"{record.status}: {record.catalog.rows:,} granules, {len(record.grids)} grids",
     )
-    _create_table(
+    create_table(
         [_grid_row(store, grid) for grid in record.grids],
         key=f"{key}-grids",
         description=f"grids of {release_key} {_mark(store, published.digest)}",
@@ -332,7 +332,7 @@ def record_pickup(store: Store, result: PickupResult) -> None:
     record = result.acknowledgement
     if record is None:
         record = Acknowledgement.load(store.get(result.entry.key), result.entry.key)
-    _create_table(
+    create_table(
         [pickup_content(store, record, result.entry.key)],
         key=key,
         description=f"{record.outcome}, {_shards(record)} {mark}",

@@ -174,6 +174,7 @@ def cycle_automation(deployment_id: UUID) -> AutomationCore:
     the schema of the parameters refuses, so that no run starts.
     """
     event = {name: _optional(_text, f"event.payload.{name}") for name in EventPlaces.model_fields}
+    event["resource"] = _text("event.resource.id")
     parameters = {
         "product": _json(_text("event.payload.product")),
         "version": _json(_text("event.payload.version")),
@@ -199,6 +200,7 @@ def pickup_automation(deployment_id: UUID) -> AutomationCore:
     event["cycle"] = _integer("event.payload.cycle")
     event["status"] = _optional(_text, "event.payload.status", "'partial'")
     event["supersedes"] = _optional(_text, "event.payload.supersedes")
+    event["resource"] = _text("event.resource.id")
     event["grid_count"] = _optional(_integer, "event.payload.grid_count", "0")
     grid = {name: _text(f"grid.{name}") for name in MapReference.model_fields}
     parameters = {"event": _template(_object(event, grids=_list(grid, "event.payload.grids")))}

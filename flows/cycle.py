@@ -15,6 +15,7 @@ from flows.command import run_command
 from flows.events import (
     EventPlaces,
     announce_release,
+    check_resource,
     claim_of,
     is_processed,
     mark_processed,
@@ -22,7 +23,7 @@ from flows.events import (
 )
 from flows.failures import error_sentence, plainly, sentence_of
 from flows.fetch import fetch
-from flows.jobs import Job, without_broken_areas
+from flows.jobs import Job
 from flows.logs import log_about
 from flows.results import Session, collect_maps
 from flows.run_table import Row, RunTable
@@ -41,14 +42,15 @@ from flows.settings import (
 from flows.shardmaps import build, failure_of
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
-from zagg_catalog.errors import EventRefused
-from zagg_catalog.messages import short_digest
+from zagg_catalog.errors import EventRefused, SourceDown
+from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.releases import Published
 from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import open_store
+from zagg_catalog.watch.events import cycle_resource
 
 
 @dataclass(kw_only=True)
@@ -117,12 +119,13 @@ def prepare_cycle(
     if notice is not None and cycle is None:
         raise EventRefused(f"The event {notice} names no cycle. Nothing was started.")
     named = event or EventPlaces()
+    name, number = f"{product}_{version}", cycle_or_current(cycle)
+    check_resource(named.resource, cycle_resource(name, number)["prefect.resource.id"])
     store = trusted_place("store", store, named.store)
     stac_root = trusted_place("stac_root", stac_root, named.stac_root)
     provider = trusted_place("provider", provider, named.provider)
     registry = trusted_place("registry", registry, named.registry)
     registered = load_registry(registry, tolerate_broken_grids=True)
-    name, number = f"{product}_{version}", cycle_or_current(cycle)
     chosen = registered.select(name, regions=regions, grids=grids)
     accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
     outcomes = []
@@ -154,13 +157,26 @@ def prepare_cycle(
                 force=force,
             )
             row = table.row(product=name, region=region, cycle=number)
+            first = not any(outcome.release for outcome in outcomes)
             with log_about(job.release_key):
-                outcomes.append(_prepare(job, wanted, registered, accepted, row))
+                try:
+                    outcomes.append(_prepare(job, wanted, registered, accepted, row, first=first))
+                except SourceDown as error:
+                    outcomes.append(_given_up(job, error, [*chosen][len(outcomes) + 1 :]))
+                    break
         state = _final_state(f"{name}, cycle {number}", outcomes)
         # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
             mark_processed(claim)
     return state
+
+
+def _given_up(job: Job, error: SourceDown, others: Sequence[str]) -> RegionOutcome:
+    """Record that the source does not answer, once for this and the other regions."""
+    rest = f" Not tried: {', '.join(others)}." if others else ""
+    why = clean_text(f"{job.release_key}: {error}{rest}", limit=1000)
+    get_run_logger().error("%s", why)
+    return RegionOutcome(region=job.region.name, failures=[why])
 
 
 def _prepare(
@@ -169,10 +185,17 @@ def _prepare(
     registry: Registry,
     accepted: dict[str, bool],
     row: Row,
+    *,
+    first: bool,
 ) -> RegionOutcome:
-    """Prepare one region; an error is recorded and does not stop the others."""
+    """Prepare one region; an error is recorded and does not stop the others.
+
+    If `first`, a source that answers nothing raises `SourceDown`.
+    """
     try:
-        return _prepare_region(job, wanted, registry, accepted, row)
+        return _prepare_region(job, wanted, registry, accepted, row, first=first)
+    except SourceDown:
+        raise
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
         why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
         get_run_logger().error("%s", why, exc_info=sentence_of(error) is None)
@@ -185,14 +208,16 @@ def _prepare_region(
     registry: Registry,
     accepted: dict[str, bool],
     row: Row,
+    *,
+    first: bool,
 ) -> RegionOutcome:
     store = job.open_store()
-    registry = without_broken_areas(registry, job.product, job.region.name)
+    registry = registry.without_broken_areas(job.product, job.region.name)
     job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
     grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
     session = Session(store, job.release_key, force=job.force)
     with row.step("fetch"):
-        catalog = fetch(job, session)
+        catalog = fetch(job, session, first=first)
     row.add(**_fetched(catalog))
     with row.step("build"):
         outcomes = build(job, grids, catalog)

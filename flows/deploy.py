@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -337,6 +338,18 @@ def warnings(target: Target) -> list[str]:
     return found
 
 
+def copy_examples(folder: Path) -> None:
+    """Copy the shipped registry with its grids and regions into a new folder.
+
+    Raises `InvalidOption` if the folder exists.
+    """
+    if folder.exists():
+        raise InvalidOption(f"{folder} exists already; name a new folder.")
+    for name in ("grids", "regions"):
+        shutil.copytree(FOLDER / name, folder / name)
+    shutil.copy(FOLDER / "registry.yaml", folder)
+
+
 def _target(options: argparse.Namespace) -> Target:
     settings = flow_settings()
     kind: PoolType = options.pool_type or settings.pool_type
@@ -369,6 +382,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Create or update pool, deployments and automations on a Prefect server.",
     )
     add = parser.add_argument
+    add(
+        "--copy-examples",
+        type=Path,
+        metavar="FOLDER",
+        help="only write the shipped registry, grids and regions into a new folder",
+    )
     add("--dry-run", action="store_true", help="print what would change, and change nothing")
     add("--pool-type", choices=POOL_TYPES, help="default: ZAGG_CATALOG_FLOW_POOL_TYPE, or process")
     add("--pool", metavar="NAME", help="work pool (default: ZAGG_CATALOG_FLOW_POOL)")
@@ -384,6 +403,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Deploy to the Prefect server of the settings, and print what changed."""
     options = _parser().parse_args(argv)
     try:
+        if options.copy_examples is not None:
+            copy_examples(options.copy_examples)
+            return 0
         target = _target(options)
         with temporary_server(), reaching_prefect():
             check_server()

@@ -20,12 +20,12 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.jobs import Job
+from flows.jobs import Job, release_key_name
 from flows.settings import flow_settings
 from zagg_catalog.aggregation.references import announce
 from zagg_catalog.errors import EventRefused, InvalidCursor
 from zagg_catalog.messages import as_line, clean_text
-from zagg_catalog.releases import Published
+from zagg_catalog.releases import Published, ReleaseKey
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import Store, open_store
@@ -48,7 +48,7 @@ _ALLOWED: dict[Place, str] = {
 
 
 class EventPlaces(BaseModel):
-    """Places that the event of a cycle names; a run compares them with its settings."""
+    """Places that the event of a cycle names, which a run compares with its settings."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -56,6 +56,25 @@ class EventPlaces(BaseModel):
     stac_root: str | None = Field(default=None, max_length=2000)
     registry: str | None = Field(default=None, max_length=2000)
     provider: str | None = Field(default=None, max_length=200)
+    resource: str | None = Field(default=None, max_length=500)
+    """Id of the event's resource; a run compares it with the event's product and cycle."""
+
+
+def check_resource(named: str | None, expected: str) -> None:
+    """Raise `EventRefused` if the resource of an event is not that of its payload."""
+    if named is not None and named != expected:
+        raise EventRefused(
+            f"The event's resource is {clean_text(named)!r}, and that of its payload is"
+            f" {clean_text(expected)!r}. Nothing was started. Correct the sender of the event."
+        )
+
+
+def release_resource(release_key: ReleaseKey) -> dict[str, str]:
+    """Return the resource of a release's events."""
+    return {
+        "prefect.resource.id": f"{RELEASE}.{release_key_name(release_key)}",
+        "prefect.resource.name": str(release_key),
+    }
 
 
 def trusted_place(what: Place, given: str | None, named: str | None) -> str:
@@ -119,11 +138,10 @@ def announce_release(job: Job, published: Published) -> None:
     """Emit the event that a release was published."""
     emit(
         RELEASE_PUBLISHED,
-        resource={
-            "prefect.resource.id": f"{RELEASE}.{job.name}",
-            "prefect.resource.name": str(job.release_key),
-        },
-        payload=announce(job.open_store().url, published).model_dump(mode="json"),
+        resource=release_resource(job.release_key),
+        payload=announce(job.open_store().url, published).model_dump(
+            mode="json", exclude={"resource"}
+        ),
     )
 
 

@@ -108,7 +108,7 @@ def reaching_prefect() -> Iterator[None]:
             " or correct PREFECT_API_URL."
         ) from None
     except PrefectHTTPStatusError as error:
-        raise PrefectUnavailable(_refusal(error.response.status_code)) from None
+        raise PrefectUnavailable(_refusal(error.response)) from None
 
 
 def check_server() -> None:
@@ -125,7 +125,8 @@ def check_server() -> None:
             raise PrefectUnavailable(_no_api("not JSON")) from None
 
 
-def _refusal(status: int) -> str:
+def _refusal(response: httpx.Response) -> str:
+    status = response.status_code
     if status in (401, 403):
         return (
             f"Prefect's server at {_api_url()} wants a login (HTTP {status}); set"
@@ -133,6 +134,9 @@ def _refusal(status: int) -> str:
         )
     if status in (404, 405):
         return _no_api(f"HTTP {status}")
+    if status < 500:
+        text = clean_text(response.text, limit=300)
+        return f"Prefect's server at {_api_url()} refuses a request (HTTP {status}): {text}"
     return f"Prefect's server at {_api_url()} fails (HTTP {status}); see its log."
 
 

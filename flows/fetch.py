@@ -13,9 +13,9 @@ from prefect.states import Failed
 from flows.artifacts import Progress
 from flows.command import run_command
 from flows.failures import plainly
-from flows.jobs import Job, query_values, without_broken_areas
+from flows.jobs import Job, query_values
 from flows.results import Session
-from flows.runtime import cancellable, task_runner, with_retries
+from flows.runtime import cancellable, one_run_of, task_runner, with_retries
 from flows.settings import (
     Cycle,
     Product,
@@ -76,7 +76,7 @@ def fetch_catalog(
     if region not in regions:
         raise InvalidQuery(f"The registry has no region {region!r}; it has {', '.join(regions)}.")
     settings, name = get_settings(), f"{product}_{version}"
-    registered = without_broken_areas(registered, name, region)
+    registered = registered.without_broken_areas(name, region)
     job = Job(
         product=name,
         cycle=cycle_or_current(cycle),
@@ -87,8 +87,10 @@ def fetch_catalog(
         slices=slices,
         area=tuple(registered.area_of(name, region)),
     )
-    with cancellable():
-        session = Session(job.open_store(), job.release_key)
+    place = job.open_store()
+    # Another run would end the session of this one.
+    with cancellable(), one_run_of(place, name, job.cycle):
+        session = Session(place, job.release_key)
         catalog = fetch(job, session)
         session.end()
     if catalog["complete"] is True or partial:
@@ -97,8 +99,11 @@ def fetch_catalog(
     return Failed(message=message, data=IncompleteHarvest(message))
 
 
-def fetch(job: Job, session: Session) -> Values:
-    """Fetch a job's catalog in slices, and store it; return its key and counts."""
+def fetch(job: Job, session: Session, *, first: bool = True) -> Values:
+    """Fetch a job's catalog in slices, and store it; return its key and counts.
+
+    If `first`, `SourceDown` is raised as soon as no request is answered, without further retries.
+    """
     logger = get_run_logger()
     if session.stored:
         logger.info(
@@ -106,7 +111,7 @@ def fetch(job: Job, session: Session) -> Values:
             job.release_key,
             session.stored,
         )
-    parts = _fetch_slices(job, session, time_slices(job.query, job.slice_count))
+    parts = _fetch_slices(job, session, time_slices(job.query, job.slice_count), first=first)
     if any(part["state"] == "unusable" for part in parts) and len(parts) > 1:
         # The error of such a slice does not list its granules; that of a whole fetch does.
         logger.info("%s: a slice has no usable granule; fetching without slices.", job.release_key)
@@ -123,7 +128,9 @@ def fetch(job: Job, session: Session) -> Values:
     return catalog
 
 
-def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Values]:
+def _fetch_slices(
+    job: Job, session: Session, queries: list[Query], *, first: bool = False
+) -> list[Values]:
     """Fetch slices in parallel; each is retried separately."""
     settings = flow_settings()
     fetching = with_retries(fetch_slice, settings.fetch_timeout)
@@ -133,6 +140,7 @@ def _fetch_slices(job: Job, session: Session, queries: list[Query]) -> list[Valu
         "root": job.root,
         "api": job.api,
         "connections": max(1, get_settings().connections // parallel),
+        "first": first,
     }
     futures: list[PrefectFuture[Values]] = []
     for number, query in enumerate(queries, 1):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from flows.failures import error_sentence
 from zagg_catalog.cycles import Convention
 from zagg_catalog.regions import Bbox
-from zagg_catalog.registry import RegisteredGrid, RegisteredRegion, Registry
+from zagg_catalog.registry import RegisteredGrid, RegisteredRegion
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources import Query
@@ -95,21 +94,6 @@ class Job:
     def open_store(self) -> Store:
         """Open the store."""
         return open_store(self.store)
-
-
-def without_broken_areas(registry: Registry, product: str, region: str) -> Registry:
-    """Return the registry; a grid of the region whose area cannot be found has a ``problem``.
-
-    Such a grid fails by itself, whatever its config has, and the others are built.
-    """
-    grids = dict(registry.grids)
-    for name, grid in grids.items():
-        if grid.problem is None and grid.region == region and product in grid.products:
-            try:
-                replace(registry, grids={name: grid}).area_of(product, region)
-            except Exception as error:  # noqa: BLE001  (it is the problem of this grid)
-                grids[name] = replace(grid, grid=None, problem=error_sentence(error))
-    return replace(registry, grids=grids)
 
 
 def query_values(query: Query) -> dict[str, Any]:

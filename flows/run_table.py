@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from prefect import get_run_logger
-from prefect.artifacts import create_table_artifact
+
+from flows.artifacts import create_table
 
 Values = dict[str, Any]
 
@@ -48,7 +49,7 @@ class RunTable:
         rows = [row.values | memory for row in self._rows]
         for row in rows:
             get_run_logger().info("Used: %s.", _sentence(row))
-        create_table_artifact(
+        create_table(
             rows, key=f"run-{self._flow}", description="requests, sizes, times and peak memory"
         )
 

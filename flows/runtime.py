@@ -17,6 +17,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
+from flows.dask_cluster import watched_workers
 from flows.settings import declared_settings, flow_settings
 from zagg_catalog.errors import (
     BadResponse,
@@ -123,12 +124,15 @@ def is_cancelled() -> str | None:
 def cancellable() -> Iterator[None]:
     """Make `check_cancelled` raise in the threads of a flow that is interrupted or terminated.
 
+    Dask workers that die meanwhile are logged.
+
     A thread cannot be interrupted and keeps the process alive, so a terminated process exits after
     `GRACE_SECONDS`. Files are complete or absent at any time.
     """
     _stop.clear()
     try:
-        yield
+        with watched_workers():
+            yield
     except BaseException as error:
         if not isinstance(error, Exception):
             _stop.set()

@@ -16,7 +16,13 @@ from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.config import parse_config
-from zagg_catalog.errors import EmptyHarvest, InvalidShardMap
+from zagg_catalog.errors import (
+    BadResponse,
+    EmptyHarvest,
+    InvalidShardMap,
+    RequestFailed,
+    SourceDown,
+)
 from zagg_catalog.files import scratch
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
@@ -174,13 +180,23 @@ def publish_release(
         )
 
 
-def _fetch(query: Values, place: Store, key: str, root: str, **options: Any) -> Values:
-    cmr = CMRSource(root_url=root, **options)
+def _fetch(
+    query: Values, place: Store, key: str, root: str, first: bool = False, **options: Any
+) -> Values:
+    """Fetch a slice; `first` if the source has not answered this run yet."""
+    cmr, pages = CMRSource(root_url=root, **options), list[int]()
     parts = StoredSlices(place, key.removesuffix(".json"))
+
+    def progress(done: int, total: int | None) -> None:
+        pages.append(done)
+        check_cancelled()
+
     try:
-        catalog = cmr.fetch(
-            Query(**query), progress=lambda done, total: check_cancelled(), checkpoint=parts
-        )
+        catalog = cmr.fetch(Query(**query), progress=progress, checkpoint=parts)
+    except (RequestFailed, BadResponse) as error:
+        if first and not pages and not getattr(error, "final", False):
+            raise SourceDown(str(error)) from None
+        raise
     except EmptyHarvest as error:
         state = "unusable" if error.matched else "empty"
         return {"state": state, "why": str(error), "matched": error.matched}

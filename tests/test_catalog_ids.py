@@ -7,6 +7,7 @@ from tests.test_catalog import SQUARE, make_catalog
 from tests.test_catalog_addresses import PLAIN, item
 from zagg_catalog import Catalog, HealpixGrid, ShardMap
 from zagg_catalog.catalog.ids import id_problem, id_problems, shown_id
+from zagg_catalog.errors import InvalidShardMap
 from zagg_catalog.sources.items import read_items
 
 ODD = [
@@ -42,6 +43,20 @@ def test_usable_ids_are_shown_as_they_are():
     names = ["ATL06_20231218211600_00012201_007_01.h5", "x" * 255, "ä" * 127, "名.h5"]
     assert [*map(shown_id, names)] == names
     assert id_problems(pa.array([*names, None])) == {}
+
+
+@pytest.mark.parametrize("form", ["json", "parquet"])
+@pytest.mark.parametrize("name", ODD)
+def test_a_manifest_with_such_an_id_is_refused_by_name(tmp_path, name, form):
+    path = tmp_path / f"map.{form}"
+    made = ShardMap({}, [1], [[{"id": "planted", "s3": None, "https": None}]])
+    place = made.table.schema.get_field_index("id")
+    made.table = made.table.set_column(place, "id", pa.array([name]))
+    (made.to_json if form == "json" else made.to_parquet)(path)
+    read = ShardMap.from_json if form == "json" else ShardMap.from_parquet
+    with pytest.raises(InvalidShardMap) as caught:
+        read(path)
+    assert f"granule {shown_id(name)} cannot be used: {id_problem(name)}" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -65,7 +65,7 @@ def test_json_has_other_letters_as_they_are(capsys):
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
 def test_an_error_of_a_command(text, debug, capsys, monkeypatch):
-    def fail(*_):
+    def fail(*_, **more):
         # As Python does; pytest collects warnings itself.
         sys.stderr.write(warnings.formatwarning(UserWarning(text), UserWarning, "file", 1))
         raise InvalidRegistry(text)

@@ -122,6 +122,13 @@ class RequestFailed(FetchError):
         """Whether the server would refuse the same request again."""
 
 
+class SourceDown(RequestFailed):
+    """Raised when a source answers no request of a run, so that the run gives it up."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, final=True)
+
+
 class BadResponse(FetchError):
     """Raised when the answer of an API is not the expected JSON."""
 

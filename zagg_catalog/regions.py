@@ -30,6 +30,8 @@ from zagg_catalog.messages import shown
 
 Bbox = tuple[float, float, float, float]
 
+# Largest file of a region; parsed it takes many times as much memory.
+MOST_BYTES = 64 << 20
 # Below this length a parallel edge stays one great circle; they differ by 121 m at most.
 PARALLEL_MIN = 1.0
 # Names of WGS84 with longitude first, as writers of GeoJSON 2008 have them.
@@ -209,7 +211,8 @@ def load_polygon(geojson_path: str | Path) -> Region:
     """
     path = Path(geojson_path)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
         raise RegionNotFound(f"There is no region file {path}.") from error
     except OSError as error:
@@ -217,13 +220,20 @@ def load_polygon(geojson_path: str | Path) -> Region:
     except ValueError as error:
         raise InvalidRegion(f"Cannot read the region file {shown(str(path))}: {error}.") from None
     try:
-        document = parse_json(content)
+        document = parse_region(content)
     except ValueError as error:
         raise InvalidRegion(f"The region file {path} {error}.") from None
     try:
         return region_from_geojson(document)
     except InvalidRegion as error:
         raise InvalidRegion(f"In the region file {path}: {error}") from error
+
+
+def parse_region(content: bytes) -> Any:
+    """Parse the JSON of a region; raise `ValueError` with the predicate of a sentence."""
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"has more than {MOST_BYTES >> 20} MB; simplify its polygons")
+    return parse_json(content)
 
 
 def region_from_geojson(document: Any) -> Region:

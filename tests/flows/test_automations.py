@@ -158,6 +158,7 @@ def test_notify_starts_a_run_and_the_same_twice_does_no_work_twice(prefect):
 
 
 FAILED = "prefect.automation.action.failed"
+RELEASE_22 = "zagg-catalog.release.atl06-007-greenland-c22"
 CYCLE_22 = {"product": "ATL06", "version": "007", "cycle": 22}
 
 
@@ -193,7 +194,7 @@ def test_an_event_that_names_another_place_is_refused_and_does_nothing(prefect, 
     done = {run.id for run in prefect.runs("prepare-cycle")}
     other = {"stac_root": source.root_url.replace("127.0.0.1", "localhost")}
     prefect.emit(AVAILABLE, RESOURCE.format(22), CYCLE_22 | other)
-    prefect.emit(RELEASE_PUBLISHED, "zagg-catalog.release.greenland", RELEASE)
+    prefect.emit(RELEASE_PUBLISHED, RELEASE_22, RELEASE)
 
     def ends(flow, before):
         runs = [run for run in prefect.runs(flow) if run.id not in before]
@@ -204,6 +205,26 @@ def test_an_event_that_names_another_place_is_refused_and_does_nothing(prefect, 
     for state, what in ((of_cycle, "stac_root"), (of_release, "store")):
         assert state.is_failed()
         assert f"The event names the {what}" in state.message
+    assert len(source.requests) == asked
+
+
+def test_an_event_whose_resource_is_of_another_cycle_or_release_is_refused(prefect, source):
+    asked, ours = len(source.requests), {run.id for run in prefect.runs("aggregate")}
+    done = {run.id for run in prefect.runs("prepare-cycle")}
+    prefect.emit(AVAILABLE, RESOURCE.format(21), CYCLE_22)
+    prefect.emit(RELEASE_PUBLISHED, "zagg-catalog.release.atl06-007-antarctica-c22", RELEASE)
+
+    def ends(flow, before):
+        runs = [run for run in prefect.runs(flow) if run.id not in before]
+        return [run.state for run in runs if run.state.is_final()]
+
+    for states in (
+        wait_for(lambda: ends("prepare-cycle", done)),
+        wait_for(lambda: ends("aggregate", ours)),
+    ):
+        (state,) = states
+        assert state.is_failed()
+        assert "The event's resource is" in state.message
     assert len(source.requests) == asked
 
 

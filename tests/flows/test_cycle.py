@@ -19,6 +19,7 @@ from zagg_catalog.errors import InvalidQuery, ObjectMissing
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.registry import model
 from zagg_catalog.releases import list_releases, resolve, verify
+from zagg_catalog.sandbox import Fault, SandboxServer
 
 ANTARCTICA = ["atl06-antarctica-healpix", "atl06-antarctica-polar"]
 HEALPIX_ARTIFACT = "shardmap-atl06-007-greenland-c22-atl06-greenland-healpix"
@@ -343,3 +344,16 @@ def test_a_killed_dask_worker_costs_time_only(team, prepared):
 def test_settings_of_the_flows_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("ZAGG_CATALOG_FLOW_WORKERS", "7")
     assert flow_settings().workers == 7
+
+
+def test_a_source_that_is_down_is_given_up_once_for_all_regions(team, monkeypatch):
+    monkeypatch.setenv("ZAGG_CATALOG_RETRIES", "1")
+    with SandboxServer([], faults=[Fault("status", 503, times=999)]) as down:
+        state = team.run(stac_root=down.root_url)
+        asked = len(down.requests)
+    assert state.is_failed()
+    assert state.message.count("HTTP 503") == 1
+    assert "ATL06_007, antarctica, cycle 22: GET http" in state.message
+    assert state.message.endswith("Not tried: greenland.")
+    # Two attempts for each of the slices of one region, which are fetched side by side.
+    assert asked <= 4 * 2

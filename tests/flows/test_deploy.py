@@ -13,6 +13,7 @@ from flows.deploy import RECORD, Target, deploy, main, warnings
 from flows.local_server import free_port
 from flows.pools import FOLDER
 from zagg_catalog.errors import InvalidOption
+from zagg_catalog.registry import load_registry
 
 DAILY = "prepare-cycle/daily"
 
@@ -165,6 +166,14 @@ def test_limits_of_an_older_version_are_removed(client):
     assert client.read_deployment_by_name(DAILY).global_concurrency_limit is None
     assert {one.state for one in deploy(target())} == {"unchanged"}
     client.delete_global_concurrency_limit_by_name(own)
+
+
+def test_the_shipped_registry_is_copied_for_an_installation_without_a_checkout(tmp_path, capsys):
+    folder = tmp_path / "deployments"
+    assert main(["--copy-examples", str(folder)]) == 0
+    assert load_registry(folder / "registry.yaml").grids
+    assert main(["--copy-examples", str(folder)]) == 2
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--pool-type", "kubernetes", "--dry-run"]])

@@ -27,13 +27,14 @@ from zagg_catalog.watch.events import AVAILABLE
 
 ROOT = Path(__file__).parents[2]
 CYCLE = {"product": "ATL06", "version": "007", "cycle": 22}
+RESOURCE = "zagg-catalog.x.y"
 PLACES = ("store", "stac_root", "registry", "provider")
 
 
 def started(automation, payload):
     """The parameters of the run that an automation starts for a payload; None for no run."""
     (action,) = automation.actions
-    event = SimpleNamespace(payload=payload, id=uuid4())
+    event = SimpleNamespace(payload=payload, id=uuid4(), resource=SimpleNamespace(id=RESOURCE))
     parameters = {}
     for name, value in action.parameters.items():
         text = render_user_template_sync(value["value"]["template"], {"event": event})
@@ -56,8 +57,11 @@ def test_a_run_gets_the_named_fields_of_an_event_and_nothing_else():
     more = {"notice": "atl06-007-c22-1f-1", "regions": ["x"], "force": True, "store": "s3://a/b"}
     found = of_cycle(CYCLE | more)
     places = {"store": "s3://a/b", "stac_root": None, "registry": None, "provider": None}
+    places["resource"] = RESOURCE
     assert found == CYCLE | {"notice": "atl06-007-c22-1f-1", "event": places}
-    assert of_release(RELEASE | {"output": "s3://a/b"}) == {"event": RELEASE}
+    assert of_release(RELEASE | {"output": "s3://a/b"}) == {
+        "event": RELEASE | {"resource": RESOURCE}
+    }
 
 
 def test_without_a_notice_the_id_of_the_event_is_the_notice():
@@ -183,6 +187,26 @@ def test_a_run_for_another_place_is_refused_before_it_does_anything(
     state = prepare_cycle(cycle=22, notice="one", event=place, return_state=True)
     assert state.is_failed()
     assert state.message.startswith("The event names the")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("resource", ["zagg-catalog.cycle.atl06-007-c21", "zagg-catalog.x.<b>"])
+def test_a_run_for_another_cycle_than_the_events_resource_is_refused(
+    resource, prefect_server, tmp_path
+):
+    place = EventPlaces(resource=resource)
+    state = prepare_cycle(cycle=22, notice="one", event=place, return_state=True)
+    assert state.is_failed()
+    assert f"The event's resource is {resource!r}" in state.message
+    assert "'zagg-catalog.cycle.atl06-007-c22'" in state.message
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_for_another_release_than_the_events_resource_is_refused(prefect_server, tmp_path):
+    event = RELEASE | {"resource": "zagg-catalog.release.atl06-007-antarctica-c22"}
+    state = aggregate(event=event, return_state=True)
+    assert state.is_failed()
+    assert "'zagg-catalog.release.atl06-007-greenland-c22'" in state.message
     assert not list(tmp_path.iterdir())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -13,10 +14,10 @@ import pytest
 from prefect import flow, task
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import automations, fetch, serve
+from flows import automations, deploy, fetch, serve
 from flows.aggregate import aggregate
 from flows.cycle import prepare_cycle
-from flows.failures import plainly
+from flows.failures import plainly, sentence_of
 from flows.fetch import fetch_catalog
 from flows.local_server import ROOT
 from flows.shardmaps import build_shardmaps
@@ -78,12 +79,12 @@ CALLS = {
     "a folder that takes no files": (
         prepare_cycle,
         {"store": "/sys/zagg", "regions": ["greenland"]},
-        "Cannot use /sys/zagg",
+        " in store /sys/zagg: ",
     ),
     "a fetch into a folder that takes no files": (
         fetch_catalog,
         {"store": "/sys/zagg", "region": "greenland"},
-        "Cannot use /sys/zagg",
+        " in store /sys/zagg: ",
     ),
     "no registry": (prepare_cycle, {"registry": "{file}.yaml"}, "registry"),
     "a wrong catalog": (build_shardmaps, {"catalog": "catalogs/x.parquet"}, "catalogs/x.parquet"),
@@ -157,6 +158,15 @@ def test_a_list_that_is_not_json_is_a_sentence(team, log, monkeypatch):
     assert_plain(prepare_cycle(return_state=True), log, sentence)
 
 
+def test_a_folder_that_cannot_be_used_is_a_sentence():
+    error = OSError(errno.EROFS, "Read-only file system", "/work/zagg-pickups")
+    assert sentence_of(error) == (
+        "Cannot use /work/zagg-pickups: Read-only file system; check the folder, its permissions"
+        " and the free space."
+    )
+    assert sentence_of(OSError(errno.EBADF, "Bad file descriptor")) is None
+
+
 def test_an_error_that_nobody_foresaw_has_its_traceback(prefect_server, log):
     @flow
     @plainly
@@ -206,6 +216,7 @@ ANSWERS = {
     "a login": (401, " wants a login (HTTP 401); set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY"),
     "another path": (404, " is not an API of Prefect (HTTP 404); correct PREFECT_API_URL, which"),
     "web pages": (200, " is not an API of Prefect (not JSON); correct PREFECT_API_URL, which"),
+    "a server that refuses": (422, " refuses a request (HTTP 422): <html>Welcome</html>"),
     "a broken server": (500, " fails (HTTP 500); see its log."),
 }
 
@@ -234,14 +245,20 @@ def address(answer) -> Iterator[str]:
         yield server.origin
 
 
+COMMANDS = {
+    "fetch": lambda: fetch.main([]),
+    "automations": lambda: automations.main([]),
+    "deploy": lambda: deploy.main([]),
+    "serve": serve.main,
+}
+
+
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize(
-    "main", [lambda: fetch.main([]), lambda: automations.main([]), serve.main], ids="fas"
-)
-def test_a_server_that_cannot_be_used_is_one_line(main, address, answer, capfd):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_server_that_cannot_be_used_is_one_line(command, address, answer, capfd):
     url = address.replace("//", "//user:hunter2@") + "/api"
     with temporary_settings(updates={PREFECT_API_URL: url}):
-        assert main() == 1
+        assert COMMANDS[command]() == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert f"{address}/api{ANSWERS[answer][1]}" in line
     assert "hunter2" not in line

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 import yaml
 
 from tests.harness import servers
+from zagg_catalog import load_polygon, regions
 from zagg_catalog.cli import main
-from zagg_catalog.errors import InvalidQuery, InvalidRegistry, StoreUnavailable
+from zagg_catalog.errors import InvalidQuery, InvalidRegion, InvalidRegistry, StoreUnavailable
+from zagg_catalog.grids import RectilinearGrid
 from zagg_catalog.jsonio import canonical_digest
-from zagg_catalog.registry import load_registry
+from zagg_catalog.registry import load, load_registry
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 
@@ -268,6 +271,7 @@ def test_grids_lists_them_with_their_signatures(folder, capsys, shipped):
         "kind": "rectilinear",
         "shards": 16,
         "signature": canonical_digest(grid.spatial_signature())[:12],
+        "problem": None,
     }
     assert main(["grids", "--registry", str(folder / "registry.yaml")]) == 0
     assert rows["atl06-antarctica-polar"]["signature"] in capsys.readouterr().out
@@ -277,6 +281,57 @@ def test_grids_of_a_broken_registry_is_a_wrong_call(folder, capsys):
     (folder / "grids/atl03-serc-utm.yaml").unlink()
     assert main(["grids", "--registry", str(folder / "registry.yaml")]) == 2
     assert "atl03-serc-utm.yaml cannot be read" in capsys.readouterr().err
+
+
+def fails(*_):
+    raise OverflowError("a grid\x1b[31m of its own")
+
+
+def test_grids_lists_the_others_beside_a_broken_one(folder, capsys, monkeypatch):
+    """With a broken config, and with a grid whose shards cannot be found."""
+    (folder / "grids/atl03-serc-utm.yaml").write_text("output: 5")
+    monkeypatch.setattr(RectilinearGrid, "coverage", fails)
+    call = ["grids", "--registry", str(folder / "registry.yaml")]
+    assert main([*call, "--json"]) == 2
+    shown = capsys.readouterr()
+    rows = {row["grid"]: row for row in json.loads(shown.out)}
+    assert rows["atl06-greenland-healpix"]["problem"] is None
+    assert rows["atl06-greenland-healpix"]["shards"] > 0
+    broken = [name for name, row in rows.items() if row["kind"] == "broken"]
+    assert broken == ["atl03-serc-utm", "atl06-antarctica-polar"]
+    assert all(rows[name]["problem"] for name in broken)
+    assert shown.err.count("zagg-catalog: ") == 2
+    assert "atl03-serc-utm.yaml" in shown.err
+    assert "grids.atl06-antarctica-polar: OverflowError: a grid [31m of its own" in shown.err
+    assert main(call) == 2
+    assert "broken" in capsys.readouterr().out
+
+
+def test_a_grid_whose_area_cannot_be_found_stops_no_other(folder, monkeypatch):
+    known = load_registry(folder / "registry.yaml")
+    only = replace(known, grids={k: g for k, g in known.grids.items() if k.endswith("healpix")})
+    expected = only.area_of("ATL06_007", "antarctica")
+    monkeypatch.setattr(RectilinearGrid, "coverage", fails)
+    assert known.area_of("ATL06_007", "antarctica") == expected
+    checked = known.without_broken_areas("ATL06_007", "antarctica").grids
+    assert checked["atl06-antarctica-polar"].problem == "OverflowError: a grid [31m of its own"
+    assert checked["atl06-antarctica-healpix"].problem is None
+
+
+@pytest.mark.parametrize("place", ["registry", "file"])
+def test_a_file_of_a_region_has_a_limit(folder, place, monkeypatch):
+    """It is not read any further."""
+    for module in (regions, load):
+        limit = "MOST_BYTES" if module is regions else "MOST_OF_REGION"
+        monkeypatch.setattr(module, limit, 1 << 20)
+    path = folder / "regions/greenland.geojson"
+    with path.open("ab") as file:
+        file.write(b" " * (2 << 20))
+    if place == "file":
+        with pytest.raises(InvalidRegion, match="has more than 1 MB; simplify its polygons"):
+            load_polygon(path)
+    else:
+        assert "has more than 1 MB" in problems(folder / "registry.yaml")[0]
 
 
 HOSTILE = {

@@ -123,6 +123,8 @@ class Watched:
             for path in self.folder.rglob("*")
             if path.is_file() and not path.name.startswith(".")
         )
+        if not found:
+            return
         key = found[number % len(found)]
         if key == POINTER:
             mark = json.loads((self.folder / key).read_bytes()).get("collection")

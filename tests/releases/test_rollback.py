@@ -77,6 +77,8 @@ def test_a_publication_after_its_pointer_was_lost_knows_the_releases_before(
     store.delete(pointer) if how == "lost" else place.overwrite(pointer, b"{")
     second = publish("next")
     assert second.publication.digests == [second.digest, first.digest]
+    assert second.contraction.count is None
+    assert pointer in second.contraction.problem
     assert [one.digest for one in second.publication.held] == [part.digest]
     garbage = collect_garbage(
         store,

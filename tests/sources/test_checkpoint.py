@@ -199,7 +199,17 @@ def test_a_fetch_that_failed_is_continued_from_a_store(cycle, store):
     assert resumed.metadata == whole.metadata
     # Each connection repeats a slice at most; a slice costs half a page; and two requests count.
     assert asked <= (needed - 45) + 4 * KEPT_PAGES + needed / KEPT_PAGES / 2 + 2
-    assert not [info for info in store.list(FOLDER) if info.key.endswith(".json")]
+
+
+def test_a_fetch_that_succeeded_leaves_its_slices_in_the_store(cycle, store):
+    """Its caller may be killed before the catalog is stored."""
+    with SandboxServer(cycle, page_size=25) as server:
+        whole = source(server).fetch(cycle_22(), checkpoint=StoredSlices(store, FOLDER))
+        server.requests.clear()
+        again = source(server).fetch(cycle_22(), checkpoint=StoredSlices(store, FOLDER))
+        assert len(server.requests) == 2  # the first page, and the count
+    assert again.table.equals(whole.table)
+    assert again.metadata == whole.metadata
 
 
 @pytest.mark.parametrize("damage", ["lost part", "torn part", "torn record"])

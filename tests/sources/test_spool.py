@@ -95,13 +95,13 @@ def test_rows_are_gathered_in_any_order(sizes, data):
 
 def test_an_unusable_item_of_a_resumed_slice_makes_the_harvest_incomplete(tmp_path):
     search = stac_search_of()
-    with Spool("ATL06_007", folder=tmp_path / "kept") as first:
+    with Spool("ATL06_007", checkpoint=tmp_path / "kept") as first:
         decoder, found = spool.Decoder(first), SearchResult(search, declared_before=2)
         features = [item(name(1)), item(name(2), geometry=None)]
         found.add(Page(features=features, declared=2))
         decoder.add("page 1", features)
         decoder.finish(found, record=True).result()
-    with Spool("ATL06_007", folder=tmp_path / "kept") as second:
+    with Spool("ATL06_007", checkpoint=tmp_path / "kept") as second:
         whole = combine(search, second.finished(search), 2)
         whole.declared_after = 2
         report = harvest.merge([whole], NameFilters(), Transfer()).report

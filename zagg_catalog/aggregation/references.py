@@ -128,6 +128,8 @@ class Announcement(BaseModel):
     """Grids that have a map, by name; the first 200."""
     grid_count: NonNegativeInt = 0
     """Number of grids that have a map."""
+    resource: str | None = Field(default=None, max_length=500)
+    """Id of the event's resource, which the automation passes; no field of the payload."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

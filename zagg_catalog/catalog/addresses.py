@@ -50,7 +50,7 @@ def have_secrets(column: pa.ChunkedArray | pa.Array) -> bool:
     return any(
         without_secrets(text) != text
         for texts in _texts(column)
-        if any(has_bytes(texts, byte, byte) for byte in b"?#@")
+        if has_any(texts, b"?#@")
         for text in texts.filter(pc.match_substring_regex(texts, _SUSPECT)).drop_null().to_pylist()
     )
 
@@ -63,19 +63,26 @@ def clean_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(values, column.type)])
 
 
+def has_any(texts: pa.Array, wanted: bytes) -> bool:
+    """Return whether the buffer of texts has one of a few bytes; faster than a pattern."""
+    blocks = map(bytes, _blocks(texts))  # a copy of a block, for the search of one byte in C
+    return any(byte in block for block in blocks for byte in wanted)
+
+
 def has_bytes(texts: pa.Array, first: int, last: int) -> bool:
-    """Return whether the buffer of texts has a byte of a range; faster than a pattern."""
-    data = texts.buffers()[2]
-    if data is None:
-        return False
-    values = np.frombuffer(data, np.uint8)
-    blocks = (values[start : start + _BLOCK] for start in range(0, len(values), _BLOCK))
-    return any(bool(((first <= block) & (block <= last)).any()) for block in blocks)
+    """Return whether the buffer of texts has a byte of a range."""
+    values = (np.frombuffer(block, np.uint8) for block in _blocks(texts))
+    return any(bool(((first <= block) & (block <= last)).any()) for block in values)
+
+
+def _blocks(texts: pa.Array) -> Iterator[memoryview]:
+    data = memoryview(texts.buffers()[2] or b"")
+    return (data[start : start + _BLOCK] for start in range(0, len(data), _BLOCK))
 
 
 def clean_json(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column of JSON objects whose texts are addresses without secrets."""
-    if not any(has_bytes(texts, byte, byte) for texts in _texts(column) for byte in b"?#@"):
+    if not any(has_any(texts, b"?#@") for texts in _texts(column)):
         return column
     texts = column.to_pylist()
     for row, odd in enumerate(pc.match_substring_regex(column, _SUSPECT).to_pylist()):

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from zagg_catalog.cli.common import DONE, print_json, print_line
+from zagg_catalog.cli.common import DONE, WRONG_CALL, print_error, print_json, print_line
 from zagg_catalog.cli.options import AsJson, RegistryFile
 from zagg_catalog.cli.tables import print_table
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
+from zagg_catalog.registry.model import problem_of
 from zagg_catalog.watch.events import event_body, send
 
 HEADINGS = ("grid", "product", "region", "kind", "shards", "signature")
@@ -18,15 +19,22 @@ notify_app = App(name="notify", version_flags=())
 
 
 def grids(*, registry: RegistryFile = None, as_json: AsJson = False) -> int:
-    """List the registered grids with their regions, shards and signatures."""
-    known = load_registry(registry)
+    """List the registered grids with their regions, shards and signatures.
+
+    A grid that cannot be used is listed as broken, and its problem printed; the exit code is 2.
+    """
+    known = load_registry(registry, tolerate_broken_grids=True)
     rows = [_row(known, grid) for _, grid in sorted(known.grids.items())]
     if as_json:
         print_json(rows)
     else:
-        cells = [[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows]
-        print_table(HEADINGS, cells, title=known.source, numbers=("shards",))
-    return DONE
+        print_table(HEADINGS, map(_cells, rows), title=known.source, numbers=("shards",))
+    # Those of a config and of a region are among the registry's.
+    uncovered = [one["problem"] for one in rows if not known.grids[one["grid"]].problem]
+    problems = [*known.problems, *filter(None, uncovered)]
+    for problem in problems:
+        print_error(problem)
+    return WRONG_CALL if problems else DONE
 
 
 @notify_app.default
@@ -63,13 +71,24 @@ def notify(
 
 
 def _row(registry: Registry, grid: RegisteredGrid) -> dict[str, Any]:
-    assert grid.grid is not None  # load_registry refuses a broken grid
-    covered = grid.grid.coverage(registry.regions[grid.region].region)
+    shards, problem = None, grid.problem
+    if grid.grid is not None:
+        try:
+            shards = len(grid.grid.coverage(registry.regions[grid.region].region))
+        except Exception as error:  # noqa: BLE001  (it is the problem of this grid)
+            problem = f"{registry.source}: grids.{grid.name}: {problem_of(error)}"
     return {
         "grid": grid.name,
         "product": ", ".join(grid.products),
         "region": grid.region,
-        "kind": grid.grid.kind,
-        "shards": len(covered),
+        "kind": grid.grid.kind if grid.grid is not None and problem is None else "broken",
+        "shards": shards,
         "signature": grid.signature_digest,
+        "problem": problem,
     }
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    """Return the cells of a grid, empty where its problem leaves nothing to show."""
+    shown = [row[heading] for heading in HEADINGS]
+    return [f"{v:,}" if isinstance(v, int) else str(v or "") for v in shown]

@@ -22,6 +22,7 @@ from zagg_catalog.errors import (
 from zagg_catalog.files import digest_of
 from zagg_catalog.grids import HealpixGrid, OutputGrid, from_config
 from zagg_catalog.jsonio import canonical_json
+from zagg_catalog.regions import MOST_BYTES as MOST_OF_REGION
 from zagg_catalog.regions import polygon_to_bbox
 from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
 from zagg_catalog.registry.needs import unmet_needs
@@ -106,7 +107,7 @@ def _region(
             definition = json.dumps(entry.bbox).encode()
         else:
             assert entry.geojson is not None
-            definition = read_bytes(resolve_location(source, entry.geojson))
+            definition = read_bytes(resolve_location(source, entry.geojson), MOST_OF_REGION + 1)
         region = read_region(definition)
         bbox = polygon_to_bbox(region)
     except StoreUnavailable:
@@ -277,7 +278,7 @@ def resolve_location(location: str, name: str) -> str:
 
 
 def read_bytes(location: str, most: int = -1) -> bytes:
-    """Return the content of a file, from a path or from S3; of a path at most `most` bytes.
+    """Return the content of a file, at most `most` bytes, from a path or from S3.
 
     Raises `InvalidRegistry` with a part of a sentence if it cannot be read (`RegistryNotFound` if
     it does not exist), and `StoreUnavailable` if an S3 server does not answer.
@@ -293,6 +294,6 @@ def read_bytes(location: str, most: int = -1) -> bytes:
     if not location.startswith("s3://"):
         raise InvalidRegistry("is neither a path nor s3://bucket/key")
     try:
-        return read_url(location, get_settings())
+        return read_url(location, get_settings(), most)
     except ObjectMissing:
         raise RegistryNotFound("cannot be read (there is no such object)") from None

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zagg_catalog.errors import InvalidQuery, InvalidRegion
-from zagg_catalog.files import parse_json
+from zagg_catalog.errors import InvalidQuery, InvalidRegion, ZaggCatalogError
 from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.jsonio import canonical_digest
-from zagg_catalog.messages import short_digest
-from zagg_catalog.regions import Bbox, Region, bbox_region, region_from_geojson
+from zagg_catalog.messages import clean_text, short_digest
+from zagg_catalog.regions import Bbox, Region, bbox_region, parse_region, region_from_geojson
 from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.shardmap.area import shard_box
 from zagg_catalog.shardmap.build import coverage_of
@@ -60,7 +59,7 @@ def read_region(definition: bytes) -> Region:
     Raises `InvalidRegion` if it is not JSON, or not a valid region.
     """
     try:
-        content = parse_json(definition)
+        content = parse_region(definition)
     except ValueError as error:
         raise InvalidRegion(f"the file {error}.") from None
     return bbox_region(content) if isinstance(content, list) else region_from_geojson(content)
@@ -123,8 +122,29 @@ class Registry:
         """Return the area to fetch for all registered grids of a product and region.
 
         It holds the region's box with its margin, and the shards that the region touches of every
-        usable grid whose edge is not ``region``; see `zagg_catalog.area_of`.
+        usable grid whose edge is not ``region``; see `zagg_catalog.area_of`. A grid whose area
+        cannot be found is left out, as by `without_broken_areas`.
         """
+        try:
+            return self._area(product, region)
+        except Exception:  # noqa: BLE001  (it is the problem of one grid, whatever it is)
+            return self.without_broken_areas(product, region)._area(product, region)
+
+    def without_broken_areas(self, product: str, region: str) -> Registry:
+        """Return the registry; a grid whose area for a region cannot be found has a ``problem``.
+
+        Such a grid fails by itself, whatever its config has, and the others are built.
+        """
+        grids = dict(self.grids)
+        for name, grid in grids.items():
+            if grid.problem is None and grid.region == region and product in grid.products:
+                try:
+                    replace(self, grids={name: grid})._area(product, region)
+                except Exception as error:  # noqa: BLE001  (it is the problem of this grid)
+                    grids[name] = replace(grid, grid=None, problem=problem_of(error))
+        return replace(self, grids=grids)
+
+    def _area(self, product: str, region: str) -> list[Bbox]:
         entry = self.regions[region]
         grids = [
             grid.grid
@@ -184,6 +204,13 @@ class Registry:
                 f" {', '.join(regions or ())}; leave one of the two out."
             )
         return dict(sorted(found.items()))
+
+
+def problem_of(error: Exception) -> str:
+    """Return an error of a grid as a sentence, with its class if this package did not raise it."""
+    text = str(error).strip() or "the error has no message."
+    kind = "" if isinstance(error, ZaggCatalogError) else f"{type(error).__name__}: "
+    return clean_text(f"{kind}{text}", limit=500)
 
 
 def _known(

@@ -157,16 +157,15 @@ def _remove(
     groups = {kind: [one for one in found if parse_key(one.key).kind == kind] for kind in KINDS}
     records, pickups = groups["releases"], groups["pickups"]
     files = [*groups["catalogs"], *groups["shardmaps"]]
-    picked = _of_pickups(store, release_key) if records or pickups else set[str]()
-    pickups = [info for info in pickups if info.key not in picked]
-    store.read_each(store.delete, [info.key for info in pickups])
     if not (records or files):
-        return pickups
+        return _remove_pickups(store, release_key, pickups)
     with Collection(store, release_key) as collection:
         if not collection.digests:  # the pointer is gone
-            return pickups
+            return []
+        pickups = _remove_pickups(store, release_key, pickups)
         # A pointer may have been rolled back to one since it was listed.
-        named = picked.union(release_key.key("releases", one) for one in collection.digests)
+        named = {release_key.key("releases", one) for one in collection.digests}
+        named |= _of_pickups(store, release_key) if records else set()
         records = [info for info in records if info.key not in named]
         _delete(store, collection, records)
         new = _records(store, release_key).difference(kept, (info.key for info in records))
@@ -174,6 +173,16 @@ def _remove(
         files = [info for info in files if info.key not in wanted]
         _delete(store, collection, files)
     return [*pickups, *records, *files]
+
+
+def _remove_pickups(
+    store: Store, release_key: ReleaseKey, found: list[ObjectInfo]
+) -> list[ObjectInfo]:
+    """Remove records of pick-ups and batches that are still without a reference; return them."""
+    needed = _of_pickups(store, release_key) if found else set()
+    removed = [info for info in found if info.key not in needed]
+    store.read_each(store.delete, [info.key for info in removed])
+    return removed
 
 
 def _delete(store: Store, collection: Collection, infos: list[ObjectInfo]) -> None:

@@ -237,7 +237,8 @@ def contraction(
     `record` is that of the next release, and `ids` are those of its catalog.
     """
     if latest.publication is None:
-        return Contraction(count=None if latest.problem else 0, problem=latest.problem)
+        problem = latest.problem or _lost_pointer(store, record)
+        return Contraction(count=None if problem else 0, problem=problem)
     try:
         old = ReleaseRecord.load(store.get(latest.publication.key), latest.publication.key)
         if old.catalog.digest == record.catalog.digest:
@@ -309,6 +310,17 @@ def _stored(
             else:
                 held.append(HeldRelease(**facts))
     return tuple(history[:HISTORY]), tuple(held[:HISTORY])
+
+
+def _lost_pointer(store: Store, record: ReleaseRecord) -> str | None:
+    """Return that the pointer was probably lost, a sentence; None if this is the first release."""
+    count = len(_stored(store, record)[0])
+    if not count:
+        return None
+    return (
+        f"There is no {record.release_key.pointer()}, and the store has {count:,} complete releases"
+        " from before; the latest of them is not known."
+    )
 
 
 def _readable(store: Store, key: str) -> ReleaseRecord | None:

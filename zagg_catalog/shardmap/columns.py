@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zagg_catalog.catalog.addresses import clean_column, clean_json
 from zagg_catalog.catalog.completeness import Completeness, completeness, set_aside
-from zagg_catalog.catalog.ids import shown_id
+from zagg_catalog.catalog.ids import id_problems, shown_id
 from zagg_catalog.catalog.metadata import check_metadata
 from zagg_catalog.errors import InvalidShardMap, UnknownShard
 from zagg_catalog.geometry.ragged import gather, to_offsets
@@ -191,12 +191,16 @@ def distinct_entries(entries: Iterable[dict[str, Any]]) -> tuple[pa.Table, Ints]
 def checked_entries(table: pa.Table) -> pa.Table:
     """Return granule entries whose addresses are without secrets, columns of `ENTRY_SCHEMA`.
 
-    Raises `InvalidShardMap` if a granule has no id.
+    Raises `InvalidShardMap` if a granule has no id, or one that a catalog would set aside.
     """
     table = table.select(ENTRY_SCHEMA.names).cast(ENTRY_SCHEMA)
     table.validate(full=True)
     if nameless := table["id"].null_count:
         raise InvalidShardMap(f"{nameless:,} of {table.num_rows:,} granules have no id.")
+    for row, problem in id_problems(table["id"]).items():
+        raise InvalidShardMap(
+            f"granule {shown_id(table['id'][row].as_py())} cannot be used: {problem}."
+        )
     columns = {name: clean_column(table[name]) for name in ("s3", "https")}
     columns["extra"] = clean_json(table["extra"])
     for name, column in columns.items():

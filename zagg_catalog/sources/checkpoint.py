@@ -17,7 +17,8 @@ class StoredSlices:
     """A checkpoint in a store, as `zagg_catalog.CMRSource.fetch` takes it in place of a folder.
 
     It has an object for each file of rows, and one for the record of each finished slice, which is
-    written last.
+    written last. They stay when the fetch succeeds, until the caller has stored its catalog and
+    removes the folder.
 
     Parameters
     ----------

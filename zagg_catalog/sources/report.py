@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.jsonio import StrictModel, first_problem
-from zagg_catalog.messages import names_note
+from zagg_catalog.messages import clean_text, names_note
 
 
 class SliceCount(StrictModel):
@@ -43,13 +43,17 @@ class Superseded(StrictModel):
     """Id of the newer revision, or of the copy that counts."""
 
 
+def _clean(reason: str) -> str:
+    return clean_text(reason, limit=500)
+
+
 class Quarantined(StrictModel):
     """An item that cannot be used, and why."""
 
     id: str
     """Id of the item; without one its place, ``page 3 item 17``."""
-    reason: str
-    """Reason, as a part of a sentence."""
+    reason: Annotated[str, AfterValidator(_clean)]
+    """Reason, as a part of a sentence; it may quote the item."""
     named: bool = Field(default=True, exclude=True)
     """Whether `id` is the id of the item, not its place; not stored."""
 

@@ -178,9 +178,12 @@ class Spool:
                 self._remove(path)
 
     def clear(self) -> None:
-        """Delete all slices of this fetch, after it succeeded."""
+        """Delete all slices of this fetch, after it succeeded.
+
+        Those in a store stay for its owner, who has not stored the catalog yet.
+        """
         for path in self._records():
-            self._remove(path)
+            path.unlink()
 
     def _remove(self, record: Path) -> None:
         record.unlink()

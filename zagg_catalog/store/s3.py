@@ -436,8 +436,8 @@ def _credentials(settings: Settings) -> tuple[str | None, str | None, str | None
     return key, secret, token
 
 
-def read_url(url: str, settings: Settings) -> bytes:
-    """Return the content of an object by its URL ``s3://bucket/key``.
+def read_url(url: str, settings: Settings, most: int = -1) -> bytes:
+    """Return the content of an object by its URL ``s3://bucket/key``, at most `most` bytes.
 
     Raises `ObjectMissing`, or `StoreUnavailable` if the server does not answer or refuses.
     """
@@ -445,5 +445,6 @@ def read_url(url: str, settings: Settings) -> bytes:
     client = make_client(make_session(settings), settings)
     endpoint = endpoint_name(client.meta.endpoint_url)
     with explained(f"read {key}", bucket, endpoint), closing(client):
-        content: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        body = client.get_object(Bucket=bucket, Key=key)["Body"]
+        content: bytes = body.read(most if most >= 0 else None)
     return content

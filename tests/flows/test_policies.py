@@ -16,6 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from flows.aggregate import aggregate
+from flows.cycle import prepare_cycle
+from flows.settings import Product
+from flows.watch import watch_cycles
 from tests.aggregation.desk import RELEASE_KEY, Desk, write_inputs
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.servers import moto, plain_client, running
@@ -24,7 +28,7 @@ from zagg_catalog.messages import utc_now
 from zagg_catalog.releases import collect_garbage, find_release, resolve, verify
 from zagg_catalog.store import Store, open_store
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("impatient")]
+pytestmark = pytest.mark.integration
 
 POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
 ROLES = sorted(path.stem for path in POLICIES.glob("*.json"))
@@ -113,13 +117,35 @@ def assert_refused(operation) -> None:
         operation()
 
 
+def test_flows_run_with_the_policy_of_their_role(
+    guarded, prefect_server, stac, registry_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ZAGG_CATALOG_STORE", f"s3://{BUCKET}/{PREFIX}")
+    monkeypatch.setenv("ZAGG_CATALOG_REGISTRY", str(registry_folder / "registry.yaml"))
+    monkeypatch.setenv("ZAGG_CATALOG_STAC_ROOT", stac.root_url)
+    monkeypatch.setenv("ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER", str(tmp_path / "work"))
+    release = {"product": Product.ATL06, "cycle": 22}
+    guarded.act_as("writer")
+    for _ in range(2):
+        state = prepare_cycle(**release, regions=["greenland"], return_state=True)
+        assert state.is_completed(), state.message
+    state = watch_cycles(products=["ATL06_007"], return_state=True)
+    assert state.is_completed(), state.message
+    (tmp_path / "desk").mkdir()
+    desk = Desk(tmp_path / "desk", tmp_path / "desk", f"s3://{BUCKET}/{PREFIX}")
+    desk.watch(monkeypatch)
+    guarded.act_as("aggregator")
+    state = aggregate(**release, region="greenland", return_state=True)
+    assert state.message == "Grids: 2 checked."
+
+
 def test_each_role_does_its_work_and_no_other(guarded, inputs, tmp_path, monkeypatch):
     desk = Desk(inputs, tmp_path, f"s3://{BUCKET}/{PREFIX}")
     desk.watch(monkeypatch)
     store = guarded.act_as("writer")
     assert desk.publish("first").moved
     assert desk.publish("more").moved
-    store.swap_pointer("watch/product=ATL06_007/cursor.json", b"{}", None)
+    store.swap_pointer("watch/product=A/cursor.json", b"{}", None)
     orphan = store.put(RELEASE_KEY.folder("catalogs"), b"an orphan", ".parquet")
     store.swap_pointer("results/session.json", b"{}", None)
     store.delete("results/session.json")
