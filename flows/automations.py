@@ -129,7 +129,7 @@ def failed_automation(block_id: UUID) -> AutomationCore:
             SendNotification(
                 block_document_id=block_id,
                 subject=f"zagg-catalog: {ended}",
-                body="{{ (flow_run.state.message or 'It has no message.') | truncate(1000) }}\n"
+                body=_line("flow_run.state.message or 'It has no message.'", 1000) + "\n"
                 "{{ flow_run | ui_url }}",
             )
         ],
@@ -271,8 +271,8 @@ def alert(deployment_id: UUID | None = None, block_id: UUID | None = None) -> Ac
     if block_id is not None:
         return SendNotification(
             block_document_id=block_id,
-            subject=f"zagg-catalog: {resource} is overdue",
-            body="{{ (" + message + " or 'No event arrived in time.') | truncate(1000) }}",
+            subject=f"zagg-catalog: {_line('labels.prefect.resource.id', 200)} is overdue",
+            body=_line(f"{message} or 'No event arrived in time.'", 1000),
         )
     assert deployment_id is not None
     parameters = {"resource": {"__prefect_kind": "jinja", "template": resource}}
@@ -297,6 +297,12 @@ def stalled_alert(
     return RunDeployment(
         deployment_id=deployment_id, parameters={"resource": resource, "message": message}
     )
+
+
+def _line(value: str, limit: int) -> str:
+    """Return a template of an expression's text as a line without tags and hidden characters."""
+    text = f"(({value}) | string | striptags)[:{limit}]"
+    return f"{{% for sign in {text} if sign.isprintable() %}}{{{{ sign }}}}{{% endfor %}}"
 
 
 def _text(value: str) -> str:

@@ -2,15 +2,17 @@
 
 import json
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 from markdown_it import MarkdownIt
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.server.utilities.user_templates import render_user_template_sync
 from prefect.states import Failed
 
-from flows import artifacts, events
+from flows import artifacts, automations, events
 from tests.flows.conftest import artifact_of
 from tests.harness.hostile_texts import TEXTS, assert_plain
 from tests.harness.waiting import wait_for
@@ -137,3 +139,26 @@ def test_the_texts_of_an_event(text, monkeypatch):
         found["payload"]["grids"][0]["name"],
     ):
         assert_plain(one, lines=1)
+
+
+def test_an_alert(text):
+    """Whoever can send an event can write the text of an alert."""
+    action = automations.alert(block_id=uuid4())
+    for template, given in ((action.subject, {"labels": labels(text)}), (action.body, event(text))):
+        assert_plain(render_user_template_sync(template, given), lines=1)
+
+
+def labels(text):
+    return {"prefect": {"resource": {"id": text}}}
+
+
+def event(text):
+    return {"event": {"payload": {"message": text.strip()}}}
+
+
+def test_an_alert_without_a_message_says_so():
+    body = automations.alert(block_id=uuid4()).body
+    assert (
+        render_user_template_sync(body, {"event": {"payload": {}}}) == "No event arrived in time."
+    )
+    assert render_user_template_sync(body, event("Cycle 22 is late.")) == "Cycle 22 is late."
