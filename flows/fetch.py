@@ -105,12 +105,6 @@ def fetch(job: Job, session: Session, *, first: bool = True) -> Values:
     If `first`, `SourceDown` is raised as soon as no request is answered, without further retries.
     """
     logger = get_run_logger()
-    if session.stored:
-        logger.info(
-            "%s: continuing a fetch that did not finish; the store has %d objects of it.",
-            job.release_key,
-            session.stored,
-        )
     parts = _fetch_slices(job, session, time_slices(job.query, job.slice_count), first=first)
     if any(part["state"] == "unusable" for part in parts) and len(parts) > 1:
         # The error of such a slice does not list its granules; that of a whole fetch does.
@@ -143,11 +137,21 @@ def _fetch_slices(
         "first": first,
     }
     futures: list[PrefectFuture[Values]] = []
+    begun = 0
     for number, query in enumerate(queries, 1):
         values = query_values(query)
         key = session.key({"query": values, "root": job.root, "api": job.api})
+        begun += session.is_begun(key)
         label = f"{job.name} {number} of {len(queries)}"
         futures.append(fetching.submit(values, source, job.store, key, label))
+    if begun:
+        get_run_logger().info(
+            "%s: continuing a fetch that did not finish; the store has %d of its %d slices,"
+            " whole or in part.",
+            job.release_key,
+            begun,
+            len(queries),
+        )
     bar = Progress("fetch", job.release_key, len(futures), f"Fetching {job.release_key}")
     for future in as_completed(futures):
         future.wait()

@@ -55,13 +55,17 @@ class Session:
         if token is None or force:
             token = self._begin(version)
         self._token = token
-        self.stored = sum(1 for _ in store.list(results_key(release_key, "slices")))
-        """Number of objects that earlier runs of the session have stored."""
+        self._stored = {info.key for info in store.list(results_key(release_key, "slices"))}
 
     def key(self, facts: Mapping[str, Any]) -> str:
         """Return the key of a slice in this session."""
         name = content_key("slice", {**facts, "session": self._token})
         return results_key(self._release_key, "slices", f"{name}.json")
+
+    def is_begun(self, key: str) -> bool:
+        """Return whether an earlier run of the session has stored a slice, or parts of it."""
+        parts = f"{key.removesuffix('.json')}/"
+        return any(one == key or one.startswith(parts) for one in self._stored)
 
     def end(self) -> None:
         """End the session after its release is published, and remove its slices."""

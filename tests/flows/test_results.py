@@ -31,17 +31,17 @@ def keys(store):
 
 def test_a_session_is_continued_until_it_ends(store):
     first = Session(store, RELEASE_KEY)
-    assert first.stored == 0
-    key = first.key({"a": 1})
-    put_slice(store, key)
-    store.put(key.removesuffix(".json"), b"rows", ".arrow")
+    whole, part, other = (first.key({"a": number}) for number in (1, 2, 3))
+    assert not first.is_begun(whole)
+    put_slice(store, whole)
+    store.put(part.removesuffix(".json"), b"rows", ".arrow")
     second = Session(store, RELEASE_KEY)
-    assert second.stored == 3
-    assert key == second.key({"a": 1}) != second.key({"a": 2})
+    assert [second.key({"a": number}) for number in (1, 2, 3)] == [whole, part, other]
+    assert [second.is_begun(key) for key in (whole, part, other)] == [True, True, False]
     second.end()
     assert not keys(store)
     third = Session(store, RELEASE_KEY)
-    assert third.key({"a": 1}) != key
+    assert third.key({"a": 1}) != whole
 
 
 def test_a_slice_of_one_api_is_not_taken_for_that_of_the_other(store):
@@ -62,7 +62,7 @@ def test_a_session_is_not_continued_when_it_is(store, monkeypatch, why):
         content = b'{"token": "a' if why == "torn" else b'{"token": "a", "started": 1e11}'
         store.swap_pointer(pointer.key, content, pointer.token)
     second = Session(store, RELEASE_KEY, force=why == "unwanted")
-    assert second.stored == 0
+    assert not second.is_begun(first.key({"a": 1}))
     assert second.key({"a": 1}) != first.key({"a": 1})
     assert keys(store) == {pointer.key}
 
