@@ -37,6 +37,8 @@ SECRETS = {
         ("login", "s3key", "s3token", "awskey", "earthdata", "api", "apikey", "slack", "event")
     )
 }
+# Of the form of Slack's own; a library would print any other address.
+SECRETS["slack"] = "hunter7slack".ljust(24, "x")
 AUTH = f"admin:{SECRETS['api']}"
 
 
@@ -124,7 +126,9 @@ def run_everything(planted: Planted, stac: SandboxServer, monkeypatch, capfd) ->
     """Run flows that succeed and flows that fail; return what the terminal shows."""
     greenland = {"cycle": 22, "regions": ["greenland"]}
     login = f"user:{SECRETS['login']}@"
-    SlackWebhook(url=f"https://hooks.slack.com/services/T0A/B0B/{SECRETS['slack']}").save("team")
+    SlackWebhook(
+        url=f"https://hooks.slack.com/services/T1JJ3T3L2/B1BRTD4JD/{SECRETS['slack']}"
+    ).save("team")
     assert automations.main(["--alert-block", "slack-webhook/team"]) == 0
     assert planted.run(prepare_cycle, **greenland)
     assert planted.run(watch_cycles, products=["ATL06_007"])

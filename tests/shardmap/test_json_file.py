@@ -12,15 +12,18 @@ from tests.shardmap.test_model import SOUTH, entry, make_map
 from zagg_catalog import ShardMap
 from zagg_catalog.catalog.table import entry_dicts
 from zagg_catalog.errors import InvalidShardMap
+from zagg_catalog.messages import HIDDEN
 from zagg_catalog.shardmap import json_file
 from zagg_catalog.shardmap.columns import MapColumns
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(
     ["}, {", '"}, {"', "]], [[{", "\\", "\x7f", "é", '"granules": [[{', "}\n    ],\n    ["]
 )
+# Ids with hidden characters are refused.
+IDS = TEXTS.filter(lambda text: not HIDDEN.search(text))
 ENTRIES = st.builds(
     lambda name, s3, https, *more: {"id": name, "s3": s3, "https": https} | more[0] | more[1],
-    TEXTS,
+    IDS,
     st.none() | TEXTS,
     st.none() | TEXTS,
     st.fixed_dictionaries({}, optional={"time_start": TEXTS}),

@@ -102,13 +102,15 @@ def explained(action: str, bucket: str, endpoint: str) -> Iterator[None]:
     """Turn errors of boto3 into errors of the store; `action` is ``"read catalogs/…"``."""
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, RecursionError) as error:
         where = f"bucket {bucket} at {endpoint}"
         # Not chained: the text of boto3 may contain signed URLs.
         raise _translated(error, action, where) from None
 
 
-def _translated(error: ClientError | BotoCoreError, action: str, where: str) -> StoreError:
+def _translated(
+    error: ClientError | BotoCoreError | RecursionError, action: str, where: str
+) -> StoreError:
     """Return the store's error for an error of boto3."""
     start = f"Cannot {action} in {where}:"
     if isinstance(error, ClientError):
@@ -118,7 +120,7 @@ def _translated(error: ClientError | BotoCoreError, action: str, where: str) -> 
             f"{start} no usable credentials were found; set AWS_PROFILE or AWS_ACCESS_KEY_ID and"
             " AWS_SECRET_ACCESS_KEY, or log in again."
         )
-    if isinstance(error.kwargs.get("error"), RecursionError):
+    if isinstance(error, RecursionError) or isinstance(error.kwargs.get("error"), RecursionError):
         # boto3 looks for the region of a bucket without end if each answer is a redirection.
         return StoreUnavailable(
             f"{start} the server redirects each request and names no region; check"
