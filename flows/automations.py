@@ -63,24 +63,13 @@ def heartbeat_automation(within: timedelta = timedelta(seconds=90)) -> Automatio
 
     `within` is three times ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``; set that where flows run.
     """
-    ends = ("heartbeat", "Completed", "Failed", "Cancelled", "Crashed")
-    return AutomationCore(
-        name=HEARTBEAT,
-        description="Marks a run Crashed when its process has died.",
-        trigger=EventTrigger(
-            posture=Posture.Proactive,
-            match_related={"prefect.resource.id": f"prefect.tag.{TAG}"},
-            after={"prefect.flow-run.heartbeat"},
-            expect={f"prefect.flow-run.{end}" for end in ends},
-            for_each={"prefect.resource.id"},
-            threshold=1,
-            within=within,
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED, message="No heartbeat: the process has died."
-            )
-        ],
+    return _crash(
+        HEARTBEAT,
+        "Marks a run Crashed when its process has died.",
+        after=("heartbeat",),
+        expect=("heartbeat", "Completed", "Failed", "Cancelled", "Crashed"),
+        within=within,
+        message="No heartbeat: the process has died.",
     )
 
 
@@ -89,25 +78,39 @@ def pending_automation(within: timedelta = timedelta(minutes=10)) -> AutomationC
 
     The process that was to start it has died, and no other one starts a run that is pending.
     """
-    waiting = {f"prefect.flow-run.{name}" for name in _PENDING}
+    return _crash(
+        PENDING,
+        "Marks a run Crashed that a worker has taken and not started.",
+        after=_PENDING,
+        expect=_NOT_PENDING,
+        within=within,
+        message="It did not start: the process that was to start it has died.",
+    )
+
+
+def _crash(
+    name: str,
+    description: str,
+    *,
+    after: Sequence[str],
+    expect: Sequence[str],
+    within: timedelta,
+    message: str,
+) -> AutomationCore:
+    """Return the automation that marks a run Crashed of which an event does not follow in time."""
     return AutomationCore(
-        name=PENDING,
-        description="Marks a run Crashed that a worker has taken and not started.",
+        name=name,
+        description=description,
         trigger=EventTrigger(
             posture=Posture.Proactive,
             match_related={"prefect.resource.id": f"prefect.tag.{TAG}"},
-            after=waiting,
-            expect={f"prefect.flow-run.{name}" for name in _NOT_PENDING},
+            after={f"prefect.flow-run.{one}" for one in after},
+            expect={f"prefect.flow-run.{one}" for one in expect},
             for_each={"prefect.resource.id"},
             threshold=1,
             within=within,
         ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                message="It did not start: the process that was to start it has died.",
-            )
-        ],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
     )
 
 

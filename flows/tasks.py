@@ -73,9 +73,7 @@ def store_catalog(
         raise EmptyHarvest(slices[0]["why"], matched=slices[0].get("matched", 0))
     with scratch() as folder:
         path = Path(folder, "catalog.parquet")
-        parts = []
-        for part in fetched:
-            parts.append(Catalog.from_geoparquet(place.download(part["catalog"], path)))
+        parts = [Catalog.from_geoparquet(place.download(part["catalog"], path)) for part in fetched]
         catalog = write_indexed(merge_slices(Query(**query), parts), path)
         ref = place.put(ReleaseKey(*release_key).folder("catalogs"), path, ".parquet")
     harvest = catalog.metadata["harvest"]

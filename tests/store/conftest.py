@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.harness.proxy import proxied
+from tests.harness.servers import Server, new_bucket
 from zagg_catalog.store import s3_errors, s3_upload
 
 
@@ -20,3 +22,14 @@ def unknown_servers() -> None:
     """Forget what servers accept: a later one may get the port of an earlier one."""
     s3_errors.forget()
     s3_upload.forget()
+
+
+@pytest.fixture
+def proxy(moto: Server):
+    with proxied("127.0.0.1", moto.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def bucket(moto: Server) -> str:
+    return new_bucket(moto.endpoint)

@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.harness.proxy import proxied
-from tests.harness.servers import SECRET, free_port, new_bucket, plain_client, settings_for
+from tests.harness.servers import SECRET, free_port, plain_client, settings_for
 from zagg_catalog.errors import (
     ObjectMissing,
     PointerConflict,
@@ -28,23 +27,12 @@ SMALL, BIG = b"content", bytes(range(256)) * 34_000  # 8.7 MB: two parts
 pytestmark = pytest.mark.usefixtures("impatient")
 
 
-@pytest.fixture
-def proxy(moto):
-    with proxied("127.0.0.1", moto.port) as proxy:
-        yield proxy
-
-
 @pytest.mark.parametrize("stated", ["Fri, 01 May 2026 12:00:00 GMT", "soon", None])
 def test_the_time_of_a_server_is_that_of_its_answers(stated):
     """And not that of a machine with a wrong clock."""
     headers = {"date": stated} if stated else {}
     found = probe.time_of({"ResponseMetadata": {"HTTPHeaders": headers}})
     assert found == (datetime(2026, 5, 1, 12, tzinfo=UTC) if stated and "2026" in stated else None)
-
-
-@pytest.fixture
-def bucket(moto) -> str:
-    return new_bucket(moto.endpoint)
 
 
 @pytest.fixture

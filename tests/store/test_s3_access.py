@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.harness.proxy import Proxy, proxied
-from tests.harness.servers import Server, new_bucket, plain_client, settings_for
+from tests.harness.proxy import Proxy
+from tests.harness.servers import Server, plain_client, settings_for
 from zagg_catalog.settings import Settings
 from zagg_catalog.store import open_store
 from zagg_catalog.store.s3 import read_url
@@ -17,17 +17,6 @@ SMALL, BIG = b"content", bytes(range(256)) * 34_000  # 8.7 MB: two parts
 KEY = "arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 pytestmark = pytest.mark.usefixtures("impatient")
-
-
-@pytest.fixture
-def proxy(moto: Server):
-    with proxied("127.0.0.1", moto.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def bucket(moto: Server) -> str:
-    return new_bucket(moto.endpoint)
 
 
 @pytest.fixture

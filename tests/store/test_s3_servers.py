@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.harness.proxy import Proxy, Refusal, proxied
-from tests.harness.servers import SECRET, Server, new_bucket, plain_client, settings_for
+from tests.harness.proxy import Proxy, Refusal
+from tests.harness.servers import SECRET, plain_client, settings_for
 from zagg_catalog.errors import ObjectMissing, StoreUnavailable, UnsafePointerStore
 from zagg_catalog.store import Store, UnsafeStoreWarning, open_store
 
@@ -17,17 +17,6 @@ SMALL, BIG = b"content", bytes(range(256)) * 34_000  # 8.7 MB: two parts
 KEY = f"{FOLDER}/{'0' * 64}.json"
 
 pytestmark = pytest.mark.usefixtures("impatient", "unknown_servers")
-
-
-@pytest.fixture
-def proxy(moto: Server):
-    with proxied("127.0.0.1", moto.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def bucket(moto: Server) -> str:
-    return new_bucket(moto.endpoint)
 
 
 @pytest.fixture
