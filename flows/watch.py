@@ -98,7 +98,7 @@ def watch_cycles(
     registered = load_registry(registry, tolerate_broken_grids=True)
     target = Target(store=store, stac_root=stac_root, registry=registry, provider=provider)
     found, failures = {}, []
-    for product in _chosen(registered, products):
+    for product in chosen(registered, products):
         try:
             found[product] = _poll(product, registered, target, dry_run)
         except PointerConflict:
@@ -113,7 +113,8 @@ def watch_cycles(
     return Completed(message=f"{'; '.join(f'{k}: {v}' for k, v in found.items())}.", data=found)
 
 
-def _chosen(registry: Registry, products: Sequence[str] | None) -> list[str]:
+def chosen(registry: Registry, products: Sequence[str] | None) -> list[str]:
+    """Return the products to watch, by default all; raise `InvalidQuery` for one without a grid."""
     unknown = sorted(set(products or ()) - set(registry.products))
     if unknown:
         raise InvalidQuery(
@@ -128,6 +129,11 @@ def _poll(product: str, registry: Registry, target: Target, dry_run: bool) -> st
     with open_probe(product, target.stac_root, target.provider) as probe:
         rules, now = registry.watch_rules(product), datetime.now(UTC)
         found = poll(product, probe, target.open_store(), rules, now, dry=dry_run)
+    return report(product, found, None if dry_run else target) or "nothing new"
+
+
+def report(product: str, found: Poll, target: Target | None) -> str:
+    """Log a poll, emit its events for a target, and return a summary, empty if nothing is new."""
     if found.note:
         get_run_logger().warning("%s", found.note)
     for entry in (*found.notices, *found.overdue):
@@ -135,7 +141,7 @@ def _poll(product: str, registry: Registry, target: Target, dry_run: bool) -> st
     get_run_logger().info(
         "%s: %s granules, %d requests.", product, f"{found.cursor.total:,}", found.requests
     )
-    if not dry_run:
+    if target is not None:
         _emit(product, found, target)
     return summary(found)
 
@@ -154,10 +160,10 @@ def _emit(product: str, found: Poll, target: Target) -> None:
 
 
 def summary(found: Poll) -> str:
-    """Return a short summary of a poll."""
+    """Return a short summary of a poll, empty if nothing is new."""
     parts = [f"cycle {notice.cycle} {notice.why}" for notice in found.notices]
     parts += [f"cycle {late.cycle} overdue" for late in found.overdue]
-    return ", ".join(parts) or "nothing new"
+    return ", ".join(parts)
 
 
 @flow(name="report-overdue", log_prints=False)

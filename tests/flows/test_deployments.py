@@ -28,6 +28,7 @@ NAMES = {
     "prepare-cycle/daily",
     "prepare-cycle/on-cycle",
     "watch-cycles/hourly",
+    "watch-queue/listening",
     "report-overdue/on-event",
     "aggregate/on-release",
     "aggregate/catch-up",
