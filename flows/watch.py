@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.command import run_command
-from flows.events import emit
+from flows.events import deliver, emit
 from flows.failures import error_sentence, plainly
 from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
 from zagg_catalog.messages import as_cell, as_markdown, clean_text
@@ -32,10 +32,12 @@ from zagg_catalog.watch.events import (
     watch_resource,
 )
 from zagg_catalog.watch.poll import Poll, poll
+from zagg_catalog.watch.states import mark_sent, move_states
 
 ProductName = Annotated[str, Field(pattern=r"^[A-Z0-9]+_[0-9]{3}$")]
 ResourceId = Annotated[
-    str, Field(pattern=r"^zagg-catalog\.(cycle|watch|deployment)\.[a-z0-9-]+$", max_length=100)
+    str,
+    Field(pattern=r"^zagg-catalog\.(cycle|watch|deployment|state)\.[a-z0-9-]+$", max_length=100),
 ]
 
 
@@ -129,11 +131,12 @@ def _poll(product: str, registry: Registry, target: Target, dry_run: bool) -> st
     with open_probe(product, target.stac_root, target.provider) as probe:
         rules, now = registry.watch_rules(product), datetime.now(UTC)
         found = poll(product, probe, target.open_store(), rules, now, dry=dry_run)
-    return report(product, found, None if dry_run else target) or "nothing new"
+    return report(found, registry, target, dry_run=dry_run) or "nothing new"
 
 
-def report(product: str, found: Poll, target: Target | None) -> str:
-    """Log a poll, emit its events for a target, and return a summary, empty if nothing is new."""
+def report(found: Poll, registry: Registry, target: Target, *, dry_run: bool = False) -> str:
+    """Log a poll, emit its events, move states; return a summary, empty if nothing is new."""
+    product = found.cursor.product
     if found.note:
         get_run_logger().warning("%s", found.note)
     for entry in (*found.notices, *found.overdue):
@@ -141,9 +144,25 @@ def report(product: str, found: Poll, target: Target | None) -> str:
     get_run_logger().info(
         "%s: %s granules, %d requests.", product, f"{found.cursor.total:,}", found.requests
     )
-    if target is not None:
+    if not dry_run:
         _emit(product, found, target)
+    _move_states(found, registry, target.open_store(), dry_run)
     return summary(found)
+
+
+def _move_states(found: Poll, registry: Registry, store: Store, dry_run: bool) -> None:
+    """Move the states of a product's cycles, and send the events of the transitions.
+
+    Those that an earlier poll stored and did not send are sent as well.
+    """
+    product, now = found.cursor.product, datetime.now(UTC)
+    regions, rules = registry.select(product), registry.watch_rules(product)
+    moved = move_states(store, found.cursor, regions, rules, now, dry=dry_run)
+    for transition in moved.transitions:
+        get_run_logger().info("%s.", transition)
+    if moved.states.unsent and not dry_run:
+        deliver(moved.states.unsent)
+        mark_sent(store, product, moved.states.unsent)
 
 
 def _emit(product: str, found: Poll, target: Target) -> None:

@@ -129,12 +129,13 @@ class Reader:
             with open_probe(product, target.stac_root, target.provider) as probe:
                 rules, now = self.registry.watch_rules(product), datetime.now(UTC)
                 found = poll_changes(product, probe, target.open_store(), rules, now, told.changes)
+            summary = report(found, self.registry, target)
         except (ZaggCatalogError, OSError) as error:
             self.failures.append(f"{product}: {error_sentence(error, limit=800)}")
             get_run_logger().error("%s", self.failures[-1])
             group.postpone(told.messages)
             return
-        if summary := report(product, found, target):
+        if summary:
             self.found[product] = summary
         if left := group.delete(told.messages):
             get_run_logger().warning("%s: %d messages could not be deleted.", product, left)

@@ -26,6 +26,7 @@ from zagg_catalog.geometry.rings import (
     tidy_ring,
 )
 from zagg_catalog.geometry.sphere import Floats, Ring, lat_extremes
+from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.messages import shown
 
 Bbox = tuple[float, float, float, float]
@@ -73,6 +74,16 @@ class Region(list[Ring]):
             [_opened(ring) for ring in (exterior, *holes)]
             for exterior, holes in zip(self, self.holes, strict=True)
         ]
+
+
+def region_digest(region: Region) -> str:
+    """Return the SHA-256 of a region's rings in hex; of equal rings in their order it is equal."""
+    rings: list[list[list[float]]] = []
+    shells: list[int] = []  # for each ring the position of its exterior
+    for polygon in region.polygons():
+        shells += [len(rings)] * len(polygon)
+        rings += [[lats.tolist(), lons.tolist()] for lats, lons in polygon]
+    return canonical_digest([rings, shells])
 
 
 def as_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:

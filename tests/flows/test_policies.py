@@ -97,6 +97,9 @@ def server(one_loader) -> Iterator[tuple[Proxy, dict[str, tuple[str, str]], Mail
             mailbox.send(text)
         texts = {role: without_conditions(filled(role)) for role in ROLES}
         texts["queue"] = (POLICIES / "queue.json").read_text()
+        # To moto a request of many messages is another action than that of one; not to AWS.
+        for action in ("sqs:DeleteMessage", "sqs:ChangeMessageVisibility"):
+            texts["queue"] = texts["queue"].replace(f'"{action}"', f'"{action}", "{action}Batch"')
         for name, value in mailbox.names.items():
             texts["queue"] = texts["queue"].replace(name, value)
         keys = {}

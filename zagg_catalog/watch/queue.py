@@ -178,7 +178,7 @@ class Queue:
         return self._dead_letters or None
 
     def _url_of(self, policy: str) -> str:
-        """Return the URL of the queue of a redrive policy, which has the same account and region."""
+        """Return the URL of the queue of a redrive policy, of the same account and region."""
         name = str(json.loads(policy)["deadLetterTargetArn"]).rpartition(":")[2]
         return f"{self.url.rpartition('/')[0]}/{name}"
 
