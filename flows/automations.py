@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate, WorkPoolCreate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ActionTypes, ChangeFlowRunState, RunDeployment, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -36,6 +36,10 @@ SILENT = "zagg-catalog: report a watch that is silent"
 PENDING = "zagg-catalog: crash runs that do not start"
 FAILED = "zagg-catalog: report a failed run"
 STALLED = "zagg-catalog: report that {} does not complete"
+# Variable of the Prefect server with the notification block of the last call that named one, and
+# the word that names none.
+ALERT_BLOCK = "zagg_catalog_alert_block"
+NO_BLOCK = "none"
 
 # Periods of the schedules in prefect.yaml.
 PERIODS = {
@@ -372,11 +376,15 @@ def ensure_automations(
 ) -> None:
     """Create or update every automation whose deployment exists; report a line for each.
 
-    `block` is a notification block ``type/name`` for alerts, by default
-    ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``. Raises `InvalidOption` if it does not exist.
+    `block` is a notification block ``type/name`` for alerts, see `chosen_block`. Raises
+    `InvalidOption` if it does not exist.
     """
     known = deployment_ids([ON_CYCLE, ON_RELEASE, ON_OVERDUE])
-    for what, automation in wanted_automations(known, block).items():
+    with get_client(sync_client=True) as client:
+        chosen = chosen_block(client, block)
+        wanted = wanted_automations(known, chosen)
+        remember_block(client, chosen)
+    for what, automation in wanted.items():
         if automation is None:
             report(f"No automation for {what}: deploy it first, then run this again.")
             continue
@@ -389,12 +397,10 @@ def wanted_automations(
 ) -> dict[str, AutomationCore | None]:
     """Return the automations by what they start, None where its deployment is not in `known`.
 
-    `block` is a notification block ``type/name`` for alerts, by default
-    ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``. Raises `InvalidOption` if it does not exist.
+    `block` is a notification block ``type/name`` for alerts. Raises `InvalidOption` if it does not
+    exist.
     """
-    settings = flow_settings()
-    chosen = block or settings.alert_block
-    block_id = _block_id(chosen) if chosen else None
+    block_id = _block_id(block) if block is not None else None
     made: dict[str, AutomationCore | None] = {
         HEARTBEAT: heartbeat_automation(),
         PENDING: pending_automation(),
@@ -421,6 +427,33 @@ def _alerts(deployment_id: UUID | None, block_id: UUID | None) -> dict[str, Auto
     if block_id is not None:
         wanted[FAILED] = failed_automation(block_id)
     return wanted
+
+
+def chosen_block(client: SyncPrefectClient, given: str | None) -> str | None:
+    """Return the notification block for alerts, or None for none.
+
+    It is the given one, else that of ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``, else the one that an
+    earlier call has left on the server. The word ``none`` is no block.
+    """
+    chosen = given or flow_settings().alert_block or remembered_block(client)
+    return None if chosen == NO_BLOCK else chosen
+
+
+def remembered_block(client: SyncPrefectClient) -> str | None:
+    """Return the notification block that an earlier call has left on the server."""
+    found = client.read_variable_by_name(ALERT_BLOCK)
+    return found.value if found is not None and isinstance(found.value, str) else None
+
+
+def remember_block(client: SyncPrefectClient, block: str | None) -> None:
+    """Leave a notification block on the server for later calls; None removes it."""
+    if client.read_variable_by_name(ALERT_BLOCK) is None:
+        if block is not None:
+            client.create_variable(VariableCreate(name=ALERT_BLOCK, value=block, tags=[TAG]))
+    elif block is None:
+        client.delete_variable_by_name(ALERT_BLOCK)
+    else:
+        client.update_variable(VariableUpdate(name=ALERT_BLOCK, value=block, tags=[TAG]))
 
 
 def deployment_ids(names: Sequence[str]) -> dict[str, UUID]:
@@ -453,7 +486,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--alert-block",
         metavar="TYPE/NAME",
-        help="notification block for alerts (default: a run of report-overdue that ends Failed)",
+        help="notification block for alerts, or none (default: that of the last call)",
     )
     options = parser.parse_args(argv)
     try:

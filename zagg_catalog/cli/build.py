@@ -21,9 +21,10 @@ from zagg_catalog.cli.options import (
     GeometryOptions,
 )
 from zagg_catalog.cli.tables import print_build
-from zagg_catalog.cycles import Convention
+from zagg_catalog.cycles import Convention, check_begun
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.grids import from_config
+from zagg_catalog.messages import utc_now
 from zagg_catalog.regions import Bbox
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query import PROVIDER
@@ -239,7 +240,7 @@ def make_query(
         return Query.for_cycle(
             product.short_name,
             version,
-            dates.number,
+            check_begun(dates.number, utc_now()),
             box,
             provider=provider,
             convention=dates.convention,

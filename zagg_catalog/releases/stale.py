@@ -10,6 +10,7 @@ from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.messages import short_digest
 from zagg_catalog.registry import RegisteredGrid, RegisteredRegion, Registry
 from zagg_catalog.releases.record import GridRecord, ReleaseRecord
+from zagg_catalog.shardmap.columns import GEOMETRY_RULE
 
 Condition = Literal["missing", "failed", "stale", "current"]
 
@@ -34,7 +35,7 @@ def map_conditions(
     product: str,
     region: str,
     *,
-    rule: int | None = None,
+    rule: int = GEOMETRY_RULE,
 ) -> list[MapCondition]:
     """Return the condition of each registered grid of a product and region, by name.
 
@@ -46,8 +47,8 @@ def map_conditions(
         The registry, whose broken grids may be tolerated.
     product, region : str
         Those of the release, ``ATL06_007`` and the name of a region.
-    rule : int, optional
-        Version of the geometry rule that a build would use now. By default it is not compared.
+    rule : int
+        Version of the geometry rule that a build would use now.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def _condition(
     grid: RegisteredGrid,
     region: RegisteredRegion | None,
     record: ReleaseRecord | None,
-    rule: int | None,
+    rule: int,
 ) -> MapCondition:
     if record is None:
         return MapCondition(grid=grid.name, condition="missing", reasons=("there is no release",))
@@ -91,7 +92,7 @@ def _changes(
     output: OutputGrid,
     region: RegisteredRegion,
     built: GridRecord,
-    rule: int | None,
+    rule: int,
 ) -> list[str]:
     """Return what has changed since a map was built, a clause each."""
     changes = [
@@ -101,7 +102,7 @@ def _changes(
     if built.region_digest is not None and built.region_digest != region.digest:
         now, then = short_digest(region.digest), short_digest(built.region_digest)
         changes.append(f"region {region.name} has changed from {then} to {now}")
-    if built.geometry_rule is not None and rule is not None and built.geometry_rule != rule:
+    if built.geometry_rule is not None and built.geometry_rule != rule:
         changes.append(f"the geometry rule is {rule}, and was {built.geometry_rule}")
     footprint = grid.options.get("footprint")
     if built.footprint is not None and footprint is not None and built.footprint != footprint:

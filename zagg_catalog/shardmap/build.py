@@ -37,7 +37,7 @@ from zagg_catalog.shardmap.backends import (
 )
 from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
 from zagg_catalog.shardmap.cells import Cells
-from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.columns import GEOMETRY_RULE, MapColumns
 from zagg_catalog.shardmap.copies import without_copies, without_older
 from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
 from zagg_catalog.shardmap.readable import mark_unreadable
@@ -339,5 +339,6 @@ def _method(backend: BackendName, footprint: str, order: int | None) -> dict[str
         "backend": backend,
         "backend_version": version(backend),
         "footprint": footprint,
+        "geometry_rule": GEOMETRY_RULE,
     }
     return method | ({"mortie_order": order} if backend == "mortie" else {})
