@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,37 @@ class Catalog:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Iterate over `granule_records`."""
+        return iter(self.granule_records())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Catalog):
+            return NotImplemented
+        mine, theirs = self.without_cells(), other.without_cells()
+        same: bool = mine.table.equals(theirs.table)
+        return same and mine.metadata == theirs.metadata
+
+    # By identity: caches have catalogs as weak keys.
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         name = self.metadata.get("collection", "catalog")
         lacking = self.completeness is False
         state = "" if self.complete else ", incomplete" if lacking else ", completeness unknown"
         return f"<Catalog {name}: {len(self):,} granules{state}>"
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the granules, in the table's order."""
+        names: list[str] = pc.cast(self.table["id"], pa.string()).to_pylist()
+        return names
+
+    @property
+    def bbox(self) -> tuple[float, float, float, float] | None:
+        """The box of the query, ``(west, south, east, north)``; None if it is not recorded."""
+        box = self.metadata.get("bbox")
+        return None if box is None else (box[0], box[1], box[2], box[3])
 
     @property
     def complete(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -14,17 +14,17 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from zagg_catalog.catalog.table import Catalog, entry_dicts
-from zagg_catalog.errors import EmptyShardMap, SignatureMismatch
+from zagg_catalog.errors import EmptyShardMap, SignatureMismatch, UnknownShard
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.shardmap.area import Edge
 from zagg_catalog.shardmap.build import Area, BuildOptions, BuiltColumns, build_columns
-from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select
+from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select, stable_metadata
 from zagg_catalog.shardmap.json_file import read_json, write_json
 from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
 
 
-class ShardMap(MapColumns):
+class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
     """Work-distribution manifest: shard key → granules, tied to one grid.
 
     Parameters
@@ -51,6 +51,10 @@ class ShardMap(MapColumns):
 
     Notes
     -----
+    A map is a mapping, ordered by key: ``m[key]`` has the granules of a shard, ``key in m`` says
+    whether it has some, and ``m.keys()``, ``m.values()``, ``m.items()`` and ``m.get(key)`` work as
+    those of a dict. `granules` is a list by position: ``m.granules[31]`` is of the 32nd shard.
+
     A map holds columns; see `zagg_catalog.shardmap.columns.MapColumns`. `shard_keys`, `granules`
     and `aoi_mask` are made from them when they are first read. `from_columns` makes a map without
     a Python object for each pair.
@@ -84,16 +88,44 @@ class ShardMap(MapColumns):
     def __len__(self) -> int:
         return len(self.shards)
 
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.shard_keys)
+
+    def __contains__(self, key: object) -> bool:
+        return self._place(key) is not None
+
+    def __getitem__(self, key: int) -> list[dict[str, Any]]:
+        place = self._place(key)
+        if place is None:
+            raise UnknownShard(
+                f"The map has no shard {key!r}; it has {len(self):,}, whose keys are in shard_keys."
+            )
+        start, stop = self.offsets[place : place + 2].tolist()
+        return [self.entries[row] for row in self.rows[start:stop].tolist()]
+
+    def _place(self, key: object) -> int | None:
+        """Return the position of a shard, or None."""
+        if isinstance(key, bool | np.bool_) or not isinstance(key, int | np.integer):
+            return None
+        if not 0 <= int(key) < 1 << 64:
+            return None
+        place = int(np.searchsorted(self.shards, np.uint64(key)))
+        found = place < len(self.shards) and int(self.shards[place]) == int(key)
+        return place if found else None
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ShardMap):
             return NotImplemented
-        return (
+        same = (
             self.grid_signature == other.grid_signature
             and np.array_equal(self.shards, other.shards)
-            and self.granules == other.granules
-            and self.metadata == other.metadata
+            and np.array_equal(self.offsets, other.offsets)
+            and stable_metadata(self.metadata) == stable_metadata(other.metadata)
             and self.aoi_mask == other.aoi_mask
         )
+        # Tables of other programs may have the same granules in another order.
+        columns = np.array_equal(self.rows, other.rows) and self.table.equals(other.table)
+        return same and (columns or self.granules == other.granules)
 
     __hash__ = None  # type: ignore[assignment]
 
