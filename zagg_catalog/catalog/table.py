@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +30,11 @@ from zagg_catalog.catalog.schema import (
     plain_metadata,
 )
 from zagg_catalog.errors import InvalidCatalog
+from zagg_catalog.frames import geo_frame
 from zagg_catalog.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 shapely = lazy_module("shapely")
 
@@ -213,6 +217,30 @@ class Catalog:
         for name in (CELLS_COLUMN, NOTE_COLUMN):
             table = table.append_column(columns.schema.field(name), columns[name])
         return Catalog.of_checked(table, self.metadata)
+
+    def to_geopandas(self) -> GeoDataFrame:
+        """Return the granules as a GeoDataFrame.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame
+            A row for each granule in the catalog's order: ``id``, ``time_start`` and ``time_end``
+            (UTC), ``https``, ``s3``, and the footprint in EPSG:4326, longitude before latitude, as
+            the catalog has it: one over the antimeridian is not cut.
+
+        Raises
+        ------
+        MissingPackage
+            Without geopandas, which the extra ``geopandas`` installs.
+        """
+        entries = granule_entries(self.table)
+        times = {
+            name: pc.cast(entries[name], pa.timestamp("us", "UTC")).to_pandas()
+            for name in ("time_start", "time_end")
+        }
+        texts = {name: entries[name].to_pandas() for name in ("id", "https", "s3")}
+        shapes = shapely.from_wkb(column_values(self.table, "geometry"), on_invalid="ignore")
+        return geo_frame({"id": texts.pop("id"), **times, **texts}, shapes)
 
     def granule_records(self) -> list[dict[str, Any]]:
         """Decode the table into one dict per granule.

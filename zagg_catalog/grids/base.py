@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zagg_catalog.errors import InvalidGrid
+from zagg_catalog.frames import geo_frame
 from zagg_catalog.geometry.plane import Geometries
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.grids.outlines import TOLERANCE, draw_shards
 from zagg_catalog.regions import Bbox, Region
 
 if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
     from shapely.geometry.base import BaseGeometry
 
 Keys = NDArray[np.uint64]
@@ -62,6 +64,10 @@ class OutputGrid(Protocol):
 
     def shard_footprint(self, key: int) -> BaseGeometry:
         """Return a shard's outline as (multi)polygon in longitude, latitude (WGS84)."""
+        ...
+
+    def outlines(self, keys: ArrayLike) -> Geometries:
+        """Return the outlines of shards, as `shard_footprint`; None outside the CRS's domain."""
         ...
 
     def lonlat_boxes(self, keys: ArrayLike, *, rough: bool = False) -> Floats:
@@ -178,6 +184,28 @@ class BaseGrid(ABC):
             If a key is not a shard of the grid.
         """
         return draw_shards(self, keys, tolerance)[0]
+
+    def to_geopandas(self, keys: ArrayLike) -> GeoDataFrame:
+        """Return shards as a GeoDataFrame.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,)
+            Shard keys, such as those of `coverage`.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame
+            A row for each key: ``shard_key`` (uint64), and the outline in EPSG:4326.
+
+        Raises
+        ------
+        InvalidGrid
+            If a key is not a shard of the grid.
+        MissingPackage
+            Without geopandas, which the extra ``geopandas`` installs.
+        """
+        return geo_frame({"shard_key": as_keys(keys)}, self.outlines(keys))
 
     def __getitem__(self, key: int) -> BaseGeometry:
         """Return the outline of a shard, see `shard_footprint`."""

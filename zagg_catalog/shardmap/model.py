@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +15,17 @@ from numpy.typing import ArrayLike
 
 from zagg_catalog.catalog.table import Catalog, entry_dicts
 from zagg_catalog.errors import EmptyShardMap, SignatureMismatch, UnknownShard
-from zagg_catalog.grids import OutputGrid
+from zagg_catalog.frames import geo_frame
+from zagg_catalog.grids import OutputGrid, from_signature
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.shardmap.area import Edge
 from zagg_catalog.shardmap.build import Area, BuildOptions, BuiltColumns, build_columns
 from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select, stable_metadata
 from zagg_catalog.shardmap.json_file import read_json, write_json
 from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 
 class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
@@ -197,6 +201,43 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
             If a key is not an unsigned 64-bit integer.
         """
         return ShardMap.from_columns(select(self, keys))
+
+    def to_geopandas(self, grid: OutputGrid | None = None) -> GeoDataFrame:
+        """Return the shards as a GeoDataFrame.
+
+        Parameters
+        ----------
+        grid : OutputGrid, optional
+            The map's grid; by default that of its signature.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame
+            A row for each shard, ascending by key: ``shard_key`` (uint64), ``granules`` (their
+            number), ``ids`` (lists of str), and the outline in EPSG:4326, longitude before
+            latitude, cut at the antimeridian.
+
+        Raises
+        ------
+        SignatureMismatch
+            If the map is of another grid.
+        InvalidGrid
+            If the signature does not define a grid.
+        MissingPackage
+            Without geopandas, which the extra ``geopandas`` installs.
+        """
+        if grid is None:
+            grid = from_signature(self.grid_signature)
+        else:
+            self.check(grid)
+        names = self.table["id"].take(pa.array(self.rows)).to_pylist()
+        ends = self.offsets.tolist()
+        columns = {
+            "shard_key": self.shards,
+            "granules": np.diff(self.offsets),
+            "ids": [names[start:stop] for start, stop in pairwise(ends)],
+        }
+        return geo_frame(columns, grid.outlines(self.shards))
 
     def check(self, grid: OutputGrid) -> None:
         """Check that this map belongs to a grid.
