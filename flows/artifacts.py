@@ -282,12 +282,14 @@ def _harvest(published: Published) -> str:
     harvest = published.record.harvest
     if harvest is None:
         return "no report"
+    own = published.publication if published.latest else None
+    facts = own.fetch if own is not None and own.fetch is not None else harvest.facts
     return (
-        f"{harvest.harvested:,} harvested, {harvest.shared:,} of them in two of"
-        f" {len(harvest.slices)} slices, {harvest.declared_after or 0:,} declared in all;"
+        f"{facts.harvested:,} harvested, {facts.shared:,} of them in two of"
+        f" {len(facts.slices)} slices, {facts.declared_after or 0:,} declared in all;"
         f" {len(harvest.superseded):,} superseded,"
-        f" {harvest.outside_cycle:,} of other cycles,"
-        f" {sum(harvest.outside.values()):,} left out by filters,"
+        f" {facts.outside_cycle:,} of other cycles,"
+        f" {sum(facts.outside.values()):,} left out by filters,"
         f" {len(harvest.quarantined):,} unusable"
         + (f"; {as_markdown(harvest.names_note)}" if harvest.names_note else "")
     )

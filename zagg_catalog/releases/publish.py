@@ -51,7 +51,7 @@ from zagg_catalog.releases.record import (
 )
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.shardmap.readable import mark_unreadable
-from zagg_catalog.sources.report import Transfer
+from zagg_catalog.sources.report import FetchFacts, Transfer
 from zagg_catalog.store import Store, check_name
 from zagg_catalog.store.base import ContentLike
 from zagg_catalog.yamlio import load_yaml
@@ -98,6 +98,7 @@ def publish(
     json_manifests: bool = False,
     published_by: str | None = None,
     transfer: Transfer | None = None,
+    fetch: FetchFacts | None = None,
     clock: Clock = utc_now,
 ) -> Published:
     """Publish a catalog and its maps as one release.
@@ -124,6 +125,8 @@ def publish(
         By default ``user@host``.
     transfer : Transfer, optional
         Requests and duration of the harvest, for the publication.
+    fetch : FetchFacts, optional
+        How the catalog was fetched, for the publication; the release does not depend on it.
     clock : callable
         Returns the time.
 
@@ -167,7 +170,9 @@ def publish(
         )
         moved = latest.digest != record.digest and not held_back
         if moved:
-            context = PublishContext(published_by=published_by, transfer=transfer, clock=clock)
+            context = PublishContext(
+                published_by=published_by, transfer=transfer, fetch=fetch, clock=clock
+            )
             moved, latest = _move(store, latest, record, shrunk, context, upload)
             # A garbage collection that was taken for dead may have removed some.
             upload.store_missing()

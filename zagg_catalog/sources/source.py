@@ -266,7 +266,7 @@ class CMRSource:
             # The caller has read the rows, so that no later fetch needs the checkpoint.
             spool.clear()
         if not (found.report.complete or partial):
-            lacks = explain_missing({"harvest": found.report.to_dict()})
+            lacks = explain_missing({"harvest": found.report.model_dump()})
             # At the caller of `fetch`, above this generator and its context manager.
             warnings.warn(
                 IncompleteCatalog(f"The catalog of {query.collection} is incomplete: {lacks}."),
