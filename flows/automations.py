@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate, WorkPoolCreate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ActionTypes, ChangeFlowRunState, RunDeployment, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -25,17 +25,23 @@ from flows.settings import TAG, flow_settings
 from zagg_catalog.aggregation.references import MapReference
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import InvalidOption, ZaggCatalogError
-from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, WATCH
+from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, STATE, WATCH
+from zagg_catalog.watch.state import State
 
 POOL = "zagg-catalog"
 HEARTBEAT = "zagg-catalog: crash runs without a heartbeat"
 PICKUP = "zagg-catalog: aggregate a published release"
 CYCLE = "zagg-catalog: prepare an available cycle"
 LATE = "zagg-catalog: report an overdue cycle"
+ALARMING = "zagg-catalog: report a state that needs attention"
 SILENT = "zagg-catalog: report a watch that is silent"
 PENDING = "zagg-catalog: crash runs that do not start"
 FAILED = "zagg-catalog: report a failed run"
 STALLED = "zagg-catalog: report that {} does not complete"
+# Variable of the Prefect server with the notification block of the last call that named one, and
+# the word that names none.
+ALERT_BLOCK = "zagg_catalog_alert_block"
+NO_BLOCK = "none"
 
 # Periods of the schedules in prefect.yaml.
 PERIODS = {
@@ -55,6 +61,9 @@ _NOT_PENDING = (
     *("Running", "Completed", "Failed", "Crashed", "TimedOut", "Cancelling", "Cancelled"),
     *("Paused", "Suspended", "Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot"),
 )
+# States whose beginning raises an alert.
+ALERTS: tuple[State, ...] = ("overdue", "revised")
+_TEXT_OVERDUE = "'overdue'"
 _RELEASE_TEXTS = ("store", "product", "region", "release", "record")
 
 
@@ -189,7 +198,7 @@ def cycle_automation(deployment_id: UUID) -> AutomationCore:
     return AutomationCore(
         name=CYCLE,
         description="Starts prepare-cycle/on-cycle for a cycle that is new or has changed.",
-        trigger=_each(AVAILABLE, RESOURCE),
+        trigger=_each(RESOURCE, AVAILABLE),
         actions=[RunDeployment(deployment_id=deployment_id, parameters=parameters)],
     )
 
@@ -210,7 +219,7 @@ def pickup_automation(deployment_id: UUID) -> AutomationCore:
     return AutomationCore(
         name=PICKUP,
         description="Starts aggregate/on-release on the release that an event announces.",
-        trigger=_each(RELEASE_PUBLISHED, RELEASE),
+        trigger=_each(RELEASE, RELEASE_PUBLISHED),
         actions=[RunDeployment(deployment_id=deployment_id, parameters=parameters)],
     )
 
@@ -224,6 +233,16 @@ def late_automation(action: ActionTypes, within: timedelta = timedelta(hours=1))
         name=LATE,
         description="Alerts when a cycle that is overdue is not prepared in time.",
         trigger=_absence(PREPARED, OVERDUE, RESOURCE, within),
+        actions=[action],
+    )
+
+
+def state_automation(action: ActionTypes) -> AutomationCore:
+    """Return the automation that alerts when a cycle becomes overdue or revised in a region."""
+    return AutomationCore(
+        name=ALARMING,
+        description="Alerts when a cycle is overdue in a region, or changed after it was settled.",
+        trigger=_each(STATE, *(f"{STATE}.{state}" for state in ALERTS)),
         actions=[action],
     )
 
@@ -243,11 +262,11 @@ def silent_automation(
     )
 
 
-def _each(event: str, resource: str) -> EventTrigger:
+def _each(resource: str, *events: str) -> EventTrigger:
     """Return the trigger that fires for each such event of resources with this prefix."""
     return EventTrigger(
         posture=Posture.Reactive,
-        expect={event},
+        expect={*events},
         match={"prefect.resource.id": f"{resource}.*"},
         for_each={"prefect.resource.id"},
         threshold=1,
@@ -274,7 +293,8 @@ def alert(deployment_id: UUID | None = None, block_id: UUID | None = None) -> Ac
     if block_id is not None:
         return SendNotification(
             block_document_id=block_id,
-            subject=f"zagg-catalog: {_line('labels.prefect.resource.id', 200)} is overdue",
+            subject=f"zagg-catalog: {_line('labels.prefect.resource.id', 200)} is"
+            f" {_line(_optional(_text, 'event.payload.state', _TEXT_OVERDUE), 20)}",
             body=_line(f"{message} or 'No event arrived in time.'", 1000),
         )
     assert deployment_id is not None
@@ -372,11 +392,15 @@ def ensure_automations(
 ) -> None:
     """Create or update every automation whose deployment exists; report a line for each.
 
-    `block` is a notification block ``type/name`` for alerts, by default
-    ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``. Raises `InvalidOption` if it does not exist.
+    `block` is a notification block ``type/name`` for alerts, see `chosen_block`. Raises
+    `InvalidOption` if it does not exist.
     """
     known = deployment_ids([ON_CYCLE, ON_RELEASE, ON_OVERDUE])
-    for what, automation in wanted_automations(known, block).items():
+    with get_client(sync_client=True) as client:
+        chosen = chosen_block(client, block)
+        wanted = wanted_automations(known, chosen)
+        remember_block(client, chosen)
+    for what, automation in wanted.items():
         if automation is None:
             report(f"No automation for {what}: deploy it first, then run this again.")
             continue
@@ -389,12 +413,10 @@ def wanted_automations(
 ) -> dict[str, AutomationCore | None]:
     """Return the automations by what they start, None where its deployment is not in `known`.
 
-    `block` is a notification block ``type/name`` for alerts, by default
-    ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``. Raises `InvalidOption` if it does not exist.
+    `block` is a notification block ``type/name`` for alerts. Raises `InvalidOption` if it does not
+    exist.
     """
-    settings = flow_settings()
-    chosen = block or settings.alert_block
-    block_id = _block_id(chosen) if chosen else None
+    block_id = _block_id(block) if block is not None else None
     made: dict[str, AutomationCore | None] = {
         HEARTBEAT: heartbeat_automation(),
         PENDING: pending_automation(),
@@ -413,6 +435,7 @@ def _alerts(deployment_id: UUID | None, block_id: UUID | None) -> dict[str, Auto
     settings, action = flow_settings(), alert(deployment_id, block_id)
     late, silent = (timedelta(seconds=s) for s in (settings.late_after, settings.silent_after))
     wanted[ON_OVERDUE] = late_automation(action, late)
+    wanted[f"{ON_OVERDUE}, for states"] = state_automation(action)
     wanted[f"{ON_OVERDUE}, for the watch"] = silent_automation(action, silent)
     for name in PERIODS:
         stalled = stalled_automation(name, stalled_alert(name, deployment_id, block_id))
@@ -421,6 +444,33 @@ def _alerts(deployment_id: UUID | None, block_id: UUID | None) -> dict[str, Auto
     if block_id is not None:
         wanted[FAILED] = failed_automation(block_id)
     return wanted
+
+
+def chosen_block(client: SyncPrefectClient, given: str | None) -> str | None:
+    """Return the notification block for alerts, or None for none.
+
+    It is the given one, else that of ``ZAGG_CATALOG_FLOW_ALERT_BLOCK``, else the one that an
+    earlier call has left on the server. The word ``none`` is no block.
+    """
+    chosen = given or flow_settings().alert_block or remembered_block(client)
+    return None if chosen == NO_BLOCK else chosen
+
+
+def remembered_block(client: SyncPrefectClient) -> str | None:
+    """Return the notification block that an earlier call has left on the server."""
+    found = client.read_variable_by_name(ALERT_BLOCK)
+    return found.value if found is not None and isinstance(found.value, str) else None
+
+
+def remember_block(client: SyncPrefectClient, block: str | None) -> None:
+    """Leave a notification block on the server for later calls; None removes it."""
+    if client.read_variable_by_name(ALERT_BLOCK) is None:
+        if block is not None:
+            client.create_variable(VariableCreate(name=ALERT_BLOCK, value=block, tags=[TAG]))
+    elif block is None:
+        client.delete_variable_by_name(ALERT_BLOCK)
+    else:
+        client.update_variable(VariableUpdate(name=ALERT_BLOCK, value=block, tags=[TAG]))
 
 
 def deployment_ids(names: Sequence[str]) -> dict[str, UUID]:
@@ -453,7 +503,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--alert-block",
         metavar="TYPE/NAME",
-        help="notification block for alerts (default: a run of report-overdue that ends Failed)",
+        help="notification block for alerts, or none (default: that of the last call)",
     )
     options = parser.parse_args(argv)
     try:

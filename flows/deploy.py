@@ -31,7 +31,13 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
-from flows.automations import wanted_automations
+from flows.automations import (
+    ALERT_BLOCK,
+    chosen_block,
+    remember_block,
+    remembered_block,
+    wanted_automations,
+)
 from flows.failures import check_server, reaching_prefect
 from flows.local_server import LocalFailure, temporary_server
 from flows.pools import (
@@ -112,11 +118,13 @@ class _Deploy:
         self.pool()
         for served, entry in zip(deployments(PREFECT_FILE), _entries(), strict=True):
             self.deployment(served, entry)
-        wanted = wanted_automations(self.ids, self.target.alert_block).values()
+        block = chosen_block(self.client, self.target.alert_block)
+        wanted = wanted_automations(self.ids, block).values()
         automations = [automation for automation in wanted if automation is not None]
         for automation in automations:
             self.automation(automation)
         now = {"deployments": sorted(self.ids), "automations": [one.name for one in automations]}
+        self.alert_block(block)
         self.replace(now)
         return self.changes
 
@@ -191,6 +199,18 @@ class _Deploy:
         update = self.client.update_automation
         write = lambda: update(found[0].id, automation)  # noqa: E731
         self.change("Automation", automation.name, wanted, before, write)
+
+    def alert_block(self, block: str | None) -> None:
+        """Let later calls have the notification block of this one."""
+        before = remembered_block(self.client)
+        if block is None and before is not None:
+            self.changes.append(Change("Variable", ALERT_BLOCK, "removed"))
+            if not self.dry_run:
+                remember_block(self.client, None)
+        elif block is not None:
+            found = None if before is None else {"value": before}
+            write = lambda: remember_block(self.client, block)  # noqa: E731
+            self.change("Variable", ALERT_BLOCK, {"value": block}, found, write)
 
     def replace(self, now: Mapping[str, list[str]]) -> None:
         """Remove what the last call created and this one has not, and record what this one has."""
@@ -395,7 +415,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--template", type=Path, metavar="FILE", help="base job template (default: of the type)")
     add("--secrets", nargs="+", metavar="VARIABLE", help="settings that are Secret blocks")
     add("--set", nargs="+", metavar="NAME=VALUE", help="defaults of variables of the template")
-    add("--alert-block", metavar="TYPE/NAME", help="notification block for alerts")
+    add("--alert-block", metavar="TYPE/NAME", help="notification block for alerts, or none")
     return parser
 
 

@@ -57,7 +57,8 @@ class FlowSettings(BaseSettings):
     cycle_wait: float = Field(default=12 * 3600, ge=0)
     """Seconds to wait for another run of the same cycle."""
     alert_block: str | None = None
-    """Prefect notification block ``type/name`` for alerts; by default a run that ends Failed."""
+    """Prefect notification block ``type/name`` for alerts, or ``none``: then most alerts are a run
+    that ends Failed. By default the block of the last deployment."""
     pool_type: PoolType = "process"
     """Type of the work pool that ``flows.deploy`` creates; all but ``process`` run an image."""
     pool: str | None = None

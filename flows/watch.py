@@ -14,11 +14,12 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.command import run_command
-from flows.events import emit
+from flows.events import deliver, emit
 from flows.failures import error_sentence, plainly
 from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
 from zagg_catalog.messages import as_cell, as_markdown, clean_text
 from zagg_catalog.registry import Registry, load_registry
+from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.probe import open_probe
 from zagg_catalog.sources.query import PROVIDER
@@ -32,10 +33,12 @@ from zagg_catalog.watch.events import (
     watch_resource,
 )
 from zagg_catalog.watch.poll import Poll, poll
+from zagg_catalog.watch.states import mark_sent, move_states
 
 ProductName = Annotated[str, Field(pattern=r"^[A-Z0-9]+_[0-9]{3}$")]
 ResourceId = Annotated[
-    str, Field(pattern=r"^zagg-catalog\.(cycle|watch|deployment)\.[a-z0-9-]+$", max_length=100)
+    str,
+    Field(pattern=r"^zagg-catalog\.(cycle|watch|deployment|state)\.[a-z0-9-]+$", max_length=100),
 ]
 
 
@@ -137,7 +140,25 @@ def _poll(product: str, registry: Registry, target: Target, dry_run: bool) -> st
     )
     if not dry_run:
         _emit(product, found, target)
+    _move_states(found, registry, rules, target.open_store(), dry_run)
     return summary(found)
+
+
+def _move_states(
+    found: Poll, registry: Registry, rules: WatchRules, store: Store, dry_run: bool
+) -> None:
+    """Move the states of a product's cycles, and send the events of the transitions.
+
+    Those that an earlier poll stored and did not send are sent as well.
+    """
+    product, now = found.cursor.product, datetime.now(UTC)
+    regions = registry.select(product)
+    moved = move_states(store, found.cursor, regions, rules, now, dry=dry_run)
+    for transition in moved.transitions:
+        get_run_logger().info("%s.", transition)
+    if moved.states.unsent and not dry_run:
+        deliver(moved.states.unsent)
+        mark_sent(store, product, moved.states.unsent)
 
 
 def _emit(product: str, found: Poll, target: Target) -> None:

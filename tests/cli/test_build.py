@@ -159,6 +159,7 @@ def test_nominal_cycles_keep_what_is_between_their_dates(stac, tmp_path):
     [
         (["--cycle", "0", BOX], "from 1 to 99, not 0"),
         (["--cycle", "two", BOX], "not 'two'"),
+        (["--cycle", "99", BOX], "Cycle 99 is in the future: it begins on 2043-02-09"),
         (["--cycle", "22", "--start-date", "2024-01-01", BOX], "not both"),
         (["--start-date", "2024-01-01", BOX], "both --start-date and --end-date"),
         (["--start-date", "2024-02-01", "--end-date", "2024-01-01", BOX], "is after"),

@@ -4,6 +4,7 @@ import json
 from uuid import uuid4
 
 import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -91,6 +92,29 @@ def test_an_automation_that_an_operator_disabled_stays_disabled(client):
     assert states(deploy(target()))["Automation", automations.CYCLE] == "unchanged"
     assert not client.read_automations_by_name(automations.CYCLE)[0].enabled
     client.resume_automation(found.id)
+
+
+@pytest.fixture
+def webhook(client):
+    """A notification block; no automation of a later test uses it."""
+    block = CustomWebhookNotificationBlock(name="team", url="https://team.example/hook")
+    block.save("alerts", overwrite=True)
+    yield "custom-webhook/alerts"
+    deploy(target(alert_block="none"))
+
+
+def test_alerts_stay_until_a_call_removes_them(client, webhook):
+    deploy(target(alert_block=webhook))
+    found = client.read_automations_by_name(automations.FAILED)
+    assert found
+    assert {one.state for one in deploy(target())} == {"unchanged"}
+    automations.ensure_automations()  # as `flows.serve` does
+    assert [one.id for one in client.read_automations_by_name(automations.FAILED)] == [found[0].id]
+    removed = states(deploy(target(alert_block="none")))
+    assert removed["Variable", automations.ALERT_BLOCK] == "removed"
+    assert removed["Automation", automations.FAILED] == "removed"
+    assert not client.read_automations_by_name(automations.FAILED)
+    assert {one.state for one in deploy(target())} == {"unchanged"}
 
 
 def test_objects_of_an_older_version_are_removed_and_those_of_an_operator_stay(client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.test_catalog import make_catalog
 from zagg_catalog import Catalog, ShardMap
+from zagg_catalog.regions import Region
 from zagg_catalog.releases import MapToPublish, Published
 from zagg_catalog.releases import publish as publish_release
 
@@ -102,3 +104,13 @@ def publish(store, folder: Path, name: str, **options) -> Published:
     if "maps" not in options:
         given["maps"] = builds(folder, name)
     return publish_release(store, **(given | options))
+
+
+def maps_of_region(name: str, region: Region) -> list[MapToPublish]:
+    """Build the maps of a catalog over a region, which are not in files."""
+    catalog, made = make(CATALOGS[name]), []
+    for grid, config in CONFIGS.items():
+        build = MapToPublish(grid, config.encode())
+        built = ShardMap.build(catalog, build.output_grid, region=region)
+        made.append(replace(build, shard_map=built))
+    return made

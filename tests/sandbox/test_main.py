@@ -32,6 +32,24 @@ def test_it_serves_until_interrupted() -> None:
             process.kill()
 
 
+def test_it_serves_a_story() -> None:
+    options = ["--story", "--cycle", "22", "--regions", "10", "--tracks", "1-60"]
+    command = [sys.executable, "-m", "zagg_catalog.sandbox", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert "serving 120 granules" in line
+            root = line.split("=")[1].split()[0]
+            clock = root.replace("/stac", "/sandbox/clock")
+            moved = requests.post(clock, params={"days": "90"}, timeout=60).json()
+            assert moved["happened"][-1] == "180 granules of ATL06_008 arrive"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=100) == 0
+        finally:
+            process.kill()
+
+
 def test_it_lists_faults(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list-faults"]) == 0
     assert "null-geometry" in capsys.readouterr().out
@@ -44,6 +62,7 @@ def test_it_lists_faults(capsys: pytest.CaptureFixture[str]) -> None:
         (["--cycle", "0"], "from 1 to 99"),
         (["--items", "nowhere.parquet"], "nowhere.parquet"),
         (["--regions", "15"], "1 to 14"),
+        (["--story", "--cycle", "21,22"], "--story has one product and one cycle."),
     ],
 )
 def test_wrong_calls_exit_with_2(

@@ -13,6 +13,7 @@ from zagg_catalog.grids import OutputGrid
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.shardmap import EmptyMap
 from zagg_catalog.shardmap.backends import spherely
+from zagg_catalog.shardmap.columns import GEOMETRY_RULE
 
 HEALPIX = HealpixGrid(6, 12, chunk_inner=8)
 POLAR = RectilinearGrid("EPSG:3031", 1000, [-3.2e6, -3.2e6, 3.2e6, 3.2e6])
@@ -213,3 +214,8 @@ def test_what_is_far_away_is_left_out_and_drops_no_pair(real_data, config, monke
     )
     monkeypatch.setattr(Plane, "near", lambda self, lats, lons, offsets: offsets[1:] > 0)
     assert pairs(ShardMap.build(Catalog.from_geoparquet(path), grid, region=region)) == quick
+
+
+def test_a_map_names_the_geometry_rule():
+    shard_map = ShardMap.build(make_catalog(*SWATHS), HEALPIX, region=ANTARCTIC)
+    assert shard_map.metadata["geometry_rule"] == GEOMETRY_RULE

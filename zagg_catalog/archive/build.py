@@ -31,7 +31,7 @@ from zagg_catalog.errors import (
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.messages import clean_text
-from zagg_catalog.regions import Region
+from zagg_catalog.regions import Region, region_digest
 from zagg_catalog.releases.publication import version_of
 from zagg_catalog.shardmap import ShardMap, merge_maps
 from zagg_catalog.shardmap.json_file import read_json_metadata
@@ -276,7 +276,7 @@ class _Run:
         return {
             "catalog": catalog.digest,
             "signature": canonical_digest(grid.grid.spatial_signature()),
-            "region": _region_digest(self.region),
+            "region": None if self.region is None else region_digest(self.region),
             "options": {key: grid.options[key] for key in sorted(grid.options)},
             "edge": grid.options.get("edge", "shards"),
             "aoi_mask": bool(config is not None and config.aoi_mask),
@@ -330,17 +330,6 @@ def _built(
             return [built for one in grids for built in _built(catalog, [one], region)]
         known = isinstance(error, ZaggCatalogError)
         return [str(error) if known else f"{type(error).__name__}: {clean_text(str(error))}."]
-
-
-def _region_digest(region: Region | None) -> str | None:
-    if region is None:
-        return None
-    rings: list[list[list[float]]] = []
-    shells: list[int] = []  # for each ring the position of its exterior
-    for polygon in region.polygons():
-        shells += [len(rings)] * len(polygon)
-        rings += [[lats.tolist(), lons.tolist()] for lats, lons in polygon]
-    return canonical_digest([rings, shells])
 
 
 def _write(shard_map: ShardMap, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from zagg_catalog.errors import InvalidQuery, InvalidRegion, ZaggCatalogError
@@ -11,7 +12,15 @@ from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.messages import clean_text, short_digest
-from zagg_catalog.regions import Bbox, Region, bbox_region, parse_region, region_from_geojson
+from zagg_catalog.regions import (
+    Bbox,
+    Region,
+    as_region,
+    bbox_region,
+    parse_region,
+    region_digest,
+    region_from_geojson,
+)
 from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.shardmap.area import shard_box
 from zagg_catalog.shardmap.build import coverage_of
@@ -34,6 +43,11 @@ class RegisteredRegion:
     """Distance around the box that is fetched, too, ``10 km``."""
     filters: dict[str, Any] = field(default_factory=dict)
     """Filters of the region's catalogs as JSON values, arguments of `Query`."""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the rings as maps record it, see `region_digest`."""
+        return region_digest(as_region(self.region))
 
     def filters_of(self, cycle: int) -> dict[str, Any]:
         """Return the filters for a cycle: of granule names, those that have it or cannot be read.

@@ -44,6 +44,9 @@ class WatchRules(BaseModel):
     every change; 0 for never."""
     overdue_days: float | None = Field(default=75, ge=0)
     """A cycle is overdue if it is not prepared this long after its end; None for never."""
+    settled_days: float = Field(default=30, ge=0)
+    """A cycle is settled if it is complete, and neither the source nor its release has changed for
+    this long."""
     first_cycle: int | None = Field(default=None, ge=1, le=99)
     """Older cycles that exist at the first poll are ignored until they change. By default the
     cycle before that of 45 days before the poll."""

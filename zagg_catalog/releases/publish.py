@@ -443,6 +443,8 @@ def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
         "backend_version": version,
         "order": metadata.get("mortie_order"),
         "footprint": metadata.get("footprint"),
+        "region_digest": metadata.get("region_digest"),
+        "geometry_rule": metadata.get("geometry_rule"),
     }
 
 

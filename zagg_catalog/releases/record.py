@@ -125,6 +125,10 @@ class GridRecord(StrictModel):
     """HEALPix order of the footprint covers, if the backend has one."""
     footprint: str | None = None
     """Granule outline, ``swath`` or ``beams``."""
+    region_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
+    """SHA-256 of the region's rings, see `region_digest`; left out if the map does not have it."""
+    geometry_rule: NonNegativeInt | None = Field(default=None, exclude_if=lambda rule: rule is None)
+    """Version of the rule that pairs shards and granules; left out if the map does not have it."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -6,6 +6,8 @@ from zagg_catalog.sandbox.granules import Granules, concat
 from zagg_catalog.sandbox.hdf5 import write_granule
 from zagg_catalog.sandbox.server import Request, SandboxServer
 from zagg_catalog.sandbox.simulation import simulate
+from zagg_catalog.sandbox.story import story
+from zagg_catalog.sandbox.timeline import Step, Timeline
 
 __all__ = [
     "EarthdataServer",
@@ -13,7 +15,10 @@ __all__ = [
     "Granules",
     "Request",
     "SandboxServer",
+    "Step",
+    "Timeline",
     "concat",
     "simulate",
+    "story",
     "write_granule",
 ]

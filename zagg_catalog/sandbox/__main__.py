@@ -15,6 +15,8 @@ from zagg_catalog.sandbox.items import ARCHIVES, from_geoparquet
 from zagg_catalog.sandbox.server import SandboxServer
 from zagg_catalog.sandbox.simulation import read_numbers, simulate
 from zagg_catalog.sandbox.stac_api import NEXT_METHODS
+from zagg_catalog.sandbox.story import story
+from zagg_catalog.sandbox.timeline import Timeline
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,9 +58,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _content(options: argparse.Namespace) -> Granules:
+def _content(options: argparse.Namespace) -> Granules | Timeline:
+    if options.story:
+        return _story(options)
     granules = _granules(options)
     return with_boxes(granules) if options.boxes else granules
+
+
+def _story(options: argparse.Namespace) -> Timeline:
+    cycles = options.cycle or [None]
+    if "," in options.product or len(cycles) > 1:
+        raise ValueError("--story has one product and one cycle.")
+    return story(
+        options.product,
+        version=options.version,
+        successor=f"{int(options.version) + 1:03d}",
+        cycle=cycles[0],
+        regions=options.regions,
+        tracks=options.tracks,
+        seed=options.seed,
+    )
 
 
 def _granules(options: argparse.Namespace) -> Granules:
@@ -69,8 +88,9 @@ def _granules(options: argparse.Namespace) -> Granules:
             simulate(
                 product,
                 version=options.version,
-                cycle=options.cycle,
+                cycle=options.cycle or [22],
                 regions=options.regions,
+                tracks=options.tracks,
                 seed=options.seed,
                 missing=options.missing,
             )
@@ -94,8 +114,14 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--product", default="ATL06", help="short name, or several joined by commas")
     add("--version", default="007", help="release (default: %(default)s)")
-    add("--cycle", type=read_numbers, default=[22], help="22, or several: 21,22,23 or 21-23")
+    add("--cycle", type=read_numbers, help="22 (default), or several: 21,22,23 or 21-23")
     add("--regions", type=read_numbers, help="only these of the 14 along-track regions: 10,11,12")
+    add("--tracks", type=read_numbers, help="only these of the 1,387 tracks: 1-100")
+    add(
+        "--story",
+        action="store_true",
+        help="publish the cycle, by default that of 45 days ago, while /sandbox/clock is moved",
+    )
     add("--seed", type=int, default=0, help="seed of rings and revisions")
     add("--missing", type=float, default=0.0, help="share of granules left out, 0 to 1")
     add("--items", nargs="+", metavar="FILE", help="serve the items of GeoParquet files instead")

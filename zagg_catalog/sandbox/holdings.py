@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zagg_catalog.geometry.sphere import Ints
+from zagg_catalog.messages import utc_now
 from zagg_catalog.sandbox.granules import Granules, concat, order_of, pick
 from zagg_catalog.sandbox.search import Index
+from zagg_catalog.sandbox.timeline import as_utc
 
 Times = NDArray[np.datetime64]
 
@@ -108,7 +110,7 @@ class Record:
 
 
 class GranuleStore:
-    """The granules of a server; more can be ingested while it runs.
+    """The granules of a server; they can be ingested and deleted while it runs.
 
     `when` is the ingest time of the first granules, UTC; by default the current time. Read the
     snapshot `now` once for each request, so that the answer is consistent.
@@ -121,8 +123,13 @@ class GranuleStore:
         self._next = count
         self.now = Snapshot(granules, np.arange(count), ones, np.repeat(_moment(when), count))
 
-    def add(self, granules: Granules, when: datetime | None = None) -> None:
-        """Ingest granules; see `zagg_catalog.sandbox.SandboxServer.add`."""
+    def add(
+        self, granules: Granules, when: datetime | None = None, remove: Collection[str] = ()
+    ) -> None:
+        """Ingest granules, and delete others by their names, in one snapshot.
+
+        See `zagg_catalog.sandbox.SandboxServer.add`.
+        """
         with self._lock:
             old = self.now
             serial = np.arange(self._next, self._next + len(granules))
@@ -135,6 +142,7 @@ class GranuleStore:
             revision[again] = old.revision[places[again]] + 1
             unchanged = np.ones(len(old), dtype=bool)
             unchanged[places[again]] = False
+            unchanged &= ~np.isin(old.granules.table["id"].to_numpy(), list(remove))
             rows = np.flatnonzero(unchanged)
             both = [pick(old.granules, rows), granules]
             order = order_of(both)
@@ -155,8 +163,6 @@ def _names(granules: Granules) -> list[tuple[str, str]]:
 
 
 def _moment(when: datetime | None) -> np.datetime64:
-    moment = datetime.now(UTC) if when is None else when
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    moment = as_utc(utc_now() if when is None else when)
     # CMR stores milliseconds.
-    return np.datetime64(moment, "ms")
+    return np.datetime64(moment.replace(tzinfo=None), "ms")

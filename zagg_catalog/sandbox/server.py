@@ -7,9 +7,9 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
@@ -20,15 +20,17 @@ from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.sandbox.cmr_api import MAX_PAGE, CmrApi
 from zagg_catalog.sandbox.fault_kinds import parse_fault
 from zagg_catalog.sandbox.faults import Fault, Page, Reply
-from zagg_catalog.sandbox.granules import Granules
+from zagg_catalog.sandbox.granules import Granules, concat
 from zagg_catalog.sandbox.holdings import GranuleStore
 from zagg_catalog.sandbox.http_server import HttpServer
 from zagg_catalog.sandbox.items import from_geoparquet, from_items
 from zagg_catalog.sandbox.query_string import read_query
 from zagg_catalog.sandbox.simulation import read_numbers, simulate
 from zagg_catalog.sandbox.stac_api import ServerQuirks, StacApi
+from zagg_catalog.sandbox.timeline import Timeline
 
 ADMIN_PATH = "/sandbox/granules"
+CLOCK_PATH = "/sandbox/clock"
 _KNOWN = {"product", "version", "cycle", "regions", "tracks", "seed", "missing", "revised"}
 
 _RST = struct.pack("ii", 1, 0)
@@ -71,8 +73,8 @@ class SandboxServer:
 
     Parameters
     ----------
-    content : Granules, path or iterable of dict
-        Result of `simulate`, a stac-geoparquet file, or item dicts to serve unchanged.
+    content : Granules, Timeline, path or iterable of dict
+        Result of `simulate` or `story`, a stac-geoparquet file, or item dicts to serve unchanged.
     page_size, provider, next_method, relative, counts, archive
         See `zagg_catalog.sandbox.stac_api.ServerQuirks`.
     faults : sequence of Fault or str
@@ -90,7 +92,7 @@ class SandboxServer:
 
     def __init__(
         self,
-        content: Granules | str | Path | Iterable[Any],
+        content: Granules | Timeline | str | Path | Iterable[Any],
         *,
         page_size: int = 100,
         faults: Sequence[Fault | str] = (),
@@ -104,7 +106,11 @@ class SandboxServer:
         orbits: bool = False,
         cmr_page_size: int | None = None,
     ) -> None:
-        if isinstance(content, str | Path):
+        self._time = content if isinstance(content, Timeline) else Timeline()
+        self._moving = threading.Lock()
+        if isinstance(content, Timeline):
+            granules = concat([]) if content.content is None else content.content
+        elif isinstance(content, str | Path):
             granules = from_geoparquet(content)
         else:
             granules = content if isinstance(content, Granules) else from_items(content)
@@ -117,7 +123,7 @@ class SandboxServer:
             archive=archive,
         )
         self.faults = [parse_fault(f) if isinstance(f, str) else f for f in faults]
-        self._store = GranuleStore(granules)
+        self._store = GranuleStore(granules, self._time.now)
         self.api = StacApi(self._store, quirks)
         largest = MAX_PAGE if page_size == ServerQuirks.page_size else page_size
         self._cmr = CmrApi(
@@ -154,9 +160,65 @@ class SandboxServer:
         granules : Granules
             Result of `simulate` or `from_geoparquet`.
         when : datetime, optional
-            Time of the ingest, UTC, for ``updated_since``; by default the current time.
+            Time of the ingest, UTC, for ``updated_since``; by default that of the clock.
         """
-        self._store.add(granules, when)
+        self._store.add(granules, self.now if when is None else when)
+
+    def remove(self, ids: Collection[str]) -> None:
+        """Delete granules by their names while the server runs."""
+        self._store.add(concat([]), remove=ids)
+
+    @property
+    def now(self) -> datetime:
+        """Time of the server's clock, UTC: the current time, and what `advance` has added."""
+        return self._time.now
+
+    def advance(self, *, days: float = 0.0, to: datetime | None = None) -> list[str]:
+        """Put the clock forward, and let all happen that the timeline has until then.
+
+        Parameters
+        ----------
+        days : float
+            Days to add.
+        to : datetime, optional
+            The time to move to, UTC, in place of days.
+
+        Returns
+        -------
+        list of str
+            What has happened, in order; one clause each.
+
+        Raises
+        ------
+        InvalidQuery
+            If the clock would go back.
+        """
+        with self._moving:
+            steps = self._time.move(self.now + timedelta(days=days) if to is None else to)
+            for step in steps:
+                if step.add is not None or step.remove:
+                    self._store.add(step.add or concat([]), step.when, step.remove)
+            return [step.what for step in steps]
+
+    def turn(self, method: str, given: Mapping[str, list[str]]) -> Reply:
+        """Answer ``/sandbox/clock?days=7``: ``POST`` moves the clock, ``GET`` reads it.
+
+        The reply is 200 with ``now``, ``happened``, ``size`` and ``next``, the change to come; or
+        400 if an argument is wrong.
+        """
+        try:
+            asked = {name: values[-1] for name, values in given.items()}
+            happened = self.advance(**_moved(asked)) if method == "POST" else []
+        except (InvalidQuery, ValueError, OverflowError) as error:
+            return Reply(400, {"errors": [str(error)]})
+        coming = self._time.next
+        document = {
+            "now": f"{self.now:%Y-%m-%dT%H:%M:%SZ}",
+            "happened": happened,
+            "size": self.api.size,
+            "next": coming and f"{coming.when:%Y-%m-%d}: {coming.what}",
+        }
+        return Reply(200, document)
 
     def ingest(self, method: str, given: Mapping[str, list[str]]) -> Reply:
         """Answer ``/sandbox/granules?cycle=23``: ``POST`` adds granules, ``GET`` counts them.
@@ -192,6 +254,10 @@ class SandboxServer:
         plain = not any(fault.content for fault in self.faults)
         if path == ADMIN_PATH:
             reply, page = self.ingest(method, given), None
+        elif path == CLOCK_PATH:
+            reply, page = self.turn(method, given), None
+        elif self._time.down:
+            reply, page = Reply(503, {"errors": ["The archive is down for maintenance."]}), None
         elif path.startswith("/search/"):
             reply, page = self._cmr.answer(self._store.now, path, given, sent.after, plain=plain)
         else:
@@ -275,7 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
             host=self.headers.get("Host"),
             after=self.headers.get("CMR-Search-After"),
             target=self.path,
-            is_query=body is None or path == ADMIN_PATH,
+            is_query=body is None or path in (ADMIN_PATH, CLOCK_PATH),
         )
         if body is _NO_OBJECT:
             reply = Reply(400, {"errors": ["The body must be a JSON object."]})
@@ -337,3 +403,13 @@ def _simulated(given: dict[str, str]) -> Granules:
         missing=float(given.get("missing", "0")),
         revised=float(given.get("revised", "0.01")),
     )
+
+
+def _moved(given: dict[str, str]) -> dict[str, Any]:
+    """Return the arguments of `SandboxServer.advance`: ``days=7``, or ``to=2026-12-24``."""
+    match given:
+        case {"days": days, **rest} if not rest:
+            return {"days": float(days)}
+        case {"to": to, **rest} if not rest:
+            return {"to": datetime.fromisoformat(to)}
+    raise ValueError("Give days=7, or to=2026-12-24.")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from zagg_catalog.geometry.healpix_trace import in_threads
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys
 from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Near
-from zagg_catalog.regions import Region, as_region, bbox_region
+from zagg_catalog.regions import Region, RegionLike, as_region, bbox_region, region_digest
 from zagg_catalog.shardmap import beams
 from zagg_catalog.shardmap.area import AreaCheck, ShardsBeyondArea, check_area, check_edge
 from zagg_catalog.shardmap.backends import (
@@ -37,7 +37,7 @@ from zagg_catalog.shardmap.backends import (
 )
 from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
 from zagg_catalog.shardmap.cells import Cells
-from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.columns import GEOMETRY_RULE, MapColumns
 from zagg_catalog.shardmap.copies import without_copies, without_older
 from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
 from zagg_catalog.shardmap.readable import mark_unreadable
@@ -45,7 +45,7 @@ from zagg_catalog.sources.report import harvest_in
 from zagg_catalog.sources.revisions import older_revisions
 
 FOOTPRINTS = ("swath", "beams")
-Area = Region | Iterable[tuple[Any, Any]]
+Area = RegionLike
 
 
 class BuildOptions(TypedDict, total=False):
@@ -93,12 +93,12 @@ def build_columns(
     for batch in index.batches:
         cells = None if strips else batch.cells(near)
         in_threads(partial(_Work.add, batch=batch, cells=cells), works)
-    area = mask if aoi is None else as_region(aoi)
+    area, digest = mask if aoi is None else as_region(aoi), region_digest(mask)
     entries = granule_entries(catalog.table, time_key=catalog.metadata.get("time_key"))
     built = []
     for work in works:
         checked = check_area(work.grid, work.covered, mask, catalog.metadata, edge)
-        columns = work.finish(catalog, entries, footprint, area, checked, started)
+        columns = work.finish(catalog, entries, footprint, area, checked, digest, started)
         if revised:
             unusable = np.fromiter(work.problems, np.int64)
             usable = np.delete(np.arange(len(catalog)), unusable)
@@ -215,6 +215,7 @@ class _Work:
         footprint: str,
         area: Region,
         checked: AreaCheck,
+        digest: str,
         started: float,
     ) -> MapColumns:
         """Return the columns of the map."""
@@ -229,6 +230,7 @@ class _Work:
             plain_metadata(catalog.metadata)
             | _method(self.backend, footprint, self.order)
             | checked.metadata()
+            | {"region_digest": digest}
             | self._counts(catalog, int(used.sum()), len(keys), len(rows), checked)
             | ({} if aoi is None else {"aoi_mask": True})
             | {"build_wall_s": round(time.perf_counter() - started, 3)}
@@ -337,5 +339,6 @@ def _method(backend: BackendName, footprint: str, order: int | None) -> dict[str
         "backend": backend,
         "backend_version": version(backend),
         "footprint": footprint,
+        "geometry_rule": GEOMETRY_RULE,
     }
     return method | ({"mortie_order": order} if backend == "mortie" else {})

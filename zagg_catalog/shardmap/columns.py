@@ -33,6 +33,8 @@ ENTRY_SCHEMA = pa.schema(
 _FIELDS = tuple(ENTRY_SCHEMA.names[:-1])
 # Keys named in an error; the others are counted.
 _NAMED = 5
+# Increased when the pairs of the same granules, grid and options change.
+GEOMETRY_RULE = 1
 # Timing differs from run to run; files hold only fields that follow from the inputs.
 _VOLATILE = ("build_wall_s",)
 

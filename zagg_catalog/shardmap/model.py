@@ -212,9 +212,9 @@ class ShardMap(MapColumns):
             Granule metadata.
         grid : OutputGrid
             The grid, usually from `zagg_catalog.grids.from_config`.
-        region : Region or list of (lats, lons), optional
+        region : path, box, geometry, Region or list of (lats, lons), optional
             Coverage mask, degrees, WGS84. By default the box in the catalog's metadata.
-        aoi : Region or list of (lats, lons), optional
+        aoi : path, box, geometry, Region or list of (lats, lons), optional
             Area of the strict mask of cells that the map carries where the config has
             ``output.aoi_mask: true``. By default the region.
         backend : {"auto", "spherely", "mortie"}
