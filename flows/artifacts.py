@@ -108,9 +108,10 @@ def _table_cells(rows: Sequence[Values]) -> list[Values]:
 def record_release(store: Store, release_key: ReleaseKey, published: Published) -> None:
     """Create the artifacts of a release: its report, its table of grids, and one for each map.
 
-    An artifact is created only if the newest one of its key describes another release or map.
+    An artifact is created only if the newest one of its key describes another release or map, or
+    if the release has become the latest.
     """
-    if not is_news(store, release_key, published):
+    if not (published.moved or is_news(store, release_key, published)):
         return
     record, key = published.record, f"release-{release_key_name(release_key)}"
     for grid in record.grids:
@@ -223,6 +224,7 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
         f"| box | {_box(record.query.bbox)} |",
         f"| complete for the area | {_area(record.query.area)} |",
         f"| harvest | {_harvest(published)} |",
+        f"| checks | {published.checks.summary} |",
         f"| granules removed since the previous release | {_removed(published)} |",
         f"| record | {_code(store.uri(published.key))} |",
         f"| catalog | {_code(store.uri(record.catalog.key))} |",
@@ -231,6 +233,7 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
         "|---|---|---|---:|---:|---:|---|",
         *(_grid_line(store, grid) for grid in record.grids),
         *_missing(published),
+        *_findings(published),
     ]
     return "\n".join(lines) + "\n"
 
@@ -281,6 +284,15 @@ def _missing(published: Published) -> list[str]:
         few = first_few(published.contraction.ids, published.contraction.count)
         lines.append(f"- granules of the previous latest release, {as_markdown(few)}")
     return ["", "## Missing", "", *lines] if lines else []
+
+
+def _findings(published: Published) -> list[str]:
+    """Return the section of what the checks found."""
+    lines = [
+        f"- {one.severity}: {one.check}: {as_markdown(one.text)}"
+        for one in published.checks.findings
+    ]
+    return ["", "## Checks", "", *lines] if lines else []
 
 
 def _box(box: tuple[float, ...] | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -87,6 +88,7 @@ def prepare_cycle(
     force: bool = False,
     publish_partial: bool = False,
     allow_contraction: bool = False,
+    allow_failed_checks: bool = False,
     slices: Slices | None = None,
     store: str | None = None,
     stac_root: str | None = None,
@@ -106,6 +108,7 @@ def prepare_cycle(
         force: Fetch and build again what was fetched and built before.
         publish_partial: Let a partial release become the latest: grids or granules are missing.
         allow_contraction: Let a release become the latest that lacks granules of the latest one.
+        allow_failed_checks: Let a release become the latest although a check of it failed.
         slices: Time slices fetched at the same time; empty for 4, or 1 for a small region.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
@@ -129,7 +132,11 @@ def prepare_cycle(
     registry = trusted_place("registry", registry, named.registry)
     registered = load_registry(registry, tolerate_broken_grids=True)
     chosen = registered.select(name, regions=regions, grids=grids)
-    accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
+    accepted = {
+        "partial_latest": publish_partial,
+        "allow_contraction": allow_contraction,
+        "allow_failed_checks": allow_failed_checks,
+    }
     outcomes = []
     target = open_store(store)
     with (
@@ -241,7 +248,14 @@ def prepare_region(
     publishing = with_retries(publish_release, flow_settings().publish_timeout)
     release_key = [job.product, job.region.name, job.cycle]
     with row.step("publish"):
-        published: Published = publishing(release_key, job.store, catalog, outcomes, **accepted)
+        published: Published = publishing(
+            release_key,
+            job.store,
+            catalog,
+            outcomes,
+            checks=registry.check_plan(job.region.name).model_dump(mode="json"),
+            **accepted,
+        )
     if session is not None:
         session.end()
     results = [entry["result"] for entry in outcomes if entry.get("result")]
@@ -252,6 +266,7 @@ def prepare_region(
     record_release(store, job.release_key, published)
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome)
+    _log_findings(job, published)
     return outcome
 
 
@@ -304,6 +319,13 @@ def _log(job: Job, outcome: RegionOutcome) -> None:
         get_run_logger().info("%s: release %s, %s.", job.release_key, short, outcome.status)
 
 
+def _log_findings(job: Job, published: Published) -> None:
+    """Log what the checks found, a line each."""
+    for one in published.checks.findings:
+        level = logging.ERROR if one.severity == "error" else logging.WARNING
+        get_run_logger().log(level, "%s: check %s: %s", job.release_key, one.check, one.text)
+
+
 def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]]) -> RegionOutcome:
     failed = [entry for entry in outcomes if entry.get("error")]
     failures = [failure_of(job, failed)] if failed else []
@@ -343,8 +365,11 @@ def missing_in(published: Published, outcomes: Sequence[dict[str, Any]] = ()) ->
         for grid in record.grids
         if grid.quarantined > known
     ]
-    if published.held_back and published.contraction.count:
-        texts.append(f"latest stays, since {'; '.join(published.held_back)} (allow_contraction)")
+    # What makes a release partial is in the list already.
+    accepts = [name for name in published.accepted_by if name != "partial_latest"]
+    if accepts:
+        reasons = "; ".join(published.held_back)
+        texts.append(f"latest stays, since {reasons} ({', '.join(accepts)})")
     return texts
 
 

@@ -26,6 +26,7 @@ from zagg_catalog.errors import (
 from zagg_catalog.files import scratch
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.registry import read_region
+from zagg_catalog.registry.check_rules import CheckPlan
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.shardmap.model import build_checked
@@ -157,10 +158,13 @@ def publish_release(
     grids: list[Values],
     partial_latest: bool,
     allow_contraction: bool = False,
+    allow_failed_checks: bool = False,
+    checks: Values | None = None,
 ) -> Published:
     """Publish a catalog and its maps as one release.
 
-    Each of `grids` has ``grid``, ``config``, and ``manifest`` or ``error``.
+    Each of `grids` has ``grid``, ``config``, and ``manifest`` or ``error``; `checks` are the fields
+    of a `CheckPlan`.
     """
     place = open_store(store)
     with scratch() as folder:
@@ -174,6 +178,8 @@ def publish_release(
             cycle=release_key[2],
             partial_latest=partial_latest,
             allow_contraction=allow_contraction,
+            allow_failed_checks=allow_failed_checks,
+            checks=CheckPlan.model_validate(checks or {}),
             transfer=Transfer(**catalog["transfer"]) if catalog.get("transfer") else None,
         )
 

@@ -247,3 +247,11 @@ class NotifyFailed(ZaggCatalogError):
 
 class EventRefused(ZaggCatalogError):
     """Raised when an event names a place that the settings do not have, or no cycle."""
+
+
+class InvalidNotification(ZaggCatalogError, ValueError):
+    """Raised when a message of a queue is not a notification of CMR; the message has the reason."""
+
+
+class QueueUnavailable(ZaggCatalogError):
+    """Raised when a queue of notifications is not configured, or its server refuses a request."""

@@ -28,6 +28,7 @@ NAMES = {
     "prepare-cycle/daily",
     "prepare-cycle/on-cycle",
     "watch-cycles/hourly",
+    "watch-queue/listening",
     "report-overdue/on-event",
     "aggregate/on-release",
     "aggregate/catch-up",
@@ -143,6 +144,15 @@ def test_each_schedule_has_a_name_and_the_period_of_its_alert(prefect_server):
         assert name.endswith(f"/{schedule.slug}")
         hours = 24 if schedule.schedule.cron.split()[1].isdigit() else 1
         assert automations.PERIODS[name] == timedelta(hours=hours)
+
+
+def test_a_queue_is_not_read_before_somebody_has_one(prefect_server):
+    active = {
+        f"{one.flow_name}/{one.name}": [schedule.active for schedule in one.schedules]
+        for one in deployments()
+    }
+    assert active.pop("watch-queue/listening") == [False]
+    assert all(all(schedules) for schedules in active.values())
 
 
 def test_serving_again_leaves_a_schedule_paused_and_removes_an_old_limit(prefect_server):

@@ -277,16 +277,22 @@ def test_a_watch_that_is_killed_before_its_event_loses_no_late_granule(world):
     assert world.is_as_from_scratch()
 
 
-def test_a_run_that_is_killed_loses_no_reprocessed_granule(world):
+def test_a_run_that_is_killed_twice_loses_no_reprocessed_granule_and_fetches_once(world):
     before = world.release()
     world.until(63)
     assert world.poll() == f"{OLD}: cycle 22 changed; {NEW}: nothing new."
     (payload,) = world.payloads
     given = {name: payload[name] for name in ("product", "version", "cycle", "notice")}
+    world.killed(prepare_and_die, "map-", given)  # the catalog is fetched, and a map is built
+    asked = len(world.server.requests)
     world.killed(prepare_and_die, "latest.json", given)
+    assert len(world.server.requests) == asked
     assert world.release().digest == before.digest
     world.until(63.5)
-    assert world.news() == f"{OLD}: cycle 22 again; {NEW}: nothing new. released greenland."
+    assert world.poll() == f"{OLD}: cycle 22 again; {NEW}: nothing new."
+    asked = len(world.server.requests)
+    assert world.prepare() == "released greenland."
+    assert len(world.server.requests) == asked
     found = change(world, before)
     assert found.revised
     assert not found.added

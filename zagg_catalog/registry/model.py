@@ -11,7 +11,7 @@ from zagg_catalog.cycles import Convention
 from zagg_catalog.errors import InvalidQuery, InvalidRegion, ZaggCatalogError
 from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.grids import OutputGrid
-from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.jsonio import as_json, canonical_digest
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.regions import (
     Bbox,
@@ -22,6 +22,7 @@ from zagg_catalog.regions import (
     region_digest,
     region_from_geojson,
 )
+from zagg_catalog.registry.check_rules import CheckPlan, CheckRules
 from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.shardmap.area import shard_box
 from zagg_catalog.shardmap.build import coverage_of
@@ -160,6 +161,8 @@ class Registry:
     """Problems of grids and regions, if they are tolerated."""
     watch: dict[str, WatchRules] = field(default_factory=dict)
     """By product; without products that have no rules in the file."""
+    checks: dict[str, CheckRules] = field(default_factory=dict)
+    """By product, as ``watch``."""
 
     @property
     def products(self) -> list[str]:
@@ -169,6 +172,17 @@ class Registry:
     def watch_rules(self, product: str) -> WatchRules:
         """Return the rules for watching a product; the defaults if the file has no rules."""
         return self.watch.get(product, WatchRules())
+
+    def check_plan(self, region: str) -> CheckPlan:
+        """Return rules of the checks before publishing, and the signatures of a region's grids."""
+        return CheckPlan(
+            rules=self.checks,
+            signatures={
+                name: canonical_digest(as_json(grid.grid.spatial_signature()))
+                for name, grid in self.grids.items()
+                if grid.grid is not None and grid.region == region
+            },
+        )
 
     def area_of(self, product: str, region: str) -> list[Bbox]:
         """Return the area to fetch for all registered grids of a product and region.

@@ -14,6 +14,7 @@ from zagg_catalog.errors import InvalidRelease, StoreError
 from zagg_catalog.jsonio import Document, StrictModel, Time
 from zagg_catalog.messages import Clock, user_at_host, utc_now
 from zagg_catalog.releases.catalog_file import catalog_ids
+from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.record import (
     MAX_LISTED,
@@ -87,6 +88,7 @@ class HistoryEntry(StrictModel):
     published_at: Time
     action: Action
     summary: ReleaseSummary | None = Field(default=None, exclude_if=lambda one: one is None)
+    checks: CheckResults | None = Field(default=None, exclude_if=lambda one: one is None)
 
 
 class HeldRelease(StrictModel):
@@ -94,6 +96,7 @@ class HeldRelease(StrictModel):
 
     digest: Digest
     summary: ReleaseSummary
+    checks: CheckResults | None = Field(default=None, exclude_if=lambda one: one is None)
 
 
 class Publication(Document):
@@ -120,6 +123,8 @@ class Publication(Document):
     transfer: Transfer | None = None
     """Requests and duration of the harvest, if known."""
     summary: ReleaseSummary | None = Field(default=None, exclude_if=lambda one: one is None)
+    checks: CheckResults | None = Field(default=None, exclude_if=lambda one: one is None)
+    """What the checks found when the release was published; null for older publications."""
     history: tuple[HistoryEntry, ...] = Field(default=(), max_length=HISTORY)
     """Earlier publications, the newest first; at most 50."""
     held: tuple[HeldRelease, ...] = Field(
@@ -153,6 +158,7 @@ class Publication(Document):
             published_at=self.published_at,
             action=self.action,
             summary=self.summary,
+            checks=self.checks,
         )
         return (own, *self.history)[:HISTORY]
 
@@ -160,6 +166,11 @@ class Publication(Document):
         """Return the facts of releases by digest, where they are known."""
         found: list[HeldRelease | HistoryEntry | Publication] = [*self.held, *self.history, self]
         return {one.digest: one.summary for one in found if one.summary is not None}
+
+    def checks_of(self, digest: str) -> CheckResults | None:
+        """Return what the checks found in a release; None if that is not recorded."""
+        found: list[HeldRelease | HistoryEntry | Publication] = [self, *self.held, *self.history]
+        return next((one.checks for one in found if one.digest == digest and one.checks), None)
 
 
 def package_versions() -> dict[str, str]:
@@ -258,6 +269,7 @@ def move_latest(
     *,
     action: Action,
     contraction: Contraction,
+    checks: CheckResults | None,
     context: PublishContext,
 ) -> Publication:
     """Move the pointer to a release.
@@ -277,6 +289,7 @@ def move_latest(
         contraction=contraction,
         transfer=transfer,
         summary=ReleaseSummary.of(record),
+        checks=checks,
         history=history,
         held=tuple(one for one in held if one.digest != record.digest),
     )
@@ -331,16 +344,21 @@ def _readable(store: Store, key: str) -> ReleaseRecord | None:
         return None
 
 
-def hold_back(store: Store, latest: CurrentRelease, record: ReleaseRecord) -> CurrentRelease:
+def hold_back(
+    store: Store, latest: CurrentRelease, record: ReleaseRecord, checks: CheckResults
+) -> CurrentRelease:
     """Note the facts of a release that does not become the latest one beside the pointer.
 
     Lists then need not read its record; so nothing happens if the pointer cannot be written.
     """
     before = latest.publication
-    if before is None or record.digest in before.summaries():
+    if before is None:
         return latest
-    held = HeldRelease(digest=record.digest, summary=ReleaseSummary.of(record))
-    after = before.model_copy(update={"held": (held, *before.held)[:HISTORY]})
+    held = HeldRelease(digest=record.digest, summary=ReleaseSummary.of(record), checks=checks)
+    if held in before.held or (checks == before.checks_of(record.digest)):
+        return latest
+    others = (one for one in before.held if one.digest != record.digest)
+    after = before.model_copy(update={"held": (held, *others)[:HISTORY]})
     try:
         token = store.swap_pointer(record.release_key.pointer(), after.to_bytes(), latest.token)
     except StoreError:
