@@ -47,6 +47,7 @@ NO_BLOCK = "none"
 PERIODS = {
     "prepare-cycle/daily": timedelta(days=1),
     "watch-cycles/hourly": timedelta(hours=1),
+    "watch-queue/listening": timedelta(hours=1),
     "aggregate/catch-up": timedelta(hours=1),
 }
 
