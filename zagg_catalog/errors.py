@@ -87,10 +87,13 @@ class EmptyShardMap(ZaggCatalogError, ValueError):
     """Raised when a map has no shard or no pair; the message has the boxes of region and grid."""
 
 
-class UnknownShard(ZaggCatalogError, LookupError):
+class UnknownShard(ZaggCatalogError, KeyError):
     """Raised when requested shards are not in a shard map; the message lists them."""
 
     exit_code = 2
+
+    # A KeyError shows the repr of its message.
+    __str__ = Exception.__str__
 
 
 class SignatureMismatch(ZaggCatalogError, ValueError):

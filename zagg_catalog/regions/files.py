@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from zagg_catalog.errors import InvalidRegion, RegionNotFound
+from zagg_catalog.errors import InvalidRegion, MissingPackage, RegionNotFound
 from zagg_catalog.messages import shown
 from zagg_catalog.regions.geojson import MOST_BYTES, parse_region, region_from_geojson
 from zagg_catalog.regions.geometries import (
@@ -58,6 +58,8 @@ def load_polygon(geojson_path: str | Path, *, layer: str | None = None) -> Regio
     ------
     RegionNotFound
         If the file does not exist.
+    MissingPackage
+        Without pyogrio, for the formats that need it.
     InvalidRegion
         If the file cannot be read, holds no polygon, has an unknown CRS, or has several layers
         and ``layer`` names none.
@@ -118,9 +120,9 @@ def _of_gdal(path: Path, layer: str | None, kind: str) -> Region:
         import pyogrio
         from pyogrio.errors import DataLayerError, DataSourceError
     except ImportError:
-        raise InvalidRegion(
-            f"reading a {kind} needs pyogrio; install zagg-catalog[regions], or convert it to"
-            " GeoJSON."
+        raise MissingPackage(
+            f"Reading the {kind} {path} needs pyogrio; install zagg-catalog[regions], or convert it"
+            " to GeoJSON."
         ) from None
     try:
         layer = layer or _only_layer(pyogrio.list_layers(path))

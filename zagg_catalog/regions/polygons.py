@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -45,6 +46,26 @@ class Region(list[Ring]):
         super().__init__(map(_closed, exteriors))
         self.holes = [[_closed(hole) for hole in some] for some in holes or [()] * len(self)]
         self.bbox = bbox
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Region):
+            return NotImplemented
+        mine, theirs = self.polygons(), other.polygons()
+        return [*map(len, mine)] == [*map(len, theirs)] and all(
+            np.array_equal(values, others)
+            for ring, twin in zip(chain(*mine), chain(*theirs), strict=True)
+            for values, others in zip(ring, twin, strict=True)
+        )
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        holes = sum(map(len, self.holes))
+        what = "one polygon" if len(self) == 1 else f"{len(self):,} polygons"
+        return f"<Region: {what}{f', {holes:,} holes' if holes else ''}>"
 
     def polygons(self) -> list[list[Ring]]:
         """Return one list of rings per polygon, its exterior, then its holes; none is closed."""
