@@ -40,6 +40,7 @@ from zagg_catalog.aggregation.references import Announcement, Reference, event_r
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, pick_up
 from zagg_catalog.aggregation.zagg import ZaggOptions
+from zagg_catalog.aggregation.zagg_start import Start, ZaggForks
 from zagg_catalog.errors import InvalidQuery, PickupRefused
 from zagg_catalog.messages import clean_text, short_digest, user_at_host
 from zagg_catalog.registry import Registry, load_registry
@@ -145,7 +146,14 @@ def aggregate(
         run=flow_run.id,
         stop=is_cancelled,
     )
-    with BatchTasks() as batches, cancellable(), RunTable("aggregate") as table:
+    with (
+        BatchTasks() as batches,
+        cancellable(),
+        RunTable("aggregate") as table,
+        ZaggForks() as forks,
+    ):
+        if request.dry_run and release_key is not None:
+            forks.begin()  # zagg is imported while the release is looked up
         registered = _load_registry(registry)
         if release_key is not None:
             requests, problems = _named_requests(place, request, grids), list[str]()
@@ -156,7 +164,7 @@ def aggregate(
             wanted = latest_release_keys(place, name, region, cycle)
             requests, problems = _pending_requests(place, request, grids, wanted, registered)
         refuse_shared_outputs(requests, registered)
-        results, failures = _run(place, registry, requests, batches)
+        results, failures = _run(place, registry, requests, batches, forks)
         for one in results:
             table.row(**_used(one))
     return _final_state(results, failures, problems)
@@ -248,23 +256,32 @@ def _pending_requests(
 
 
 @task(task_run_name="aggregate {request.grid}, {request.release_key}", persist_result=False)
-def aggregate_grid(store: str, request: PickupRequest, registry: str, batches: BatchTasks) -> Any:
+def aggregate_grid(
+    store: str, request: PickupRequest, registry: str, batches: BatchTasks, start: Start
+) -> Any:
     """Pick up one grid; the task ends Failed if the pick-up is refused or fails."""
     registered = _load_registry(registry)
     with log_about(request.release_key):
-        picked = pick_up(open_store(store), request, registered, run_batches=batches.of_grid())
+        picked = pick_up(
+            open_store(store), request, registered, run_batches=batches.of_grid(), start=start
+        )
     if picked.failed:
         return Failed(message=_failure(request, picked.error), data=picked)
     return picked
 
 
 def _run(
-    store: Store, registry: str, requests: Sequence[PickupRequest], batches: BatchTasks
+    store: Store,
+    registry: str,
+    requests: Sequence[PickupRequest],
+    batches: BatchTasks,
+    start: Start,
 ) -> tuple[list[PickupResult], list[str]]:
     """Pick up the grids at the same time; one that fails does not stop the others."""
     running = with_retries(aggregate_grid, None)
     futures = {
-        running.submit(store.url, request, registry, batches): request for request in requests
+        running.submit(store.url, request, registry, batches, start): request
+        for request in requests
     }
     results, failures = [], []
     for future in as_completed(list(futures)):

@@ -14,6 +14,8 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.exceptions import ObjectNotFound
 
 from flows.jobs import release_key_name
@@ -69,6 +71,23 @@ class PickupProgress:
         update_progress_artifact(self._id, progress=100.0 * share, description=as_cell(text))
 
 
+class TableProgress:
+    """A table in Prefect's UI that is renewed in place while a run goes on."""
+
+    def __init__(self, rows: Sequence[Values], *, key: str, description: str) -> None:
+        self._id: Any = create_table_artifact(
+            _table_cells(rows), key=key, description=as_cell(description)
+        )
+
+    def show(self, rows: Sequence[Values], description: str) -> None:
+        """Renew the table and its description."""
+        content = ArtifactUpdate(
+            data=json.dumps(_table_cells(rows)), description=as_cell(description)
+        )
+        with get_client(sync_client=True) as client:
+            client.update_artifact(self._id, content)
+
+
 def shardmap_key(release_key: ReleaseKey, grid: str) -> str:
     """Return the key of a map's artifact, ``shardmap-<product>-<region>-c<cycle>-<grid>``."""
     return f"shardmap-{release_key_name(release_key)}-{grid}"
@@ -76,19 +95,23 @@ def shardmap_key(release_key: ReleaseKey, grid: str) -> str:
 
 def create_table(rows: Sequence[Values], *, key: str, description: str) -> None:
     """Create a table artifact; Prefect shows its texts and its description as Markdown."""
-    cells = [
+    create_table_artifact(_table_cells(rows), key=key, description=as_cell(description))
+
+
+def _table_cells(rows: Sequence[Values]) -> list[Values]:
+    return [
         {name: as_cell(value) if isinstance(value, str) else value for name, value in row.items()}
         for row in rows
     ]
-    create_table_artifact(cells, key=key, description=as_cell(description))
 
 
 def record_release(store: Store, release_key: ReleaseKey, published: Published) -> None:
     """Create the artifacts of a release: its report, its table of grids, and one for each map.
 
-    An artifact is created only if the newest one of its key describes another release or map.
+    An artifact is created only if the newest one of its key describes another release or map, or
+    if the release has become the latest.
     """
-    if not is_news(store, release_key, published):
+    if not (published.moved or is_news(store, release_key, published)):
         return
     record, key = published.record, f"release-{release_key_name(release_key)}"
     for grid in record.grids:
@@ -201,6 +224,7 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
         f"| box | {_box(record.query.bbox)} |",
         f"| complete for the area | {_area(record.query.area)} |",
         f"| harvest | {_harvest(published)} |",
+        f"| checks | {published.checks.summary} |",
         f"| granules removed since the previous release | {_removed(published)} |",
         f"| record | {_code(store.uri(published.key))} |",
         f"| catalog | {_code(store.uri(record.catalog.key))} |",
@@ -209,6 +233,7 @@ def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
         "|---|---|---|---:|---:|---:|---|",
         *(_grid_line(store, grid) for grid in record.grids),
         *_missing(published),
+        *_findings(published),
     ]
     return "\n".join(lines) + "\n"
 
@@ -261,6 +286,15 @@ def _missing(published: Published) -> list[str]:
     return ["", "## Missing", "", *lines] if lines else []
 
 
+def _findings(published: Published) -> list[str]:
+    """Return the section of what the checks found."""
+    lines = [
+        f"- {one.severity}: {one.check}: {as_markdown(one.text)}"
+        for one in published.checks.findings
+    ]
+    return ["", "## Checks", "", *lines] if lines else []
+
+
 def _box(box: tuple[float, ...] | None) -> str:
     return ", ".join(f"{side:g}°" for side in box) if box else "not known"
 
@@ -282,12 +316,14 @@ def _harvest(published: Published) -> str:
     harvest = published.record.harvest
     if harvest is None:
         return "no report"
+    own = published.publication if published.latest else None
+    facts = own.fetch if own is not None and own.fetch is not None else harvest.facts
     return (
-        f"{harvest.harvested:,} harvested, {harvest.shared:,} of them in two of"
-        f" {len(harvest.slices)} slices, {harvest.declared_after or 0:,} declared in all;"
+        f"{facts.harvested:,} harvested, {facts.shared:,} of them in two of"
+        f" {len(facts.slices)} slices, {facts.declared_after or 0:,} declared in all;"
         f" {len(harvest.superseded):,} superseded,"
-        f" {harvest.outside_cycle:,} of other cycles,"
-        f" {sum(harvest.outside.values()):,} left out by filters,"
+        f" {facts.outside_cycle:,} of other cycles,"
+        f" {sum(facts.outside.values()):,} left out by filters,"
         f" {len(harvest.quarantined):,} unusable"
         + (f"; {as_markdown(harvest.names_note)}" if harvest.names_note else "")
     )

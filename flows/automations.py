@@ -25,13 +25,15 @@ from flows.settings import TAG, flow_settings
 from zagg_catalog.aggregation.references import MapReference
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import InvalidOption, ZaggCatalogError
-from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, WATCH
+from zagg_catalog.watch.events import AVAILABLE, OVERDUE, POLLED, PREPARED, RESOURCE, STATE, WATCH
+from zagg_catalog.watch.state import State
 
 POOL = "zagg-catalog"
 HEARTBEAT = "zagg-catalog: crash runs without a heartbeat"
 PICKUP = "zagg-catalog: aggregate a published release"
 CYCLE = "zagg-catalog: prepare an available cycle"
 LATE = "zagg-catalog: report an overdue cycle"
+ALARMING = "zagg-catalog: report a state that needs attention"
 SILENT = "zagg-catalog: report a watch that is silent"
 PENDING = "zagg-catalog: crash runs that do not start"
 FAILED = "zagg-catalog: report a failed run"
@@ -45,6 +47,7 @@ NO_BLOCK = "none"
 PERIODS = {
     "prepare-cycle/daily": timedelta(days=1),
     "watch-cycles/hourly": timedelta(hours=1),
+    "watch-queue/listening": timedelta(hours=1),
     "aggregate/catch-up": timedelta(hours=1),
 }
 
@@ -59,6 +62,9 @@ _NOT_PENDING = (
     *("Running", "Completed", "Failed", "Crashed", "TimedOut", "Cancelling", "Cancelled"),
     *("Paused", "Suspended", "Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot"),
 )
+# States whose beginning raises an alert.
+ALERTS: tuple[State, ...] = ("overdue", "revised")
+_TEXT_OVERDUE = "'overdue'"
 _RELEASE_TEXTS = ("store", "product", "region", "release", "record")
 
 
@@ -193,7 +199,7 @@ def cycle_automation(deployment_id: UUID) -> AutomationCore:
     return AutomationCore(
         name=CYCLE,
         description="Starts prepare-cycle/on-cycle for a cycle that is new or has changed.",
-        trigger=_each(AVAILABLE, RESOURCE),
+        trigger=_each(RESOURCE, AVAILABLE),
         actions=[RunDeployment(deployment_id=deployment_id, parameters=parameters)],
     )
 
@@ -214,7 +220,7 @@ def pickup_automation(deployment_id: UUID) -> AutomationCore:
     return AutomationCore(
         name=PICKUP,
         description="Starts aggregate/on-release on the release that an event announces.",
-        trigger=_each(RELEASE_PUBLISHED, RELEASE),
+        trigger=_each(RELEASE, RELEASE_PUBLISHED),
         actions=[RunDeployment(deployment_id=deployment_id, parameters=parameters)],
     )
 
@@ -228,6 +234,16 @@ def late_automation(action: ActionTypes, within: timedelta = timedelta(hours=1))
         name=LATE,
         description="Alerts when a cycle that is overdue is not prepared in time.",
         trigger=_absence(PREPARED, OVERDUE, RESOURCE, within),
+        actions=[action],
+    )
+
+
+def state_automation(action: ActionTypes) -> AutomationCore:
+    """Return the automation that alerts when a cycle becomes overdue or revised in a region."""
+    return AutomationCore(
+        name=ALARMING,
+        description="Alerts when a cycle is overdue in a region, or changed after it was settled.",
+        trigger=_each(STATE, *(f"{STATE}.{state}" for state in ALERTS)),
         actions=[action],
     )
 
@@ -247,11 +263,11 @@ def silent_automation(
     )
 
 
-def _each(event: str, resource: str) -> EventTrigger:
+def _each(resource: str, *events: str) -> EventTrigger:
     """Return the trigger that fires for each such event of resources with this prefix."""
     return EventTrigger(
         posture=Posture.Reactive,
-        expect={event},
+        expect={*events},
         match={"prefect.resource.id": f"{resource}.*"},
         for_each={"prefect.resource.id"},
         threshold=1,
@@ -278,7 +294,8 @@ def alert(deployment_id: UUID | None = None, block_id: UUID | None = None) -> Ac
     if block_id is not None:
         return SendNotification(
             block_document_id=block_id,
-            subject=f"zagg-catalog: {_line('labels.prefect.resource.id', 200)} is overdue",
+            subject=f"zagg-catalog: {_line('labels.prefect.resource.id', 200)} is"
+            f" {_line(_optional(_text, 'event.payload.state', _TEXT_OVERDUE), 20)}",
             body=_line(f"{message} or 'No event arrived in time.'", 1000),
         )
     assert deployment_id is not None
@@ -419,6 +436,7 @@ def _alerts(deployment_id: UUID | None, block_id: UUID | None) -> dict[str, Auto
     settings, action = flow_settings(), alert(deployment_id, block_id)
     late, silent = (timedelta(seconds=s) for s in (settings.late_after, settings.silent_after))
     wanted[ON_OVERDUE] = late_automation(action, late)
+    wanted[f"{ON_OVERDUE}, for states"] = state_automation(action)
     wanted[f"{ON_OVERDUE}, for the watch"] = silent_automation(action, silent)
     for name in PERIODS:
         stalled = stalled_automation(name, stalled_alert(name, deployment_id, block_id))

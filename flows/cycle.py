@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -45,12 +46,14 @@ from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import EventRefused, SourceDown
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
-from zagg_catalog.releases import Published
+from zagg_catalog.releases import Published, ReleaseRecord
 from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import open_store
 from zagg_catalog.watch.events import cycle_resource
+
+Values = dict[str, Any]
 
 
 @dataclass(kw_only=True)
@@ -85,6 +88,7 @@ def prepare_cycle(
     force: bool = False,
     publish_partial: bool = False,
     allow_contraction: bool = False,
+    allow_failed_checks: bool = False,
     slices: Slices | None = None,
     store: str | None = None,
     stac_root: str | None = None,
@@ -104,6 +108,7 @@ def prepare_cycle(
         force: Fetch and build again what was fetched and built before.
         publish_partial: Let a partial release become the latest: grids or granules are missing.
         allow_contraction: Let a release become the latest that lacks granules of the latest one.
+        allow_failed_checks: Let a release become the latest although a check of it failed.
         slices: Time slices fetched at the same time; empty for 4, or 1 for a small region.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
@@ -127,7 +132,11 @@ def prepare_cycle(
     registry = trusted_place("registry", registry, named.registry)
     registered = load_registry(registry, tolerate_broken_grids=True)
     chosen = registered.select(name, regions=regions, grids=grids)
-    accepted = {"partial_latest": publish_partial, "allow_contraction": allow_contraction}
+    accepted = {
+        "partial_latest": publish_partial,
+        "allow_contraction": allow_contraction,
+        "allow_failed_checks": allow_failed_checks,
+    }
     outcomes = []
     target = open_store(store)
     with (
@@ -193,16 +202,21 @@ def _prepare(
     If `first`, a source that answers nothing raises `SourceDown`.
     """
     try:
-        return _prepare_region(job, wanted, registry, accepted, row, first=first)
+        return prepare_region(job, wanted, registry, accepted, row, first=first)
     except SourceDown:
         raise
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
-        why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
-        get_run_logger().error("%s", why, exc_info=sentence_of(error) is None)
-        return RegionOutcome(region=job.region.name, failures=[why])
+        return failed_region(job, error)
 
 
-def _prepare_region(
+def failed_region(job: Job, error: Exception) -> RegionOutcome:
+    """Record, and log, that a region could not be prepared."""
+    why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
+    get_run_logger().error("%s", why, exc_info=sentence_of(error) is None)
+    return RegionOutcome(region=job.region.name, failures=[why])
+
+
+def prepare_region(
     job: Job,
     wanted: Sequence[RegisteredGrid],
     registry: Registry,
@@ -210,14 +224,23 @@ def _prepare_region(
     row: Row,
     *,
     first: bool,
+    catalog: Values | None = None,
+    aggregate: bool = True,
 ) -> RegionOutcome:
+    """Fetch a region's catalog, build the maps of its grids, and publish them as a release.
+
+    With `catalog`, as `stored_catalog` returns it, nothing is fetched. If `first`, a source that
+    answers nothing raises `SourceDown`. `aggregate` is that of `announce_release`.
+    """
     store = job.open_store()
     registry = registry.without_broken_areas(job.product, job.region.name)
     job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
     grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
-    session = Session(store, job.release_key, force=job.force)
-    with row.step("fetch"):
-        catalog = fetch(job, session, first=first)
+    session = None if catalog is not None else Session(store, job.release_key, force=job.force)
+    if session is not None:
+        with row.step("fetch"):
+            catalog = fetch(job, session, first=first)
+    assert catalog is not None
     row.add(**_fetched(catalog))
     with row.step("build"):
         outcomes = build(job, grids, catalog)
@@ -225,22 +248,45 @@ def _prepare_region(
     publishing = with_retries(publish_release, flow_settings().publish_timeout)
     release_key = [job.product, job.region.name, job.cycle]
     with row.step("publish"):
-        published: Published = publishing(release_key, job.store, catalog, outcomes, **accepted)
-    session.end()
+        published: Published = publishing(
+            release_key,
+            job.store,
+            catalog,
+            outcomes,
+            checks=registry.check_plan(job.region.name).model_dump(mode="json"),
+            **accepted,
+        )
+    if session is not None:
+        session.end()
     results = [entry["result"] for entry in outcomes if entry.get("result")]
     collect_maps(store, job.release_key, results)
     # A run that was killed after it moved the pointer has not emitted the event.
     if published.latest and (published.moved or is_news(store, job.release_key, published)):
-        announce_release(job, published)
+        announce_release(job, published, aggregate=aggregate)
     record_release(store, job.release_key, published)
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome)
+    _log_findings(job, published)
     return outcome
+
+
+def stored_catalog(record: ReleaseRecord) -> Values:
+    """Return the catalog of a release as `fetch` returns one, without requests to the source."""
+    stored = record.catalog
+    return {
+        "key": stored.key,
+        "digest": stored.digest,
+        "size": stored.size,
+        "rows": stored.rows,
+        "complete": stored.complete,
+        "transfer": None,
+    }
 
 
 def _fetched(catalog: dict[str, Any]) -> dict[str, int]:
     """Return the columns of a catalog in the table of the run."""
-    counts = {name: catalog["transfer"][name] for name in ("requests", "retries")}
+    transfer = catalog["transfer"] or {"requests": 0, "retries": 0}
+    counts = {name: transfer[name] for name in ("requests", "retries")}
     return counts | {"granules": catalog["rows"], "catalog_bytes": catalog["size"]}
 
 
@@ -271,6 +317,13 @@ def _log(job: Job, outcome: RegionOutcome) -> None:
         get_run_logger().info("%s: nothing new, release %s stays.", job.release_key, short)
     else:
         get_run_logger().info("%s: release %s, %s.", job.release_key, short, outcome.status)
+
+
+def _log_findings(job: Job, published: Published) -> None:
+    """Log what the checks found, a line each."""
+    for one in published.checks.findings:
+        level = logging.ERROR if one.severity == "error" else logging.WARNING
+        get_run_logger().log(level, "%s: check %s: %s", job.release_key, one.check, one.text)
 
 
 def _outcome(job: Job, published: Published, outcomes: Sequence[dict[str, Any]]) -> RegionOutcome:
@@ -312,8 +365,11 @@ def missing_in(published: Published, outcomes: Sequence[dict[str, Any]] = ()) ->
         for grid in record.grids
         if grid.quarantined > known
     ]
-    if published.held_back and published.contraction.count:
-        texts.append(f"latest stays, since {'; '.join(published.held_back)} (allow_contraction)")
+    # What makes a release partial is in the list already.
+    accepts = [name for name in published.accepted_by if name != "partial_latest"]
+    if accepts:
+        reasons = "; ".join(published.held_back)
+        texts.append(f"latest stays, since {reasons} ({', '.join(accepts)})")
     return texts
 
 

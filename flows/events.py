@@ -20,6 +20,7 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.failures import reaching_prefect
 from flows.jobs import Job, release_key_name
 from flows.settings import flow_settings
 from zagg_catalog.aggregation.references import announce
@@ -30,11 +31,16 @@ from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import Store, open_store
 from zagg_catalog.watch.answers import EventClaim, read_processed
-from zagg_catalog.watch.events import PREPARED, cycle_resource, split_product
+from zagg_catalog.watch.events import PREPARED, STATE, cycle_resource, split_product
+from zagg_catalog.watch.states import Transition
 
 RELEASE_PUBLISHED = "zagg-catalog.release.published"
+# Of a release that aggregate/catch-up picks up, as no automation acts on this event.
+RELEASE_BACKFILLED = "zagg-catalog.release.backfilled"
 RELEASE = "zagg-catalog.release"
 FLOW = "prepare-cycle"
+# Events in one request.
+MOST_EVENTS = 50
 _NOT_ENDED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
 Place = Literal["store", "stac_root", "registry", "provider"]
@@ -134,10 +140,39 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def announce_release(job: Job, published: Published) -> None:
-    """Emit the event that a release was published."""
+def deliver(transitions: Sequence[Transition]) -> None:
+    """Send the events of transitions, and return once the server has them.
+
+    An event has the id of its transition, so one that is sent twice counts once. Raises
+    `PrefectUnavailable` if the server does not take them.
+    """
+    body = [
+        {
+            "id": str(one.id),
+            "occurred": one.at.isoformat(),
+            "event": f"{STATE}.{one.after}",
+            "resource": _plain(state_resource(one.release_key)),
+            "payload": _plain(one.payload),
+        }
+        for one in transitions
+    ]
+    with reaching_prefect(), get_client(sync_client=True) as client:
+        for part in range(0, len(body), MOST_EVENTS):
+            client.request("POST", "/events", json=body[part : part + MOST_EVENTS])
+
+
+def state_resource(release_key: ReleaseKey) -> dict[str, str]:
+    """Return the resource of the events of a state."""
+    return {
+        "prefect.resource.id": f"{STATE}.{release_key_name(release_key)}",
+        "prefect.resource.name": str(release_key),
+    }
+
+
+def announce_release(job: Job, published: Published, *, aggregate: bool = True) -> None:
+    """Emit the event that a release was published; without `aggregate` one that starts no run."""
     emit(
-        RELEASE_PUBLISHED,
+        RELEASE_PUBLISHED if aggregate else RELEASE_BACKFILLED,
         resource=release_resource(job.release_key),
         payload=announce(job.open_store().url, published).model_dump(
             mode="json", exclude={"resource"}

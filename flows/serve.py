@@ -52,7 +52,7 @@ def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
         tags=entry["tags"],
         parameters=entry.get("parameters", {}),
         schedules=[
-            Cron(s["cron"], timezone=s["timezone"], slug=s["slug"])
+            Cron(s["cron"], timezone=s["timezone"], slug=s["slug"], active=s.get("active", True))
             for s in entry.get("schedules", [])
         ],
     )
@@ -70,7 +70,7 @@ def kept_schedules(
         same = [old for old in there if one.slug is not None and old.slug == one.slug]
         # An older version has given it no slug.
         same = same or [old for old in there if old.slug is None and old.schedule == one.schedule]
-        active = same[0].active if same else True
+        active = same[0].active if same else one.active
         made.append(
             DeploymentScheduleCreate(
                 schedule=one.schedule, active=active, slug=one.slug, parameters=one.parameters or {}

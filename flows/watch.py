@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.command import run_command
-from flows.events import emit
+from flows.events import deliver, emit
 from flows.failures import error_sentence, plainly
 from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
 from zagg_catalog.messages import as_cell, as_markdown, clean_text
@@ -32,10 +32,12 @@ from zagg_catalog.watch.events import (
     watch_resource,
 )
 from zagg_catalog.watch.poll import Poll, poll
+from zagg_catalog.watch.states import mark_sent, move_states
 
 ProductName = Annotated[str, Field(pattern=r"^[A-Z0-9]+_[0-9]{3}$")]
 ResourceId = Annotated[
-    str, Field(pattern=r"^zagg-catalog\.(cycle|watch|deployment)\.[a-z0-9-]+$", max_length=100)
+    str,
+    Field(pattern=r"^zagg-catalog\.(cycle|watch|deployment|state)\.[a-z0-9-]+$", max_length=100),
 ]
 
 
@@ -98,7 +100,7 @@ def watch_cycles(
     registered = load_registry(registry, tolerate_broken_grids=True)
     target = Target(store=store, stac_root=stac_root, registry=registry, provider=provider)
     found, failures = {}, []
-    for product in _chosen(registered, products):
+    for product in chosen(registered, products):
         try:
             found[product] = _poll(product, registered, target, dry_run)
         except PointerConflict:
@@ -113,7 +115,8 @@ def watch_cycles(
     return Completed(message=f"{'; '.join(f'{k}: {v}' for k, v in found.items())}.", data=found)
 
 
-def _chosen(registry: Registry, products: Sequence[str] | None) -> list[str]:
+def chosen(registry: Registry, products: Sequence[str] | None) -> list[str]:
+    """Return the products to watch, by default all; raise `InvalidQuery` for one without a grid."""
     unknown = sorted(set(products or ()) - set(registry.products))
     if unknown:
         raise InvalidQuery(
@@ -128,6 +131,12 @@ def _poll(product: str, registry: Registry, target: Target, dry_run: bool) -> st
     with open_probe(product, target.stac_root, target.provider) as probe:
         rules, now = registry.watch_rules(product), datetime.now(UTC)
         found = poll(product, probe, target.open_store(), rules, now, dry=dry_run)
+    return report(found, registry, target, dry_run=dry_run) or "nothing new"
+
+
+def report(found: Poll, registry: Registry, target: Target, *, dry_run: bool = False) -> str:
+    """Log a poll, emit its events, move states; return a summary, empty if nothing is new."""
+    product = found.cursor.product
     if found.note:
         get_run_logger().warning("%s", found.note)
     for entry in (*found.notices, *found.overdue):
@@ -137,7 +146,23 @@ def _poll(product: str, registry: Registry, target: Target, dry_run: bool) -> st
     )
     if not dry_run:
         _emit(product, found, target)
+    _move_states(found, registry, target.open_store(), dry_run)
     return summary(found)
+
+
+def _move_states(found: Poll, registry: Registry, store: Store, dry_run: bool) -> None:
+    """Move the states of a product's cycles, and send the events of the transitions.
+
+    Those that an earlier poll stored and did not send are sent as well.
+    """
+    product, now = found.cursor.product, datetime.now(UTC)
+    regions, rules = registry.select(product), registry.watch_rules(product)
+    moved = move_states(store, found.cursor, regions, rules, now, dry=dry_run)
+    for transition in moved.transitions:
+        get_run_logger().info("%s.", transition)
+    if moved.states.unsent and not dry_run:
+        deliver(moved.states.unsent)
+        mark_sent(store, product, moved.states.unsent)
 
 
 def _emit(product: str, found: Poll, target: Target) -> None:
@@ -154,10 +179,10 @@ def _emit(product: str, found: Poll, target: Target) -> None:
 
 
 def summary(found: Poll) -> str:
-    """Return a short summary of a poll."""
+    """Return a short summary of a poll, empty if nothing is new."""
     parts = [f"cycle {notice.cycle} {notice.why}" for notice in found.notices]
     parts += [f"cycle {late.cycle} overdue" for late in found.overdue]
-    return ", ".join(parts) or "nothing new"
+    return ", ".join(parts)
 
 
 @flow(name="report-overdue", log_prints=False)

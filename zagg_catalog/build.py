@@ -43,7 +43,7 @@ def make_shardmap(
         Product, dates and region.
     grid : OutputGrid
         The grid, usually ``from_config(config)``.
-    region : Region or list of (lats, lons), optional
+    region : path, box, geometry, Region or list of (lats, lons), optional
         Coverage mask, degrees, WGS84. By default the query's box.
     backend : {"auto", "spherely", "mortie"}
         Geometry backend; see `ShardMap.build`.
@@ -111,7 +111,7 @@ def area_of(grids: Iterable[OutputGrid], region: Area, *, boxes: Sequence[Bbox] 
     ----------
     grids : iterable of OutputGrid
         The grids whose shards count.
-    region : Region or list of (lats, lons)
+    region : path, box, geometry, Region or list of (lats, lons)
         Degrees, WGS84.
     boxes : sequence of (west, south, east, north), optional
         Boxes that the area also holds.

@@ -87,10 +87,13 @@ class EmptyShardMap(ZaggCatalogError, ValueError):
     """Raised when a map has no shard or no pair; the message has the boxes of region and grid."""
 
 
-class UnknownShard(ZaggCatalogError, LookupError):
+class UnknownShard(ZaggCatalogError, KeyError):
     """Raised when requested shards are not in a shard map; the message lists them."""
 
     exit_code = 2
+
+    # A KeyError shows the repr of its message.
+    __str__ = Exception.__str__
 
 
 class SignatureMismatch(ZaggCatalogError, ValueError):
@@ -247,3 +250,11 @@ class NotifyFailed(ZaggCatalogError):
 
 class EventRefused(ZaggCatalogError):
     """Raised when an event names a place that the settings do not have, or no cycle."""
+
+
+class InvalidNotification(ZaggCatalogError, ValueError):
+    """Raised when a message of a queue is not a notification of CMR; the message has the reason."""
+
+
+class QueueUnavailable(ZaggCatalogError):
+    """Raised when a queue of notifications is not configured, or its server refuses a request."""

@@ -88,6 +88,22 @@ class Settings(BaseSettings):
     s3_timeout: float = Field(default=30.0, gt=0)
     # Number of attempts for one S3 request.
     s3_attempts: int = Field(default=6, ge=1, le=20)
+    # URL of the SQS queue to which CMR's notifications of granules go.
+    queue_url: str | None = None
+    # URL of the queue for messages that cannot be read. Default: that of its redrive policy.
+    queue_dead_letters: str | None = None
+    # Region of the two; default: the one in the URL.
+    queue_region: str | None = None
+    # URL of an SQS server other than AWS.
+    queue_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("ZAGG_CATALOG_QUEUE_ENDPOINT", "AWS_ENDPOINT_URL_SQS"),
+    )
+    # Seconds in which messages are grouped, from the first one of a group.
+    queue_group: float = Field(default=300.0, ge=0, le=3600)
+    # Seconds from the end of a group until its cycles are counted, since CMR's search knows a
+    # granule a moment after its notification.
+    queue_settle: float = Field(default=30.0, ge=0, le=3600)
 
 
 def get_settings() -> Settings:

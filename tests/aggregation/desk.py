@@ -15,6 +15,7 @@ from zagg_catalog.aggregation.output_place import open_output, read_config
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, pick_up
 from zagg_catalog.aggregation.zagg import ShardResult, ZaggAnswer, ZaggCall
+from zagg_catalog.aggregation.zagg_start import ZaggForks
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.releases import Acknowledgement, MapToPublish, Published, ReleaseKey
 from zagg_catalog.releases import publish as publish_release
@@ -177,6 +178,7 @@ class Desk:
         """Put a stand-in for zagg in place, by default one that notes its calls."""
         for place in ("run", "batches"):
             monkeypatch.setattr(f"zagg_catalog.aggregation.{place}.run_zagg", zagg or self.zagg)
+        monkeypatch.setattr(ZaggForks, "begin", lambda _: None)
         compare = "zagg_catalog.aggregation.hand_over.compare_output"
         monkeypatch.setattr(compare, lambda *_, **__: self.check)
 

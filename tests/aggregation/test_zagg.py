@@ -17,6 +17,7 @@ import pytest
 from tests.harness.waiting import wait_for
 from zagg_catalog.aggregation import zagg as aggregator
 from zagg_catalog.aggregation.zagg import ShardResult, ZaggCall, run_zagg
+from zagg_catalog.aggregation.zagg_start import OwnProcess, ZaggForks
 from zagg_catalog.errors import AggregationFailed, PickupRefused
 
 STAND_IN = Path(__file__).parent / "stand_in"
@@ -32,16 +33,26 @@ CALL = ZaggCall(
 )
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Run the stand-in that ends in a certain way."""
+@pytest.fixture(params=[OwnProcess, ZaggForks])
+def starter(request, tmp_path, monkeypatch):
+    """Both ways to start zagg, which is the stand-in."""
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
     monkeypatch.setenv("ZAGG_PID", str(tmp_path / "pid"))
     monkeypatch.setenv("EARTHDATA_TOKEN", "token")
+    if request.param is OwnProcess:
+        yield OwnProcess
+        return
+    with ZaggForks() as forks:
+        yield forks
+
+
+@pytest.fixture
+def run(starter, tmp_path, monkeypatch):
+    """Run the stand-in that ends in a certain way."""
 
     def start(how, call=CALL, **options):
         monkeypatch.setenv("ZAGG_ENDS", how)
-        return run_zagg(call, tmp_path, **({"timeout": 600} | options))
+        return run_zagg(call, tmp_path, **({"timeout": 600, "start": starter} | options))
 
     return start
 

@@ -181,7 +181,7 @@ def shards_of(tracks: Path, grid: dict) -> dict[int, list[dict]]:
 def keys_of(grid: dict, lats: np.ndarray, lons: np.ndarray) -> np.ndarray:
     """The shards of points, on the polar grid by its definition."""
     if grid is HEALPIX:
-        return np.asarray(from_config(config_of(grid)).shards_of_points(lats, lons))
+        return np.asarray(from_config(config_of(grid)).shard_at(lats, lons))
     x, y = Transformer.from_crs(4326, 3413, always_xy=True).transform(lons, lats)
     west, _, east, north = grid["bounds"]
     side = grid["resolution"] * grid["chunk_shape"][0]

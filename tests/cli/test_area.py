@@ -2,7 +2,10 @@
 
 import json
 
+import geopandas
 import pytest
+import shapely
+import yaml
 
 from tests.releases import inputs
 from tests.test_catalog import make_catalog
@@ -66,6 +69,57 @@ def test_a_catalog_may_be_fetched_for_several_grids(folder):
     call = ["--config", folder / "healpix.yaml", "--catalog", folder / "both.parquet"]
     assert build(folder, *call) == 0
     assert build(folder, *call, "--also-for", folder / "plate.yaml") == 2  # it fetches nothing
+
+
+def metadata(folder):
+    return ShardMap.from_json(folder / "map.json").metadata
+
+
+def test_a_polygon_is_a_file_a_registered_region_wkt_or_a_box(folder, capsys, monkeypatch):
+    square = shapely.box(1, 1, 2, 2)
+    (folder / "square.wkt").write_text(square.wkt)
+    geopandas.GeoDataFrame(geometry=[square], crs=4326).to_file(folder / "square.gpkg")
+    (folder / "square.geojson").write_text(shapely.to_geojson(square))
+    grid = {"config": "plate.yaml", "products": ["ATL06_007"], "region": "square"}
+    registry = {"regions": {"square": {"geojson": "square.geojson"}}, "grids": {"plate": grid}}
+    (folder / "registry.yaml").write_text(yaml.safe_dump(registry))
+    monkeypatch.setenv("ZAGG_CATALOG_REGISTRY", str(folder / "registry.yaml"))
+    call = ["--config", folder / "plate.yaml", "--catalog", folder / "c.parquet"]
+    digests = set()
+    for given in (folder / "square.wkt", folder / "square.gpkg", "square", square.wkt):
+        assert build(folder, *call, "--polygon", given, "--edge", "region") == 0
+        digests.add(metadata(folder)["region_digest"])
+    assert len(digests) == 1
+    assert build(folder, *call, "--polygon", "circle") == 2
+    shown = capsys.readouterr().err
+    assert "There is no region file circle" in shown
+    assert "has no region of that name either; it has square" in shown
+
+
+def test_wkt_or_wkb_is_the_area_of_the_mask_of_cells(folder, capsys):
+    config = yaml.safe_load((folder / "plate.yaml").read_text())
+    config["output"]["aoi_mask"] = True
+    (folder / "masked.yaml").write_text(yaml.safe_dump(config))
+    call = ["--config", folder / "masked.yaml", "--catalog", folder / "c.parquet"]
+    call += ["--edge", "region"]
+    assert build(folder, *call, "--polygon", shapely.box(1, 1, 2, 2).wkt) == 0
+    whole = ShardMap.from_json(folder / "map.json")
+    half = shapely.box(1, 1, 1.5, 2)
+    (folder / "half.wkb").write_bytes(half.wkb)
+    (folder / "half.wkt").write_text(half.wkt)
+    masks = []
+    for flag, given in (
+        ("--aoi-wkt", half.wkt),
+        ("--aoi-wkt", folder / "half.wkt"),
+        ("--aoi-wkb", folder / "half.wkb"),
+    ):
+        area = ["--polygon", shapely.box(1, 1, 2, 2).wkt, flag, given]
+        assert build(folder, *call, *area) == 0
+        masks.append(ShardMap.from_json(folder / "map.json").aoi_mask)
+    assert masks[0] == masks[1] == masks[2]
+    assert 0 < sum(map(len, masks[0])) < sum(map(len, whole.aoi_mask))
+    assert build(folder, *call, "--aoi-wkt", half.wkt, "--aoi-wkb", folder / "half.wkb") == 2
+    assert "Give --aoi-wkt or --aoi-wkb, not both" in capsys.readouterr().err
 
 
 def test_shards_beyond_the_area_end_with_1_and_are_counted(folder, capsys):

@@ -100,6 +100,55 @@ def test_a_contraction_is_named(published):
     assert "points to it" in out
 
 
+def test_failed_checks_are_shown_and_end_with_1_unless_they_are_accepted(
+    published, files, tmp_path, release
+):
+    published("first")
+    catalog = Catalog.from_geoparquet(files / "first.parquet")
+    ids = catalog.table["id"].to_pylist()
+    ids.append(ids[0].replace("_01.h5", "_02.h5"))
+    rows = catalog.table.take([*range(8), 0])
+    spoilt = Catalog(rows.set_column(rows.schema.get_field_index("id"), "id", [ids]), {})
+    spoilt.metadata.update(catalog.metadata)
+    spoilt.to_geoparquet(tmp_path / "twice.parquet")
+    call = ["publish", "--catalog", tmp_path / "twice.parquet", "--region", "antarctica"]
+    code, out, err = release(*call)
+    assert (code, "does not point to it" in out) == (1, True)
+    assert "error: duplicates: Each granule should occur once" in out
+    assert "the check duplicates failed" in err
+    assert "--allow-failed-checks" in err
+    (digest,) = [one for one in digests(release) if one in out]
+    for shown in (
+        release("show", *RELEASE_KEY, "--digest", digest),
+        release(*call, "--allow-failed-checks"),
+    ):
+        code, out, _ = shown
+        assert code == 0
+        assert "1 error, " in out
+        assert "error: duplicates: Each granule should occur once" in out
+    shown = json.loads(release("show", *RELEASE_KEY, "--json")[1])
+    assert shown["checks"]["findings"][0]["check"] == "duplicates"
+    assert "checks" not in shown["record"]
+
+
+def test_the_rules_of_checks_are_those_of_the_registry(published, release, tmp_path):
+    """The registry has another grid of the name, so its signature is another one."""
+    published("first")
+    (tmp_path / "grid.yaml").write_text(inputs.CONFIGS["healpix"].replace("5", "4"))
+    (tmp_path / "registry.yaml").write_text(
+        "regions: {antarctica: {bbox: [-180, -90, 180, -60]}}\n"
+        "grids: {healpix: {config: grid.yaml, products: [ATL06_007], region: antarctica}}\n"
+    )
+    registry = ["--registry", tmp_path / "registry.yaml"]
+    code, out, err = published("next", "--allow-contraction", *registry)
+    assert (code, "1 of 1 differ: 1 in all: healpix" in err) == (1, True)
+    with (tmp_path / "registry.yaml").open("a") as file:
+        file.write("checks: {ATL06_007: {signatures: warn}}\n")
+    code, out, err = published("next", "--allow-contraction", *registry)
+    assert (code, err) == (0, "")
+    assert "warn: signatures: " in out
+
+
 def test_a_partial_release_ends_with_1_unless_it_is_accepted(published, files, tmp_path, release):
     catalog = Catalog.from_geoparquet(files / "first.parquet")
     Catalog(catalog.table, catalog.metadata | {"complete": False}).to_geoparquet(

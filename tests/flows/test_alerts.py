@@ -128,3 +128,14 @@ def test_a_run_that_never_starts_is_crashed_and_its_schedule_is_reported(prefect
     assert inbox.about(f"watch-cycles/{run.name} Crashed")
     told = inbox.about("watch-cycles/hourly does not complete")
     assert "whether a worker is running" in told["body"]
+
+
+@pytest.mark.parametrize(("state", "cycle"), [("overdue", 21), ("revised", 22)])
+def test_a_state_that_needs_attention_is_reported(prefect, inbox, state, cycle):
+    resource = f"zagg-catalog.state.atl06-007-greenland-c{cycle}"
+    said = f"ATL06_007, greenland, cycle {cycle} is {state}."
+    payload = {"state": state, "message": said}
+    prefect.emit("zagg-catalog.state.settled", resource, payload)  # no alert hangs on this one
+    prefect.emit(f"zagg-catalog.state.{state}", resource, payload)
+    assert inbox.about(f"{resource} is {state}")["body"] == said
+    assert len([one for one in inbox.messages if resource in one["subject"]]) == 1

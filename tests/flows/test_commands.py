@@ -50,8 +50,8 @@ def test_an_unknown_flag_ends_with_2(flow):
 
 FLOWS = {
     cycle.prepare_cycle: (
-        "product version cycle regions grids force publish_partial allow_contraction slices store"
-        " stac_root provider registry notice event"
+        "product version cycle regions grids force publish_partial allow_contraction"
+        " allow_failed_checks slices store stac_root provider registry notice event"
     ),
     fetch.fetch_catalog: (
         "product version region cycle slices partial store stac_root provider registry"

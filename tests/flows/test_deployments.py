@@ -28,12 +28,14 @@ NAMES = {
     "prepare-cycle/daily",
     "prepare-cycle/on-cycle",
     "watch-cycles/hourly",
+    "watch-queue/listening",
     "report-overdue/on-event",
     "aggregate/on-release",
     "aggregate/catch-up",
     "aggregate/manual",
     "fetch-catalog/manual",
     "build-shardmaps/manual",
+    "backfill/manual",
 }
 
 
@@ -70,6 +72,16 @@ def test_one_command_creates_every_deployment(deployed):
     assert all("zagg-catalog" in one.tags for one in deployed.values())
     assert [s.schedule.cron for s in deployed["prepare-cycle/daily"].schedules] == ["0 6 * * *"]
     assert {one.global_concurrency_limit for one in deployed.values()} == {None}
+
+
+@pytest.mark.slow
+def test_a_backfill_has_a_queue_of_its_own(deployed):
+    others = {one.work_queue_name for name, one in deployed.items() if name != "backfill/manual"}
+    assert others == {"default"}
+    assert deployed["backfill/manual"].work_queue_name == "backfill"
+    with get_client(sync_client=True) as client:
+        queue = client.read_work_queue_by_name("backfill", work_pool_name="zagg-catalog")
+    assert (queue.concurrency_limit, queue.priority > 1) == (1, True)
 
 
 @pytest.mark.slow
@@ -132,6 +144,15 @@ def test_each_schedule_has_a_name_and_the_period_of_its_alert(prefect_server):
         assert name.endswith(f"/{schedule.slug}")
         hours = 24 if schedule.schedule.cron.split()[1].isdigit() else 1
         assert automations.PERIODS[name] == timedelta(hours=hours)
+
+
+def test_a_queue_is_not_read_before_somebody_has_one(prefect_server):
+    active = {
+        f"{one.flow_name}/{one.name}": [schedule.active for schedule in one.schedules]
+        for one in deployments()
+    }
+    assert active.pop("watch-queue/listening") == [False]
+    assert all(all(schedules) for schedules in active.values())
 
 
 def test_serving_again_leaves_a_schedule_paused_and_removes_an_old_limit(prefect_server):

@@ -104,6 +104,7 @@ def test_an_odd_event_by_the_webhook_starts_no_run_or_loses_what_is_odd(change):
     [
         ("zagg-catalog.cycle.atl06-007-c22", True),
         ("zagg-catalog.watch.atl06-007", True),
+        ("zagg-catalog.state.atl06-007-greenland-c22", True),
         ("zagg-catalog.cycle.<b>", False),
         ("prefect.flow-run.x", False),
         ({"__prefect_kind": "workspace_variable", "variable_name": "secret"}, False),

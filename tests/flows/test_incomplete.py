@@ -15,7 +15,7 @@ from flows.shardmaps import build_shardmaps
 from tests.flows.conftest import Team
 from tests.harness.recorded import SERC, RecordedServer, serc_items
 from zagg_catalog.errors import ObjectMissing
-from zagg_catalog.releases import find_release, list_releases, verify
+from zagg_catalog.releases import find_release, list_releases, show, verify
 from zagg_catalog.watch.answers import read_processed
 
 PRODUCT, REGION, CYCLE = "ATL03_007", "serc", 26
@@ -116,6 +116,32 @@ def test_a_cycle_that_shrinks_does_not_move_latest_by_itself(serc, items):
         state = prepare(serc, server, allow_contraction=True)
     assert state.is_completed(), state.message
     assert serc_release(serc).digest != first
+
+
+def test_a_failed_check_does_not_move_latest_by_itself(serc, items):
+    """A batch is reprocessed in the middle of a cycle whose granules should have one revision."""
+    registry = serc.registry / "registry.yaml"
+    rules = "checks: {ATL03_007: {revisions: error, revisions_share: 0, tracks: off}}\n"
+    registry.write_text(registry.read_text() + rules)
+    with RecordedServer(items) as server:
+        assert prepare(serc, server).is_completed()
+        first = serc_release(serc).digest
+        server.items[0] = dict(items[0], id=items[0]["id"].replace("_01.h5", "_02.h5"))
+        state = prepare(serc, server)
+        assert state.is_failed()
+        sentence = "1 of 3 differ from most: 2 revision 01, 1 revision 02"
+        assert sentence in state.message
+        assert "allow_failed_checks" in state.message
+        assert serc_release(serc).digest == first
+        assert "**not the latest**: the check revisions failed" in report()
+        assert sentence in report()
+        state = prepare(serc, server, allow_failed_checks=True)
+    assert state.is_completed(), state.message
+    accepted = serc_release(serc)
+    assert accepted.digest != first
+    assert ", the latest." in report()
+    checks = show(serc.store, PRODUCT, REGION, CYCLE).checks
+    assert (checks.counts, checks.off) == ({"error": 1, "warn": 0}, ("tracks",))
 
 
 def test_fetching_and_building_fail_too_unless_partial_results_are_asked_for(serc, items, bad):

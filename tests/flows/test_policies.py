@@ -9,6 +9,7 @@ import json
 import re
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,15 +24,17 @@ from flows.watch import watch_cycles
 from tests.aggregation.desk import RELEASE_KEY, Desk, write_inputs
 from tests.harness.proxy import Proxy, proxied
 from tests.harness.servers import moto, plain_client, running
-from zagg_catalog.errors import StoreUnavailable
+from tests.harness.sqs import Mailbox
+from zagg_catalog.errors import QueueUnavailable, StoreUnavailable
 from zagg_catalog.messages import utc_now
 from zagg_catalog.releases import collect_garbage, find_release, resolve, verify
 from zagg_catalog.store import Store, open_store
+from zagg_catalog.watch.queue import Group, Queue
 
 pytestmark = pytest.mark.integration
 
 POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
-ROLES = sorted(path.stem for path in POLICIES.glob("*.json"))
+ROLES = sorted(path.stem for path in POLICIES.glob("*.json") if path.stem != "queue")
 BUCKET, PREFIX, OUTPUT = "team-bucket", "team/zagg", "output-bucket"
 NAMES = {
     "OUTPUT-BUCKET": OUTPUT,
@@ -61,6 +64,8 @@ class Guarded:
 
     proxy: Proxy
     keys: dict[str, tuple[str, str]]
+    mailbox: Mailbox
+    """A queue with three messages that cannot be read."""
     monkeypatch: pytest.MonkeyPatch
 
     def act_as(self, role: str) -> Store:
@@ -79,7 +84,7 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def server(one_loader) -> Iterator[tuple[Proxy, dict[str, tuple[str, str]]]]:
+def server(one_loader) -> Iterator[tuple[Proxy, dict[str, tuple[str, str]], Mailbox]]:
     import boto3
 
     with running(moto()) as server, proxied("127.0.0.1", server.port) as proxy:
@@ -87,17 +92,26 @@ def server(one_loader) -> Iterator[tuple[Proxy, dict[str, tuple[str, str]]]]:
             plain_client(server.endpoint).create_bucket(Bucket=bucket)
         login = {"aws_access_key_id": "testkey", "aws_secret_access_key": "test"}
         iam = boto3.client("iam", "us-east-1", endpoint_url=server.endpoint, **login)
+        mailbox = Mailbox.make(server.endpoint)
+        for text in ("one", "two", "three"):
+            mailbox.send(text)
+        texts = {role: without_conditions(filled(role)) for role in ROLES}
+        texts["queue"] = (POLICIES / "queue.json").read_text()
+        # To moto a request of many messages is another action than that of one; not to AWS.
+        for action in ("sqs:DeleteMessage", "sqs:ChangeMessageVisibility"):
+            texts["queue"] = texts["queue"].replace(f'"{action}"', f'"{action}", "{action}Batch"')
+        for name, value in mailbox.names.items():
+            texts["queue"] = texts["queue"].replace(name, value)
         keys = {}
-        for role in ROLES:
+        for role, policy in texts.items():
             iam.create_user(UserName=role)
-            policy = without_conditions(filled(role))
             iam.put_user_policy(UserName=role, PolicyName=role, PolicyDocument=policy)
             made = iam.create_access_key(UserName=role)["AccessKey"]
             keys[role] = (made["AccessKeyId"], made["SecretAccessKey"])
         # From now on the server checks the signature and the rights of each request.
         url, plain = f"{server.endpoint}/moto-api/reset-auth", {"Content-Type": "text/plain"}
         urllib.request.urlopen(urllib.request.Request(url, b"0", plain)).close()
-        yield proxy, keys
+        yield proxy, keys, mailbox
 
 
 @pytest.fixture
@@ -201,6 +215,21 @@ def test_a_key_of_a_role_reaches_no_other_prefix_and_no_other_bucket(guarded, ro
         store = open_store(place)
         assert_refused(lambda store=store: store.get(f"catalogs/{'0' * 64}.json"))
         assert_refused(lambda store=store: store.put("catalogs", b"x", ".json"))
+
+
+def test_the_policy_of_a_queue_allows_what_a_reader_does_and_no_more(guarded, monkeypatch):
+    mailbox, key = guarded.mailbox, guarded.keys["queue"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key[0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key[1])
+    with closing(Queue(mailbox.settings)) as queue, Group(queue) as group:
+        assert group.collect(0, 0) == 3
+        refused, hidden, good = group.sort(utc_now()).unread
+        assert group.refuse(refused)
+        group.postpone([hidden])
+        assert group.delete([good]) == 0
+    settings = mailbox.settings.model_copy(update={"queue_url": mailbox.dead_url})
+    with pytest.raises(QueueUnavailable, match=r"refused the credentials or their rights"):
+        Queue(settings).receive()
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -29,7 +29,7 @@ def every_key(order: int) -> np.ndarray:
     """All cells of an order, found from a dense sprinkling of points."""
     z = np.linspace(-0.9999, 0.9999, 400)
     lats, lons = np.meshgrid(np.degrees(np.arcsin(z)), np.linspace(-179.9, 179.9, 400))
-    keys = np.unique(HealpixGrid(order, order).shards_of_points(lats.ravel(), lons.ravel()))
+    keys = np.unique(HealpixGrid(order, order).shard_at(lats.ravel(), lons.ravel()))
     assert len(keys) == 12 * 4**order
     return keys
 
@@ -139,7 +139,7 @@ class TestCoverage:
         grid = HealpixGrid(7, 12)
         lats, lons = np.meshgrid(np.linspace(40.1, 43.9, 60), np.linspace(10.1, 13.9, 60))
         assert np.isin(
-            grid.shards_of_points(lats.ravel(), lons.ravel()), grid.coverage([ring(*SQUARE)])
+            grid.shard_at(lats.ravel(), lons.ravel()), grid.coverage([ring(*SQUARE)])
         ).all()
 
     def test_overlapping_parts_unite(self) -> None:
@@ -167,7 +167,7 @@ class TestCoverage:
         for key in left_out:
             assert shapely.within(grid.shard_footprint(int(key)), hole.buffer(0.02))
         on_edge = np.array(edge.coords)
-        assert np.isin(grid.shards_of_points(on_edge[:, 1], on_edge[:, 0]), with_hole).all()
+        assert np.isin(grid.shard_at(on_edge[:, 1], on_edge[:, 0]), with_hole).all()
 
     def test_a_plain_list_has_no_holes(self) -> None:
         grid = HealpixGrid(8, 12)
@@ -190,7 +190,7 @@ class TestCoverage:
         grid = HealpixGrid(5, 12)
         lons = np.random.default_rng(1).uniform(-180, 180, 500)
         keys = grid.coverage(bbox_region((-180, -90, 180, -80)))
-        assert np.isin(grid.shards_of_points(np.linspace(-90, -80.01, 500), lons), keys).all()
+        assert np.isin(grid.shard_at(np.linspace(-90, -80.01, 500), lons), keys).all()
 
     def test_closing_and_repeated_vertices_change_nothing(self) -> None:
         lats, lons = SQUARE
@@ -220,7 +220,7 @@ class TestCoverage:
             aside = 1e-9 * np.array(list(product((-1, 0, 1), repeat=3)))  # 6 mm
             points = np.concatenate([xyz, points])
             near = to_latlon((points[:, None] + aside).reshape(-1, 3))
-            assert np.isin(touched, grid.shards_of_points(*near)).all()
+            assert np.isin(touched, grid.shard_at(*near)).all()
 
 
 class TestFootprint:
@@ -233,7 +233,7 @@ class TestFootprint:
 
     def test_a_shard_over_the_antimeridian_is_cut_there(self) -> None:
         grid = HealpixGrid(3, 12)
-        shape = grid.shard_footprint(int(grid.shards_of_points([0.0], [179.99])[0]))
+        shape = grid.shard_footprint(int(grid.shard_at([0.0], [179.99])[0]))
         shapes = [grid.shard_footprint(int(key)) for key in every_key(3)]
         cut = [s for s in shapes if s.geom_type == "MultiPolygon"]
         assert shape.is_valid
@@ -245,7 +245,7 @@ class TestFootprint:
 
     def test_a_shard_at_the_pole_reaches_it_over_its_whole_width(self) -> None:
         grid = HealpixGrid(4, 12)
-        shape = grid.shard_footprint(int(grid.shards_of_points([89.9], [45.0])[0]))
+        shape = grid.shard_footprint(int(grid.shard_at([89.9], [45.0])[0]))
         assert shape.is_valid
         assert shape.covers(shapely.LineString([(0.0, 90.0), (90.0, 90.0)]))
         assert shape.contains(shapely.Point(1.0, 89.99))
@@ -276,13 +276,13 @@ def test_a_key_of_another_kind_is_refused(key: Any) -> None:
 
 
 def test_a_key_of_another_order_is_refused() -> None:
-    key = int(HealpixGrid(5, 12).shards_of_points([10.0], [10.0])[0])
+    key = int(HealpixGrid(5, 12).shard_at([10.0], [10.0])[0])
     with pytest.raises(InvalidGrid, match="order 6"):
         HealpixGrid(6, 12).shard_footprint(key)
 
 
 def test_southern_keys_survive_as_python_integers() -> None:
     grid = HealpixGrid(6, 12)
-    key = int(grid.shards_of_points([-90.0], [0.0])[0])
+    key = int(grid.shard_at([-90.0], [0.0])[0])
     assert key > 2**63
     assert grid.shard_rings([key])[0].min() == pytest.approx(-90.0)

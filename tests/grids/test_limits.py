@@ -138,7 +138,7 @@ def test_maps_of_the_earth_stay_grids(crs):
     ],
 )
 def test_masks_beyond_the_limit_are_refused_before_they_are_made(grid, number):
-    keys = np.arange(144) if grid.kind == "rectilinear" else grid.shards_of_points([-80], [0])
+    keys = np.arange(144) if grid.kind == "rectilinear" else grid.shard_at([-80], [0])
     with pytest.raises(InvalidGrid, match=number):
         grid.aoi_mask(CAP, keys)
 

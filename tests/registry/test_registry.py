@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from tests.harness import servers
-from zagg_catalog import load_polygon, regions
+from zagg_catalog import load_polygon
 from zagg_catalog.cli import main
 from zagg_catalog.errors import InvalidQuery, InvalidRegion, InvalidRegistry, StoreUnavailable
 from zagg_catalog.grids import RectilinearGrid
 from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.regions import files, geojson
 from zagg_catalog.registry import load, load_registry
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
@@ -321,8 +322,8 @@ def test_a_grid_whose_area_cannot_be_found_stops_no_other(folder, monkeypatch):
 @pytest.mark.parametrize("place", ["registry", "file"])
 def test_a_file_of_a_region_has_a_limit(folder, place, monkeypatch):
     """It is not read any further."""
-    for module in (regions, load):
-        limit = "MOST_BYTES" if module is regions else "MOST_OF_REGION"
+    for module in (geojson, files, load):
+        limit = "MOST_OF_REGION" if module is load else "MOST_BYTES"
         monkeypatch.setattr(module, limit, 1 << 20)
     path = folder / "regions/greenland.geojson"
     with path.open("ab") as file:

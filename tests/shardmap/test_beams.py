@@ -142,9 +142,7 @@ def test_no_shard_under_a_beam_is_lost(cycle):
     number = {name: i for i, name in enumerate(catalog.table["id"].to_pylist())}
     found = {(key, number[name]) for key, name in pairs(found)}
     for i, row in enumerate(rows):
-        under = GRID.shards_of_points(
-            *map(np.ravel, beam_tracks(names[row].rgt, names[row].region))
-        )
+        under = GRID.shard_at(*map(np.ravel, beam_tracks(names[row].rgt, names[row].region)))
         assert {(key, i) for key in set(under.tolist())} <= found
 
 

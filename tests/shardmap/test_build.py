@@ -48,7 +48,7 @@ def truth(grid: OutputGrid, rings):
 
 def shards_of(grid, lats, lons):
     if isinstance(grid, HealpixGrid):
-        return set(grid.shards_of_points(lats, lons).tolist())
+        return set(grid.shard_at(lats, lons).tolist())
     x, y = Transformer.from_crs(4326, grid.crs, always_xy=True).transform(lons, lats)
     boxes = grid.shard_boxes()
     tiles = shapely.STRtree(shapely.box(*boxes.T))

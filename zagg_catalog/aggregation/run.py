@@ -29,6 +29,7 @@ from zagg_catalog.aggregation.selection import (
     refuse_leftovers,
 )
 from zagg_catalog.aggregation.zagg import ZaggCall, require_zagg, run_zagg, zagg_version
+from zagg_catalog.aggregation.zagg_start import OwnProcess, Start
 from zagg_catalog.errors import (
     AggregationFailed,
     GranulesUnread,
@@ -89,6 +90,7 @@ def pick_up(
     registry: Registry,
     *,
     run_batches: RunBatches = run_in_turn,
+    start: Start = OwnProcess,
 ) -> PickupResult:
     """Pick up one grid of a release: verify it, run zagg on it, record the result.
 
@@ -103,6 +105,8 @@ def pick_up(
     run_batches : callable
         Runs the batches of an aggregation, see `zagg_catalog.aggregation.batches.RunBatches`; by
         default one after another in this process.
+    start : callable
+        Starts zagg's process of a dry run, see `zagg_catalog.aggregation.zagg_start.ZaggForks`.
 
     Returns
     -------
@@ -149,7 +153,7 @@ def pick_up(
             return done
         if resolved.release.digest != attempt.release:
             lease.update(release=resolved.release.digest)
-        return _Pickup(store, request, registry, lease, resolved, output, run_batches).run()
+        return _Pickup(store, request, registry, lease, resolved, output, run_batches, start).run()
 
 
 def _resolve(store: Store, request: PickupRequest) -> ResolvedRelease:
@@ -185,6 +189,7 @@ class _Pickup:
     resolved: ResolvedRelease
     output: str | None
     run_batches: RunBatches
+    start: Start
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     held: Held = field(default_factory=Held)
@@ -346,7 +351,9 @@ class _Pickup:
         self.facts["zagg_version"] = zagg_version()
         self.lease.update(started=True)
         try:
-            answer = run_zagg(call, folder, timeout=request.timeout, stop=self._stop)
+            answer = run_zagg(
+                call, folder, timeout=request.timeout, stop=self._stop, start=self.start
+            )
         except (SignatureMismatch, PickupRefused):
             self.lease.update(started=False)  # zagg wrote nothing
             raise

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shlex
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zagg_catalog.aggregation.granule_reads import REASON
 from zagg_catalog.aggregation.shard_results import ShardResult
+from zagg_catalog.aggregation.zagg_start import Child, Files, OwnProcess, Start
 from zagg_catalog.errors import (
     AggregationFailed,
     MissingAggregator,
@@ -30,7 +26,6 @@ from zagg_catalog.messages import clean_text, first_few
 from zagg_catalog.releases.publication import version_of
 from zagg_catalog.settings import get_settings
 
-PROGRAM = Path(__file__).with_name("zagg_process.py")
 # Bytes of the end of zagg's log that an error quotes.
 TAIL = 2000
 # Characters of an error of zagg that are kept.
@@ -197,8 +192,11 @@ def run_zagg(
     timeout: float,
     stall: float = STALL,
     stop: Callable[[], str | None] = lambda: None,
+    start: Start = OwnProcess,
 ) -> ZaggAnswer:
     """Run zagg in a separate process, and wait for it; `folder` is for its log and its answer.
+
+    `start` starts the process; see `zagg_catalog.aggregation.zagg_start.ZaggForks`.
 
     After `timeout` seconds, when no granule was read for `stall` seconds, or when `stop` returns
     a reason, the process is killed with all processes that it started.
@@ -220,28 +218,13 @@ def run_zagg(
         old.unlink(missing_ok=True)
     here = {"granule_endpoint": get_settings().granule_s3_endpoint}
     request.write_text(json.dumps(asdict(call) | here), encoding="utf-8")
-    # Run as a file, since `-m` would import this package, which takes a second.
-    command = [sys.executable, "-P", str(PROGRAM), str(request), str(answer)]
-    with log.open("wb") as output:
-        # The process reads stdin only to notice that this process has ended.
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=_without_prefect(os.environ) | {"PYTHONUNBUFFERED": "1"},
-        )
-        try:
-            why = _wait(child, answer, timeout, lambda: stop() or reading.stalled(stall))
-        finally:
-            _end(child)
-    return _read(answer, log, why or _ended(child.returncode), reading.granules())
-
-
-def _without_prefect(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what zagg needs of an environment, which has no login of a Prefect server."""
-    return {name: value for name, value in environment.items() if not name.startswith("PREFECT_")}
+    child = start(Files(call=request, answer=answer, log=log))
+    try:
+        why = _wait(child, answer, timeout, lambda: stop() or reading.stalled(stall))
+        code = child.code
+    finally:
+        child.end()
+    return _read(answer, log, why or _ended(code), reading.granules())
 
 
 @dataclass
@@ -274,13 +257,11 @@ class _Reading:
         return f"no read of a granule ended for {limit:g} s; it was reading {first_few(names)}"
 
 
-def _wait(
-    child: subprocess.Popen[bytes], answer: Path, timeout: float, stop: Callable[[], str | None]
-) -> str | None:
+def _wait(child: Child, answer: Path, timeout: float, stop: Callable[[], str | None]) -> str | None:
     """Wait for the process; return why it must be killed, or None."""
     give_up = time.monotonic() + timeout
     answered: float | None = None
-    while child.poll() is None:
+    while not child.wait(POLL):
         now = time.monotonic()
         if answer.exists():
             answered = answered or now
@@ -290,22 +271,11 @@ def _wait(
             return f"it took more than {timeout:g} s and was killed"
         if why := stop():
             return f"it was killed: {why}"
-        time.sleep(POLL)
     return None
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill the process and all processes that it started."""
-    # macOS refuses to signal a group that has only zombies.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    if child.stdin is not None:
-        child.stdin.close()
-
-
-def _ended(code: int) -> str:
-    if code < 0:
+def _ended(code: int | None) -> str:
+    if code is not None and code < 0:
         return f"its process was killed by signal {-code}"
     return f"its process ended with code {code} and without an answer"
 

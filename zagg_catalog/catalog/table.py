@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,11 @@ from zagg_catalog.catalog.schema import (
     plain_metadata,
 )
 from zagg_catalog.errors import InvalidCatalog
+from zagg_catalog.frames import geo_frame
 from zagg_catalog.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 shapely = lazy_module("shapely")
 
@@ -83,11 +88,37 @@ class Catalog:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Iterate over `granule_records`."""
+        return iter(self.granule_records())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Catalog):
+            return NotImplemented
+        mine, theirs = self.without_cells(), other.without_cells()
+        same: bool = mine.table.equals(theirs.table)
+        return same and mine.metadata == theirs.metadata
+
+    # By identity: caches have catalogs as weak keys.
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         name = self.metadata.get("collection", "catalog")
         lacking = self.completeness is False
         state = "" if self.complete else ", incomplete" if lacking else ", completeness unknown"
         return f"<Catalog {name}: {len(self):,} granules{state}>"
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the granules, in the table's order."""
+        names: list[str] = pc.cast(self.table["id"], pa.string()).to_pylist()
+        return names
+
+    @property
+    def bbox(self) -> tuple[float, float, float, float] | None:
+        """The box of the query, ``(west, south, east, north)``; None if it is not recorded."""
+        box = self.metadata.get("bbox")
+        return None if box is None else (box[0], box[1], box[2], box[3])
 
     @property
     def complete(self) -> bool:
@@ -186,6 +217,30 @@ class Catalog:
         for name in (CELLS_COLUMN, NOTE_COLUMN):
             table = table.append_column(columns.schema.field(name), columns[name])
         return Catalog.of_checked(table, self.metadata)
+
+    def to_geopandas(self) -> GeoDataFrame:
+        """Return the granules as a GeoDataFrame.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame
+            A row for each granule in the catalog's order: ``id``, ``time_start`` and ``time_end``
+            (UTC), ``https``, ``s3``, and the footprint in EPSG:4326, longitude before latitude, as
+            the catalog has it: one over the antimeridian is not cut.
+
+        Raises
+        ------
+        MissingPackage
+            Without geopandas, which the extra ``geopandas`` installs.
+        """
+        entries = granule_entries(self.table)
+        times = {
+            name: pc.cast(entries[name], pa.timestamp("us", "UTC")).to_pandas()
+            for name in ("time_start", "time_end")
+        }
+        texts = {name: entries[name].to_pandas() for name in ("id", "https", "s3")}
+        shapes = shapely.from_wkb(column_values(self.table, "geometry"), on_invalid="ignore")
+        return geo_frame({"id": texts.pop("id"), **times, **texts}, shapes)
 
     def granule_records(self) -> list[dict[str, Any]]:
         """Decode the table into one dict per granule.

@@ -12,7 +12,14 @@ from cyclopts import App, Group, Parameter
 from zagg_catalog.build import map_catalog, query_for
 from zagg_catalog.catalog import Catalog, IncompleteCatalog
 from zagg_catalog.cli.common import exit_code_of
-from zagg_catalog.cli.options import OUTPUT, WHEN, AreaOptions, FilterOptions, GeometryOptions
+from zagg_catalog.cli.options import (
+    OUTPUT,
+    WHEN,
+    AoiOptions,
+    AreaOptions,
+    FilterOptions,
+    GeometryOptions,
+)
 from zagg_catalog.cli.tables import print_build
 from zagg_catalog.cycles import Convention, check_begun
 from zagg_catalog.errors import InvalidQuery
@@ -149,6 +156,7 @@ def build(
     dates: DateOptions = DateOptions(),
     filters: FilterOptions = FilterOptions(),
     area: AreaOptions = AreaOptions(),
+    mask: AoiOptions = AoiOptions(),
     fetch: FetchOptions = FetchOptions(),
     geometry: GeometryOptions = GeometryOptions(),
     allow_empty: Annotated[bool, Parameter(group=OUTPUT)] = False,
@@ -172,6 +180,7 @@ def build(
     """
     grid = from_config(config)
     box, region = area.read()
+    aoi = mask.read()
     if box is None and catalog is None:
         raise InvalidQuery(
             "The area is missing; give --polygon FILE or --bbox lon_min,lat_min,lon_max,lat_max."
@@ -197,7 +206,8 @@ def build(
         grids = [grid, *map(from_config, fetch.also_for or [])]
         query = query_for(query, grids, region, edge=edge, allow_empty=allow_empty)
         granules = fetch.fetch(query, catalog_out)
-    built = map_catalog(granules, grid, region=region, catalog_out=catalog_out, **geometry.given())
+    options = {"region": region, "aoi": aoi, **geometry.given()}
+    built = map_catalog(granules, grid, catalog_out=catalog_out, **options)
     shard_map = built.shard_map if allow_empty else built.check_not_empty()
     target = output or _default_output(granules)
     (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from zagg_catalog import registry as registries
+from zagg_catalog.errors import InvalidQuery, InvalidRegion, RegionNotFound
 from zagg_catalog.regions import (
     Bbox,
     Region,
+    as_region,
     bbox_region,
     check_bbox,
-    load_polygon,
     polygon_to_bbox,
 )
 from zagg_catalog.sources.filters import Direction, read_granule_names
 
+# Names of regions, not of files.
+_NAME = re.compile(r"[\w-]+")
 WHEN = Group("When (choose one)", sort_key=2)
 WHERE = Group("Where (choose one)", sort_key=3)
 FILTERS = Group("Filters", sort_key=3)
@@ -45,20 +50,54 @@ PublishedBy = Annotated[
 class AreaOptions:
     """The area of interest: a polygon, or a box; the polygon overrides the box."""
 
-    polygon: Annotated[Path | None, Parameter(metavar="FILE")] = None
-    """GeoJSON area of interest."""
+    polygon: Annotated[str | None, Parameter(metavar="FILE|NAME")] = None
+    """File of the area: GeoJSON, GeoPackage, Shapefile, KML, …; or a registered region."""
     bbox: Annotated[str | None, Parameter(metavar="W,S,E,N", allow_leading_hyphen=True)] = None
     """Box in degrees: lon_min,lat_min,lon_max,lat_max."""
 
     def read(self) -> tuple[Bbox | None, Region | None]:
         """Return the box to search and the region to cover; both are None without an option."""
         if self.polygon:
-            region = load_polygon(self.polygon)
+            region = _region_named(self.polygon)
             return polygon_to_bbox(region), region
         if self.bbox:
             box = check_bbox(self.bbox.split(","))
             return box, bbox_region(box)
         return None, None
+
+
+@Parameter(name="*", group=WHERE)
+@dataclass(frozen=True, kw_only=True)
+class AoiOptions:
+    """The area of the mask of cells, for configs with ``output.aoi_mask``."""
+
+    aoi_wkt: Annotated[str | None, Parameter(metavar="WKT|FILE")] = None
+    """WKT of the strict mask of cells (default: the area)."""
+    aoi_wkb: Annotated[Path | None, Parameter(metavar="FILE")] = None
+    """WKB of the strict mask of cells."""
+
+    def read(self) -> Region | None:
+        """Return the region of the mask; None without an option."""
+        if self.aoi_wkt and self.aoi_wkb:
+            raise InvalidQuery("Give --aoi-wkt or --aoi-wkb, not both.")
+        given = self.aoi_wkt or self.aoi_wkb
+        return None if given is None else as_region(given)
+
+
+def _region_named(text: str) -> Region:
+    """Return the region of a file, of WKT, of a box, or of the registry."""
+    try:
+        return as_region(text)
+    except RegionNotFound as error:
+        if not _NAME.fullmatch(text):
+            raise
+        registry = registries.load_registry(tolerate_broken_grids=True)
+        if text not in registry.regions:
+            raise InvalidRegion(
+                f"{error} {registry.source} has no region of that name either; it has"
+                f" {', '.join(sorted(registry.regions))}."
+            ) from None
+        return registry.regions[text].region
 
 
 @Parameter(name="*", group=FILTERS)

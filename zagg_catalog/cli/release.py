@@ -63,6 +63,8 @@ def publish(
     grid: Annotated[list[str] | None, Parameter(metavar="NAME=CONFIG:MAP")] = None,
     partial_latest: bool = False,
     allow_contraction: bool = False,
+    allow_failed_checks: bool = False,
+    registry: RegistryFile = None,
     json_manifests: Annotated[bool, Parameter(name="--json")] = False,
     by: PublishedBy = None,
     store: StoreUrl = None,
@@ -85,18 +87,26 @@ def publish(
         Move latest to the release even if it is partial.
     allow_contraction
         Move latest to the release even if it lacks granules of the latest one.
+    allow_failed_checks
+        Move latest to the release even if a check of severity error failed.
+    registry
+        Path or s3://bucket/key, for rules of checks (default: the setting).
     json_manifests
         Also store the JSON manifests that zagg loads.
     """
+    opened, maps = open_store(store), [_read_map(text) for text in grid or []]
+    registered = _registry(registry)
     published = releases.publish(
-        open_store(store),
+        opened,
         catalog=catalog,
-        maps=[_read_map(text) for text in grid or []],
+        maps=maps,
         region=region,
         product=product,
         cycle=cycle,
         partial_latest=partial_latest,
         allow_contraction=allow_contraction,
+        allow_failed_checks=allow_failed_checks,
+        checks=registered.check_plan(region) if registered else None,
         json_manifests=json_manifests,
         published_by=by,
     )
@@ -105,7 +115,7 @@ def publish(
         print_error(
             f"latest does not point to the release: {'; '.join(published.held_back)}."
             " --partial-latest accepts a partial release, --allow-contraction one that lacks"
-            " granules."
+            " granules, --allow-failed-checks one with failed checks."
         )
         return WRONG_DATA
     if published.record.status == "complete" or partial_latest:

@@ -25,6 +25,7 @@ from zagg_catalog.releases import (
     Verification,
 )
 from zagg_catalog.releases.batches import ShardCounts, shards_text
+from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.pickups import PickupLease
 
 _OUTCOMES = {
@@ -48,6 +49,7 @@ def print_published(published: Published) -> None:
         "latest": "points to it" if published.latest else "does not point to it",
         "granules": record.catalog.rows,
         "written": done or "\n".join(published.written) or "nothing",
+        "checks": published.checks.summary,
     }
     if shrunk.count is None:
         facts["contraction"] = f"not known: {shrunk.problem}"
@@ -55,6 +57,13 @@ def print_published(published: Published) -> None:
         facts["contraction"] = counted(shrunk.ids, shrunk.count)
     print_summary(str(record.release_key), facts)
     _print_grids(record.grids)
+    _print_findings(published.checks)
+
+
+def _print_findings(checks: CheckResults | None) -> None:
+    """Print what the checks found, a line each, since that does not fit into a table."""
+    for one in checks.findings if checks else ():
+        print_line(f"{one.severity}: {one.check}: {one.text}")
 
 
 def print_list(found: Sequence[ReleaseRow]) -> None:
@@ -98,7 +107,7 @@ def listed_facts(one: ReleaseRow) -> dict[str, Any]:
 
 def print_shown(shown: ReleaseView) -> None:
     """Print a release."""
-    record = shown.release.record
+    record, checks = shown.release.record, shown.checks
     harvest = record.harvest
     facts: dict[str, Any] = {
         "release": shown.release.digest,
@@ -117,8 +126,10 @@ def print_shown(shown: ReleaseView) -> None:
             "quarantined": len(harvest.quarantined),
         }
         facts["names"] = harvest.names_note
+    facts["checks"] = checks.summary if checks else "not recorded"
     print_summary(str(record.release_key), facts)
     _print_grids(record.grids, shown)
+    _print_findings(checks)
     _print_reasons(shown)
     if shown.latest and shown.publication is not None:
         print_publication(shown.publication)
@@ -133,6 +144,7 @@ def shown_facts(shown: ReleaseView) -> dict[str, Any]:
         "latest": shown.latest,
         "record": shown.release.record.model_dump(mode="json"),
         "publication": publication.model_dump(mode="json") if publication else None,
+        "checks": shown.checks.model_dump(mode="json") if shown.checks else None,
         "pickups": _pickups(
             shown.standings,
             [grid.name for grid in shown.release.record.grids],

@@ -12,23 +12,20 @@ import shapely
 from zagg_catalog.catalog.completeness import BEYOND_KEY, completeness
 from zagg_catalog.catalog.schema import column_values
 from zagg_catalog.catalog.table import Catalog, granule_entries
-from zagg_catalog.errors import InvalidGrid, SignatureMismatch
+from zagg_catalog.errors import SignatureMismatch
 from zagg_catalog.geometry.footprints import Footprints, read_footprints
 from zagg_catalog.geometry.lonlat import lonlat_lines, lonlat_polygons
 from zagg_catalog.geometry.plane import Geometries
-from zagg_catalog.geometry.ragged import join_rings
-from zagg_catalog.geometry.sphere import wrap_longitude
 from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.grids.base import Keys
 from zagg_catalog.grids.factory import from_signature
 from zagg_catalog.grids.healpix import HealpixGrid
+from zagg_catalog.grids.outlines import draw_shards
 from zagg_catalog.grids.rectilinear import RectilinearGrid
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.shardmap.beams import track_lines
 from zagg_catalog.shardmap.columns import MapColumns
 
-# Greatest distance of an edge of a shard's outline from the shard's side, metres.
-_TOLERANCE = 100.0
 _NAME_PARTS = ("rgt", "cycle", "region")
 _NO_TRACK = "the footprint is not a swath of 9 to 18 km, and has no middle line"
 
@@ -124,7 +121,7 @@ def map_features(
     ):
         raise SignatureMismatch(f"The map is of another grid: {' '.join(differences)}")
     keys = grid.check_keys(columns.shards)
-    shapes, problems = _draw_shards(grid, keys)
+    shapes, problems = draw_shards(grid, keys)
     table = pa.table(
         {
             "shard": pa.array(map(str, keys.tolist()), pa.string()),
@@ -177,22 +174,3 @@ def _draw_tracks(footprints: Footprints, rows: int) -> Geometries:
         parts = shapely.get_parts(lines[granule == row])
         shapes[row] = shapely.multilinestrings(parts)
     return shapes
-
-
-def _draw_shards(
-    grid: HealpixGrid | RectilinearGrid, keys: Keys
-) -> tuple[Geometries, list[str | None]]:
-    """Return the outlines of shards, and why a shard has none."""
-    lats, lons = grid.shard_outlines(keys, _TOLERANCE)
-    sizes = np.array([len(ring) for ring in lats], dtype=np.int64)
-    shapes = np.full(len(keys), None, dtype=object)
-    problems: list[str | None] = [None] * len(keys)
-    whole = np.flatnonzero(sizes)
-    rings = [(lats[i], wrap_longitude(lons[i])) for i in whole]
-    shapes[whole] = lonlat_polygons(*join_rings(rings))
-    for i in np.flatnonzero(sizes == 0).tolist():
-        try:
-            shapes[i] = shapely.orient_polygons(grid.shard_footprint(int(keys[i])))
-        except InvalidGrid as error:
-            problems[i] = str(error)
-    return shapes, problems

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats
 
 # Width of the widest swath, km: 6.6 km between the outer pairs, and the spread of the pointing.
-_WIDEST = 18.0
+WIDEST = 18.0
 # A footprint is at least as wide as one pair of beams on average, m.
 LEAST_WIDTH = 90.0
 _ORBIT = 2.0 * np.pi * EARTH_RADIUS / 1000.0  # km
 _ORBITS_A_DAY = 15.25
 # The largest box around the track of one region, km²: latitudes of 80 to 88° and all longitudes.
 _REGION = 5.0e6
-_DAY = _ORBITS_A_DAY * _ORBIT * _WIDEST
+_DAY = _ORBITS_A_DAY * _ORBIT * WIDEST
 # Products with a granule for each of 14 regions of an orbit; the others have up to a day's orbits.
 _BY_REGION = frozenset({"ATL02", "ATL03", "ATL06", "ATL08", "ATL11", "ATL24"})
 _BY_ORBIT = frozenset({"ATL01", "ATL04", "ATL07", "ATL09", "ATL10", "ATL12", "ATL13", "ATL22"})

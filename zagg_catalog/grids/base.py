@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -11,10 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zagg_catalog.errors import InvalidGrid
+from zagg_catalog.frames import geo_frame
+from zagg_catalog.geometry.plane import Geometries
 from zagg_catalog.geometry.sphere import Floats
+from zagg_catalog.grids.outlines import TOLERANCE, draw_shards
 from zagg_catalog.regions import Bbox, Region
 
 if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
     from shapely.geometry.base import BaseGeometry
 
 Keys = NDArray[np.uint64]
@@ -61,6 +66,10 @@ class OutputGrid(Protocol):
         """Return a shard's outline as (multi)polygon in longitude, latitude (WGS84)."""
         ...
 
+    def outlines(self, keys: ArrayLike) -> Geometries:
+        """Return the outlines of shards, as `shard_footprint`; None outside the CRS's domain."""
+        ...
+
     def lonlat_boxes(self, keys: ArrayLike, *, rough: bool = False) -> Floats:
         """Return the boxes of shards in degrees (WGS84), exact or slightly larger.
 
@@ -96,15 +105,114 @@ class OutputGrid(Protocol):
         ...
 
 
-class EqualByLayout:
-    """Compares and hashes grids by their spatial signatures."""
+class BaseGrid(ABC):
+    """What all grids share: points, outlines, and equality by spatial signature."""
 
+    # Python would try the keys 0, 1, 2, … otherwise.
+    __iter__ = None
+
+    @abstractmethod
     def spatial_signature(self) -> Signature:
         """Return the identity of the spatial layout, ready for JSON."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def keys_of_points(self, lats: Floats, lons: Floats) -> tuple[Keys, NDArray[np.bool_]]:
+        """Return the shard of each point in degrees, and whether the point is inside the grid."""
+
+    @abstractmethod
+    def shard_outlines(
+        self, keys: ArrayLike, tolerance: float
+    ) -> tuple[list[Floats], list[Floats]]:
+        """Return the outlines of shards as rings of great-circle edges, not closed."""
+
+    @abstractmethod
+    def shard_footprint(self, key: int) -> BaseGeometry:
+        """Return a shard's outline as (multi)polygon in longitude, latitude (WGS84)."""
+
+    def shard_at(self, lats: ArrayLike, lons: ArrayLike) -> Any:
+        """Return the shards that points lie in.
+
+        Parameters
+        ----------
+        lats, lons : float or array_like, shape (n,)
+            Degrees, WGS84.
+
+        Returns
+        -------
+        int or ndarray of uint64, shape (n,)
+            The key of each point's shard; an int for one point.
+
+        Raises
+        ------
+        InvalidGrid
+            If a point is outside the grid, or its coordinates are not degrees.
+        """
+        lat, lon = (np.asarray(values, dtype=np.float64) for values in (lats, lons))
+        if lat.shape != lon.shape or not (np.abs(lat) <= 90.0).all() or not np.isfinite(lon).all():
+            raise InvalidGrid(
+                "Points need as many latitudes as longitudes, in degrees, latitudes from -90 to 90."
+            )
+        keys, inside = self.keys_of_points(lat.reshape(-1), lon.reshape(-1))
+        if not inside.all():
+            first = int(np.flatnonzero(~inside)[0])
+            raise InvalidGrid(
+                f"{np.count_nonzero(~inside):,} of {inside.size:,} points are outside the grid, the"
+                f" first at latitude {lat.flat[first]:g}, longitude {lon.flat[first]:g}; leave them"
+                " out."
+            )
+        return int(keys[0]) if lat.ndim == 0 else keys.reshape(lat.shape)
+
+    def outlines(self, keys: ArrayLike, *, tolerance: float = TOLERANCE) -> Geometries:
+        """Return the outlines of shards, drawn at once.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,)
+            Shard keys.
+        tolerance : float
+            Greatest distance of an edge from the shard's side, metres.
+
+        Returns
+        -------
+        ndarray of shapely Polygon or MultiPolygon, shape (n,)
+            Longitude, latitude (WGS84), cut at the antimeridian, drawn out along the parallel of
+            a pole inside. None for a shard outside the domain of the grid's CRS.
+
+        Raises
+        ------
+        InvalidGrid
+            If a key is not a shard of the grid.
+        """
+        return draw_shards(self, keys, tolerance)[0]
+
+    def to_geopandas(self, keys: ArrayLike) -> GeoDataFrame:
+        """Return shards as a GeoDataFrame.
+
+        Parameters
+        ----------
+        keys : array_like of uint64, shape (n,)
+            Shard keys, such as those of `coverage`.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame
+            A row for each key: ``shard_key`` (uint64), and the outline in EPSG:4326.
+
+        Raises
+        ------
+        InvalidGrid
+            If a key is not a shard of the grid.
+        MissingPackage
+            Without geopandas, which the extra ``geopandas`` installs.
+        """
+        return geo_frame({"shard_key": as_keys(keys)}, self.outlines(keys))
+
+    def __getitem__(self, key: int) -> BaseGeometry:
+        """Return the outline of a shard, see `shard_footprint`."""
+        return self.shard_footprint(key)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, EqualByLayout):
+        if not isinstance(other, BaseGrid):
             return NotImplemented
         return self.spatial_signature() == other.spatial_signature()
 

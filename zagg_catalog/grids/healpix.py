@@ -17,7 +17,7 @@ from zagg_catalog.geometry.healpix_walk import sorted_distinct, walk_everywhere
 from zagg_catalog.geometry.plane import chord_error, lonlat_polygon, ring_edges, unit_vectors
 from zagg_catalog.geometry.ragged import join_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
-from zagg_catalog.grids.base import EqualByLayout, Mask, Near, Signature, as_keys
+from zagg_catalog.grids.base import BaseGrid, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.limits import check_cells, check_shards
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.lazy import lazy_module
@@ -44,7 +44,7 @@ _COARSE = 5
 _CHUNK_LEVELS = 6
 
 
-class HealpixGrid(EqualByLayout):
+class HealpixGrid(BaseGrid):
     """A HEALPix grid over the whole sphere.
 
     Grids are equal if their spatial signatures are.
@@ -285,14 +285,10 @@ class HealpixGrid(EqualByLayout):
 
         return test
 
-    def shards_of_points(self, lats: ArrayLike, lons: ArrayLike) -> Keys:
-        """Return the key (uint64) of the shard that each point, in degrees, lies in."""
-        words = mortie.geo2mort(
-            np.atleast_1d(np.asarray(lats, dtype=np.float64)),
-            np.atleast_1d(np.asarray(lons, dtype=np.float64)),
-            order=self.parent_order,
-        )
-        return np.asarray(words, dtype=np.uint64)
+    def keys_of_points(self, lats: Floats, lons: Floats) -> tuple[Keys, NDArray[np.bool_]]:
+        """Return the shard of each point in degrees; every point is inside the grid."""
+        words = mortie.geo2mort(lats, lons, order=self.parent_order)
+        return np.asarray(words, dtype=np.uint64), np.ones(len(lats), dtype=bool)
 
     def shard_rings(
         self, keys: ArrayLike, step: int = OUTLINE_STEP

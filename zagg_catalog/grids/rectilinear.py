@@ -18,7 +18,7 @@ from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.geometry.plane import lonlat_polygon
 from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
-from zagg_catalog.grids.base import EqualByLayout, Mask, Near, Signature, as_keys
+from zagg_catalog.grids.base import BaseGrid, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.limits import ENOUGH, check_cells, check_shards
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.grids.tiles import GridCrs, TileBlock, Tiling, cover, outline, split_into_blocks
@@ -36,7 +36,7 @@ _MOST_CELLS = 2.0**53
 _MOST_IDS = 2**63
 
 
-class RectilinearGrid(EqualByLayout):
+class RectilinearGrid(BaseGrid):
     """A north-up grid of equal cells in a CRS, padded to whole shards in the south and east.
 
     Grids are equal if their spatial signatures are.
@@ -315,6 +315,20 @@ class RectilinearGrid(EqualByLayout):
         if keys is None:
             keys = np.arange(self.n_row_blocks * self.n_col_blocks, dtype=np.uint64)
         return tiling.boxes(tiling.ranges(self.check_keys(keys)))
+
+    def keys_of_points(self, lats: Floats, lons: Floats) -> tuple[Keys, NDArray[np.bool_]]:
+        """Return the shard of each point in degrees, and whether the point is inside the grid.
+
+        A point on the side of two shards is in the eastern and in the southern one.
+        """
+        tiling = self.tiling
+        x, y = tiling.crs.from_lonlat(lons, lats)
+        width, height = tiling.size
+        with np.errstate(invalid="ignore"):
+            column, row = np.floor((x - self.xmin) / width), np.floor((self.ymax - y) / height)
+            inside = (row >= 0) & (row < tiling.rows) & (column >= 0) & (column < tiling.columns)
+        keys = np.where(inside, row, 0).astype(np.uint64) * np.uint64(tiling.columns)
+        return keys + np.where(inside, column, 0).astype(np.uint64), inside
 
     def shard_outlines(
         self, keys: ArrayLike, tolerance: float

@@ -81,6 +81,16 @@ class GridCrs:
         good = np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90.0 + 1e-9)
         return np.where(good, lon, np.nan), np.where(good, np.clip(lat, -90.0, 90.0), np.nan)
 
+    def from_lonlat(self, lons: Floats, lats: Floats) -> tuple[Floats, Floats]:
+        """Return x and y of points in degrees, WGS84; NaN outside the CRS's domain."""
+        x, y = _to_wgs84(self.name).transform(lons, lats, direction="INVERSE")
+        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        good = np.isfinite(x) & np.isfinite(y)
+        turn = _full_turn(self.name)
+        if turn:
+            x = self.west + (x - self.west) % turn
+        return np.where(good, x, np.nan), np.where(good, y, np.nan)
+
     def xyz(self, points: Floats) -> Floats:
         """Return unit vectors (..., 3) for CRS points (..., 2); NaN outside the domain."""
         lon, lat = self.lonlat(points[..., 0], points[..., 1])

@@ -77,6 +77,7 @@ def load_registry(
         grids=grids,
         problems=tuple(problems),
         watch=entries.watch,
+        checks=entries.checks,
     )
 
 

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from zagg_catalog.jsonio import model_problems, no_such_key
+from zagg_catalog.registry.check_rules import CheckRules
 from zagg_catalog.sources.filters import Direction, NameFilters
 from zagg_catalog.sources.margin import Margin, check_margin
 from zagg_catalog.sources.season import parse_season
@@ -44,6 +45,9 @@ class WatchRules(BaseModel):
     every change; 0 for never."""
     overdue_days: float | None = Field(default=75, ge=0)
     """A cycle is overdue if it is not prepared this long after its end; None for never."""
+    settled_days: float = Field(default=30, ge=0)
+    """A cycle is settled if it is complete, and neither the source nor its release has changed for
+    this long."""
     first_cycle: int | None = Field(default=None, ge=1, le=99)
     """Older cycles that exist at the first poll are ignored until they change. By default the
     cycle before that of 45 days before the poll."""
@@ -145,38 +149,44 @@ class GridEntry(_Entry):
 
 @dataclass(frozen=True)
 class RegistryEntries:
-    """The valid entries of the file by name, the names of all its regions, and the watch rules."""
+    """The valid entries of the file by name, the names of all its regions, and rules by product."""
 
     regions: dict[str, RegionEntry]
     grids: dict[str, GridEntry]
     region_names: tuple[str, ...] = ()
     watch: dict[str, WatchRules] = field(default_factory=dict)
+    checks: dict[str, CheckRules] = field(default_factory=dict)
 
 
 def read_entries(content: Any) -> tuple[RegistryEntries, list[str]]:
     """Return the valid entries of the parsed file, and the problems, a sentence each."""
     if not isinstance(content, dict):
         return RegistryEntries({}, {}), ["the file: it is not a mapping; add regions and grids."]
-    known = ("regions", "grids", "watch")
+    known = ("regions", "grids", "watch", "checks")
     problems = [f"{key}: {no_such_key(str(key), known)}" for key in content if key not in known]
     regions = _section(content, "regions", RegionEntry, problems)
     grids = _section(content, "grids", GridEntry, problems)
-    watch = _watch(content, grids, problems)
+    watch = _rules(content, "watch", WatchRules, grids, problems)
+    checks = _rules(content, "checks", CheckRules, grids, problems)
     names = content.get("regions")
     names = tuple(map(str, names)) if isinstance(names, dict) else ()
-    return RegistryEntries(regions, grids, names, watch), problems
+    return RegistryEntries(regions, grids, names, watch, checks), problems
 
 
-def _watch(
-    content: dict[Any, Any], grids: dict[str, GridEntry], problems: list[str]
-) -> dict[str, WatchRules]:
-    """Read the optional section ``watch``."""
-    values = content.get("watch")
+def _rules[Rules: BaseModel](
+    content: dict[Any, Any],
+    section: str,
+    model: type[Rules],
+    grids: dict[str, GridEntry],
+    problems: list[str],
+) -> dict[str, Rules]:
+    """Read an optional section of rules by product."""
+    values = content.get(section)
     if values is None:
         return {}
     if not isinstance(values, dict):
         problems.append(
-            "watch: it is not a mapping; give rules by product, as ATL06_007, or remove it."
+            f"{section}: it is not a mapping; give rules by product, as ATL06_007, or remove it."
         )
         return {}
     listed = content.get("grids")
@@ -187,13 +197,13 @@ def _watch(
         # The products of a grid that is not valid are unknown; its problem is reported already.
         if name not in known and len(grids) == count:
             problems.append(
-                f"watch.{name}: no grid has this product; use one of {', '.join(known)}."
+                f"{section}.{name}: no grid has this product; use one of {', '.join(known)}."
             )
         try:
-            rules[str(name)] = WatchRules.model_validate(value or {})
+            rules[str(name)] = model.model_validate(value or {})
         except ValidationError as error:
             problems += model_problems(
-                error, place=f"watch.{name}", known=WatchRules.model_fields, advise=True
+                error, place=f"{section}.{name}", known=model.model_fields, advise=True
             )
     return rules
 

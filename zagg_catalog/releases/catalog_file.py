@@ -81,7 +81,7 @@ def read_catalog_file(path: Path, name: str | None = None) -> CatalogFile:
     except InvalidCatalog as error:
         raise InvalidCatalog(f"{name}: {error}") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InvalidCatalog(_unreadable(name, error)) from None
+        raise InvalidCatalog(unreadable(name, error)) from None
     return CatalogFile(
         digest=digest,
         size=size,
@@ -105,7 +105,7 @@ def check_addresses(path: Path) -> None:
             else:
                 return
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InvalidCatalog(_unreadable(str(path), error)) from None
+        raise InvalidCatalog(unreadable(str(path), error)) from None
     raise InvalidCatalog(
         f"{path} has addresses with a signature, a password or a token, which expire and must not"
         " be published. Load the catalog and write it again, which removes them:"
@@ -113,7 +113,8 @@ def check_addresses(path: Path) -> None:
     )
 
 
-def _unreadable(name: str, error: Exception) -> str:
+def unreadable(name: str, error: Exception) -> str:
+    """Return that a file is not readable parquet, a sentence."""
     return f"{name} is not a readable parquet file: {clean_text(str(error), limit=300)}"
 
 

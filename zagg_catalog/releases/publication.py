@@ -14,6 +14,7 @@ from zagg_catalog.errors import InvalidRelease, StoreError
 from zagg_catalog.jsonio import Document, StrictModel, Time
 from zagg_catalog.messages import Clock, user_at_host, utc_now
 from zagg_catalog.releases.catalog_file import catalog_ids
+from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.record import (
     MAX_LISTED,
@@ -24,7 +25,7 @@ from zagg_catalog.releases.record import (
     ReleaseRecord,
     Status,
 )
-from zagg_catalog.sources.report import Transfer
+from zagg_catalog.sources.report import FetchFacts, Transfer
 from zagg_catalog.store import Store
 from zagg_catalog.store.keys import digest_in
 
@@ -87,6 +88,7 @@ class HistoryEntry(StrictModel):
     published_at: Time
     action: Action
     summary: ReleaseSummary | None = Field(default=None, exclude_if=lambda one: one is None)
+    checks: CheckResults | None = Field(default=None, exclude_if=lambda one: one is None)
 
 
 class HeldRelease(StrictModel):
@@ -94,6 +96,7 @@ class HeldRelease(StrictModel):
 
     digest: Digest
     summary: ReleaseSummary
+    checks: CheckResults | None = Field(default=None, exclude_if=lambda one: one is None)
 
 
 class Publication(Document):
@@ -119,7 +122,12 @@ class Publication(Document):
     contraction: Contraction = Contraction()
     transfer: Transfer | None = None
     """Requests and duration of the harvest, if known."""
+    fetch: FetchFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
+    """How the catalog was fetched: counts declared and received, slices. The release does not
+    depend on it; left out if it is not known."""
     summary: ReleaseSummary | None = Field(default=None, exclude_if=lambda one: one is None)
+    checks: CheckResults | None = Field(default=None, exclude_if=lambda one: one is None)
+    """What the checks found when the release was published; null for older publications."""
     history: tuple[HistoryEntry, ...] = Field(default=(), max_length=HISTORY)
     """Earlier publications, the newest first; at most 50."""
     held: tuple[HeldRelease, ...] = Field(
@@ -153,6 +161,7 @@ class Publication(Document):
             published_at=self.published_at,
             action=self.action,
             summary=self.summary,
+            checks=self.checks,
         )
         return (own, *self.history)[:HISTORY]
 
@@ -160,6 +169,11 @@ class Publication(Document):
         """Return the facts of releases by digest, where they are known."""
         found: list[HeldRelease | HistoryEntry | Publication] = [*self.held, *self.history, self]
         return {one.digest: one.summary for one in found if one.summary is not None}
+
+    def checks_of(self, digest: str) -> CheckResults | None:
+        """Return what the checks found in a release; None if that is not recorded."""
+        found: list[HeldRelease | HistoryEntry | Publication] = [self, *self.held, *self.history]
+        return next((one.checks for one in found if one.digest == digest and one.checks), None)
 
 
 def package_versions() -> dict[str, str]:
@@ -183,6 +197,8 @@ class PublishContext:
     """None for ``user@host``."""
     transfer: Transfer | None = None
     """Requests and duration of the harvest."""
+    fetch: FetchFacts | None = None
+    """How the catalog was fetched."""
     clock: Clock = utc_now
     """Returns the time, UTC."""
 
@@ -258,13 +274,14 @@ def move_latest(
     *,
     action: Action,
     contraction: Contraction,
+    checks: CheckResults | None,
     context: PublishContext,
 ) -> Publication:
     """Move the pointer to a release.
 
     Raises `PointerConflict` if another run moved the pointer after `latest` was read.
     """
-    before, transfer = latest.publication, context.transfer
+    before = latest.publication
     history, held = (before.next_history(), before.held) if before else _stored(store, record)
     publication = Publication(
         digest=record.digest,
@@ -275,8 +292,10 @@ def move_latest(
         supersedes=latest.digest,
         packages=package_versions(),
         contraction=contraction,
-        transfer=transfer,
+        transfer=context.transfer,
+        fetch=context.fetch,
         summary=ReleaseSummary.of(record),
+        checks=checks,
         history=history,
         held=tuple(one for one in held if one.digest != record.digest),
     )
@@ -331,16 +350,21 @@ def _readable(store: Store, key: str) -> ReleaseRecord | None:
         return None
 
 
-def hold_back(store: Store, latest: CurrentRelease, record: ReleaseRecord) -> CurrentRelease:
+def hold_back(
+    store: Store, latest: CurrentRelease, record: ReleaseRecord, checks: CheckResults
+) -> CurrentRelease:
     """Note the facts of a release that does not become the latest one beside the pointer.
 
     Lists then need not read its record; so nothing happens if the pointer cannot be written.
     """
     before = latest.publication
-    if before is None or record.digest in before.summaries():
+    if before is None:
         return latest
-    held = HeldRelease(digest=record.digest, summary=ReleaseSummary.of(record))
-    after = before.model_copy(update={"held": (held, *before.held)[:HISTORY]})
+    held = HeldRelease(digest=record.digest, summary=ReleaseSummary.of(record), checks=checks)
+    if held in before.held or (checks == before.checks_of(record.digest)):
+        return latest
+    others = (one for one in before.held if one.digest != record.digest)
+    after = before.model_copy(update={"held": (held, *others)[:HISTORY]})
     try:
         token = store.swap_pointer(record.release_key.pointer(), after.to_bytes(), latest.token)
     except StoreError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,16 @@ from zagg_catalog.errors import (
     SignatureMismatch,
     UnreadableGranules,
 )
-from zagg_catalog.files import digest_file, digest_of, scratch
+from zagg_catalog.files import digest_of, scratch
 from zagg_catalog.grids import OutputGrid, from_config
 from zagg_catalog.jsonio import as_json, canonical_digest, first_problem
 from zagg_catalog.messages import Clock, clean_text, first_few, utc_now
 from zagg_catalog.reader import ReaderNeeds
+from zagg_catalog.registry.check_rules import CheckPlan
 from zagg_catalog.releases.catalog_file import CatalogFile, check_addresses, read_catalog_file
+from zagg_catalog.releases.check_inputs import read_inputs
+from zagg_catalog.releases.check_results import CheckResults
+from zagg_catalog.releases.checks import run_checks
 from zagg_catalog.releases.collection import read_free_latest
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
@@ -46,14 +50,13 @@ from zagg_catalog.releases.record import (
     GridRecord,
     ManifestFiles,
     ReleaseRecord,
-    StoredFile,
     status_of,
 )
+from zagg_catalog.releases.upload import StagedUpload
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.shardmap.readable import mark_unreadable
-from zagg_catalog.sources.report import Transfer
+from zagg_catalog.sources.report import FetchFacts, Transfer
 from zagg_catalog.store import Store, check_name
-from zagg_catalog.store.base import ContentLike
 from zagg_catalog.yamlio import load_yaml
 
 
@@ -78,6 +81,10 @@ class Published:
     """Content of the pointer now; None if the pointer does not exist or is not valid."""
     held_back: tuple[str, ...] = ()
     """Why it did not become the latest release, a clause each; empty if it is the latest."""
+    accepted_by: tuple[str, ...] = ()
+    """Parameters of `publish` that let it become the latest release in spite of these reasons."""
+    checks: CheckResults = field(default_factory=CheckResults)
+    """What the checks found now; the publication has what they found when it was published."""
 
     @property
     def unchanged(self) -> bool:
@@ -95,9 +102,12 @@ def publish(
     cycle: int | None = None,
     partial_latest: bool = False,
     allow_contraction: bool = False,
+    allow_failed_checks: bool = False,
+    checks: CheckPlan | None = None,
     json_manifests: bool = False,
     published_by: str | None = None,
     transfer: Transfer | None = None,
+    fetch: FetchFacts | None = None,
     clock: Clock = utc_now,
 ) -> Published:
     """Publish a catalog and its maps as one release.
@@ -118,12 +128,19 @@ def publish(
         Move the pointer to the release even if it is partial.
     allow_contraction : bool
         Move the pointer to the release even if it lacks granules of the latest one.
+    allow_failed_checks : bool
+        Move the pointer to the release even if a check of severity ``error`` has found something.
+    checks : CheckPlan, optional
+        Severities, thresholds and signatures of a registry, from `Registry.check_plan`; by default
+        those of an empty one. See `zagg_catalog.releases.checks`.
     json_manifests : bool
         Also store the JSON that zagg loads; otherwise `resolve` writes it.
     published_by : str, optional
         By default ``user@host``.
     transfer : Transfer, optional
         Requests and duration of the harvest, for the publication.
+    fetch : FetchFacts, optional
+        How the catalog was fetched, for the publication; the release does not depend on it.
     clock : callable
         Returns the time.
 
@@ -160,19 +177,29 @@ def publish(
                 f"The catalog or a map has a value that no release can hold:"
                 f" {first_problem(error)}."
             ) from None
+        plan, needs = checks or CheckPlan(), {build.name: build.needs for build in maps}
+        inputs = read_inputs(store, Path(catalog), facts, record, latest, needs, plan, now=clock())
+        results = run_checks(inputs, plan.rules_of(record.product))
         upload.store_all(release_key.key("releases", record.digest), record.to_bytes())
         shrunk = contraction(store, latest, record, facts.ids)
-        held_back = _held_back(
-            record, shrunk, partial_latest=partial_latest, allow_contraction=allow_contraction
-        )
+        accepted = {
+            "partial_latest": partial_latest,
+            "allow_contraction": allow_contraction,
+            "allow_failed_checks": allow_failed_checks,
+        }
+        held_back = [one for one in _held_back(record, shrunk, results) if not accepted[one[0]]]
         moved = latest.digest != record.digest and not held_back
         if moved:
-            context = PublishContext(published_by=published_by, transfer=transfer, clock=clock)
-            moved, latest = _move(store, latest, record, shrunk, context, upload)
+            context = PublishContext(
+                published_by=published_by, transfer=transfer, fetch=fetch, clock=clock
+            )
+            moved, latest = _move(store, latest, record, shrunk, results, context, upload)
             # A garbage collection that was taken for dead may have removed some.
             upload.store_missing()
         elif held_back:
-            latest = hold_back(store, _settle(store, latest, record, upload), record)
+            latest = hold_back(store, _settle(store, latest, record, upload), record, results)
+    if latest.digest == record.digest:
+        held_back = []
     return Published(
         record=record,
         key=release_key.key("releases", record.digest),
@@ -182,21 +209,28 @@ def publish(
         written=upload.written,
         contraction=shrunk,
         publication=latest.publication,
-        held_back=() if latest.digest == record.digest else held_back,
+        held_back=tuple(why for _, why in held_back),
+        accepted_by=tuple(dict.fromkeys(name for name, _ in held_back)),
+        checks=results,
     )
 
 
 def _held_back(
-    record: ReleaseRecord, shrunk: Contraction, *, partial_latest: bool, allow_contraction: bool
-) -> tuple[str, ...]:
-    """Return why the pointer stays, a clause each."""
+    record: ReleaseRecord, shrunk: Contraction, checks: CheckResults
+) -> list[tuple[str, str]]:
+    """Return why the pointer stays: the parameter that accepts it, and the reason, a clause."""
     reasons = []
-    if record.status != "complete" and not partial_latest:
-        reasons.append("it is partial")
-    if shrunk.count and not allow_contraction:
+    if record.status != "complete":
+        reasons.append(("partial_latest", "it is partial"))
+    if shrunk.count:
         few = first_few(shrunk.ids, shrunk.count)
-        reasons.append(f"it lacks granules of the latest release in any revision, {few}")
-    return tuple(reasons)
+        lacks = f"it lacks granules of the latest release in any revision, {few}"
+        reasons.append(("allow_contraction", lacks))
+    reasons += [
+        ("allow_failed_checks", f"the check {one.check} failed: {one.text.rstrip('.')}")
+        for one in checks.errors
+    ]
+    return reasons
 
 
 def _move(
@@ -204,6 +238,7 @@ def _move(
     latest: CurrentRelease,
     record: ReleaseRecord,
     shrunk: Contraction,
+    checks: CheckResults,
     context: PublishContext,
     upload: StagedUpload,
 ) -> tuple[bool, CurrentRelease]:
@@ -211,7 +246,13 @@ def _move(
     while True:
         try:
             publication = move_latest(
-                store, latest, record, action="publish", contraction=shrunk, context=context
+                store,
+                latest,
+                record,
+                action="publish",
+                contraction=shrunk,
+                checks=checks,
+                context=context,
             )
         except PointerConflict:
             current = read_free_latest(store, record.release_key)
@@ -441,43 +482,3 @@ def _map_facts(shard_map: ShardMap) -> dict[str, Any]:
         "region_digest": metadata.get("region_digest"),
         "geometry_rule": metadata.get("geometry_rule"),
     }
-
-
-class StagedUpload:
-    """Files that are staged first and then stored together, followed by their record."""
-
-    def __init__(self, store: Store) -> None:
-        self.written: list[str] = []
-        """Keys of the objects that were written; without those that were stored already."""
-        self._store = store
-        self._staged: list[tuple[str, ContentLike]] = []
-
-    def stage(self, folder: str, path: Path) -> StoredFile:
-        """Add a file, which must not change until it is stored; return its key, digest and size."""
-        digest, size = digest_file(path)
-        staged = StoredFile(key=f"{folder}/{digest}{path.suffix}", digest=digest, size=size)
-        self._staged.append((staged.key, path))
-        return staged
-
-    def store_all(self, record_key: str, record: bytes) -> None:
-        """Store the files in the order in which they were staged, and then their record."""
-        self._staged.append((record_key, record))
-        found: list[tuple[str, ContentLike]] = []
-        for key, content in self._staged:
-            if self._store.put_object(key, content).written:
-                self.written.append(key)
-            else:
-                found.append((key, content))
-        # A garbage collection that ends about now may have removed them since.
-        self._store_missing(found)
-
-    def store_missing(self) -> None:
-        """Store again those that are missing by now."""
-        self._store_missing(self._staged)
-
-    def _store_missing(self, staged: Sequence[tuple[str, ContentLike]]) -> None:
-        for key, content in staged:
-            if not self._store.exists(key):
-                self._store.put_object(key, content)
-                if key not in self.written:
-                    self.written.append(key)

@@ -11,6 +11,7 @@ from zagg_catalog.errors import InvalidName, InvalidRelease, ObjectMissing, Stor
 from zagg_catalog.files import Content, digest_file, scratch, write_atomic
 from zagg_catalog.jsonio import as_json, canonical_digest
 from zagg_catalog.messages import short_digest
+from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.layout import KeyParts, ReleaseKey, list_keys
 from zagg_catalog.releases.pickups import (
     PickupHistory,
@@ -80,6 +81,11 @@ class ReleaseView:
     """Content of the pointer, which may name another release."""
     standings: dict[str, PickupHistory] = field(default_factory=dict)
     """Pick-up history by grid; grids that were never picked up are left out."""
+
+    @property
+    def checks(self) -> CheckResults | None:
+        """What the checks found when the release was published; None if that is not recorded."""
+        return self.publication.checks_of(self.release.digest) if self.publication else None
 
 
 def load_release(store: Store, release_key: ReleaseKey, digest: str) -> Release:

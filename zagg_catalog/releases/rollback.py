@@ -85,6 +85,7 @@ def rollback(
                 release.record,
                 action="rollback",
                 contraction=shrunk,
+                checks=latest.publication.checks_of(release.digest) if latest.publication else None,
                 context=context,
             )
         except PointerConflict:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from zagg_catalog.cycles import ORBIT_SECONDS, REGIONS
 from zagg_catalog.geometry.orbit import ICESAT2
 from zagg_catalog.geometry.sphere import Floats
+from zagg_catalog.geometry.swaths import REGION_STARTS as REGION_STARTS
 
 INCLINATION = ICESAT2.inclination
 SHIFT_PER_ORBIT = ICESAT2.shift
@@ -25,24 +26,6 @@ NODE_SECONDS = -43.0
 BEAM_OFFSETS_KM = (-3.3, 0.0, 3.3)
 # Real rings reach this far past the nominal region borders, in degrees along the orbit.
 REGION_OVERLAP = 0.04
-# Geodetic latitude at the start of each region, and whether the satellite climbs there
-# (ATL03 region definition). Region 4 goes over the northern turn, 11 over the southern.
-REGION_STARTS: tuple[tuple[float, bool], ...] = (
-    (0.0, True),
-    (27.0, True),
-    (59.5, True),
-    (80.0, True),
-    (80.0, False),
-    (59.5, False),
-    (27.0, False),
-    (0.0, False),
-    (-27.0, False),
-    (-50.0, False),
-    (-79.0, False),
-    (-79.0, True),
-    (-50.0, True),
-    (-27.0, True),
-)
 
 
 def phase_of_latitude(lat: float, *, ascending: bool) -> float:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from zagg_catalog.errors import InvalidQuery
-from zagg_catalog.messages import utc_now
 from zagg_catalog.sandbox.granules import Granules
 
 
@@ -50,14 +49,14 @@ class Timeline:
     ) -> None:
         self.content = content
         self._steps = sorted(steps, key=lambda step: as_utc(step.when))
-        self._ahead = timedelta() if start is None else as_utc(start) - utc_now()
+        self._ahead = timedelta() if start is None else as_utc(start) - datetime.now(UTC)
         self.down = False
         """Whether there is an outage."""
 
     @property
     def now(self) -> datetime:
         """Time of the clock, UTC."""
-        return utc_now() + self._ahead
+        return datetime.now(UTC) + self._ahead
 
     @property
     def next(self) -> Step | None:

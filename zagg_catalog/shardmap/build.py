@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -26,7 +26,7 @@ from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys
 from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Near
-from zagg_catalog.regions import Region, as_region, bbox_region, region_digest
+from zagg_catalog.regions import Region, RegionLike, as_region, bbox_region, region_digest
 from zagg_catalog.shardmap import beams
 from zagg_catalog.shardmap.area import AreaCheck, ShardsBeyondArea, check_area, check_edge
 from zagg_catalog.shardmap.backends import (
@@ -49,7 +49,7 @@ from zagg_catalog.sources.revisions import older_revisions
 FOOTPRINTS = ("swath", "beams")
 # So many granules are not worth a test for those near the shards.
 _FEW = 500
-Area = Region | Iterable[tuple[Any, Any]]
+Area = RegionLike
 
 
 class BuildOptions(TypedDict, total=False):

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from zagg_catalog.catalog.table import Catalog, entry_dicts
-from zagg_catalog.errors import EmptyShardMap, SignatureMismatch
-from zagg_catalog.grids import OutputGrid
+from zagg_catalog.errors import EmptyShardMap, SignatureMismatch, UnknownShard
+from zagg_catalog.frames import geo_frame
+from zagg_catalog.grids import OutputGrid, from_signature
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.messages import plain_logger
 from zagg_catalog.shardmap.area import Edge
 from zagg_catalog.shardmap.build import Area, BuildOptions, BuiltColumns, build_columns
-from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select
+from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select, stable_metadata
 from zagg_catalog.shardmap.json_file import read_json, write_json
 from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 _logger = plain_logger("zagg_catalog.shardmap")
 
 
-class ShardMap(MapColumns):
+class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
     """Work-distribution manifest: shard key → granules, tied to one grid.
 
     Parameters
@@ -54,6 +58,10 @@ class ShardMap(MapColumns):
 
     Notes
     -----
+    A map is a mapping, ordered by key: ``m[key]`` has the granules of a shard, ``key in m`` says
+    whether it has some, and ``m.keys()``, ``m.values()``, ``m.items()`` and ``m.get(key)`` work as
+    those of a dict. `granules` is a list by position: ``m.granules[31]`` is of the 32nd shard.
+
     A map holds columns; see `zagg_catalog.shardmap.columns.MapColumns`. `shard_keys`, `granules`
     and `aoi_mask` are made from them when they are first read. `from_columns` makes a map without
     a Python object for each pair.
@@ -87,16 +95,44 @@ class ShardMap(MapColumns):
     def __len__(self) -> int:
         return len(self.shards)
 
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.shard_keys)
+
+    def __contains__(self, key: object) -> bool:
+        return self._place(key) is not None
+
+    def __getitem__(self, key: int) -> list[dict[str, Any]]:
+        place = self._place(key)
+        if place is None:
+            raise UnknownShard(
+                f"The map has no shard {key!r}; it has {len(self):,}, whose keys are in shard_keys."
+            )
+        start, stop = self.offsets[place : place + 2].tolist()
+        return [self.entries[row] for row in self.rows[start:stop].tolist()]
+
+    def _place(self, key: object) -> int | None:
+        """Return the position of a shard, or None."""
+        if isinstance(key, bool | np.bool_) or not isinstance(key, int | np.integer):
+            return None
+        if not 0 <= int(key) < 1 << 64:
+            return None
+        place = int(np.searchsorted(self.shards, np.uint64(key)))
+        found = place < len(self.shards) and int(self.shards[place]) == int(key)
+        return place if found else None
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ShardMap):
             return NotImplemented
-        return (
+        same = (
             self.grid_signature == other.grid_signature
             and np.array_equal(self.shards, other.shards)
-            and self.granules == other.granules
-            and self.metadata == other.metadata
+            and np.array_equal(self.offsets, other.offsets)
+            and stable_metadata(self.metadata) == stable_metadata(other.metadata)
             and self.aoi_mask == other.aoi_mask
         )
+        # Tables of other programs may have the same granules in another order.
+        columns = np.array_equal(self.rows, other.rows) and self.table.equals(other.table)
+        return same and (columns or self.granules == other.granules)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -169,6 +205,43 @@ class ShardMap(MapColumns):
         """
         return ShardMap.from_columns(select(self, keys))
 
+    def to_geopandas(self, grid: OutputGrid | None = None) -> GeoDataFrame:
+        """Return the shards as a GeoDataFrame.
+
+        Parameters
+        ----------
+        grid : OutputGrid, optional
+            The map's grid; by default that of its signature.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame
+            A row for each shard, ascending by key: ``shard_key`` (uint64), ``granules`` (their
+            number), ``ids`` (lists of str), and the outline in EPSG:4326, longitude before
+            latitude, cut at the antimeridian.
+
+        Raises
+        ------
+        SignatureMismatch
+            If the map is of another grid.
+        InvalidGrid
+            If the signature does not define a grid.
+        MissingPackage
+            Without geopandas, which the extra ``geopandas`` installs.
+        """
+        if grid is None:
+            grid = from_signature(self.grid_signature)
+        else:
+            self.check(grid)
+        names = self.table["id"].take(pa.array(self.rows)).to_pylist()
+        ends = self.offsets.tolist()
+        columns = {
+            "shard_key": self.shards,
+            "granules": np.diff(self.offsets),
+            "ids": [names[start:stop] for start, stop in pairwise(ends)],
+        }
+        return geo_frame(columns, grid.outlines(self.shards))
+
     def check(self, grid: OutputGrid) -> None:
         """Check that this map belongs to a grid.
 
@@ -216,9 +289,9 @@ class ShardMap(MapColumns):
             Granule metadata.
         grid : OutputGrid
             The grid, usually from `zagg_catalog.grids.from_config`.
-        region : Region or list of (lats, lons), optional
+        region : path, box, geometry, Region or list of (lats, lons), optional
             Coverage mask, degrees, WGS84. By default the box in the catalog's metadata.
-        aoi : Region or list of (lats, lons), optional
+        aoi : path, box, geometry, Region or list of (lats, lons), optional
             Area of the strict mask of cells that the map carries where the config has
             ``output.aoi_mask: true``. By default the region.
         backend : {"auto", "spherely", "mortie"}

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from zagg_catalog.cycles import Convention, check_cycle, cycle_to_days
-from zagg_catalog.errors import InvalidQuery, InvalidRegion
+from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.granule_names import NETCDF_PRODUCTS, is_icesat2
-from zagg_catalog.regions import Bbox, check_bbox, load_polygon, polygon_to_bbox
+from zagg_catalog.regions import Bbox, RegionLike, check_bbox, polygon_to_bbox
 from zagg_catalog.sources.data_asset import HDF5, NETCDF, DataAsset
 from zagg_catalog.sources.filters import NameFilters, Numbers
 from zagg_catalog.sources.margin import Margin, check_margin, widened
@@ -35,9 +35,10 @@ class Query:
         are sent as they are.
     start_date, end_date : str or date
         Inclusive days, ``YYYY-MM-DD``, UTC.
-    region : tuple of float, str or Path
+    region : tuple of float, path, geometry or Region
         A ``(lon_min, lat_min, lon_max, lat_max)`` box in degrees, lon_min > lon_max if it crosses
-        the antimeridian; or the path of a GeoJSON file, whose box is searched.
+        the antimeridian; or a region in any form that `zagg_catalog.regions.as_region` reads, such
+        as the path of a GeoJSON file or a GeoDataFrame, whose box is searched.
     provider : str
         CMR provider, which is the STAC sub-catalog. Empty for an API without sub-catalogs.
     cycle : int, optional
@@ -88,7 +89,7 @@ class Query:
     version: str | int
     start_date: str | date
     end_date: str | date
-    region: Sequence[float] | str | Path
+    region: RegionLike
     provider: str = PROVIDER
     cycle: int | None = None
     convention: Convention = "mission"
@@ -112,11 +113,8 @@ class Query:
             check_cycle(self.cycle)
         if self.convention not in get_args(Convention):
             raise InvalidQuery(f"convention is 'mission' or 'nominal', not {self.convention!r}.")
-        if isinstance(self.region, str | Path):
-            region: Bbox | str = str(self.region)
-            bbox = polygon_to_bbox(load_polygon(self.region))
-        else:
-            region = bbox = check_bbox(_numbers(self.region))
+        bbox = polygon_to_bbox(self.region)
+        region = str(self.region) if isinstance(self.region, str | Path) else bbox
         filters = NameFilters.checked(
             cycle=self.cycle if self.convention == "mission" else None,
             tracks=self.tracks,
@@ -155,7 +153,7 @@ class Query:
         short_name: str,
         version: str | int,
         cycle: int,
-        region: Sequence[float] | str | Path,
+        region: RegionLike,
         *,
         provider: str = PROVIDER,
         convention: Convention = "mission",
@@ -303,13 +301,4 @@ def _word(value: str, name: str, *, example: str, empty: bool = False) -> str:
     raise InvalidQuery(
         f"{name} is made of letters, digits, dots, dashes and underscores, such as "
         f"{example!r}, not {value!r}."
-    )
-
-
-def _numbers(region: Sequence[float]) -> Sequence[float]:
-    if isinstance(region, Sequence) or hasattr(region, "__array__"):
-        return region
-    raise InvalidRegion(
-        "A region is a box (lon_min, lat_min, lon_max, lat_max) or the path of a GeoJSON file, "
-        f"not {region!r}."
     )

@@ -56,6 +56,8 @@ class CycleState(_Model):
     """Its newest event."""
     overdue_at: AwareDatetime | None = None
     """Time of its last overdue event."""
+    told: AwareDatetime | None = Field(default=None, exclude_if=lambda told: told is None)
+    """Time of the newest notification of a queue that the state includes; not stored if None."""
 
 
 class Cursor(_Model):

@@ -24,6 +24,8 @@ PREPARED = "zagg-catalog.cycle.prepared"
 POLLED = "zagg-catalog.watch.polled"
 RESOURCE = "zagg-catalog.cycle"
 WATCH = "zagg-catalog.watch"
+STATE = "zagg-catalog.state"
+"""Of events of states, ``zagg-catalog.state.settled``, and of their resources."""
 
 Why = Literal["new", "changed", "again", "recheck", "by-hand"]
 

@@ -15,7 +15,7 @@ from zagg_catalog.cycles import (
     cycle_of,
     cycle_to_dates,
 )
-from zagg_catalog.errors import BadResponse
+from zagg_catalog.errors import BadResponse, PointerConflict
 from zagg_catalog.messages import is_future
 from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.releases.layout import list_keys
@@ -24,6 +24,7 @@ from zagg_catalog.store import Store
 from zagg_catalog.watch.answers import read_processed
 from zagg_catalog.watch.cursor import Cursor, CycleState, LastEvent, read_cursor, write_cursor
 from zagg_catalog.watch.events import CycleAvailable, CycleOverdue, Why, notice_id
+from zagg_catalog.watch.notifications import Change
 
 # Number of newest cycles, which usually change; they are counted first.
 NEWEST = 3
@@ -36,6 +37,8 @@ MOST = TRACKS * REGIONS
 NEIGHBOURS = 8
 # A cycle that ended more recently may still grow.
 SETTLED = timedelta(days=30)
+# Attempts when other polls change the cursor.
+_TRIES = 5
 # Before every event.
 LONG_AGO = datetime(2018, 10, 13, tzinfo=UTC)
 
@@ -59,9 +62,19 @@ class Poll:
 
 
 def poll(
-    product: str, probe: Probe, store: Store, rules: WatchRules, now: datetime, *, dry: bool = False
+    product: str,
+    probe: Probe,
+    store: Store,
+    rules: WatchRules,
+    now: datetime,
+    *,
+    changes: Mapping[int, Change] | None = None,
+    dry: bool = False,
 ) -> Poll:
     """Poll a product, and write its cursor unless `dry` is set.
+
+    With `changes`, of which notifications tell, only their cycles are counted, except by the first
+    poll. Changes that the cursor includes already are ignored.
 
     The caller emits the events after the cursor is written. A lost event is never marked as
     processed, so a later poll returns it again.
@@ -79,7 +92,12 @@ def poll(
     first = rules.first_cycle or max(1, cycle_of(now - LATENCY) - 1)
     before = stored.cursor or Cursor.begin(product, first, now)
     known, note = without_future(before, first, now)
-    after = _mark_processed(store, refresh_counts(probe, known, now))
+    counted = known
+    if changes is None or known.fresh:
+        counted = refresh_counts(probe, known, now)
+    if changes:
+        counted = include_changes(probe, counted, changes, now)
+    after = _mark_processed(store, counted)
     after, notices = _announce(store, after, rules, now)
     after, overdue = _remind(after, rules, now)
     changed = after != before
@@ -93,6 +111,23 @@ def poll(
         requests=probe.requests,
         note=note,
     )
+
+
+def poll_changes(
+    product: str,
+    probe: Probe,
+    store: Store,
+    rules: WatchRules,
+    now: datetime,
+    changes: Mapping[int, Change],
+) -> Poll:
+    """Poll the cycles of changes, once more if another poll changes the cursor meanwhile."""
+    for _ in range(_TRIES - 1):
+        try:
+            return poll(product, probe, store, rules, now, changes=changes)
+        except PointerConflict:
+            continue
+    return poll(product, probe, store, rules, now, changes=changes)
 
 
 def without_future(cursor: Cursor, first: int, now: datetime) -> tuple[Cursor, str | None]:
@@ -153,6 +188,32 @@ def refresh_counts(probe: Probe, cursor: Cursor, now: datetime) -> Cursor:
         return cursor
     changed = _changed_cycles(probe, cursor, total, revised, now)
     return _rebased(probe, cursor.with_cycles(changed), total, list(changed), now)
+
+
+def include_changes(
+    probe: Probe, cursor: Cursor, changes: Mapping[int, Change], now: datetime
+) -> Cursor:
+    """Return the cursor with changes that it does not include, and the counts of their cycles."""
+    found, more, hits = {}, 0, 0
+    for cycle, change in changes.items():
+        before = cursor.cycles.get(cycle, CycleState(changed=LONG_AGO))
+        # Whatever was sent before the newest notification was counted with it, in any order.
+        if before.told is not None and change.until <= before.told:
+            continue
+        found[cycle] = state = _include(_ask(probe, cursor, cycle, now), before, change, now)
+        more += state.count - before.count
+        hits += state.revised - before.revised
+    update = {"total": cursor.total + more, "revised": cursor.revised + hits}
+    return cursor.with_cycles(found).model_copy(update=update) if found else cursor
+
+
+def _include(counted: CycleState, before: CycleState, change: Change, now: datetime) -> CycleState:
+    """Return the new state of a cycle: changed, unless an earlier poll has counted the change."""
+    update: dict[str, object] = {"told": change.until}
+    known = change.only_new and change.until <= before.changed
+    if counted.version == before.version and not known:
+        update |= {"version": before.version + 1, "changed": now}
+    return counted.model_copy(update=update)
 
 
 def confirmed_count(ask: Callable[[], int], before: int) -> int:

@@ -6,12 +6,19 @@ It runs the shards of its manifest as the real one does, and its results have th
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from zagg import processing, runner
 
 __version__ = "0.61.0"
+
+if "ZAGG_IMPORTS" in os.environ:
+    with Path(os.environ["ZAGG_IMPORTS"]).open("a") as noted:
+        noted.write("1")
+if "ZAGG_STARTS_THREAD" in os.environ:
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 
 
 def agg(config, **call):

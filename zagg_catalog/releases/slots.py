@@ -1,0 +1,74 @@
+"""What a store has of each product, region and cycle, read with few requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from zagg_catalog.errors import InvalidRelease, StoreError
+from zagg_catalog.releases.layout import ReleaseKey, list_keys
+from zagg_catalog.releases.publication import CurrentRelease, Publication, read_latest
+from zagg_catalog.releases.read import Release, load_release
+from zagg_catalog.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """The releases of a product, region and cycle."""
+
+    release_key: ReleaseKey
+    latest: CurrentRelease
+    """The pointer; without a publication if it is missing or not valid."""
+    stored: dict[str, datetime] = field(default_factory=dict)
+    """When each release record was stored, by digest, by the clock of the store."""
+
+    @property
+    def publication(self) -> Publication | None:
+        """Content of the pointer, if it is valid."""
+        return self.latest.publication
+
+    @property
+    def newest(self) -> str | None:
+        """Digest of the release of the newest fetch: the latest, or one stored and held back since.
+
+        None if there is no release.
+        """
+        known = self.publication
+        published = known.digests if known else []
+        held = [one for one in self.stored if one not in published]
+        own = self.stored.get(known.digest) if known else None
+        newer = [one for one in held if own is None or self.stored[one] > own]
+        if newer:
+            return max(newer, key=lambda one: (self.stored[one], one))
+        return known.digest if known else None
+
+
+def read_slots(
+    store: Store, product: str | None = None, region: str | None = None, cycle: int | None = None
+) -> dict[ReleaseKey, Slot]:
+    """Return the slots that have releases: one listing, and one read of each pointer it has.
+
+    Each part may be None.
+    """
+    stored: dict[ReleaseKey, dict[str, datetime]] = {}
+    pointers = set()
+    for info, parts in list_keys(store, "releases", product, region, cycle):
+        records = stored.setdefault(parts.release_key, {})
+        if parts.digest is None:
+            pointers.add(parts.release_key)
+        else:
+            records[parts.digest] = info.modified
+    keys = sorted(pointers)
+    found = dict(zip(keys, store.read_each(lambda key: read_latest(store, key), keys), strict=True))
+    return {
+        key: Slot(release_key=key, latest=found.get(key, CurrentRelease()), stored=records)
+        for key, records in sorted(stored.items())
+    }
+
+
+def read_release(store: Store, release_key: ReleaseKey, digest: str) -> Release | None:
+    """Return a release, or None if it cannot be read; `verify` reports why."""
+    try:
+        return load_release(store, release_key, digest)
+    except (StoreError, InvalidRelease):
+        return None
