@@ -14,6 +14,8 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.exceptions import ObjectNotFound
 
 from flows.jobs import release_key_name
@@ -69,6 +71,23 @@ class PickupProgress:
         update_progress_artifact(self._id, progress=100.0 * share, description=as_cell(text))
 
 
+class TableProgress:
+    """A table in Prefect's UI that is renewed in place while a run goes on."""
+
+    def __init__(self, rows: Sequence[Values], *, key: str, description: str) -> None:
+        self._id: Any = create_table_artifact(
+            _table_cells(rows), key=key, description=as_cell(description)
+        )
+
+    def show(self, rows: Sequence[Values], description: str) -> None:
+        """Renew the table and its description."""
+        content = ArtifactUpdate(
+            data=json.dumps(_table_cells(rows)), description=as_cell(description)
+        )
+        with get_client(sync_client=True) as client:
+            client.update_artifact(self._id, content)
+
+
 def shardmap_key(release_key: ReleaseKey, grid: str) -> str:
     """Return the key of a map's artifact, ``shardmap-<product>-<region>-c<cycle>-<grid>``."""
     return f"shardmap-{release_key_name(release_key)}-{grid}"
@@ -76,11 +95,14 @@ def shardmap_key(release_key: ReleaseKey, grid: str) -> str:
 
 def create_table(rows: Sequence[Values], *, key: str, description: str) -> None:
     """Create a table artifact; Prefect shows its texts and its description as Markdown."""
-    cells = [
+    create_table_artifact(_table_cells(rows), key=key, description=as_cell(description))
+
+
+def _table_cells(rows: Sequence[Values]) -> list[Values]:
+    return [
         {name: as_cell(value) if isinstance(value, str) else value for name, value in row.items()}
         for row in rows
     ]
-    create_table_artifact(cells, key=key, description=as_cell(description))
 
 
 def record_release(store: Store, release_key: ReleaseKey, published: Published) -> None:
@@ -294,12 +316,14 @@ def _harvest(published: Published) -> str:
     harvest = published.record.harvest
     if harvest is None:
         return "no report"
+    own = published.publication if published.latest else None
+    facts = own.fetch if own is not None and own.fetch is not None else harvest.facts
     return (
-        f"{harvest.harvested:,} harvested, {harvest.shared:,} of them in two of"
-        f" {len(harvest.slices)} slices, {harvest.declared_after or 0:,} declared in all;"
+        f"{facts.harvested:,} harvested, {facts.shared:,} of them in two of"
+        f" {len(facts.slices)} slices, {facts.declared_after or 0:,} declared in all;"
         f" {len(harvest.superseded):,} superseded,"
-        f" {harvest.outside_cycle:,} of other cycles,"
-        f" {sum(harvest.outside.values()):,} left out by filters,"
+        f" {facts.outside_cycle:,} of other cycles,"
+        f" {sum(facts.outside.values()):,} left out by filters,"
         f" {len(harvest.quarantined):,} unusable"
         + (f"; {as_markdown(harvest.names_note)}" if harvest.names_note else "")
     )

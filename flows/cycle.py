@@ -46,12 +46,14 @@ from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import EventRefused, SourceDown
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
-from zagg_catalog.releases import Published
+from zagg_catalog.releases import Published, ReleaseRecord
 from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import open_store
 from zagg_catalog.watch.events import cycle_resource
+
+Values = dict[str, Any]
 
 
 @dataclass(kw_only=True)
@@ -200,16 +202,21 @@ def _prepare(
     If `first`, a source that answers nothing raises `SourceDown`.
     """
     try:
-        return _prepare_region(job, wanted, registry, accepted, row, first=first)
+        return prepare_region(job, wanted, registry, accepted, row, first=first)
     except SourceDown:
         raise
     except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
-        why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
-        get_run_logger().error("%s", why, exc_info=sentence_of(error) is None)
-        return RegionOutcome(region=job.region.name, failures=[why])
+        return failed_region(job, error)
 
 
-def _prepare_region(
+def failed_region(job: Job, error: Exception) -> RegionOutcome:
+    """Record, and log, that a region could not be prepared."""
+    why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
+    get_run_logger().error("%s", why, exc_info=sentence_of(error) is None)
+    return RegionOutcome(region=job.region.name, failures=[why])
+
+
+def prepare_region(
     job: Job,
     wanted: Sequence[RegisteredGrid],
     registry: Registry,
@@ -217,14 +224,23 @@ def _prepare_region(
     row: Row,
     *,
     first: bool,
+    catalog: Values | None = None,
+    aggregate: bool = True,
 ) -> RegionOutcome:
+    """Fetch a region's catalog, build the maps of its grids, and publish them as a release.
+
+    With `catalog`, as `stored_catalog` returns it, nothing is fetched. If `first`, a source that
+    answers nothing raises `SourceDown`. `aggregate` is that of `announce_release`.
+    """
     store = job.open_store()
     registry = registry.without_broken_areas(job.product, job.region.name)
     job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
     grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
-    session = Session(store, job.release_key, force=job.force)
-    with row.step("fetch"):
-        catalog = fetch(job, session, first=first)
+    session = None if catalog is not None else Session(store, job.release_key, force=job.force)
+    if session is not None:
+        with row.step("fetch"):
+            catalog = fetch(job, session, first=first)
+    assert catalog is not None
     row.add(**_fetched(catalog))
     with row.step("build"):
         outcomes = build(job, grids, catalog)
@@ -240,12 +256,13 @@ def _prepare_region(
             checks=registry.check_plan(job.region.name).model_dump(mode="json"),
             **accepted,
         )
-    session.end()
+    if session is not None:
+        session.end()
     results = [entry["result"] for entry in outcomes if entry.get("result")]
     collect_maps(store, job.release_key, results)
     # A run that was killed after it moved the pointer has not emitted the event.
     if published.latest and (published.moved or is_news(store, job.release_key, published)):
-        announce_release(job, published)
+        announce_release(job, published, aggregate=aggregate)
     record_release(store, job.release_key, published)
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome)
@@ -253,9 +270,23 @@ def _prepare_region(
     return outcome
 
 
+def stored_catalog(record: ReleaseRecord) -> Values:
+    """Return the catalog of a release as `fetch` returns one, without requests to the source."""
+    stored = record.catalog
+    return {
+        "key": stored.key,
+        "digest": stored.digest,
+        "size": stored.size,
+        "rows": stored.rows,
+        "complete": stored.complete,
+        "transfer": None,
+    }
+
+
 def _fetched(catalog: dict[str, Any]) -> dict[str, int]:
     """Return the columns of a catalog in the table of the run."""
-    counts = {name: catalog["transfer"][name] for name in ("requests", "retries")}
+    transfer = catalog["transfer"] or {"requests": 0, "retries": 0}
+    counts = {name: transfer[name] for name in ("requests", "retries")}
     return counts | {"granules": catalog["rows"], "catalog_bytes": catalog["size"]}
 
 

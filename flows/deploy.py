@@ -56,6 +56,8 @@ from zagg_catalog.errors import InvalidOption, ZaggCatalogError
 
 # Variable of the Prefect server with the names of what the last call created.
 RECORD = "zagg_catalog_deployed"
+# Every pool has it.
+DEFAULT_QUEUE = "default"
 _CYCLE_LIMIT = re.compile(rf"{TAG}-.+-c\d+")
 _AUTOMATION_PREFIX = f"{TAG}: "
 _NOT_YET = UUID(int=0)
@@ -116,6 +118,8 @@ class _Deploy:
 
     def run(self) -> list[Change]:
         self.pool()
+        for name in sorted({_queue(entry) for entry in _entries()} - {DEFAULT_QUEUE}):
+            self.queue(name)
         for served, entry in zip(deployments(PREFECT_FILE), _entries(), strict=True):
             self.deployment(served, entry)
         block = chosen_block(self.client, self.target.alert_block)
@@ -166,6 +170,21 @@ class _Deploy:
         before = {"template": found.base_job_template}
         write = self.client.update_work_pool
         self.change("Work pool", name, wanted, before, lambda: write(name, update))
+
+    def queue(self, name: str) -> None:
+        """Create a work queue of the pool, with one run at a time; one that exists stays as it is.
+
+        The server counts its runs by their states, so that a killed one takes no place for ever.
+        """
+        pool = self.target.pool
+        found: dict[str, object] | None = {}
+        try:
+            self.client.read_work_queue_by_name(name, work_pool_name=pool)
+        except ObjectNotFound:
+            found = None
+        create = self.client.create_work_queue
+        write = lambda: create(name, concurrency_limit=1, work_pool_name=pool)  # noqa: E731
+        self.change("Work queue", f"{pool}/{name}", {}, found, write)
 
     def deployment(self, served: RunnerDeployment, entry: Mapping[str, Any]) -> None:
         """Create or update a deployment; schedules that are paused stay paused."""
@@ -270,6 +289,11 @@ def _entries() -> list[dict[str, Any]]:
     return found
 
 
+def _queue(entry: Mapping[str, Any]) -> str:
+    """Return the work queue of a deployment in the file."""
+    return str(entry["work_pool"].get("work_queue_name", DEFAULT_QUEUE))
+
+
 def _wanted(served: RunnerDeployment, entry: Mapping[str, Any], target: Target) -> dict[str, Any]:
     """Return the fields of a deployment, as `create_deployment` takes them."""
     process = target.pool_type == "process"
@@ -281,6 +305,7 @@ def _wanted(served: RunnerDeployment, entry: Mapping[str, Any], target: Target) 
         "tags": list(served.tags),
         "parameters": served.model_dump(mode="json", include={"parameters"})["parameters"],
         "work_pool_name": target.pool,
+        "work_queue_name": _queue(entry),
         "job_variables": {} if process else dict(entry["resources"][target.pool_type]),
         # A module: the package is installed wherever runs are.
         "entrypoint": module_path(entry["entrypoint"]),
@@ -301,7 +326,7 @@ def _found(found: DeploymentResponse) -> dict[str, Any]:
     """Return the fields of `_wanted` of a deployment on the server."""
     limit = found.global_concurrency_limit
     same = ("description", "version", "tags", "parameters", "work_pool_name", "job_variables")
-    more = ("entrypoint", "parameter_openapi_schema", "enforce_parameter_schema")
+    more = ("work_queue_name", "entrypoint", "parameter_openapi_schema", "enforce_parameter_schema")
     return {name: getattr(found, name) for name in (*same, *more)} | {
         "pull_steps": found.pull_steps or [],
         "concurrency_limit": limit.limit if limit is not None else None,

@@ -35,6 +35,8 @@ from zagg_catalog.watch.events import PREPARED, STATE, cycle_resource, split_pro
 from zagg_catalog.watch.states import Transition
 
 RELEASE_PUBLISHED = "zagg-catalog.release.published"
+# Of a release that aggregate/catch-up picks up, as no automation acts on this event.
+RELEASE_BACKFILLED = "zagg-catalog.release.backfilled"
 RELEASE = "zagg-catalog.release"
 FLOW = "prepare-cycle"
 # Events in one request.
@@ -167,10 +169,10 @@ def state_resource(release_key: ReleaseKey) -> dict[str, str]:
     }
 
 
-def announce_release(job: Job, published: Published) -> None:
-    """Emit the event that a release was published."""
+def announce_release(job: Job, published: Published, *, aggregate: bool = True) -> None:
+    """Emit the event that a release was published; without `aggregate` one that starts no run."""
     emit(
-        RELEASE_PUBLISHED,
+        RELEASE_PUBLISHED if aggregate else RELEASE_BACKFILLED,
         resource=release_resource(job.release_key),
         payload=announce(job.open_store().url, published).model_dump(
             mode="json", exclude={"resource"}

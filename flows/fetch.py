@@ -133,7 +133,7 @@ def _fetch_slices(
     source: Values = {
         "root": job.root,
         "api": job.api,
-        "connections": max(1, get_settings().connections // parallel),
+        "connections": max(1, get_settings().connections // (parallel * job.beside)),
         "first": first,
     }
     futures: list[PrefectFuture[Values]] = []

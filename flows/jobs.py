@@ -15,10 +15,6 @@ from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.source import ApiName
 from zagg_catalog.store import Store, open_store
 
-# Square degrees; a smaller region has few granules and is fetched in one slice.
-SMALL_AREA = 100.0
-DEFAULT_SLICES = 4
-
 
 def release_key_name(release_key: ReleaseKey) -> str:
     """Return a product, region and cycle as part of a name, ``atl06-007-antarctica-c22``."""
@@ -46,6 +42,8 @@ class Job:
     """Time slices of the fetch; None for 4, or 1 for a small region."""
     force: bool = False
     """Fetch and build everything again."""
+    beside: int = 1
+    """Number of fetches at the same time, which share the connections."""
     area: tuple[Bbox, ...] | None = None
     """Boxes to fetch, of the shards of all registered grids; None for the region's box."""
 
@@ -67,29 +65,18 @@ class Job:
     @property
     def query(self) -> Query:
         """Query of the whole fetch."""
-        short_name, _, version = self.product.rpartition("_")
-        return Query.for_cycle(
-            short_name,
-            version,
+        return self.region.query(
+            self.product,
             self.cycle,
-            self.region.bbox,
+            area=self.area,
             provider=self.provider,
             convention=self.convention,
-            area=self.area,
-            margin=self.region.margin,
-            **self.region.filters_of(self.cycle),
         )
 
     @property
     def slice_count(self) -> int:
-        """Number of time slices to fetch; filters leave too little for several."""
-        if self.slices is not None:
-            return self.slices
-        if self.region.filters:
-            return 1
-        west, south, east, north = self.region.bbox
-        width = east - west if west < east else east - west + 360
-        return 1 if width * (north - south) < SMALL_AREA else DEFAULT_SLICES
+        """Number of time slices to fetch, by default those of the region."""
+        return self.region.slices if self.slices is None else self.slices
 
     def open_store(self) -> Store:
         """Open the store."""

@@ -126,6 +126,8 @@ def read_slice(store: Store, key: str) -> Values | None:
     if found is None or found.get("state") is None:
         return None
     if found.get("catalog") is not None:
+        if found.get("fetch") is None:
+            return None  # an earlier version of the program stored it
         try:
             store.get(found["catalog"])
         except (ObjectMissing, CorruptObject):

@@ -170,14 +170,17 @@ class CycleLease(Lease[Leased[StoredLease], StoredLease]):
 
 
 @contextmanager
-def one_run_of(store: Store, product: str, cycle: int) -> Iterator[CycleLease]:
+def one_run_of(
+    store: Store, product: str, cycle: int, *, wait: float | None = None
+) -> Iterator[CycleLease]:
     """Allow one run of a cycle at a time, on any number of machines and Prefect servers.
 
     Other runs wait until it ends, or until its lease expires since it was killed
-    (``ZAGG_CATALOG_FLOW_LEASE``), at most for ``ZAGG_CATALOG_FLOW_CYCLE_WAIT``. Then they raise
-    `LeaseBusy`.
+    (``ZAGG_CATALOG_FLOW_LEASE``), at most for `wait` seconds, by default
+    ``ZAGG_CATALOG_FLOW_CYCLE_WAIT``. Then they raise `LeaseBusy`.
     """
     lease = CycleLease(store, product, cycle)
     run = str(flow_run.name or flow_run.id or "of a command")
-    with lease.acquire({"run": run}, wait=flow_settings().cycle_wait):
+    wait = flow_settings().cycle_wait if wait is None else wait
+    with lease.acquire({"run": run}, wait=wait):
         yield lease

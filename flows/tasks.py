@@ -33,7 +33,7 @@ from zagg_catalog.shardmap.model import build_checked
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.query_slices import merge_slices
-from zagg_catalog.sources.report import Transfer
+from zagg_catalog.sources.report import FetchFacts, Transfer
 from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import Store, open_store
 
@@ -75,10 +75,11 @@ def store_catalog(
     with scratch() as folder:
         path = Path(folder, "catalog.parquet")
         parts = [Catalog.from_geoparquet(place.download(part["catalog"], path)) for part in fetched]
-        catalog = write_indexed(merge_slices(Query(**query), parts), path)
+        merged = merge_slices(Query(**query), parts)
+        catalog = write_indexed(merged, path)
         ref = place.put(ReleaseKey(*release_key).folder("catalogs"), path, ".parquet")
-    harvest = catalog.metadata["harvest"]
-    counts = ("declared_after", "harvested", "shared", "kept", "outside_cycle")
+    harvest, facts = catalog.metadata["harvest"], _fetch_facts(fetched, parts, catalog)
+    counts = ("declared_after", "harvested", "shared", "outside_cycle")
     return {
         "key": ref.key,
         "digest": ref.digest,
@@ -87,8 +88,10 @@ def store_catalog(
         "complete": catalog.complete,
         "lacks": None if catalog.complete else explain_missing(catalog.metadata),
         "written": ref.written,
-        "harvest": {name: harvest[name] for name in counts}
-        | {name: len(harvest[name]) for name in ("superseded", "quarantined", "slices")},
+        "harvest": {name: getattr(facts, name) for name in counts}
+        | {name: len(harvest[name]) for name in ("superseded", "quarantined")}
+        | {"kept": harvest["kept"], "slices": len(facts.slices)},
+        "fetch": facts.model_dump(mode="json"),
         "transfer": _sum_of([part["transfer"] for part in fetched]),
     }
 
@@ -181,6 +184,7 @@ def publish_release(
             allow_failed_checks=allow_failed_checks,
             checks=CheckPlan.model_validate(checks or {}),
             transfer=Transfer(**catalog["transfer"]) if catalog.get("transfer") else None,
+            fetch=FetchFacts.of_json(catalog["fetch"]) if catalog.get("fetch") else None,
         )
 
 
@@ -214,6 +218,7 @@ def _fetch(
         "catalog": ref.key,
         "granules": len(catalog),
         "transfer": cmr.last_report.transfer.model_dump(),
+        "fetch": cmr.last_report.facts.model_dump(mode="json"),
     }
 
 
@@ -265,6 +270,15 @@ def _load_catalog(store: Store, key: str) -> Catalog:
 def _cached_catalog(store: str, key: str) -> Catalog:
     with scratch() as folder:
         return Catalog.from_geoparquet(open_store(store).download(key, Path(folder, "c.parquet")))
+
+
+def _fetch_facts(
+    fetched: Sequence[Values], catalogs: Sequence[Catalog], merged: Catalog
+) -> FetchFacts:
+    """Return how the slices of a catalog were fetched, all together."""
+    counts = [catalog.metadata["harvest"]["harvested"] for catalog in catalogs]
+    shared = sum(counts) - merged.metadata["harvest"]["harvested"]
+    return FetchFacts.joined([FetchFacts.of_json(one["fetch"]) for one in fetched], shared=shared)
 
 
 def _sum_of(transfers: Sequence[Values]) -> Values:

@@ -15,10 +15,12 @@ from tests.harness import servers
 from tests.harness.waiting import wait_for
 from zagg_catalog import from_config
 from zagg_catalog.aggregation.references import Announcement
+from zagg_catalog.cli.main import main as command
 from zagg_catalog.errors import InvalidQuery, ObjectMissing
 from zagg_catalog.grids import OutputGrid
-from zagg_catalog.registry import model
-from zagg_catalog.releases import list_releases, resolve, verify
+from zagg_catalog.registry import load_registry, model
+from zagg_catalog.releases import ReleaseKey, list_releases, resolve, verify
+from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.sandbox import Fault, SandboxServer
 
 ANTARCTICA = ["atl06-antarctica-healpix", "atl06-antarctica-polar"]
@@ -357,3 +359,43 @@ def test_a_source_that_is_down_is_given_up_once_for_all_regions(team, monkeypatc
     assert state.message.endswith("Not tried: greenland.")
     # Two attempts for each of the slices of one region, which are fetched side by side.
     assert asked <= 4 * 2
+
+
+def test_a_release_is_its_content_however_it_was_fetched(team, prepared, tmp_path, monkeypatch):
+    """One slice, four or twelve, by the flow or by the command: one release, published once."""
+    control, _ = prepared
+    digest = control.release("greenland").digest
+    assert team.run(regions=["greenland"], slices=1).message.endswith("released greenland.")
+    (before,) = list_releases(team.store)
+    assert before.digest == digest
+    files = team.files()
+    assert team.run(regions=["greenland"], slices=12, force=True).message.endswith("nothing new.")
+    publish_by_command(team, tmp_path, monkeypatch)
+    assert team.files() == files
+    key = ReleaseKey("ATL06_007", "greenland", 22)
+    own, other = (read_latest(one.store, key).publication.fetch for one in (team, control))
+    assert (len(own.slices), len(other.slices)) == (1, 4)
+
+
+def publish_by_command(team, folder, monkeypatch):
+    """Build the maps of Greenland and publish them, each by the command line."""
+    monkeypatch.setenv("ZAGG_CATALOG_STORE", team.store_url)
+    registry = load_registry(team.registry / "registry.yaml")
+    polygon, catalog = folder / "greenland.geojson", folder / "catalog.parquet"
+    polygon.write_bytes(registry.regions["greenland"].definition)
+    configs = {name: team.registry / f"grids/{name}.yaml" for name in GREENLAND}
+    one, other = configs.values()
+    ask = ["--short-name", "ATL06", "--cycle", "22", "--stac-root", team.stac_root]
+    area = ["--polygon", str(polygon), "--also-for", str(other), "--catalog-out", str(catalog)]
+    first = folder / "first.parquet"
+    assert command(["build", "--config", str(one), *ask, *area, "-o", str(first)]) == 0
+    second = folder / "second.parquet"
+    ask = ["--catalog", str(catalog), "--polygon", str(polygon), "-o", str(second)]
+    assert command(["build", "--config", str(other), *ask]) == 0
+    grids = [
+        f"{name}={path}:{made}"
+        for (name, path), made in zip(configs.items(), (first, second), strict=True)
+    ]
+    wanted = [part for text in grids for part in ("--grid", text)]
+    ask = ["--catalog", str(catalog), "--region", "greenland", *wanted]
+    assert command(["release", "publish", *ask]) == 0

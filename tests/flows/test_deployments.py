@@ -35,6 +35,7 @@ NAMES = {
     "aggregate/manual",
     "fetch-catalog/manual",
     "build-shardmaps/manual",
+    "backfill/manual",
 }
 
 
@@ -71,6 +72,16 @@ def test_one_command_creates_every_deployment(deployed):
     assert all("zagg-catalog" in one.tags for one in deployed.values())
     assert [s.schedule.cron for s in deployed["prepare-cycle/daily"].schedules] == ["0 6 * * *"]
     assert {one.global_concurrency_limit for one in deployed.values()} == {None}
+
+
+@pytest.mark.slow
+def test_a_backfill_has_a_queue_of_its_own(deployed):
+    others = {one.work_queue_name for name, one in deployed.items() if name != "backfill/manual"}
+    assert others == {"default"}
+    assert deployed["backfill/manual"].work_queue_name == "backfill"
+    with get_client(sync_client=True) as client:
+        queue = client.read_work_queue_by_name("backfill", work_pool_name="zagg-catalog")
+    assert (queue.concurrency_limit, queue.priority > 1) == (1, True)
 
 
 @pytest.mark.slow

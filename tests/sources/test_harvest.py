@@ -273,6 +273,9 @@ def test_items_without_id_are_told_apart_by_their_box() -> None:
     answer = ok({**page([name(1)]), "features": [item(name(1)), "x"], "numberMatched": 2})
     _, report, _ = run(answer, boxes=2)
     assert [q.id for q in report.quarantined] == ["box 1 page 1 item 2", "box 2 page 1 item 2"]
+    # A stored report names them by their content, wherever they came.
+    (stored,) = report.to_dict()["quarantined"]
+    assert stored["id"].startswith("item without an id ")
 
 
 def test_the_report_does_not_depend_on_pages() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from zagg_catalog.archive import (
     release_catalogs,
     select_from,
 )
+from zagg_catalog.archive.backfill import read_cycles
 from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json, print_line
 from zagg_catalog.cli.options import (
     OUTPUT,
@@ -30,7 +30,6 @@ from zagg_catalog.cli.options import (
     TrackOptions,
 )
 from zagg_catalog.cli.tables import print_table
-from zagg_catalog.cycles import check_cycle
 from zagg_catalog.errors import InvalidConfig, InvalidQuery
 from zagg_catalog.grids import from_config
 from zagg_catalog.regions import Region
@@ -54,7 +53,6 @@ CATALOGS = Group("Which catalogs (choose one)", sort_key=1)
 RELEASES = Group("The store's releases", sort_key=2)
 _HEADINGS = ("catalog", "grid", "granules", "shards", "pairs", "beyond area", "seconds", "status")
 _NUMBERS = ("granules", "shards", "pairs", "beyond area", "seconds")
-_SPAN = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?")
 
 app = App(name="map", help_epilogue=EXAMPLES)
 
@@ -173,18 +171,6 @@ def _selection(product: str | None, filters: TrackOptions) -> Selection:
     if not short_name:
         raise InvalidQuery(f"A product is a short name and a version, ATL06_007, not {product!r}.")
     return Selection(short_name=short_name, version=version, **filters.values())
-
-
-def read_cycles(text: str) -> list[int]:
-    """Read ``1-30`` or ``3,5,7-9``; raise `InvalidQuery` if this is not a list of cycles."""
-    cycles: set[int] = set()
-    for part in text.replace(" ", "").split(","):
-        match = _SPAN.fullmatch(part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last:
-            raise InvalidQuery(f"Cycles are given as 1-30 or 3,5,7-9, not {text!r}.")
-        cycles.update(map(check_cycle, range(first, last + 1)))
-    return sorted(cycles)
 
 
 def _is_config(name: str) -> bool:

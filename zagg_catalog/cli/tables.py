@@ -148,7 +148,9 @@ def _granule_rows(diff: CatalogDiff) -> list[tuple[str, str]]:
 
 
 def _harvest_line(harvest: dict[str, Any]) -> str:
-    parts = [f"{harvest['harvested']:,} of {harvest['declared_after']:,} declared"]
+    declared = harvest["declared_after"]
+    of = "no count declared" if declared is None else f"of {declared:,} declared"
+    parts = [f"{harvest['harvested']:,} {of}"]
     for key in ("superseded", "quarantined"):
         if harvest[key]:
             parts.append(f"{len(harvest[key])} {key}")

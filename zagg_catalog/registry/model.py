@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from zagg_catalog.cycles import Convention
 from zagg_catalog.errors import InvalidQuery, InvalidRegion, ZaggCatalogError
 from zagg_catalog.granule_names import parse_granule_name
 from zagg_catalog.grids import OutputGrid
@@ -26,6 +27,11 @@ from zagg_catalog.registry.schema import WatchRules
 from zagg_catalog.shardmap.area import shard_box
 from zagg_catalog.shardmap.build import coverage_of
 from zagg_catalog.sources.margin import widened
+from zagg_catalog.sources.query import PROVIDER, Query
+
+# Square degrees; a smaller region has few granules and is fetched in one slice.
+SMALL_AREA = 100.0
+DEFAULT_SLICES = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,6 +55,38 @@ class RegisteredRegion:
     def digest(self) -> str:
         """SHA-256 of the rings as maps record it, see `region_digest`."""
         return region_digest(as_region(self.region))
+
+    @property
+    def slices(self) -> int:
+        """Number of time slices to fetch; a small box and filters leave too little for several."""
+        if self.filters:
+            return 1
+        west, south, east, north = self.bbox
+        width = east - west if west < east else east - west + 360
+        return 1 if width * (north - south) < SMALL_AREA else DEFAULT_SLICES
+
+    def query(
+        self,
+        product: str,
+        cycle: int,
+        *,
+        area: Sequence[Bbox] | None = None,
+        provider: str = PROVIDER,
+        convention: Convention = "mission",
+    ) -> Query:
+        """Return the query of a cycle's granules; `area` are the boxes to fetch."""
+        short_name, _, version = product.rpartition("_")
+        return Query.for_cycle(
+            short_name,
+            version,
+            cycle,
+            self.bbox,
+            provider=provider,
+            convention=convention,
+            area=area,
+            margin=self.margin,
+            **self.filters_of(cycle),
+        )
 
     def filters_of(self, cycle: int) -> dict[str, Any]:
         """Return the filters for a cycle: of granule names, those that have it or cannot be read.

@@ -25,7 +25,7 @@ from zagg_catalog.releases.record import (
     ReleaseRecord,
     Status,
 )
-from zagg_catalog.sources.report import Transfer
+from zagg_catalog.sources.report import FetchFacts, Transfer
 from zagg_catalog.store import Store
 from zagg_catalog.store.keys import digest_in
 
@@ -122,6 +122,9 @@ class Publication(Document):
     contraction: Contraction = Contraction()
     transfer: Transfer | None = None
     """Requests and duration of the harvest, if known."""
+    fetch: FetchFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
+    """How the catalog was fetched: counts declared and received, slices. The release does not
+    depend on it; left out if it is not known."""
     summary: ReleaseSummary | None = Field(default=None, exclude_if=lambda one: one is None)
     checks: CheckResults | None = Field(default=None, exclude_if=lambda one: one is None)
     """What the checks found when the release was published; null for older publications."""
@@ -194,6 +197,8 @@ class PublishContext:
     """None for ``user@host``."""
     transfer: Transfer | None = None
     """Requests and duration of the harvest."""
+    fetch: FetchFacts | None = None
+    """How the catalog was fetched."""
     clock: Clock = utc_now
     """Returns the time, UTC."""
 
@@ -276,7 +281,7 @@ def move_latest(
 
     Raises `PointerConflict` if another run moved the pointer after `latest` was read.
     """
-    before, transfer = latest.publication, context.transfer
+    before = latest.publication
     history, held = (before.next_history(), before.held) if before else _stored(store, record)
     publication = Publication(
         digest=record.digest,
@@ -287,7 +292,8 @@ def move_latest(
         supersedes=latest.digest,
         packages=package_versions(),
         contraction=contraction,
-        transfer=transfer,
+        transfer=context.transfer,
+        fetch=context.fetch,
         summary=ReleaseSummary.of(record),
         checks=checks,
         history=history,

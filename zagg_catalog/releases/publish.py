@@ -55,7 +55,7 @@ from zagg_catalog.releases.record import (
 from zagg_catalog.releases.upload import StagedUpload
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.shardmap.readable import mark_unreadable
-from zagg_catalog.sources.report import Transfer
+from zagg_catalog.sources.report import FetchFacts, Transfer
 from zagg_catalog.store import Store, check_name
 from zagg_catalog.yamlio import load_yaml
 
@@ -107,6 +107,7 @@ def publish(
     json_manifests: bool = False,
     published_by: str | None = None,
     transfer: Transfer | None = None,
+    fetch: FetchFacts | None = None,
     clock: Clock = utc_now,
 ) -> Published:
     """Publish a catalog and its maps as one release.
@@ -138,6 +139,8 @@ def publish(
         By default ``user@host``.
     transfer : Transfer, optional
         Requests and duration of the harvest, for the publication.
+    fetch : FetchFacts, optional
+        How the catalog was fetched, for the publication; the release does not depend on it.
     clock : callable
         Returns the time.
 
@@ -187,7 +190,9 @@ def publish(
         held_back = [one for one in _held_back(record, shrunk, results) if not accepted[one[0]]]
         moved = latest.digest != record.digest and not held_back
         if moved:
-            context = PublishContext(published_by=published_by, transfer=transfer, clock=clock)
+            context = PublishContext(
+                published_by=published_by, transfer=transfer, fetch=fetch, clock=clock
+            )
             moved, latest = _move(store, latest, record, shrunk, results, context, upload)
             # A garbage collection that was taken for dead may have removed some.
             upload.store_missing()

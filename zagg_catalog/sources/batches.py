@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from zagg_catalog.catalog.copies import file_names
+from zagg_catalog.catalog.schema import DATA_ASSETS
 from zagg_catalog.catalog.table import asset_hrefs
 from zagg_catalog.geometry.sphere import Ints
-from zagg_catalog.sources.items import align_assets
+from zagg_catalog.sources.items import align_assets, used_assets
 
 # Rows to gather at once; this needs three times their memory.
 GATHERED = 5_000
@@ -43,10 +44,13 @@ class Batch:
         s3, https = (file_names(asset_hrefs(table, name)) for name in ("data_s3", "data"))
         return s3, https
 
-    def asset_names(self) -> list[str]:
-        """Return the names of the assets."""
+    def asset_names(self, rows: Ints) -> list[str]:
+        """Return the names of the assets that some rows have, and those of data."""
         with pa.memory_map(str(self.path)) as source:
-            return [field.name for field in pa.ipc.open_file(source).schema.field("assets").type]
+            names = [field.name for field in pa.ipc.open_file(source).schema.field("assets").type]
+        if set(names) <= set(DATA_ASSETS):
+            return names
+        return used_assets(self.read().take(pa.array(rows)))
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,8 +26,13 @@ from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import NO_GEOMETRY, align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
-from zagg_catalog.sources.report import HarvestReport, Quarantined, Superseded, Transfer
-from zagg_catalog.sources.revisions import followed, newest_revisions, superseded_copies
+from zagg_catalog.sources.report import HarvestReport, Superseded, Transfer, by_id
+from zagg_catalog.sources.revisions import (
+    followed,
+    newest_revisions,
+    not_replaced,
+    superseded_copies,
+)
 from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
 from zagg_catalog.sources.selection import choose, reasons
 from zagg_catalog.sources.spool import Decoder, Spool
@@ -51,9 +56,12 @@ class Harvest:
     @property
     def asset_names(self) -> list[str]:
         """Names of all assets of the rows, in order."""
-        ends = np.cumsum([batch.rows for batch in self.batches])
-        used = np.unique(np.searchsorted(ends, self.places, side="right"))
-        return ordered_assets(name for i in used for name in self.batches[i].asset_names())
+        ends = np.cumsum([0, *(batch.rows for batch in self.batches)])
+        owner = np.searchsorted(ends, self.places, side="right") - 1
+        used = (
+            self.batches[i].asset_names(self.places[owner == i] - ends[i]) for i in np.unique(owner)
+        )
+        return ordered_assets(name for names in used for name in names)
 
     def tables(self, rows: int) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows, sorted by id; one empty table without rows."""
@@ -230,9 +238,8 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
     single, copies = without_copies(batches, places)
     ids, names, places = ids.take(single), names.take(single), places[single]
     keep, superseded = newest_revisions(ids, names)
-    aside, replaced = _not_replaced(chosen.quarantined, ids.take(keep))
+    aside, replaced = not_replaced(chosen.quarantined, ids.take(keep))
     copies = followed(copies, superseded)
-    superseded = sorted([*superseded, *replaced, *copies], key=lambda entry: entry.id)
     report = HarvestReport.of_slices(
         [found.counts for found in results],
         harvested=harvested,
@@ -242,8 +249,8 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
         outside_cycle=chosen.outside.pop("cycle", 0),
         outside=chosen.outside,
         missing=missing,
-        superseded=tuple(superseded),
-        quarantined=tuple(sorted(aside, key=lambda entry: entry.id)),
+        superseded=by_id([*superseded, *replaced, *copies]),
+        quarantined=by_id(aside),
         transfer=transfer,
     )
     return Harvest(batches=batches, places=places[keep], report=report)
@@ -276,29 +283,6 @@ def _unique_ids(batches: Sequence[Batch]) -> tuple[pa.Array, Ints]:
     new = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
     first = np.concatenate([[True], new])
     return ids.filter(pa.array(first)), places[first]
-
-
-def _not_replaced(
-    quarantined: Iterable[Quarantined], ids: pa.Array | pa.ChunkedArray
-) -> tuple[list[Quarantined], list[Superseded]]:
-    """Return the quarantined items that are missing, and those that a usable item replaces.
-
-    `ids` are the granules of the catalog. A usable copy of an item replaces it without a trace; a
-    usable newer revision supersedes it.
-    """
-    missing = {entry.id: entry for entry in quarantined}
-    if not missing:
-        return [], []
-    if isinstance(ids, pa.ChunkedArray):
-        ids = ids.combine_chunks()
-    aside = pa.array(missing, pa.string())
-    for name in ids.filter(pc.is_in(ids, value_set=aside)).to_pylist():
-        del missing[name]
-    _, older = newest_revisions(pa.concat_arrays([ids, pa.array(missing, pa.string())]))
-    replaced = [one for one in older if one.id in missing and one.by not in missing]
-    for entry in replaced:
-        del missing[entry.id]
-    return list(missing.values()), replaced
 
 
 def _explain_empty(

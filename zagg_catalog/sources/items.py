@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -308,9 +310,9 @@ def read_items(
         name = item_name(feature)
         found = canonical_assets(feature, thumbnails=images, data_asset=data_asset) if name else {}
         if name is None:
-            quarantined.append(
-                Quarantined(id=f"{place} item {number}", reason=_nameless(feature), named=False)
-            )
+            item = f"{place} item {number}"
+            digest = _digest(feature)
+            quarantined.append(Quarantined(id=item, reason=_nameless(feature), digest=digest))
         elif (reason := _problem(feature, collection, found, data_asset)) is not None:
             quarantined.append(Quarantined(id=shown_id(name), reason=reason))
         else:
@@ -368,6 +370,20 @@ def with_assets(table: pa.Table, names: Sequence[str]) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
+def used_assets(table: pa.Table) -> list[str]:
+    """Return the asset names of a table that some row has, and those of data."""
+    assets = table["assets"].combine_chunks()
+    names = [field.name for field in assets.type]
+    return ordered_assets(
+        name for name in names if name in DATA_ASSETS or assets.field(name).null_count < len(assets)
+    )
+
+
+def without_unused_assets(table: pa.Table) -> pa.Table:
+    """Return a table whose ``assets`` have the names that some row has."""
+    return with_assets(table, used_assets(table))
+
+
 def unique_rows(table: pa.Table) -> pa.Table:
     """Return a table with the first row of each id, in their order."""
     ids = np.asarray(table["id"].to_pylist(), dtype=object)
@@ -400,6 +416,12 @@ def name_by_file(feature: Any) -> Any:
         if asset is not None and "data" in (asset["roles"] or ()):
             return {**feature, "id": path_of(asset["href"]).rpartition("/")[2] or name}
     return feature
+
+
+def _digest(feature: Any) -> str:
+    """Return a digest of an item, which says what it is on whatever page it comes."""
+    text = json.dumps(feature, sort_keys=True, default=str).encode()
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _nameless(feature: Any) -> str:

@@ -6,14 +6,17 @@ Releases store these models, so that their fields are those of the stored files.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Self
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.jsonio import StrictModel, first_problem
 from zagg_catalog.messages import clean_text, names_note
+
+MOST_SLICES: Final = 200
 
 
 class SliceCount(StrictModel):
@@ -43,6 +46,10 @@ class Superseded(StrictModel):
     """Id of the newer revision, or of the copy that counts."""
 
 
+# An item without an id, as a stored report names it.
+UNNAMED = "item without an id"
+
+
 def _clean(reason: str) -> str:
     return clean_text(reason, limit=500)
 
@@ -51,11 +58,24 @@ class Quarantined(StrictModel):
     """An item that cannot be used, and why."""
 
     id: str
-    """Id of the item; without one its place, ``page 3 item 17``."""
+    """Id of the item; without one its place, ``page 3 item 17``, or in a stored report
+    ``item without an id`` and a digest of it."""
     reason: Annotated[str, AfterValidator(_clean)]
     """Reason, as a part of a sentence; it may quote the item."""
-    named: bool = Field(default=True, exclude=True)
-    """Whether `id` is the id of the item, not its place; not stored."""
+    digest: str | None = Field(default=None, exclude=True)
+    """Digest of an item without an id; not stored."""
+
+    @property
+    def named(self) -> bool:
+        """Whether `id` is the id of the item, not its place."""
+        return self.digest is None
+
+    @property
+    def stored(self) -> Self:
+        """The entry without the place of the item, which depends on the pages of the fetch."""
+        if self.digest is None:
+            return self
+        return self.model_copy(update={"id": f"{UNNAMED} {self.digest}", "digest": None})
 
 
 class Transfer(StrictModel):
@@ -75,27 +95,74 @@ class Transfer(StrictModel):
     """Wall time."""
 
 
+class FetchFacts(StrictModel):
+    """How a catalog was fetched: counts that differ with slices, pages and the API."""
+
+    declared_before: NonNegativeInt | None = None
+    """Sum of the counts on the slices' first pages; null if one declared nothing."""
+    declared_after: NonNegativeInt | None = None
+    """Sum of the counts declared afterwards; null if one was not declared."""
+    harvested: NonNegativeInt
+    """Unique granules over all slices, quarantined ones included."""
+    shared: NonNegativeInt = 0
+    """Granules received in two slices."""
+    outside_cycle: NonNegativeInt = 0
+    """Granules left out because their names have another cycle; those of a day that two slices
+    share count twice."""
+    outside: dict[str, NonNegativeInt] = Field(default={}, exclude_if=lambda counts: not counts)
+    """Granules left out by each further filter of the query."""
+    slices: tuple[SliceCount, ...] = Field(default=(), max_length=MOST_SLICES)
+    """One per search and time slice; the first 200."""
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return facts from JSON values."""
+        # Through JSON, whose arrays strict models accept as tuples.
+        return cls.model_validate_json(json.dumps(values))
+
+    @classmethod
+    def joined(cls, parts: Sequence[FetchFacts], *, shared: int) -> Self:
+        """Return the facts of several fetches as one; `shared` granules are in two of them."""
+        return cls(
+            declared_before=total([part.declared_before for part in parts]),
+            declared_after=total([part.declared_after for part in parts]),
+            harvested=sum(part.harvested for part in parts) - shared,
+            shared=sum(part.shared for part in parts) + shared,
+            outside_cycle=sum(part.outside_cycle for part in parts),
+            outside=dict(sum((Counter(part.outside) for part in parts), Counter())),
+            slices=tuple(one for part in parts for one in part.slices)[:MOST_SLICES],
+        )
+
+
 class HarvestReport(StrictModel):
-    """Counts declared and received, and the granules left out of the catalog."""
+    """Counts declared and received, and the granules left out of the catalog.
+
+    A catalog and a release store `stored`, which depends on the granules of the query alone.
+    """
 
     complete: bool
     """Whether every slice is proven complete and nothing is quarantined, so that the sum of the
     declared counts is ``kept`` + superseded granules + ``outside_cycle`` + ``shared``."""
     declared_before: NonNegativeInt | None
-    """Sum of the counts on the slices' first pages; None if one declared nothing."""
+    """Sum of the counts on the slices' first pages; None if one declared nothing, and in a stored
+    report unless all that was declared was received."""
     declared_after: NonNegativeInt | None
-    """Sum of the counts declared afterwards; None if one was not declared."""
+    """Sum of the counts declared afterwards; None if one was not declared. In a stored report
+    ``harvested`` and the granules declared but not received."""
     harvested: NonNegativeInt
-    """Unique granules over all slices, quarantined ones included."""
+    """Unique granules over all slices, quarantined ones included; in a stored report those of the
+    query: kept, superseded or quarantined."""
     shared: NonNegativeInt
-    """Granules received in two slices."""
+    """Granules received in two slices; 0 in a stored report."""
     kept: NonNegativeInt
     """Rows of the catalog."""
     outside_cycle: NonNegativeInt
-    """Granules left out because their names have another cycle."""
+    """Granules left out because their names have another cycle; 0 in a stored report, unless they
+    were left out of a stored catalog."""
     outside: dict[str, NonNegativeInt] = Field(default={}, exclude_if=lambda counts: not counts)
     """Granules left out by each further filter of the query: ``track``, ``granule_region``,
-    ``direction``, ``name`` or ``date``; each counts for the first filter that leaves it out."""
+    ``direction``, ``name`` or ``date``; each counts for the first filter that leaves it out.
+    Stored only if they were left out of a stored catalog."""
     missing: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
     """Granule names of the query that were not found; they make the harvest incomplete."""
     superseded: tuple[Superseded, ...]
@@ -105,7 +172,8 @@ class HarvestReport(StrictModel):
     irregular_names: NonNegativeInt = Field(default=0, exclude_if=lambda count: not count)
     """Rows of the catalog whose names are not ICESat-2's, so that revisions are not known."""
     slices: tuple[SliceCount, ...]
-    """One per search: two if the region crosses the antimeridian, one for each year of a season."""
+    """One per search: two if the region crosses the antimeridian, one for each year of a season;
+    empty in a stored report."""
     transfer: Transfer = Field(default=Transfer(), exclude=True)
     """Requests and time of the harvest; not stored with the report."""
 
@@ -134,19 +202,57 @@ class HarvestReport(StrictModel):
     @property
     def proven(self) -> bool:
         """Whether everything declared was received, usable or not."""
-        lacking = bool(self.quarantined or self.missing)
-        return self.complete or (lacking and all(part.complete for part in self.slices))
+        whole = self.declared_before is not None and all(part.complete for part in self.slices)
+        return self.complete or (bool(self.quarantined or self.missing) and whole)
+
+    @property
+    def facts(self) -> FetchFacts:
+        """The counts that depend on how the catalog was fetched."""
+        fields = self.model_dump(include=set(FetchFacts.model_fields) - {"slices"})
+        return FetchFacts(**fields, slices=self.slices[:MOST_SLICES])
+
+    @property
+    def lacking(self) -> int | None:
+        """Granules declared and not received; None if a count was not declared."""
+        if self.proven:
+            return 0
+        if not self.slices:
+            return None if self.declared_after is None else self.declared_after - self.harvested
+        counts = [(part.declared_after, part.harvested) for part in self.slices]
+        return total([None if after is None else max(after - n, 0) for after, n in counts])
+
+    @property
+    def stored(self) -> Self:
+        """The report of the granules that the query selects, however they were fetched.
+
+        It has no slices, and no counts of granules outside the query or received twice, so that
+        the same granules give the same report: its declared counts are ``harvested`` and the
+        granules that are lacking.
+        """
+        aside = by_id(entry.stored for entry in self.quarantined)
+        harvested, lacking = self.kept + len(self.superseded) + len(aside), self.lacking
+        changes: dict[str, Any] = {
+            "declared_before": harvested if self.proven else None,
+            "declared_after": None if lacking is None else harvested + lacking,
+            "harvested": harvested,
+            "shared": 0,
+            "outside_cycle": 0,
+            "outside": {},
+            "quarantined": aside,
+            "slices": (),
+        }
+        return self.model_copy(update=changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-ready values.
+        """Return the stored report as JSON-ready values.
 
         Returns
         -------
         dict
-            All fields but ``transfer``. Depends on the content of the server only, not on the page
-            size or the order of the pages.
+            All fields of `stored` but ``transfer``. They depend on the granules of the query only,
+            not on slices, pages and requests.
         """
-        return self.model_dump(mode="json")
+        return self.stored.model_dump(mode="json")
 
 
 def harvest_in(metadata: Mapping[str, Any]) -> HarvestReport | None:
@@ -169,3 +275,9 @@ def total(counts: Sequence[int | None]) -> int | None:
     """Return the sum of some counts; None if one is unknown."""
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
+
+
+def by_id[Entry: Superseded | Quarantined](entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the last entry of each id, in order of the ids."""
+    last = {entry.id: entry for entry in entries}
+    return tuple(last[name] for name in sorted(last))

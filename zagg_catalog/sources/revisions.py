@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from zagg_catalog.catalog.copies import codes, find_copies, first_of_run
 from zagg_catalog.catalog.table import granule_entries
 from zagg_catalog.granule_names import granule_keys, granule_name_columns, revision_ranks
-from zagg_catalog.sources.report import Superseded
+from zagg_catalog.sources.report import Quarantined, Superseded
 
 # Granules of sea-ice products are also distinguished by hemisphere and start.
 _SEA_ICE = r"ATL\d{2}(?:QL)?-\d{2}_(?P<start>\d{14})_"
@@ -93,6 +93,29 @@ def followed(copies: Iterable[Superseded], superseded: Iterable[Superseded]) -> 
     """Return copies with the granule that counts, where that of a copy is superseded itself."""
     newer = {entry.id: entry.by for entry in superseded}
     return [Superseded(id=entry.id, by=newer.get(entry.by, entry.by)) for entry in copies]
+
+
+def not_replaced(
+    quarantined: Iterable[Quarantined], ids: pa.Array | pa.ChunkedArray
+) -> tuple[list[Quarantined], list[Superseded]]:
+    """Return the quarantined items that are missing, and those that a usable item replaces.
+
+    `ids` are the granules of the catalog. A usable copy of an item replaces it without a trace; a
+    usable newer revision supersedes it.
+    """
+    missing = {entry.id: entry for entry in quarantined}
+    if not missing:
+        return [], []
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    aside = pa.array(missing, pa.string())
+    for name in ids.filter(pc.is_in(ids, value_set=aside)).to_pylist():
+        del missing[name]
+    _, older = newest_revisions(pa.concat_arrays([ids, pa.array(missing, pa.string())]))
+    replaced = [one for one in older if one.id in missing and one.by not in missing]
+    for entry in replaced:
+        del missing[entry.id]
+    return list(missing.values()), replaced
 
 
 def _granule_keys(ids: pa.Array, names: pa.Table) -> pa.Array:

@@ -11,10 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zagg_catalog.sources.filters import KEPT, KINDS, UNREADABLE, NameFilters
-from zagg_catalog.sources.report import Quarantined
+from zagg_catalog.sources.report import UNNAMED, Quarantined
 
-# Place of an item without an id, which no filter can judge.
-_PLACE = re.compile(r".*page \d+ item \d+")
+# An item without an id, which no filter can judge.
+_PLACE = re.compile(rf".*page \d+ item \d+|{UNNAMED} \w+")
 _WHY = {
     "cycle": "are not of cycle {cycle}",
     "track": "are of other tracks",

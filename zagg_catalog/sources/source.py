@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from zagg_catalog.catalog.completeness import IncompleteCatalog, explain_missing
 from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.errors import EmptyHarvest, InvalidQuery
+from zagg_catalog.errors import BadResponse, EmptyHarvest, InvalidQuery
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.checkpoint import StoredSlices
@@ -209,6 +209,41 @@ class CMRSource:
             write_catalog(path, found.tables(GROUP_ROWS), metadata)
         return found.report
 
+    def declared(self, query: Query, *, limit: int = 2000, slices: int = 1) -> tuple[int, int]:
+        """Return how many granules a source declares for a query, and what a fetch would ask.
+
+        Parameters
+        ----------
+        query : Query
+            Product, time range and region.
+        limit : int
+            Page size of the fetch.
+        slices : int
+            Number of slices of time that the fetch is cut into.
+
+        Returns
+        -------
+        granules : int
+            Sum of the counts of its searches; granules in two of them count twice. One request
+            is sent for each search.
+        requests : int
+            Estimate of the requests of a fetch: its pages, and two for each search of a slice.
+
+        Raises
+        ------
+        RequestFailed, BadResponse
+            If the API cannot be read, or declares no count.
+        """
+        granules = requests = 0
+        with self.connect() as transport:
+            for search in self._searches(query, limit):
+                count = search.read_count(transport)
+                if count is None:
+                    raise BadResponse(f"{search.first} declares no count.")
+                granules += count
+                requests += count // search.limit + 2 * slices
+        return granules, requests
+
     def connect(self) -> AbstractContextManager[Transport]:
         """Return a context manager for the source's transport, which stays open, or a new one."""
         transport = self._transport or Transport(self.timeout, connections=self.connections)
@@ -266,7 +301,7 @@ class CMRSource:
             # The caller has read the rows, so that no later fetch needs the checkpoint.
             spool.clear()
         if not (found.report.complete or partial):
-            lacks = explain_missing({"harvest": found.report.to_dict()})
+            lacks = explain_missing({"harvest": found.report.model_dump()})
             # At the caller of `fetch`, above this generator and its context manager.
             warnings.warn(
                 IncompleteCatalog(f"The catalog of {query.collection} is incomplete: {lacks}."),

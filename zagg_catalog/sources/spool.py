@@ -31,7 +31,7 @@ from zagg_catalog.sources.items import ItemRows, align_assets, read_items, scree
 from zagg_catalog.sources.report import Quarantined
 from zagg_catalog.sources.search import BoxSearch, SearchResult
 
-FORMAT = 1
+FORMAT = 2
 # Older slices are fetched again.
 MOST_HOURS = 6.0
 # Items to decode at once: many for speed, few because they are Python objects until then.

@@ -222,7 +222,7 @@ class Selection:
             selected = _selected_report(
                 report, len(catalog), outside, quarantined=quarantined, missing=missing
             )
-            harvest = selected.to_dict()
+            harvest = selected.model_dump(mode="json")
             changes |= {
                 "complete": selected.complete,
                 "quarantined": harvest["quarantined"],
