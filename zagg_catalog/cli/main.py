@@ -32,6 +32,7 @@ COMMANDS = {
     "check": ("zagg_catalog.cli.inspect:check", "Check that a map belongs to a config's grid."),
     "release": ("zagg_catalog.cli.release:app", "Publish, find and maintain releases."),
     "grid": ("zagg_catalog.cli.grid:app", "Write a config for a grid, or describe one."),
+    "status": ("zagg_catalog.cli.status:app", "Show what each cycle has and what it lacks."),
     "backfill": ("zagg_catalog.cli.backfill:app", "Make the maps that releases lack."),
     "grids": ("zagg_catalog.cli.pipeline:grids", "List the registered grids."),
     "notify": ("zagg_catalog.cli.pipeline:notify_app", "Announce an available cycle to Prefect."),
