@@ -293,8 +293,9 @@ def stored_catalog(store: Store, release: Release) -> Values:
 
 def _fetched(catalog: dict[str, Any]) -> dict[str, int]:
     """Return the columns of a catalog in the table of the run."""
-    transfer = catalog["transfer"] or {"requests": 0, "retries": 0}
-    counts = {name: transfer[name] for name in ("requests", "retries")}
+    transfer = catalog["transfer"] or {}
+    counts = {name: transfer.get(name, 0) for name in ("requests", "retries")}
+    counts["received_bytes"] = transfer.get("received", 0)
     return counts | {"granules": catalog["rows"], "catalog_bytes": catalog["size"]}
 
 

@@ -280,4 +280,5 @@ def _fetch_facts(
 
 
 def _sum_of(transfers: Sequence[Values]) -> Values:
-    return {name: sum(transfer[name] for transfer in transfers) for name in Transfer.model_fields}
+    fields = Transfer.model_fields  # a slice that an older version has fetched may lack some
+    return {name: sum(transfer.get(name, 0) for transfer in transfers) for name in fields}
