@@ -28,6 +28,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.cycle import prepare_cycle
 from flows.settings import Product
+from tests.harness.prefect_database import copy_database
 from zagg_catalog.releases import Release, find_release
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.store import Store, open_store
@@ -50,10 +51,15 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def prefect_server():
+def prefect_server(tmp_path_factory):
     """A real Prefect server, in a process of its own; returns its API's address."""
-    with prefect_test_harness(server_startup_timeout=300):
-        yield PREFECT_API_URL.value()
+    folder = tmp_path_factory.mktemp("prefect")
+    copy_database(folder, "prefect-test.db")
+    with pytest.MonkeyPatch.context() as patch:
+        # The folder of the harness is always a new one.
+        patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(folder))
+        with prefect_test_harness(server_startup_timeout=300):
+            yield PREFECT_API_URL.value()
 
 
 @pytest.fixture(scope="session")

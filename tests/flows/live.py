@@ -24,6 +24,7 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.local_server import ROOT, LocalServer, Process, program, send_pending
+from tests.harness.prefect_database import copy_database
 from tests.harness.waiting import wait_for
 
 
@@ -41,6 +42,11 @@ class LiveServer(LocalServer):
     def __init__(self, folder: Path, **settings: str) -> None:
         quick = {"PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S"}
         super().__init__(folder, quick | settings)
+
+    def launch(self) -> None:
+        if "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in self._settings:
+            copy_database(self.folder)
+        super().launch()
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         return super().environment({"ZAGG_CATALOG_FLOW_RETRY_DELAY": "0", **(more or {})})

@@ -14,6 +14,7 @@ import pytest
 
 from tests.aggregation.real.site import CYCLE, REGION, Site
 from tests.aggregation.real.test_killed import zaggs
+from tests.harness.prefect_database import copy_database
 from tests.harness.processes import processes_with
 from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import EarthdataServer
@@ -31,6 +32,7 @@ def start(site: Site, *grids: str, env: dict[str, str] | None = None) -> subproc
     command += ["--registry", site.registry.source, "--output", str(site.output)]
     command += ["--zagg", f'{{"driver": "{site.driver}", "region": "us-west-2"}}']
     command += ["--grids", *grids] if grids else []
+    copy_database(site.folder / "prefect")
     settings = {
         "PREFECT_HOME": str(site.folder / "prefect"),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600",
