@@ -58,6 +58,8 @@ class CycleState(_Model):
     """Time of its last overdue event."""
     told: AwareDatetime | None = Field(default=None, exclude_if=lambda told: told is None)
     """Time of the newest notification of a queue that the state includes; not stored if None."""
+    unseen: AwareDatetime | None = Field(default=None, exclude_if=lambda unseen: unseen is None)
+    """The same of those that tell of updates or deletions, which counts need not show."""
 
 
 class Cursor(_Model):
