@@ -19,7 +19,7 @@ from zagg_catalog.releases.publication import (
     ReleaseSummary,
 )
 from zagg_catalog.releases.record import ReleaseRecord
-from zagg_catalog.releases.results import results_key
+from zagg_catalog.releases.results import CHECKS, results_key
 from zagg_catalog.store import Store
 
 SCHEMA_VERSION: Final = 1
@@ -100,7 +100,7 @@ def _read(store: Store, release_key: ReleaseKey) -> tuple[tuple[HeldRelease, ...
 
 
 def _key(release_key: ReleaseKey) -> str:
-    return results_key(release_key, "checks.json")
+    return results_key(release_key, CHECKS)
 
 
 def _with(known: tuple[HeldRelease, ...], held: HeldRelease) -> tuple[HeldRelease, ...]:
