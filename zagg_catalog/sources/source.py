@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from zagg_catalog.catalog.completeness import IncompleteCatalog, explain_missing
 from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
 from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import BadResponse, EmptyHarvest, InvalidQuery
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import get_settings
@@ -22,7 +24,7 @@ from zagg_catalog.sources.harvest import Harvest, harvest
 from zagg_catalog.sources.http import Transport
 from zagg_catalog.sources.progress import OnPage, show_progress
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.report import HarvestReport
+from zagg_catalog.sources.report import HarvestReport, total
 from zagg_catalog.sources.search import BoxSearch
 from zagg_catalog.sources.spool import Spool
 from zagg_catalog.sources.stac import stac_searches
@@ -32,6 +34,8 @@ ApiName = Literal["stac", "cmr"]
 
 # CMR needs seconds for a page of 2,000 granules; more connections gain little and load it.
 CMR_CONNECTIONS = 4
+# More than the error of a computed border of cycles, 98 s, and less than the time of a granule.
+BORDER = timedelta(minutes=2)
 
 
 class FetchOptions(TypedDict, total=False):
@@ -209,6 +213,19 @@ class CMRSource:
             write_catalog(path, found.tables(GROUP_ROWS), metadata)
         return found.report
 
+    def count(self, query: Query) -> int | None:
+        """Return how many granules the API declares for a query now, one request for each search.
+
+        Other cycles on the first and last day are left out: a STAC API is asked for the time of the
+        cycle, CMR for its number. Other filters by name count with CMR only. A granule in two boxes
+        counts twice. None if the API declares no count; raises `FetchError` if it cannot be read.
+        """
+        searches = self._searches(query, 1)
+        if self.api == "stac" and query.name_cycle is not None:
+            searches = _within_cycle(searches, query.name_cycle)
+        with self.connect() as transport:
+            return total([one.read_count(transport) for one in searches])
+
     def declared(self, query: Query, *, limit: int = 2000, slices: int = 1) -> tuple[int, int]:
         """Return how many granules a source declares for a query, and what a fetch would ask.
 
@@ -375,6 +392,15 @@ class CMRSource:
             "quarantined": harvest["quarantined"],
             "harvest": harvest,
         }
+
+
+def _within_cycle(searches: Sequence[BoxSearch], cycle: int) -> list[BoxSearch]:
+    """Return searches for the time of a cycle, without the neighbours that touch its borders."""
+    start, end = cycle_to_dates(cycle)
+    start, end = start + BORDER, end - BORDER
+    return [
+        one.between((max(one.interval[0], start), min(one.interval[1], end))) for one in searches
+    ]
 
 
 def _check_root(root: str) -> tuple[str, tuple[str, str] | None]:
