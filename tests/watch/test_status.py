@@ -1,5 +1,6 @@
 """The status of a store: what each cycle has, what it lacks, and how little is read."""
 
+import json
 import re
 from collections import Counter
 
@@ -11,7 +12,8 @@ from tests.watch.desk import CYCLE, REGION, Desk, write_files, write_registry
 from zagg_catalog import CMRSource
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.sandbox import SandboxServer, simulate
-from zagg_catalog.watch.status import read_status, with_source
+from zagg_catalog.watch.source_counts import with_source
+from zagg_catalog.watch.status import read_status
 
 KEY = ReleaseKey(PRODUCT, REGION, CYCLE)
 
@@ -127,6 +129,32 @@ def test_a_release_since_the_last_poll_is_not_settled(desk):
     assert row_of(desk).state == "filling"
     desk.poll()
     assert row_of(desk).state == "revised"
+
+
+def test_a_run_that_found_nothing_new_covers_a_change_before_the_next_poll(desk):
+    desk.settle()
+    desk.watch.probe.counts[CYCLE] += 1
+    desk.poll(days=2)
+    assert row_of(desk).lacks == ["the source has changed since the last run"]
+    desk.answer()
+    assert row_of(desk).complete
+
+
+def test_findings_of_checks_are_counted(desk):
+    desk.settle()
+    assert row_of(desk).checks["error"] == 0
+    published = row_of(desk).publication
+    finding = {"check": "revisions", "severity": "warn", "text": "Two revisions."}
+    changed = json.loads(published.to_bytes())
+    changed["checks"]["findings"] = [finding]
+    path = desk.watch.store.root / KEY.pointer()
+    path.write_text(json.dumps(changed))
+    row = row_of(desk)
+    assert (row.checks, row.complete) == ({"error": 0, "warn": 1}, True)
+    assert "checks of the release: 1 warn, see release show" in row.notes
+    changed["checks"]["findings"] = [finding | {"severity": "error"}]
+    path.write_text(json.dumps(changed))
+    assert row_of(desk).lacks == ["checks of the release: 1 error, see release show"]
 
 
 def test_a_product_that_nothing_has_looked_at_is_named(desk):

@@ -11,12 +11,11 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from zagg_catalog.cycles import LATENCY, cycle_of
-from zagg_catalog.diff import diff_ids
 from zagg_catalog.errors import InvalidRelease, PointerConflict, StoreError
 from zagg_catalog.jsonio import canonical_json
 from zagg_catalog.messages import is_future, short_digest
 from zagg_catalog.registry.schema import WatchRules
-from zagg_catalog.releases.catalog_file import catalog_ids
+from zagg_catalog.releases.catalog_file import catalog_granules
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.releases.record import ReleaseRecord
@@ -347,18 +346,17 @@ def _compared(store: Store, slot: Slot | None, old: StoredState) -> StoredState:
 
 
 def _granules_differ(store: Store, slot: Slot | None, old: str, new: str | None) -> bool:
-    """Return whether two releases have other granules; also if one cannot be read."""
+    """Return whether granules or footprints of two releases differ; also if one is unreadable."""
     if slot is None or new is None:
         return True
     try:
         first, second = (load_release(store, slot.release_key, one).record for one in (old, new))
         if first.catalog.digest == second.catalog.digest:
             return False
-        ids = [catalog_ids(store, record) for record in (first, second)]
+        before, after = (catalog_granules(store, record) for record in (first, second))
     except (StoreError, InvalidRelease):
         return True
-    found = diff_ids(*ids)
-    return bool(found.added or found.removed or found.revised)
+    return not before.equals(after)
 
 
 def _transition(
