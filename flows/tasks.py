@@ -12,6 +12,8 @@ from prefect import get_run_logger, task
 
 from flows.results import read_result, read_slice, write_result
 from flows.runtime import check_cancelled
+from zagg_catalog.archive.build import ArchiveGrid, build_stored
+from zagg_catalog.archive.catalogs import load_catalog
 from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.catalog.table import Catalog
@@ -29,7 +31,6 @@ from zagg_catalog.registry import read_region
 from zagg_catalog.registry.check_rules import CheckPlan
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.shardmap.model import build_checked
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.query_slices import merge_slices
@@ -118,14 +119,11 @@ def build_grid(spec: Values, store: str, key: str, *, again: bool = False) -> Va
 def _build(spec: Values, place: Store) -> Values:
     """Build a map and store it; return its facts."""
     product, region, cycle = spec["release_key"]
-    grid = _grid(spec)
+    grid = ArchiveGrid.of(spec["grid"], _grid(spec), spec["options"])
     # A catalog that was stored before the region had filters has other granules, too.
     catalog = Selection(**spec.get("filters", {})).apply(_load_catalog(place, spec["catalog"]))
-    options = dict(spec["options"])
-    allow_empty = options.pop("allow_empty", False)
-    region_of = read_region(spec["region"].encode())
-    built = build_checked(catalog, [grid], region=region_of, **options)[0]
-    shard_map = built.shard_map if allow_empty else built.check_not_empty()
+    built = build_stored(catalog, [grid], read_region(spec["region"].encode()))[0]
+    shard_map = grid.accepted(built)
     with scratch() as folder:
         path = Path(folder, "map.parquet")
         shard_map.to_parquet(path)
@@ -185,6 +183,7 @@ def publish_release(
             checks=CheckPlan.model_validate(checks or {}),
             transfer=Transfer(**catalog["transfer"]) if catalog.get("transfer") else None,
             fetch=FetchFacts.of_json(catalog["fetch"]) if catalog.get("fetch") else None,
+            fetched_at=catalog.get("fetched_at"),
         )
 
 
@@ -268,8 +267,7 @@ def _load_catalog(store: Store, key: str) -> Catalog:
 
 @lru_cache(maxsize=1)
 def _cached_catalog(store: str, key: str) -> Catalog:
-    with scratch() as folder:
-        return Catalog.from_geoparquet(open_store(store).download(key, Path(folder, "c.parquet")))
+    return load_catalog(open_store(store), key)
 
 
 def _fetch_facts(
@@ -282,4 +280,5 @@ def _fetch_facts(
 
 
 def _sum_of(transfers: Sequence[Values]) -> Values:
-    return {name: sum(transfer[name] for transfer in transfers) for name in Transfer.model_fields}
+    fields = Transfer.model_fields  # a slice that an older version has fetched may lack some
+    return {name: sum(transfer.get(name, 0) for transfer in transfers) for name in fields}

@@ -23,6 +23,7 @@ from zagg_catalog.releases import find_release, publish, rollback, show, verify
 from zagg_catalog.releases.check_results import CheckFinding, CheckResults
 from zagg_catalog.releases.checks import CHECKS
 from zagg_catalog.sandbox import simulate
+from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import open_store
 
 PRODUCT, REGION = "ATL06_007", "south"
@@ -221,6 +222,12 @@ def test_an_incomplete_catalog_is_partial_and_its_counts_are_not_compared(releas
     assert "declared" in done.checks.skipped
     assert done.held_back == ("it is partial",)
     assert released(one_row_less(catalog(complete=False)), partial_latest=True).latest
+
+
+def test_a_selection_of_a_fetched_catalog_has_what_it_declares(released):
+    done = released(Selection(tracks="401-404", granule_regions=10).apply(catalog()))
+    assert done.record.catalog.rows == 4
+    assert "declared" in done.checks.passed
 
 
 def without(cycle: int, *tracks: int) -> Catalog:

@@ -131,6 +131,7 @@ def harvest(
         If a page cannot be read.
     """
     started, sent, repeated = time.monotonic(), transport.requests, transport.retries_used
+    received = transport.received
     progress = progress or Progress()
     results: list[SearchResult] = []
     for search in searches:
@@ -145,6 +146,7 @@ def harvest(
         pages=sum(found.pages for found in results),
         duplicates=sum(found.received - found.harvested for found in results),
         seconds=time.monotonic() - started,
+        received=transport.received - received,
     )
     merged = merge(results, filters, transfer)
     if not len(merged.places) and (merged.report.complete or not partial):
