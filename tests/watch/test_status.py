@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import astuple
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.watch.conftest import PRODUCT
 from tests.watch.desk import CYCLE, REGION, Desk, write_files, write_registry
 from zagg_catalog import CMRSource
 from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.rollback import rollback
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.watch.source_counts import with_source
 from zagg_catalog.watch.status import read_status
@@ -80,6 +82,13 @@ def grow(desk):
     desk.poll()
 
 
+def go_back(desk):
+    first = row_of(desk).publication.digest
+    desk.publish("next")
+    rollback(desk.watch.store, *astuple(KEY), first, clock=lambda: desk.watch.now)
+    desk.poll()
+
+
 @pytest.mark.parametrize(
     ("happens", "clause"),
     [
@@ -87,6 +96,7 @@ def grow(desk):
         (damage_pointer, "Pointer releases/.*latest.json has no schema_version"),
         (change_config, "the map of plate is stale: the config gives another grid"),
         (grow, "the source has changed since the last run"),
+        (go_back, "latest was rolled back"),
         (lambda desk: desk.publish("lacking"), "is newer and not the latest: .* no geometry"),
         (
             lambda desk: desk.publish("lacking", partial_latest=True),

@@ -26,8 +26,8 @@ from zagg_catalog.watch.events import split_product
 from zagg_catalog.watch.poll import bounds
 from zagg_catalog.watch.state import MEANINGS, Facts, State, state_of
 
-# A release of a cycle that did not change since the first poll is of all of it if it was published
-# so long after the end of the cycle; NSIDC is late by a month at times.
+# A release of a cycle that did not change since the first poll is of all of it if it was fetched so
+# long after the end of the cycle; NSIDC is late by a month at times.
 LATE = LATENCY + timedelta(days=30)
 _TRIES = 5
 
@@ -322,6 +322,8 @@ def _is_covered(
     """Return whether a run that began after the last change at the source prepared the region."""
     if source is None or slot is None or slot.publication is None:
         return False
+    if slot.publication.action == "rollback":  # to a release of any age
+        return False
     event = source.given
     if event is not None and event.answered and event.version == source.version:
         return True
@@ -330,7 +332,7 @@ def _is_covered(
     began = slot.publication.fetch_began
     # Of an old cycle the time of its last change is that of the first poll.
     unchanged = source.history and source.version == 0 and event is None
-    return began > source.changed or (unchanged and released >= ends + LATE)
+    return began > source.changed or (unchanged and began >= ends + LATE)
 
 
 def _compared(store: Store, slot: Slot | None, old: StoredState) -> StoredState:

@@ -135,12 +135,17 @@ class CycleStatus:
             texts.append(f"checks of the release: {self.checks['error']} error, see release show")
         asked = self.source is not None and None not in (self.source.then, self.source.now)
         if self.record is not None and not self.covered and not asked:
-            texts.append(
-                "the source has changed since the last run"
-                if self.watched
-                else "it is not known whether the source has more, since no watch has looked"
-            )
+            texts.append(self._not_covered)
         return texts + (self.source.problems if self.source else [])
+
+    @property
+    def _not_covered(self) -> str:
+        """Why it is not known that the release has what the source has."""
+        if self.publication is not None and self.publication.action == "rollback":
+            return "latest was rolled back, and no run has published a release since"
+        if self.watched:
+            return "the source has changed since the last run"
+        return "it is not known whether the source has more, since no watch has looked"
 
     @property
     def complete(self) -> bool:
