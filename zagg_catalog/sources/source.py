@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
@@ -13,19 +14,22 @@ from zagg_catalog.catalog.completeness import IncompleteCatalog, explain_missing
 from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import BadResponse, EmptyHarvest, InvalidQuery
-from zagg_catalog.messages import clean_text, without_userinfo
+from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.messages import clean_text, utc_now, without_userinfo
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.cmr import cmr_searches
 from zagg_catalog.sources.earthdata import earthdata_auth
 from zagg_catalog.sources.harvest import Harvest, harvest
-from zagg_catalog.sources.http import Transport
+from zagg_catalog.sources.http import PACKAGE_VERSION, Transport
 from zagg_catalog.sources.progress import OnPage, show_progress
 from zagg_catalog.sources.query import Query
+from zagg_catalog.sources.received import Received, ReceivedFacts, ids_digest
 from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.sources.search import BoxSearch
 from zagg_catalog.sources.spool import Spool
 from zagg_catalog.sources.stac import stac_searches
+from zagg_catalog.sources.update import CannotUpdate, Previous, Update
 
 Method = Literal["GET", "POST"]
 ApiName = Literal["stac", "cmr"]
@@ -42,6 +46,7 @@ class FetchOptions(TypedDict, total=False):
     partial: bool
     progress: bool | OnPage | None
     checkpoint: str | Path | StoredSlices | None
+    previous: Previous | None
 
 
 class CMRSource:
@@ -74,6 +79,8 @@ class CMRSource:
     ----------
     last_report : HarvestReport or None
         Report of the last fetch that succeeded, with its transfer figures.
+    last_received : Received or None
+        What the last fetch received beside its catalog, for `Previous`; None if it is of no use.
 
     Raises
     ------
@@ -109,6 +116,7 @@ class CMRSource:
             most = min(most, CMR_CONNECTIONS)
         self.connections = most if connections is None else connections
         self.last_report: HarvestReport | None = None
+        self.last_received: Received | None = None
         self._transport = transport
 
     def fetch(
@@ -120,6 +128,7 @@ class CMRSource:
         partial: bool = False,
         progress: bool | OnPage | None = None,
         checkpoint: str | Path | StoredSlices | None = None,
+        previous: Previous | None = None,
     ) -> Catalog:
         """Run a query and return its Catalog, proven complete.
 
@@ -141,6 +150,12 @@ class CMRSource:
         checkpoint : str, Path or StoredSlices, optional
             Folder for finished slices of a large fetch, deleted when it succeeds. A fetch that was
             killed continues from it within six hours, and returns the same catalog.
+        previous : Previous, optional
+            An earlier fetch of the same query: only what may have changed is asked for, and the
+            catalog is the one that a full fetch gives. If the server's counts do not prove it, or
+            the earlier fetch was another one, everything is fetched, and ``full_because`` of
+            `last_report` is the reason. Of a STAC API, counts do not show changes that leave the
+            number of granules as it is.
 
         Returns
         -------
@@ -173,6 +188,7 @@ class CMRSource:
             partial=partial,
             progress=progress,
             checkpoint=checkpoint,
+            previous=previous,
         ) as (found, metadata):
             return Catalog.of_checked(found.table(), metadata)
 
@@ -192,8 +208,8 @@ class CMRSource:
         path : str or Path
             File to write.
         **options
-            ``preserve_thumbnails``, ``limit``, ``partial``, ``progress`` and ``checkpoint`` of
-            `fetch`.
+            ``preserve_thumbnails``, ``limit``, ``partial``, ``progress``, ``checkpoint`` and
+            ``previous`` of `fetch`.
 
         Returns
         -------
@@ -263,6 +279,7 @@ class CMRSource:
         partial: bool = False,
         progress: bool | OnPage | None = None,
         checkpoint: str | Path | StoredSlices | None = None,
+        previous: Previous | None = None,
     ) -> Iterator[tuple[Harvest, dict[str, Any]]]:
         """Yield the rows of a query, readable within the context, and the catalog's metadata."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
@@ -284,19 +301,33 @@ class CMRSource:
             },
         )
         sliced = self._transport is None and (self.connections > 1 or checkpoint is not None)
+        began, why, found = utc_now(), None, None
         with spool:
             with self.connect() as transport, show_progress(query.collection, progress) as shown:
-                found = self._find(
-                    query,
-                    searches,
-                    limit,
-                    transport=transport,
-                    spool=spool,
-                    partial=partial,
-                    connections=self.connections if sliced else None,
-                    progress=shown,
-                )
+                if previous is not None:
+                    known = self._metadata(query, preserve_thumbnails)
+                    key = self.fetch_key(query, preserve_thumbnails=preserve_thumbnails)
+                    try:
+                        held = previous.read(key, known)
+                        update = Update(transport, searches[0], spool, shown, held)
+                        found, began = update.harvest(query.filters), held.received.facts.full_at
+                    except CannotUpdate as error:
+                        why = str(error)
+                if found is None:
+                    found = self._find(
+                        query,
+                        searches,
+                        limit,
+                        transport=transport,
+                        spool=spool,
+                        partial=partial,
+                        connections=self.connections if sliced else None,
+                        progress=shown,
+                    )
+            if why is not None:
+                found = found.full_because(why)
             self.last_report = found.report
+            self.last_received = self._received(query, found, began, preserve_thumbnails)
             yield found, self._metadata(query, preserve_thumbnails, found.report)
             # The caller has read the rows, so that no later fetch needs the checkpoint.
             spool.clear()
@@ -307,6 +338,33 @@ class CMRSource:
                 IncompleteCatalog(f"The catalog of {query.collection} is incomplete: {lacks}."),
                 stacklevel=4,
             )
+
+    def fetch_key(self, query: Query, *, preserve_thumbnails: bool = False) -> str | None:
+        """Return a digest of all that the result of a fetch depends on but the server's content.
+
+        None for a query of several searches, which cannot be updated.
+        """
+        searches = self._searches(query, 1)
+        if len(searches) != 1:
+            return None
+        facts = [PACKAGE_VERSION, self.api, str(searches[0].first), preserve_thumbnails]
+        return canonical_digest([*facts, str(query.asset)])
+
+    def _received(
+        self, query: Query, found: Harvest, began: datetime, thumbnails: bool
+    ) -> Received | None:
+        key = self.fetch_key(query, preserve_thumbnails=thumbnails)
+        left = found.left_out() if key is not None and found.report.complete else None
+        if key is None or left is None:
+            return None
+        facts = ReceivedFacts(
+            fetch=key,
+            ids=ids_digest(found.ids),
+            full_at=began,
+            page=found.page,
+            newest=found.newest,
+        )
+        return Received(facts, left)
 
     def _find(
         self,
@@ -351,10 +409,10 @@ class CMRSource:
         return query.provider if self.provider is None else self.provider
 
     def _metadata(
-        self, query: Query, preserve_thumbnails: bool, report: HarvestReport
+        self, query: Query, preserve_thumbnails: bool, report: HarvestReport | None = None
     ) -> dict[str, Any]:
-        harvest = report.to_dict()
-        return {
+        """Return the metadata of a catalog; without a report those of the query."""
+        metadata = {
             "source": "CMR-STAC" if self.api == "stac" else "CMR",
             f"{self.api}_root": self.root_url,
             "provider": self._provider(query),
@@ -370,6 +428,11 @@ class CMRSource:
             **({"filters": query.filter_values} if query.filter_values else {}),
             **({"data_asset": query.data_asset} if query.data_asset else {}),
             "preserve_thumbnails": preserve_thumbnails,
+        }
+        if report is None:
+            return metadata
+        harvest = report.to_dict()
+        return metadata | {
             "total_granules": report.kept,
             "complete": report.complete,
             "quarantined": harvest["quarantined"],
