@@ -1,8 +1,11 @@
 # zagg-catalog with zagg and Prefect: for the command line, flow runs, workers and a server.
 # `make image` builds and checks it.
 ARG PYTHON=3.12.12
+# Tags can move; docs/operations.md shows how to name both by their digests.
+ARG BUILD_BASE=python:${PYTHON}-bookworm
+ARG BASE=python:${PYTHON}-slim-bookworm
 
-FROM python:${PYTHON}-bookworm AS build
+FROM ${BUILD_BASE} AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY tools/make-image tools/
@@ -11,7 +14,7 @@ COPY zagg_catalog zagg_catalog
 COPY flows flows
 RUN ["python", "tools/make-image", "environment", "/opt/zagg-catalog"]
 
-FROM python:${PYTHON}-slim-bookworm
+FROM ${BASE}
 RUN useradd --uid 10001 --user-group --home-dir /work --create-home zagg
 COPY --from=build /opt/zagg-catalog /opt/zagg-catalog
 COPY deployments /app/deployments

@@ -353,7 +353,7 @@ def _used(one: PickupResult) -> dict[str, Any]:
         return names
     seconds = (record.ended_at - record.began_at).total_seconds()
     counts = {name: getattr(record, name) for name in ("shards", "observations", "cells")}
-    return names | counts | {"pick_up_s": round(seconds, 1)}
+    return names | counts | {"pairs": one.pairs, "pick_up_s": round(seconds, 1)}
 
 
 def _facts(one: PickupResult) -> dict[str, Any]:

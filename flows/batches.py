@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from contextvars import copy_context
 from typing import Any, Self
 
-from prefect import get_run_logger, task
+from prefect import Task, get_run_logger, task
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.artifacts import PickupProgress
+from flows.logs import log_about
 from flows.runtime import is_cancelled, task_runner, with_retries
 from flows.settings import FlowSettings, flow_settings
 from zagg_catalog.aggregation.batches import (
@@ -87,8 +88,11 @@ class BatchTasks:
     def submit(self, job: BatchJob) -> PrefectFuture[Any]:
         """Submit a batch as a task."""
         limited = with_retries(aggregate_batch, job.timeout + OVERHEAD)
-        runner = self._runner()
-        future: PrefectFuture[Any] = self._context.copy().run(runner.submit, limited, {"job": job})
+        return self._context.copy().run(self._submit, limited, job)
+
+    def _submit(self, limited: Task[..., Any], job: BatchJob) -> PrefectFuture[Any]:
+        with log_about(job.release_key):
+            future: PrefectFuture[Any] = self._runner().submit(limited, {"job": job})
         return future
 
     def _runner(self) -> TaskRunner[Any]:

@@ -164,6 +164,8 @@ def prepare_cycle(
                 provider=provider,
                 slices=slices,
                 force=force,
+                announced=notice is not None,
+                recheck_days=registered.watch_rules(name).recheck_days,
             )
             row = table.row(product=name, region=region, cycle=number)
             first = not any(outcome.release for outcome in outcomes)
@@ -285,8 +287,9 @@ def stored_catalog(record: ReleaseRecord) -> Values:
 
 def _fetched(catalog: dict[str, Any]) -> dict[str, int]:
     """Return the columns of a catalog in the table of the run."""
-    transfer = catalog["transfer"] or {"requests": 0, "retries": 0}
-    counts = {name: transfer[name] for name in ("requests", "retries")}
+    transfer = catalog["transfer"] or {}
+    counts = {name: transfer.get(name, 0) for name in ("requests", "retries")}
+    counts["received_bytes"] = transfer.get("received", 0)
     return counts | {"granules": catalog["rows"], "catalog_bytes": catalog["size"]}
 
 

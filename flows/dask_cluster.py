@@ -1,17 +1,61 @@
-"""Dask: the connection of a flow to its scheduler, and workers that die."""
+"""Dask: the connection of a flow to its scheduler, workers that die, and what their lines name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, wraps
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.context import FlowRunContext
 
+from flows.logs import log_about, logged_about
 from flows.settings import flow_settings
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.messages import clean_text
+
+
+@cache
+def dask_runner() -> type[Any]:
+    """Return Prefect's task runner on Dask, whose workers name in log lines what those are about.
+
+    Prefect sends a part of its own context to a worker, and no other context variable.
+    """
+    from distributed import Client
+    from prefect_dask.client import PrefectDaskClient
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    class NamingClient(Client):
+        def submit(self, func: Callable[..., Any], *args: Any, **options: Any) -> Any:
+            return super().submit(_naming(func), *args, **options)
+
+    # Between Prefect's client, which adds the engine of a task to it, and Dask's.
+    class TaskClient(PrefectDaskClient, NamingClient):
+        pass
+
+    class NamingTaskRunner(DaskTaskRunner):
+        @property
+        def client(self) -> Any:
+            client = super().client
+            client.__class__ = TaskClient
+            return client
+
+    return NamingTaskRunner
+
+
+def _naming(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Return work whose log lines name what those of this thread name now."""
+    about = logged_about()
+    if about is None:
+        return work
+
+    @wraps(work)
+    def named(*args: Any, **options: Any) -> Any:
+        with log_about(about):
+            return work(*args, **options)
+
+    return named
 
 
 @contextmanager

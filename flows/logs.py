@@ -26,6 +26,11 @@ def log_about(release_key: ReleaseKey) -> Iterator[None]:
         _ABOUT.reset(before)
 
 
+def logged_about() -> ReleaseKey | None:
+    """Return what the log lines of this thread or task are about; None if nothing is set."""
+    return _ABOUT.get()
+
+
 def _name(record: logging.LogRecord) -> bool:
     """Add to a record what it is about."""
     about = _ABOUT.get()

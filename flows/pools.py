@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from flows.engine import command
+from flows.engine import command, command_in_image
 from flows.settings import FlowSettings, PoolType
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.settings import Settings
@@ -43,8 +43,9 @@ def pool_template(
     """Return the base job template of a file with the defaults of one installation.
 
     `secrets` are environment variables whose values are Prefect's Secret blocks, see
-    `secret_block`; `variables` are further defaults. A template without an image, as of processes,
-    gets the command of `flows.engine`, and no environment: a worker gives its processes its own.
+    `secret_block`; `variables` are further defaults. A template without a command gets that of
+    `flows.engine`. One without an image, as of processes, gets no environment: a worker gives its
+    processes its own.
     Raises `InvalidOption` for a file that is no template, an unknown variable, or one that lacks
     its value.
     """
@@ -55,8 +56,8 @@ def pool_template(
         given = known["env"].get("default", {})
         known["image"]["default"] = image
         known["env"]["default"] = given | dict(environment) | blocks
-    else:
-        known["command"]["default"] = command()
+    if "command" in known and not known["command"].get("default"):
+        known["command"]["default"] = command_in_image() if "image" in known else command()
     for name, value in (variables or {}).items():
         if name not in known:
             raise InvalidOption(f"{path.name} has no variable {name!r}, only {', '.join(known)}.")

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
-from flows.dask_cluster import watched_workers
+from flows.dask_cluster import dask_runner, watched_workers
 from flows.settings import declared_settings, flow_settings
 from zagg_catalog.errors import (
     BadResponse,
@@ -85,16 +85,13 @@ def task_runner() -> TaskRunner[Any]:
     settings = declared_settings()
     if settings.task_runner == "threads":
         return ThreadPoolTaskRunner(max_workers=settings.workers)
-    from prefect_dask.task_runners import (  # type: ignore[import-not-found,unused-ignore]
-        DaskTaskRunner,
-    )
 
     options: dict[str, Any] = {"address": settings.dask_address}
     if settings.dask_address is None:
         # With one thread for each worker, a killed worker loses one task.
         cluster = {"n_workers": settings.workers, "threads_per_worker": 1}
         options = {"cluster_kwargs": cluster}
-    runner: TaskRunner[Any] = DaskTaskRunner(**options)
+    runner: TaskRunner[Any] = dask_runner()(**options)
     return runner
 
 

@@ -100,7 +100,7 @@ def watch_cycles(
     registered = load_registry(registry, tolerate_broken_grids=True)
     target = Target(store=store, stac_root=stac_root, registry=registry, provider=provider)
     found, failures = {}, []
-    for product in chosen(registered, products):
+    for product in _chosen(registered, products):
         try:
             found[product] = _poll(product, registered, target, dry_run)
         except PointerConflict:
@@ -115,8 +115,7 @@ def watch_cycles(
     return Completed(message=f"{'; '.join(f'{k}: {v}' for k, v in found.items())}.", data=found)
 
 
-def chosen(registry: Registry, products: Sequence[str] | None) -> list[str]:
-    """Return the products to watch, by default all; raise `InvalidQuery` for one without a grid."""
+def _chosen(registry: Registry, products: Sequence[str] | None) -> list[str]:
     unknown = sorted(set(products or ()) - set(registry.products))
     if unknown:
         raise InvalidQuery(

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from flows.command import run_command
 from flows.failures import error_sentence, plainly
-from flows.watch import ProductName, Target, WatchFailed, chosen, report
+from flows.watch import Target, WatchFailed, report
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.settings import get_settings
@@ -31,7 +31,6 @@ Seconds = Annotated[float, Field(ge=0, le=6 * 3600)]
 @flow(name="watch-queue", log_prints=False)
 @plainly
 def watch_queue(
-    products: list[ProductName] | None = None,
     listen: Seconds = 0,
     store: str | None = None,
     stac_root: str | None = None,
@@ -41,7 +40,6 @@ def watch_queue(
     """Read notifications of granules from a queue, and announce new and changed cycles.
 
     Args:
-        products: Registered products, short name and version; empty for all.
         listen: Seconds in which to wait for further messages; 0 for those that are there.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
@@ -57,7 +55,7 @@ def watch_queue(
     target = Target(store=store, stac_root=stac_root, registry=registry, provider=provider)
     until = time.monotonic() + listen
     with closing(Queue(get_settings())) as queue:
-        reader = Reader(queue, chosen(registered, products), registered, target)
+        reader = Reader(queue, registered, target)
         # Once for all products, since time alone can make an announcement due.
         reader.read_group(every_product=True)
         while time.monotonic() < until:
@@ -73,7 +71,6 @@ class Reader:
     """Reads groups of messages, announces what they tell, and counts them."""
 
     queue: Queue
-    watched: Sequence[str]
     registry: Registry
     target: Target
     messages: int = 0
@@ -101,10 +98,10 @@ class Reader:
             inbox = group.sort(datetime.now(UTC))
             self.messages += count
             self._refuse(group, inbox)
-            for product in self.watched:
+            for product in self.registry.products:
                 if every_product or product in inbox.products:
                     self._take(product, inbox.products.get(product, Told()), group)
-            for product in {*inbox.products} - {*self.watched}:
+            for product in {*inbox.products} - {*self.registry.products}:
                 self.unwatched += len(inbox.products[product].messages)
                 group.delete(inbox.products[product].messages)
 

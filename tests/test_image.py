@@ -71,8 +71,11 @@ def test_hadolint_finds_nothing():
 def test_the_image_is_pinned_and_runs_as_another_user_with_a_health_check():
     stages = re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)
     assert len(stages) == 2
-    assert re.search(r"^ARG PYTHON=3\.12\.\d+$", DOCKERFILE, re.M)
-    assert all(one.startswith("python:${PYTHON}-") for one in stages)
+    bases = dict(re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILE, re.M))
+    assert re.fullmatch(r"3\.12\.\d+", bases["PYTHON"])
+    # Arguments of their own, so that a digest can take the place of a tag.
+    assert stages == ["${BUILD_BASE}", "${BASE}"]
+    assert all(bases[one[2:-1]].startswith("python:${PYTHON}-") for one in stages)
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     assert "\nUSER 10001:10001\n" in last
     assert "\nHEALTHCHECK " in last

@@ -13,6 +13,7 @@ LAYERS = """
     errors lazy
     settings messages files granule_names reader frames
     jsonio yamlio
+    remedies
     cycles config
     catalog store geometry
     regions

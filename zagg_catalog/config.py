@@ -24,6 +24,7 @@ from zagg_catalog.jsonio import closest
 from zagg_catalog.lazy import lazy_module
 from zagg_catalog.messages import clean_text, shown
 from zagg_catalog.reader import ReaderNeeds
+from zagg_catalog.remedies import remedy
 from zagg_catalog.yamlio import MOST_BYTES, load_yaml
 
 odc_geo, pyproj = lazy_module("odc.geo"), lazy_module("pyproj")  # HEALPix grids need neither
@@ -213,6 +214,11 @@ class PipelineConfig(BaseModel):
     source: str = "config"  # name of the file, for messages
 
     @property
+    def grid_only(self) -> bool:
+        """Whether it has what a map needs, and nothing of what zagg needs to aggregate."""
+        return not (self.data_source or self.aggregation)
+
+    @property
     def needs(self) -> ReaderNeeds:
         """Address and product that zagg's reader needs."""
         return ReaderNeeds.of(self.data_source)
@@ -286,12 +292,18 @@ def _checked(raw: Any, source: str) -> PipelineConfig:
             f"it is {_shown(raw)}."
         )
     raw = _with_text_keys(raw, "the file", source)
+    if "grid" in raw and "output" not in raw:
+        raise InvalidConfig(
+            f"{source}: grid stands at the top; write it below output, as output.grid."
+        )
     output = _section(raw, "output", source)
     grid = _grid(raw, output, source)
-    data_source = _section(raw, "data_source", source)
+    # A map needs the grid only.
+    sections = {"data_source", "aggregation"} & raw.keys()
+    data_source = _section(raw, "data_source", source) if sections else {}
     # A raster reader has bands instead of an aggregation.
     optional = data_source.get("reader") == "raster" and not raw.get("aggregation")
-    aggregation = {} if optional else _section(raw, "aggregation", source)
+    aggregation = _section(raw, "aggregation", source) if sections and not optional else {}
     _check_variables(aggregation, source)
     options = _validated(_OutputSection, output, "output", source)
     return PipelineConfig(
@@ -361,7 +373,10 @@ def _grid(
         return _validated(HealpixSection, section, "output.grid", source)
     if section.get("type") == "rectilinear":
         return _validated(RectilinearSection, section, "output.grid", source)
-    raise InvalidConfig(f"{source}: output.grid.type must be {allowed}; {_found(section, 'type')}.")
+    raise InvalidConfig(
+        f"{source}: output.grid.type must be {allowed}; {_found(section, 'type')}."
+        f"{remedy('type', section)}"
+    )
 
 
 def _store_layout(
@@ -409,7 +424,8 @@ def wrong_keys(
         optional = key not in section and not field.is_required()
         value = "it is left out" if optional else _found(section, key)
         where = f"{prefix}.{key}" if prefix else key
-        sentences.append(f"{where} must be {field.description}; {value}.")
+        advice = remedy(key, section)
+        sentences.append(f"{where} must be {field.description}; {value}.{advice}")
     return sentences
 
 

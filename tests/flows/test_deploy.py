@@ -1,6 +1,10 @@
 """``python -m flows.deploy``: what it creates, changes, leaves alone and removes."""
 
 import json
+import os
+import shlex
+import subprocess
+import sys
 from uuid import uuid4
 
 import pytest
@@ -156,6 +160,34 @@ def test_a_pool_of_containers_runs_the_flows_of_its_image(client, monkeypatch):
     assert found.work_pool_name == pool.name
     assert (found.entrypoint, found.pull_steps) == ("flows.cycle.prepare_cycle", [])
     assert found.job_variables
+
+
+def test_the_command_of_containers_runs_a_flow_and_imports_little(client, tmp_path):
+    """In any folder, as in the image; the deployment has no code to pull."""
+    deploy(target("docker"))
+    entry = client.read_deployment_by_name("aggregate/manual")
+    run = client.create_flow_run_from_deployment(entry.id)
+    pool = client.read_work_pool("pool-docker").base_job_template
+    command = pool["variables"]["properties"]["command"]["default"].replace(
+        "python", f"{sys.executable} -X importtime", 1
+    )
+    env = {"PREFECT__FLOW_RUN_ID": str(run.id), "PREFECT_API_URL": PREFECT_API_URL.value()}
+    own = {"ZAGG_CATALOG_STORE": str(tmp_path), "ZAGG_CATALOG_REGISTRY": f"{FOLDER}/registry.yaml"}
+    said = subprocess.run(
+        shlex.split(command),
+        cwd=tmp_path,
+        env=os.environ | env | own,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+    state = client.read_flow_run(run.id).state
+    assert (state.name, state.message) == ("Completed", "Nothing to pick up.")
+    imported = {line.rpartition("|")[2].strip() for line in said.stderr.splitlines()}
+    assert {"mortie.convert", "odc.geo.geobox"} <= imported
+    assert not {"pandas", "dask", "zagg", "prefect.server.api.server"} & imported
+    deploy(target())
 
 
 def test_a_pool_does_not_change_its_type(client):

@@ -172,6 +172,17 @@ def test_a_process_imports_prefect_once():
     assert shlex.split(job.command) == [sys.executable, "-P", str(Path(engine.__file__))]
 
 
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_a_container_imports_prefect_once(kind):
+    # Without a command it would be `prefect flow-run execute`, which starts a second process.
+    assert configuration(kind, ENTRIES[0]).command == engine.command_in_image()
+
+
+def test_a_command_that_is_given_stays():
+    found = pool_template(FOLDER / "pools/docker.json", IMAGE, {}, variables={"command": "mine"})
+    assert found["variables"]["properties"]["command"]["default"] == "mine"
+
+
 def test_containers_get_settings_and_no_secret():
     names = [name for name, one in Settings.model_fields.items() if SecretStr in one_of(one)]
     assert names

@@ -27,6 +27,7 @@ from zagg_catalog.releases import Release, find_release
 from zagg_catalog.sandbox import Fault, SandboxServer, story
 from zagg_catalog.store import LocalStore, Store, open_store
 from zagg_catalog.watch.events import AVAILABLE
+from zagg_catalog.watch.states import read_states
 
 pytestmark = [
     pytest.mark.integration,
@@ -38,7 +39,7 @@ pytestmark = [
 START, CYCLE = datetime(2024, 2, 20, tzinfo=UTC), 22
 OLD, NEW, REGION = "ATL06_006", "ATL06_007", "greenland"
 QUIET = f"{OLD}: nothing new; {NEW}: nothing new."
-RULES = {"first_cycle": CYCLE, "share": 0.5, "recheck_days": 0, "overdue_days": None}
+RULES = {"first_cycle": CYCLE, "share": 0.5, "recheck_days": 0, "settled_days": 7}
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.flows.test_story"])
 
@@ -84,6 +85,11 @@ class World:
 
     def release(self, product: str = OLD, url: str | None = None) -> Release:
         return find_release(open_store(url or self.url), product, REGION, CYCLE)
+
+    def state(self, product: str = OLD, cycle: int = CYCLE) -> str | None:
+        """The state of a cycle at the last poll."""
+        found = read_states(self.store, product)[0].of(REGION, cycle)
+        return found.state if found else None
 
     def catalog(self, release: Release) -> Catalog:
         path = self.store.download(release.record.catalog.key, self.folder / "catalog.parquet")
@@ -225,12 +231,14 @@ def change(world: World, before: Release, product: str = OLD) -> CatalogDiff:
 
 def test_before_the_cycle_the_watch_is_quiet(world):
     assert world.is_quiet()
+    assert world.state() == "open"
 
 
 def test_a_cycle_that_fills_is_announced_at_a_share_and_released(world):
     for day in (2, 9, 16):
         world.until(day)
         assert world.poll() == QUIET
+        assert world.state() == "open"
 
 
 def test_an_outage_is_named_and_changes_nothing(world):
@@ -261,7 +269,11 @@ def test_each_week_is_a_release_that_adds_granules(world):
         assert found.added
         assert not found.removed
         assert not found.revised
+        assert world.state() == "filling"
     assert world.is_as_from_scratch()
+    world.until(45)
+    assert world.is_quiet()
+    assert world.state() == "settled"
 
 
 def test_a_watch_that_is_killed_before_its_event_loses_no_late_granule(world):
@@ -275,6 +287,8 @@ def test_a_watch_that_is_killed_before_its_event_loses_no_late_granule(world):
     assert found.added
     assert not found.removed
     assert world.is_as_from_scratch()
+    assert world.is_quiet()
+    assert world.state() == "revised"
 
 
 def test_a_run_that_is_killed_twice_loses_no_reprocessed_granule_and_fetches_once(world):
@@ -298,6 +312,7 @@ def test_a_run_that_is_killed_twice_loses_no_reprocessed_granule_and_fetches_onc
     assert not found.added
     assert not found.removed
     assert world.is_quiet()
+    assert world.state() == "revised"
     assert world.is_as_from_scratch()
 
 
@@ -323,15 +338,20 @@ def test_deleted_granules_are_held_back_until_somebody_accepts_that(world):
     assert not found.added
     assert not found.revised
     assert world.is_quiet()
+    assert world.state() == "revised"
     assert world.is_as_from_scratch()
 
 
 def test_the_next_release_of_the_product_is_new_and_the_former_one_stays(world):
     former = world.release()
-    world.until(84)
+    world.until(86)
     assert world.poll() == (f"{OLD}: nothing new; {NEW}: cycle 20 new, cycle 21 new, cycle 22 new.")
+    assert world.state() == "settled"
     assert world.prepare() == "released greenland."
     assert world.release(NEW).record.catalog.rows > 0
+    world.until(100)
+    world.poll()
+    assert {cycle: world.state(NEW, cycle) for cycle in (21, 22)} == {21: "overdue", 22: "settled"}
     world.until(112)
     said = world.poll()
     assert f"The source declares no granule of {OLD}" in said

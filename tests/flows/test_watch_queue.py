@@ -1,6 +1,7 @@
 """``watch-queue``: notifications in a queue become the events of cycles."""
 
 import pytest
+import yaml
 
 from flows.watch_queue import watch_queue
 from tests.flows.test_watch import PRODUCT, TRACKS, Watcher, available, live, said, watcher
@@ -21,7 +22,12 @@ def server():
 
 
 @pytest.fixture
-def mailbox(server, monkeypatch):
+def mailbox(server, watcher, monkeypatch):
+    """A queue for a team whose other product, which the API does not have, is never overdue."""
+    registry = watcher.team.registry / "registry.yaml"
+    content = yaml.safe_load(registry.read_text())
+    content["watch"]["ATL03_007"] = {"overdue_days": None}
+    registry.write_text(yaml.safe_dump(content))
     mailbox = Mailbox.make(server)
     for name, value in (mailbox.values | {"queue_group": 0, "queue_settle": 0}).items():
         monkeypatch.setenv(f"ZAGG_CATALOG_{name.upper()}", str(value))
@@ -38,7 +44,6 @@ def name(track: int, cycle: int = 22) -> str:
 
 def read(watcher: Watcher, **changes):
     parameters = {
-        "products": [PRODUCT],
         "store": watcher.team.store_url,
         "stac_root": watcher.server.root_url,
         "registry": str(watcher.team.registry / "registry.yaml"),
@@ -61,7 +66,8 @@ def test_a_queue_announces_what_a_poll_would(watcher, mailbox, said):
         " ATL06_007: cycle 22 new."
     )
     assert len(watcher.server.requests) - asked == 1
-    assert [event for event, _, _ in said if event == POLLED] == [POLLED]
+    polled = [resource for event, resource, _ in said if event == POLLED]
+    assert polled == ["zagg-catalog.watch.atl03-007", "zagg-catalog.watch.atl06-007"]
     (payload,) = available(said)
     assert mailbox.waiting() == 0
     assert mailbox.dead() == [("not JSON", None)]

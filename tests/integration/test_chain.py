@@ -214,7 +214,7 @@ def test_a_new_cycle_is_picked_up_although_a_worker_dies(prefect, chain, source,
     runs = wait_for(lambda: found if len(found := prefect.runs("aggregate")) == 2 else None, LONG)
     kill_worker_of(runs[-1])
     with prefect.client() as client:
-        # As the automation does, a minute later.
+        # As an automation does, minutes later; tests/flows/test_alerts.py waits for those.
         client.set_flow_run_state(runs[-1].id, Crashed(), force=True)
     # It is due once an hour.
     prefect.start_run(CATCH_UP)

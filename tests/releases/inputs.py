@@ -69,15 +69,20 @@ def make(numbers: dict[int, int], **metadata) -> Catalog:
     return Catalog(made.table.set_column(place, "id", ids), made.metadata)
 
 
-def write(folder: Path, name: str, numbers: dict[int, int], **metadata) -> None:
-    """Write a catalog, the configs, and a map per config."""
+# A box around the squares.
+CORNERS = [([-1, -1, 2, 2], [-1, 28, 28, -1])]
+
+
+def write(
+    folder: Path, name: str, numbers: dict[int, int], region: Region = CORNERS, **metadata
+) -> None:
+    """Write a catalog, the configs, and a map of the region per config."""
     catalog = make(numbers, **metadata)
     catalog.to_geoparquet(folder / f"{name}.parquet")
     for grid, config in CONFIGS.items():
         (folder / f"{grid}.yaml").write_text(config)
         build = MapToPublish(grid, folder / f"{grid}.yaml")
-        corners = [([-1, -1, 2, 2], [-1, 28, 28, -1])]
-        built = ShardMap.build(catalog, build.output_grid, region=corners)
+        built = ShardMap.build(catalog, build.output_grid, region=region)
         built.to_parquet(folder / f"{name}-{grid}.parquet")
 
 

@@ -153,8 +153,10 @@ def test_another_process_moves_the_clock_by_a_request(archive: Archive) -> None:
 
 
 def test_a_clock_does_not_go_back() -> None:
-    with pytest.raises(InvalidQuery, match="moves forward only, not to 2024-02-20"):
-        Timeline(start=START).move(datetime(2024, 2, 20))
+    with SandboxServer(Timeline(start=START)) as server:
+        with pytest.raises(InvalidQuery, match="moves forward only, not to 2024-02-20"):
+            server.advance(to=datetime(2024, 2, 20))
+        assert server.advance() == []
 
 
 def test_steps_of_your_own_happen_in_the_order_of_their_times() -> None:

@@ -63,6 +63,7 @@ def test_compressed_bodies_are_read_whole(level: int) -> None:
     body = gzip.compress(json.dumps(document).encode(), level)
     with Stub(answer(200, body, Content_Encoding="gzip")) as stub, quick() as transport:
         assert transport.get_json(ApiRequest(stub.url)) == document
+        assert transport.received == len(body)
 
 
 def test_chunked_bodies_are_read_whole_or_asked_for_again() -> None:
@@ -73,6 +74,7 @@ def test_chunked_bodies_are_read_whole_or_asked_for_again() -> None:
     with Stub(cut, whole) as stub, quick() as transport:
         assert transport.get_json(ApiRequest(stub.url)) == page()
         assert transport.retries_used == 1
+        assert len(BODY) < transport.received < 2 * len(BODY), "what was cut off counts, too"
 
 
 def test_a_body_that_is_not_what_was_asked_for_is_a_bad_response() -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from tests.releases import inputs
 from tests.watch.conftest import PRODUCT, CountingStore
+from tests.watch.desk import CYCLE, REGION, Desk, write_files
 from zagg_catalog.errors import InvalidCursor, PointerConflict
 from zagg_catalog.releases.layout import ReleaseKey
-from zagg_catalog.watch.answers import EventClaim
 from zagg_catalog.watch.states import (
     mark_sent,
     move_states,
@@ -16,59 +16,10 @@ from zagg_catalog.watch.states import (
     states_key,
 )
 
-REGION, CYCLE, DAY = inputs.REGION, inputs.CYCLE, 24
-
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Catalogs of cycle 22 with their maps; `lacking` does not have all that was declared."""
-    folder = tmp_path_factory.mktemp("inputs")
-    for name, numbers in inputs.CATALOGS.items():
-        inputs.write(folder, name, numbers)
-    harvest = {
-        **dict.fromkeys(("declared_before", "declared_after"), 9),
-        "complete": False,
-        "harvested": 9,
-        "shared": 0,
-        "kept": 8,
-        "outside_cycle": 0,
-        "superseded": [],
-        "quarantined": [{"id": "x", "reason": "no geometry"}],
-        "slices": [],
-    }
-    inputs.write(folder, "lacking", inputs.CATALOGS["first"], complete=False, harvest=harvest)
-    return folder
-
-
-class Desk:
-    """A watch of cycle 22, and somebody who publishes releases of a region."""
-
-    def __init__(self, watch, files):
-        self.watch, self.files = watch, files
-        watch.probe.counts = {21: 1000, 22: 1000}
-
-    def poll(self, *, days=0.0, dry=False):
-        """Poll, move the states, and return the transitions of cycle 22 as text."""
-        found = self.watch.poll(hours=DAY * days)
-        CountingStore.writes = 0
-        self.moved = move_states(
-            self.watch.store, found.cursor, [REGION], self.watch.rules, self.watch.now, dry=dry
-        )
-        mine = [one for one in self.moved.transitions if one.cycle == CYCLE]
-        return [f"{one.before} → {one.after}" for one in mine]
-
-    def publish(self, name, **options):
-        self.watch.now += timedelta(hours=1)
-        return inputs.publish(
-            self.watch.store, self.files, name, clock=lambda: self.watch.now, **options
-        )
-
-    def answer(self):
-        EventClaim.take(self.watch.store, PRODUCT, CYCLE, []).mark_processed("run")
-
-    @property
-    def state(self):
-        return read_states(self.watch.store, PRODUCT)[0].of(REGION, CYCLE)
+    return write_files(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture

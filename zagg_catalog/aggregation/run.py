@@ -73,6 +73,8 @@ class PickupResult:
     """Summary of the pick-up; None if another run is processing it."""
     acknowledgement: Acknowledgement | None = None
     """Record of the pick-up, if it was done now."""
+    pairs: int | None = None
+    """Pairs of a shard and a granule that were handed over, if it was done now."""
     error: Exception | None = None
     """Error that ended the pick-up, if it was done now and did not finish."""
     notes: tuple[str, ...] = ()
@@ -192,6 +194,7 @@ class _Pickup:
     start: Start
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    pairs: int | None = None
     held: Held = field(default_factory=Held)
     allow_contraction: bool = False
 
@@ -283,6 +286,7 @@ class _Pickup:
     ) -> Outcome:
         """Run zagg on the chosen shards, and return the outcome."""
         selected = shard_map.select(chosen.keys)
+        self.pairs = selected.n_pairs
         dry = self.request.dry_run or zagg_version() is None
         if self._is_held(chosen, shard_map):
             return self._nothing_to_do(chosen)
@@ -413,6 +417,7 @@ class _Pickup:
             status="done",
             entry=entry,
             acknowledgement=record,
+            pairs=self.pairs,
             error=error,
             notes=record.notes,
         )

@@ -61,11 +61,15 @@ def catalog_schema(assets: Iterable[str] = DATA_ASSETS) -> pa.Schema:
     )
 
 
+def plain_column(table: pa.Table, name: str) -> pa.Array:
+    """Return a column as one array; storage values of extension types."""
+    column = table[name].combine_chunks()
+    return column.storage if isinstance(column, pa.ExtensionArray) else column
+
+
 def column_values(table: pa.Table, name: str) -> NDArray[np.object_]:
     """Return a column as an array of objects, shape (rows,); storage values of extension types."""
-    column = table[name].combine_chunks()
-    if isinstance(column, pa.ExtensionArray):
-        column = column.storage
+    column = plain_column(table, name)
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
 
 

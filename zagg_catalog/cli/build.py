@@ -11,7 +11,7 @@ from cyclopts import App, Group, Parameter
 
 from zagg_catalog.build import map_catalog, query_for
 from zagg_catalog.catalog import Catalog, IncompleteCatalog
-from zagg_catalog.cli.common import exit_code_of
+from zagg_catalog.cli.common import exit_code_of, print_error
 from zagg_catalog.cli.options import (
     OUTPUT,
     WHEN,
@@ -24,6 +24,7 @@ from zagg_catalog.cli.tables import print_build
 from zagg_catalog.cycles import Convention, check_begun
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.grids import from_config
+from zagg_catalog.grids.describe import grid_notes
 from zagg_catalog.messages import utc_now
 from zagg_catalog.regions import Bbox
 from zagg_catalog.sources import CMRSource, Query
@@ -212,6 +213,8 @@ def build(
     target = output or _default_output(granules)
     (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)
     print_build(granules, built, target, catalog_out, fetched=query is not None)
+    for note in grid_notes(grid):
+        print_error(f"note: {note}")
     return exit_code_of(shard_map, "map", partial=fetch.partial)
 
 

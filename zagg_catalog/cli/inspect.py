@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from cyclopts import Parameter
 
-from zagg_catalog import grids, shardmap
+from zagg_catalog import grids, registry, shardmap
 from zagg_catalog.catalog.columns import iso_times
 from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
@@ -20,6 +20,7 @@ from zagg_catalog.cli.common import (
     WRONG_DATA,
     check_file,
     exit_code_of,
+    print_error,
     print_json,
     print_line,
 )
@@ -123,6 +124,9 @@ def check(
         )
     read = mark_unreadable(loaded, grid.config.needs) if grid.config else loaded
     print_line(f"{map} belongs to {config}: {shard_map!r}")
+    if needs := registry.unmet_needs(grid.config) if grid.config else []:
+        print_error(f"zagg cannot aggregate with {config} yet: {' '.join(needs)}")
+        return WRONG_DATA
     return exit_code_of(read, "map", partial=partial)
 
 

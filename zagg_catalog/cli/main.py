@@ -31,6 +31,8 @@ COMMANDS = {
     "export": ("zagg_catalog.cli.export:export", "Write a file as GeoJSON or GeoPackage."),
     "check": ("zagg_catalog.cli.inspect:check", "Check that a map belongs to a config's grid."),
     "release": ("zagg_catalog.cli.release:app", "Publish, find and maintain releases."),
+    "grid": ("zagg_catalog.cli.grid:app", "Write a config for a grid, or describe one."),
+    "status": ("zagg_catalog.cli.status:app", "Show what each cycle has and what it lacks."),
     "backfill": ("zagg_catalog.cli.backfill:app", "Make the maps that releases lack."),
     "grids": ("zagg_catalog.cli.pipeline:grids", "List the registered grids."),
     "notify": ("zagg_catalog.cli.pipeline:notify_app", "Announce an available cycle to Prefect."),
@@ -96,7 +98,7 @@ def _run(arguments: list[str]) -> int:
         print(_overview(), file=sys.stderr)
         raise SystemExit(WRONG_CALL)
     app = make_app()
-    if arguments == ["release"]:
+    if arguments in (["release"], ["grid"]):
         app.help_print(arguments)
         raise SystemExit(WRONG_CALL)
     if arguments[0] == "--install-completion":

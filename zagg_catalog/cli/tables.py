@@ -28,15 +28,22 @@ def print_table(
     *,
     title: str | None = None,
     numbers: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> None:
-    """Print a table with headings; columns in ``numbers`` are aligned to the right."""
+    """Print a table with headings; columns in ``numbers`` are aligned to the right.
+
+    On a narrow terminal the cells of columns in ``whole`` are not folded, if others can be.
+    """
     from rich.console import Console  # loads slowly
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in headings:
         table.add_column(
-            heading, overflow="fold", justify="right" if heading in numbers else "left"
+            heading,
+            overflow="fold",
+            justify="right" if heading in numbers else "left",
+            no_wrap=heading in whole,
         )
     for row in rows:
         table.add_row(*map(as_line, row))

@@ -14,6 +14,7 @@ from zagg_catalog.config import (
 )
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.grids.healpix import HealpixGrid
+from zagg_catalog.grids.plausible import check_units
 from zagg_catalog.grids.rectilinear import RectilinearGrid
 from zagg_catalog.grids.signature import signature_differences
 
@@ -62,6 +63,8 @@ def _made(config: PipelineConfig) -> HealpixGrid | RectilinearGrid:
     kind = HealpixGrid if config.grid.type == "healpix" else RectilinearGrid
     try:
         grid = kind.from_config(config)
+        if isinstance(grid, RectilinearGrid):
+            check_units(grid)
         grid.extent()  # coordinates of some CRSs cannot be converted
     except InvalidGrid as error:
         raise InvalidConfig(f"{config.source}: {error}") from error

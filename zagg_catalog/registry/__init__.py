@@ -7,6 +7,7 @@ from zagg_catalog.lazy import lazy_attribute
 if TYPE_CHECKING:
     from zagg_catalog.registry.load import load_registry
     from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Registry, read_region
+    from zagg_catalog.registry.needs import unmet_needs
 
 __all__ = [
     "RegisteredGrid",
@@ -14,6 +15,7 @@ __all__ = [
     "Registry",
     "load_registry",
     "read_region",
+    "unmet_needs",
 ]
 
 _MODULES = {
@@ -22,6 +24,7 @@ _MODULES = {
     "RegisteredRegion": "zagg_catalog.registry.model",
     "Registry": "zagg_catalog.registry.model",
     "read_region": "zagg_catalog.registry.model",
+    "unmet_needs": "zagg_catalog.registry.needs",
 }
 
 

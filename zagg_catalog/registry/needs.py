@@ -19,6 +19,10 @@ MORTON_LINES = """
     morton:
       dtype: uint64
       fill_value: 0"""
+GRID_ONLY = (
+    "data_source and aggregation are missing, so that zagg has nothing to read and to compute; take"
+    " those of a config that `zagg-catalog grid new` writes."
+)
 _AXES = ("latitude", "longitude")
 
 
@@ -35,6 +39,8 @@ def unmet_needs(config: PipelineConfig) -> list[str]:
     list of str
         Empty if zagg can aggregate with the config, as far as the config shows.
     """
+    if config.grid_only:
+        return [GRID_ONLY]
     if config.data_source.get("reader") == "raster":
         return []  # zagg declares the arrays of rasters, and reads bands by other means
     return [*_unread(config.data_source), *_undeclared(config)]

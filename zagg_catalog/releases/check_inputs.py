@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from zagg_catalog.catalog.copies import file_names
 from zagg_catalog.catalog.footprint_column import with_wkb
-from zagg_catalog.catalog.schema import column_values
+from zagg_catalog.catalog.schema import plain_column
 from zagg_catalog.catalog.table import asset_hrefs
 from zagg_catalog.cycles import LATENCY, cycle_to_dates
 from zagg_catalog.errors import InvalidCatalog, InvalidRelease, StoreError
@@ -138,7 +138,7 @@ def _addresses_of(table: pa.Table) -> dict[Slot, Addresses]:
 def _sizes(path: Path) -> SwathSizes:
     """Return the sizes of the footprints in a catalog's file."""
     tables = map(with_wkb, _tables(path, "geometry"))
-    return SwathSizes.joined([SwathSizes.of(column_values(one, "geometry")) for one in tables])
+    return SwathSizes.joined([SwathSizes.of(plain_column(one, "geometry")) for one in tables])
 
 
 def _tables(path: Path, column: str) -> Iterator[pa.Table]:

@@ -166,7 +166,7 @@ def show(
         release=release,
         latest=latest.digest == release.digest,
         publication=latest.publication,
-        standings=_standings(store, product, region, cycle).get(release.release_key, {}),
+        standings=read_standings(store, product, region, cycle).get(release.release_key, {}),
     )
 
 
@@ -199,7 +199,7 @@ def list_releases(
     release_keys = sorted({parts.release_key for _, parts in entries})
     pointers = store.read_each(lambda key: read_latest(store, key), release_keys)
     latest = dict(zip(release_keys, pointers, strict=True))
-    standings = _standings(store, product, region, cycle) if entries else {}
+    standings = read_standings(store, product, region, cycle) if entries else {}
 
     def row(entry: tuple[ObjectInfo, KeyParts]) -> ReleaseRow:
         info, parts = entry
@@ -211,8 +211,11 @@ def list_releases(
     return sorted(found, key=lambda one: (one.release_key, one.stored, one.digest))
 
 
-def _standings(
-    store: Store, product: str | None, region: str | None, cycle: int | None
+def read_standings(
+    store: Store,
+    product: str | None = None,
+    region: str | None = None,
+    cycle: int | None = None,
 ) -> dict[ReleaseKey, dict[str, PickupHistory]]:
     """Return the pick-up histories of releases; each part may be None.
 

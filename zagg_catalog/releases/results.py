@@ -12,6 +12,8 @@ from zagg_catalog.store.keys import check_key
 
 RESULTS = "results"
 MAP = "map-"
+# What the last full fetch received, from which the next one begins.
+RECEIVED = "received"
 
 
 def results_key(release_key: ReleaseKey, *parts: str) -> str:
@@ -23,11 +25,13 @@ def results_key(release_key: ReleaseKey, *parts: str) -> str:
 def expired_results(store: Store, limit: datetime, gone: Collection[str]) -> list[ObjectInfo]:
     """Return the results that were stored before a time and that no run continues from.
 
-    The result of a map stays as long as the store has its manifest; `gone` are keys of objects that
-    are about to be removed.
+    The result of a map stays as long as the store has its manifest, and what the last fetch
+    received; `gone` are keys of objects that are about to be removed.
     """
 
     def is_used(info: ObjectInfo) -> bool:
+        if f"/{RECEIVED}" in info.key:
+            return True
         if not info.key.rpartition("/")[2].startswith(MAP):
             return False
         manifest = _manifest_of(store, info.key)

@@ -27,7 +27,7 @@ from zagg_catalog.sandbox.items import from_geoparquet, from_items
 from zagg_catalog.sandbox.query_string import read_query
 from zagg_catalog.sandbox.simulation import read_numbers, simulate
 from zagg_catalog.sandbox.stac_api import ServerQuirks, StacApi
-from zagg_catalog.sandbox.timeline import Timeline
+from zagg_catalog.sandbox.timeline import Timeline, as_utc
 
 ADMIN_PATH = "/sandbox/granules"
 CLOCK_PATH = "/sandbox/clock"
@@ -194,7 +194,8 @@ class SandboxServer:
             If the clock would go back.
         """
         with self._moving:
-            steps = self._time.move(self.now + timedelta(days=days) if to is None else to)
+            by = timedelta(days=days) if to is None else as_utc(to) - self.now
+            steps = self._time.move(by)
             for step in steps:
                 if step.add is not None or step.remove:
                     self._store.add(step.add or concat([]), step.when, step.remove)

@@ -63,22 +63,22 @@ class Timeline:
         """The change to come."""
         return self._steps[0] if self._steps else None
 
-    def move(self, to: datetime) -> Sequence[Step]:
+    def move(self, by: timedelta) -> Sequence[Step]:
         """Put the clock forward, and return the changes until then; the caller makes them.
 
         Raises
         ------
         InvalidQuery
-            If the time is before that of the clock.
+            If the clock would go back.
         """
-        now, to = self.now, as_utc(to)
-        if to < now:
+        now = self.now
+        if by < timedelta():
             raise InvalidQuery(
                 f"The sandbox's clock is at {now:%Y-%m-%dT%H:%M:%SZ} and moves forward only, not to"
-                f" {to:%Y-%m-%dT%H:%M:%SZ}."
+                f" {now + by:%Y-%m-%dT%H:%M:%SZ}."
             )
-        self._ahead += to - now
-        due = [step for step in self._steps if as_utc(step.when) <= to]
+        self._ahead += by
+        due = [step for step in self._steps if as_utc(step.when) <= now + by]
         self._steps = self._steps[len(due) :]
         for step in due:
             self.down = self.down if step.down is None else step.down

@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any, TypedDict
@@ -22,6 +22,7 @@ from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.healpix_trace import in_threads
+from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys
 from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Near
@@ -35,16 +36,19 @@ from zagg_catalog.shardmap.backends import (
     choose_backend,
     prepare_join,
 )
-from zagg_catalog.shardmap.cell_index import FootprintBatch, footprint_index
+from zagg_catalog.shardmap.cell_index import FootprintBatch, FootprintIndex, footprint_index
 from zagg_catalog.shardmap.cells import Cells
 from zagg_catalog.shardmap.columns import GEOMETRY_RULE, MapColumns
 from zagg_catalog.shardmap.copies import without_copies, without_older
 from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
 from zagg_catalog.shardmap.readable import mark_unreadable
+from zagg_catalog.shardmap.takeover import Earlier, TakenOver, Takeover, take_over
 from zagg_catalog.sources.report import harvest_in
 from zagg_catalog.sources.revisions import older_revisions
 
 FOOTPRINTS = ("swath", "beams")
+# So many granules are not worth a test for those near the shards.
+_FEW = 500
 Area = RegionLike
 
 
@@ -57,6 +61,7 @@ class BuildOptions(TypedDict, total=False):
     mortie_order: int | None
     footprint: str
     edge: str
+    previous: Sequence[Earlier | None] | None
 
 
 def build_columns(
@@ -69,8 +74,12 @@ def build_columns(
     mortie_order: int | None = None,
     footprint: str = "swath",
     edge: str = "shards",
+    previous: Sequence[Earlier | None] | None = None,
 ) -> list[BuiltColumns]:
-    """Return the columns of a map for each grid; see `zagg_catalog.shardmap.build_maps`."""
+    """Return the columns of a map for each grid; see `zagg_catalog.shardmap.build_maps`.
+
+    `previous` has for each grid an earlier map of it and the catalog of that map, or None.
+    """
     started = time.perf_counter()
     if footprint not in FOOTPRINTS:
         raise InvalidOption(f"footprint must be 'swath' or 'beams'; got {footprint!r}.")
@@ -80,25 +89,30 @@ def build_columns(
     fetched = harvest_in(catalog.metadata) is not None
     revised = not fetched and bool(older_revisions(catalog.table["id"]))
     mask = _mask(catalog, region)
-    index = footprint_index(catalog)
+    area, digest = mask if aoi is None else as_region(aoi), region_digest(mask)
     works = [
         _Work.start(grid, coverage_of(grid, mask), *method)
         for grid, method in zip(grids, methods, strict=True)
     ]
-    strips = footprint == "beams" and beams.applies(catalog)
-    near = _any_near([work.join for work in works])
     odd_ids = id_problems(catalog.table["id"])
-    for work in works:
+    for work, earlier in zip(works, previous or [None] * len(works), strict=True):
+        work.metadata = _method(work.backend, footprint, work.order) | {"region_digest": digest}
         work.problems |= odd_ids
-    for batch in index.batches:
-        cells = None if strips else batch.cells(near)
-        in_threads(partial(_Work.add, batch=batch, cells=cells), works)
-    area, digest = mask if aoi is None else as_region(aoi), region_digest(mask)
-    entries = granule_entries(catalog.table, time_key=catalog.metadata.get("time_key"))
+        if earlier is not None:
+            work.take_over(earlier, catalog)
+    _pair(catalog, works, strips=footprint == "beams" and beams.applies(catalog))
+    for work in works:
+        work.merge(len(catalog))
+    used = np.logical_or.reduce([work.used for work in works])
+    entries = granule_entries(
+        catalog.table.take(pa.array(np.flatnonzero(used))),
+        time_key=catalog.metadata.get("time_key"),
+    )
     built = []
     for work in works:
         checked = check_area(work.grid, work.covered, mask, catalog.metadata, edge)
-        columns = work.finish(catalog, entries, footprint, area, checked, digest, started)
+        own = entries.take(pa.array(np.flatnonzero(work.used[used])))
+        columns = work.finish(catalog, own, area, checked, started)
         if revised:
             unusable = np.fromiter(work.problems, np.int64)
             usable = np.delete(np.arange(len(catalog)), unusable)
@@ -107,8 +121,31 @@ def build_columns(
         empty = (
             None if len(columns.rows) else empty_reason(columns, work.grid, mask, checked.shards)
         )
-        built.append(BuiltColumns(columns=columns, area=checked, empty=empty))
+        built.append(
+            BuiltColumns(columns=columns, area=checked, empty=empty, taken_over=work.taken_over)
+        )
     return built
+
+
+def _pair(catalog: Catalog, works: Sequence[_Work], *, strips: bool) -> None:
+    """Pair the granules of a catalog, or their beams if `strips`, with the shards of all works."""
+    whole = [work for work in works if work.taken is None]
+    if whole:
+        _pair_batches(footprint_index(catalog), whole, strips=strips)
+    for work in works:
+        if work.taken is not None:
+            rest = work.of_rest(work.taken.rest)
+            index = FootprintIndex.of_rows(catalog, work.taken.rest)
+            _pair_batches(index, [rest], strips=strips)
+            work.add_rest(rest, work.taken)
+
+
+def _pair_batches(index: FootprintIndex, works: Sequence[_Work], *, strips: bool) -> None:
+    few = index.table.num_rows <= _FEW
+    near = None if few else _any_near([work.join for work in works])
+    for batch in index.batches:
+        cells = None if strips else batch.cells(near)
+        in_threads(partial(_Work.add, batch=batch, cells=cells), works)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,6 +157,8 @@ class BuiltColumns:
     """How the shards compare with the area of the catalog."""
     empty: str | None
     """Why the map has no pair, a sentence; None if it has one."""
+    taken_over: TakenOver | None = None
+    """How much was taken over of an earlier map; None if there was no earlier one."""
 
     def warn(self, *, allow_empty: bool, stacklevel: int) -> None:
         """Warn if shards reach beyond the area, or the map has no pair."""
@@ -163,7 +202,7 @@ def _readable(columns: MapColumns, grid: OutputGrid) -> MapColumns:
     return columns if config is None else mark_unreadable(columns, config.needs)
 
 
-def _any_near(joins: list[PreparedJoin]) -> Near:
+def _any_near(joins: Sequence[PreparedJoin]) -> Near:
     """Return a test for points near the shards of any of the grids."""
 
     def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
@@ -185,9 +224,13 @@ class _Work:
     backend: BackendName
     order: int | None
     join: PreparedJoin
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """The options that determine the pairs."""
     parts: list[_Part] = field(default_factory=list)
     problems: dict[int, str] = field(default_factory=dict)
     repaired: dict[int, str] = field(default_factory=dict)
+    taken: Takeover | None = None
+    taken_over: TakenOver | None = None
 
     @classmethod
     def start(
@@ -195,6 +238,34 @@ class _Work:
     ) -> _Work:
         """Prepare the join with the shards of the region."""
         return cls(grid, covered, backend, order, prepare_join(backend, grid, covered, order))
+
+    def take_over(self, earlier: Earlier, catalog: Catalog) -> None:
+        """Take the pairs of an earlier map over, if that is possible."""
+        found = take_over(
+            earlier, catalog, self.grid, self.covered, self.metadata, again=self.problems
+        )
+        if isinstance(found, str):
+            self.taken_over = TakenOver(reason=found)
+            return
+        self.taken = found
+        self.taken_over = TakenOver(granules=len(catalog) - len(found.rest), pairs=len(found.pairs))
+
+    def of_rest(self, rest: Ints) -> _Work:
+        """Return the same work for some rows, ascending, which are numbered from 0 on."""
+        known = np.fromiter(self.problems, np.int64)
+        places = np.searchsorted(rest, known).tolist()
+        problems = dict(zip(places, self.problems.values(), strict=True))
+        return replace(self, parts=[], problems=problems, repaired={}, taken=None)
+
+    def add_rest(self, work: _Work, taken: Takeover) -> None:
+        """Add the pairs of the rows that `of_rest` returned, and those that were taken over."""
+        rest = taken.rest.tolist()
+        self.problems |= taken.problems | {rest[i]: why for i, why in work.problems.items()}
+        self.repaired |= taken.repaired | {rest[i]: how for i, how in work.repaired.items()}
+        parts = [part.pairs(taken.rest) for part in work.parts]
+        found = np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+        both = taken.joined(found)
+        self.parts = [_Part.of((both >> 32).astype(np.int32), both.astype(np.int32))]
 
     def add(self, batch: FootprintBatch, cells: Cells | None) -> None:
         """Add the pairs of a batch: of its footprints, or of its beams if ``cells`` is None."""
@@ -204,43 +275,44 @@ class _Work:
         self.parts.append(_Part.of(*found.sorted(self.problems)))
 
     def _of_beams(self, batch: FootprintBatch) -> Pairs:
-        rings = beams.corridors(batch.rings(), self.grid.near(self.covered))
+        rings = beams.corridors(batch.rings(), self.join.near)
         order = np.argsort(rings.granule, kind="stable")
         return self.join.of_rings(batch, rings.take(order))
+
+    def merge(self, granules: int) -> None:
+        """Merge the pairs of all batches of a catalog of some granules."""
+        self.shards, self.offsets, self.rows = _merged(self.parts, len(self.covered))
+        self.parts.clear()
+        self.taken = None
+        self.used = np.zeros(granules, dtype=bool)
+        self.used[self.rows] = True
 
     def finish(
         self,
         catalog: Catalog,
         entries: pa.Table,
-        footprint: str,
         area: Region,
         checked: AreaCheck,
-        digest: str,
         started: float,
     ) -> MapColumns:
-        """Return the columns of the map."""
-        shards, offsets, rows = _merged(self.parts, len(self.covered))
-        self.parts.clear()
-        used = np.zeros(len(catalog), dtype=bool)
-        used[rows] = True
-        place = np.cumsum(used, dtype=np.int32) - 1
-        keys = self.covered[shards]
+        """Return the columns of the map; `entries` are those of the rows that are used."""
+        place = np.cumsum(self.used, dtype=np.int32) - 1
+        keys = self.covered[self.shards]
         aoi = _aoi(self.grid, area)
         metadata = (
             plain_metadata(catalog.metadata)
-            | _method(self.backend, footprint, self.order)
+            | self.metadata
             | checked.metadata()
-            | {"region_digest": digest}
-            | self._counts(catalog, int(used.sum()), len(keys), len(rows), checked)
+            | self._counts(catalog, entries.num_rows, len(keys), len(self.rows), checked)
             | ({} if aoi is None else {"aoi_mask": True})
             | {"build_wall_s": round(time.perf_counter() - started, 3)}
         )
         found = MapColumns(
             grid_signature=self.grid.spatial_signature(),
             shards=keys,
-            offsets=offsets,
-            rows=place[rows],
-            table=entries.take(np.flatnonzero(used)),
+            offsets=self.offsets,
+            rows=place[self.rows],
+            table=entries,
             metadata=metadata,
             mask=None if aoi is None else self.grid.aoi_mask(aoi, keys),
         )
@@ -282,12 +354,20 @@ class _Part:
         counts = np.diff(np.append(first, len(shards))).astype(np.int32)
         return cls(shards[first], counts, rows)
 
+    def pairs(self, rows: Ints) -> Ints:
+        """Return the pairs as `Takeover` has them, given the catalog's row of each row."""
+        pairs: Ints = np.repeat(self.shards.astype(np.int64) << 32, self.counts)
+        return pairs | rows[self.rows]
+
 
 def _merged(parts: list[_Part], count: int) -> tuple[Ints, Ints, NDArray[np.int32]]:
     """Merge the pairs of runs of rows, each by shard, into one list by shard.
 
     Returns the places of the shards that have rows, the offsets of their rows, and the rows.
     """
+    if len(parts) == 1:
+        (one,) = parts
+        return one.shards.astype(np.int64), to_offsets(one.counts), one.rows
     sizes = np.zeros(count, dtype=np.int64)
     for part in parts:
         sizes[part.shards] += part.counts
@@ -335,10 +415,10 @@ def _cells_order(grid: OutputGrid, order: int | None) -> int | None:
 
 def _method(backend: BackendName, footprint: str, order: int | None) -> dict[str, Any]:
     """Return the options that determine the pairs."""
-    method = {
+    method: dict[str, Any] = {
         "backend": backend,
         "backend_version": version(backend),
         "footprint": footprint,
         "geometry_rule": GEOMETRY_RULE,
     }
-    return method | ({"mortie_order": order} if backend == "mortie" else {})
+    return method if order is None else method | {"mortie_order": order}

@@ -143,15 +143,40 @@ class FootprintIndex:
     """Footprints and cells of one catalog, in batches of rows.
 
     The catalog's table must not change while the index is used.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With the column ``geometry``.
+    limits : SwathLimits or None
+        Limits for footprints of the catalog's product.
+    stored : pyarrow.Table or CellsFile, optional
+        Stored cells of the same rows.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.table = catalog.table
-        self._stored = catalog.stored_cells
-        self._limits = _limits(catalog)
+    def __init__(
+        self,
+        table: pa.Table,
+        limits: SwathLimits | None,
+        stored: pa.Table | CellsFile | None = None,
+    ) -> None:
+        self.table = table
+        self._stored = stored
+        self._limits = limits
         self._left = CACHE_BYTES
         self._lock = Lock()
         self.batches = [FootprintBatch(self, a, b) for a, b in pairwise(self._edges())]
+
+    @classmethod
+    def of(cls, catalog: Catalog) -> FootprintIndex:
+        """Return the index of a catalog, with its stored cells."""
+        return cls(catalog.table, limits_of(catalog), catalog.stored_cells)
+
+    @classmethod
+    def of_rows(cls, catalog: Catalog, rows: Ints) -> FootprintIndex:
+        """Return an index of some rows, ascending, of a catalog; they are numbered from 0 on."""
+        table = catalog.table.select(["geometry"]).take(pa.array(rows))
+        return cls(table, limits_of(catalog))
 
     def _edges(self) -> list[int]:
         rows = self.table.num_rows
@@ -188,7 +213,7 @@ class FootprintIndex:
         return beams.with_breadth(_of_rows(found, rows))
 
 
-def _limits(catalog: Catalog) -> SwathLimits | None:
+def limits_of(catalog: Catalog) -> SwathLimits | None:
     """Return the limits for footprints of the catalog's product."""
     name = catalog.metadata.get("collection") or catalog.metadata.get("short_name")
     if name is None and "collection" in catalog.table.schema.names:
@@ -233,7 +258,7 @@ def footprint_index(catalog: Catalog) -> FootprintIndex:
     with _indexing:
         index = _indexes.get(catalog)
         if index is None or index.table is not catalog.table:
-            index = _indexes[catalog] = FootprintIndex(catalog)
+            index = _indexes[catalog] = FootprintIndex.of(catalog)
         return index
 
 

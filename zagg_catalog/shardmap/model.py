@@ -18,6 +18,7 @@ from zagg_catalog.errors import EmptyShardMap, SignatureMismatch, UnknownShard
 from zagg_catalog.frames import geo_frame
 from zagg_catalog.grids import OutputGrid, from_signature
 from zagg_catalog.grids.signature import signature_differences
+from zagg_catalog.messages import plain_logger
 from zagg_catalog.shardmap.area import Edge
 from zagg_catalog.shardmap.build import Area, BuildOptions, BuiltColumns, build_columns
 from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select, stable_metadata
@@ -26,6 +27,8 @@ from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+
+_logger = plain_logger("zagg_catalog.shardmap")
 
 
 class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
@@ -273,6 +276,7 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         footprint: str = "swath",
         edge: Edge = "shards",
         allow_empty: bool = False,
+        previous: tuple[ShardMap, Catalog] | None = None,
     ) -> ShardMap:
         """Build a shard map from a catalog and an output grid.
 
@@ -308,6 +312,11 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
             region, as zagg's maps are; granules that reach only the rest of a shard may be missing.
         allow_empty : bool
             Do not warn if the map has no pair.
+        previous : (ShardMap, Catalog), optional
+            An earlier map of the grid, and the catalog that it was built from. The pairs of
+            granules with the same id and footprint are taken over from it, which changes nothing
+            but the time. A map that was built otherwise is not used; the logger
+            ``zagg_catalog.shardmap`` has the reason.
 
         Returns
         -------
@@ -349,7 +358,10 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
             mortie_order=mortie_order,
             footprint=footprint,
             edge=edge,
+            previous=[previous],
         )[0]
+        if built.taken_over is not None:
+            _logger.info("%s", built.taken_over.sentence(len(catalog)))
         built.warn(allow_empty=allow_empty, stacklevel=2)
         return built.shard_map
 
@@ -481,4 +493,4 @@ def build_checked(
 ) -> list[BuiltMap]:
     """Build maps as `build_maps`, and return what is wrong with them instead of warning."""
     built = build_columns(catalog, grids, **options)
-    return [BuiltMap(columns=one.columns, area=one.area, empty=one.empty) for one in built]
+    return [BuiltMap(**vars(one)) for one in built]

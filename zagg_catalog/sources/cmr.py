@@ -88,10 +88,8 @@ class CmrSearch(BoxSearch):
 
 def newest_revision(items: Sequence[Any]) -> str | None:
     """Return the newest revision date of results, UTC in ISO 8601; None if one has none."""
-    metas = [item.get("meta") if isinstance(item, dict) else None for item in items]
-    dates = parse_times(
-        [meta.get("revision-date") if isinstance(meta, dict) else None for meta in metas]
-    )
+    metas = [meta_of(item) if isinstance(item, dict) else {} for item in items]
+    dates = parse_times([meta.get("revision-date") for meta in metas])
     if not len(dates) or dates.null_count:
         return None
     newest: datetime = pc.max(dates).as_py()

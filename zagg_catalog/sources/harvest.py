@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Self
@@ -27,7 +28,7 @@ from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import NO_GEOMETRY, align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
-from zagg_catalog.sources.received import is_too_much
+from zagg_catalog.sources.received import Received, ReceivedFacts, ids_digest, is_too_much
 from zagg_catalog.sources.report import HarvestReport, Superseded, Transfer, by_id
 from zagg_catalog.sources.revisions import (
     followed,
@@ -71,6 +72,24 @@ class Harvest:
     def full_because(self, reason: str) -> Self:
         """Return the harvest with the reason why it is not an update of an earlier one."""
         return replace(self, report=self.report.model_copy(update={"full_because": reason}))
+
+    def received(self, fetch: str | None, full_at: datetime) -> Received | None:
+        """Return what was received beside the rows to keep, for the next fetch.
+
+        None if that is too much, the harvest is incomplete, or `fetch`, the digest of the fetch, is
+        None.
+        """
+        left = self.left_out() if fetch is not None and self.report.complete else None
+        if fetch is None or left is None:
+            return None
+        facts = ReceivedFacts(
+            fetch=fetch,
+            ids=ids_digest(self.ids),
+            full_at=full_at,
+            page=self.page,
+            newest=self.newest,
+        )
+        return Received(facts, left)
 
     def left_out(self) -> pa.Table | None:
         """Return the rows that were left out; None for more than are worth keeping."""
@@ -158,6 +177,7 @@ def harvest(
         If a page cannot be read.
     """
     started, sent, repeated = time.monotonic(), transport.requests, transport.retries_used
+    received = transport.received
     progress = progress or Progress()
     results: list[SearchResult] = []
     for search in searches:
@@ -172,6 +192,7 @@ def harvest(
         pages=sum(found.pages for found in results),
         duplicates=sum(found.received - found.harvested for found in results),
         seconds=time.monotonic() - started,
+        received=transport.received - received,
     )
     merged = merge(results, filters, transfer)
     if not len(merged.places) and (merged.report.complete or not partial):

@@ -236,6 +236,8 @@ class Transport:
     ----------
     requests, retries_used : int
         Number of attempts, and of those that were repetitions.
+    received : int
+        Bytes of the bodies, compressed as the server sent them, those of failed attempts included.
     secret : SecretStr or None
         Token of the session's ``auth``, which is removed from responses.
     """
@@ -261,6 +263,7 @@ class Transport:
         self.gate = Gate(now)
         self.requests = 0
         self.retries_used = 0
+        self.received = 0
         self._lock = threading.Lock()
         self._sleep = sleep
         self._rng = rng or random.Random()
@@ -369,12 +372,20 @@ class Transport:
         for _ in range(MAX_REDIRECTS + 1):
             with self._send(request) as response:
                 if response.status_code not in REDIRECTS:
-                    body = self._without_secret(_read(response, self.most))
+                    body = self._without_secret(self._read(response))
                     _check_status(request, response, body, authorized=self.is_authorized)
                     return body, response.headers
                 request = _redirected(request, response.status_code, self._location(response))
         message = f"{request} failed: more than {MAX_REDIRECTS} redirects in a row."
         raise RequestFailed(message, final=True)
+
+    def _read(self, response: requests.Response) -> bytes:
+        """Read a body, and count its bytes."""
+        try:
+            return _read(response, self.most)
+        finally:
+            with self._lock:
+                self.received += response.raw.tell()
 
     def _location(self, response: requests.Response) -> str | None:
         """Return the target of a redirect, without the token."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -57,6 +57,11 @@ class Received:
         table = self.table.replace_schema_metadata({_META: text.encode()})
         with atomic_path(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
+
+    def of_fetch(self, fetch: str | None) -> Self:
+        """Return the same with the digest of another fetch."""
+        facts = self.facts.model_copy(update={"fetch": fetch or ""})
+        return replace(self, facts=facts)
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:

@@ -93,6 +93,8 @@ class Transfer(StrictModel):
     """Items received again within a box."""
     seconds: float = Field(default=0.0, ge=0)
     """Wall time."""
+    received: NonNegativeInt = Field(default=0, exclude_if=lambda count: not count)
+    """Bytes of the answers, compressed as they were sent; 0 in records of older versions."""
 
 
 class FetchFacts(StrictModel):

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
-from urllib.parse import urlsplit
 
 from zagg_catalog.catalog.completeness import IncompleteCatalog, explain_missing
 from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
 from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import BadResponse, EmptyHarvest, InvalidQuery
 from zagg_catalog.jsonio import canonical_digest
-from zagg_catalog.messages import clean_text, utc_now, without_userinfo
+from zagg_catalog.messages import utc_now
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.cmr import cmr_searches
-from zagg_catalog.sources.earthdata import earthdata_auth
+from zagg_catalog.sources.earthdata import check_root, earthdata_auth
 from zagg_catalog.sources.harvest import Harvest, harvest
 from zagg_catalog.sources.http import PACKAGE_VERSION, Transport
 from zagg_catalog.sources.progress import OnPage, show_progress
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.received import Received, ReceivedFacts, ids_digest
-from zagg_catalog.sources.report import HarvestReport
+from zagg_catalog.sources.received import Received
+from zagg_catalog.sources.report import HarvestReport, total
 from zagg_catalog.sources.search import BoxSearch
 from zagg_catalog.sources.spool import Spool
 from zagg_catalog.sources.stac import stac_searches
@@ -36,6 +36,8 @@ ApiName = Literal["stac", "cmr"]
 
 # CMR needs seconds for a page of 2,000 granules; more connections gain little and load it.
 CMR_CONNECTIONS = 4
+# More than the error of a computed border of cycles, 98 s, and less than the time of a granule.
+BORDER = timedelta(minutes=2)
 
 
 class FetchOptions(TypedDict, total=False):
@@ -107,7 +109,7 @@ class CMRSource:
         root = default if root_url is None else root_url
         self.provider = provider
         self.timeout = timeout
-        self.root_url, self._login = _check_root(root)
+        self.root_url, self._login = check_root(root)
         self.method = settings.stac_method if method is None else method
         if self.method not in ("GET", "POST"):
             raise InvalidQuery(f"A search is sent by GET or POST, not {self.method!r}.")
@@ -225,6 +227,19 @@ class CMRSource:
             write_catalog(path, found.tables(GROUP_ROWS), metadata)
         return found.report
 
+    def count(self, query: Query) -> int | None:
+        """Return how many granules the API declares for a query now, one request for each search.
+
+        Other cycles on the first and last day are left out: a STAC API is asked for the time of the
+        cycle, CMR for its number. Other filters by name count with CMR only. A granule in two boxes
+        counts twice. None if the API declares no count; raises `FetchError` if it cannot be read.
+        """
+        searches = self._searches(query, 1)
+        if self.api == "stac" and query.name_cycle is not None:
+            searches = _within_cycle(searches, query.name_cycle)
+        with self.connect() as transport:
+            return total([one.read_count(transport) for one in searches])
+
     def declared(self, query: Query, *, limit: int = 2000, slices: int = 1) -> tuple[int, int]:
         """Return how many granules a source declares for a query, and what a fetch would ask.
 
@@ -260,6 +275,52 @@ class CMRSource:
                 requests += count // search.limit + 2 * slices
         return granules, requests
 
+    def update(
+        self,
+        query: Query,
+        previous: Previous,
+        *,
+        preserve_thumbnails: bool = False,
+        limit: int = 2000,
+        partial: bool = False,
+        progress: bool | OnPage | None = None,
+    ) -> Catalog:
+        """Return the catalog of a query from an earlier fetch and what has changed since.
+
+        As `fetch` with ``previous``, but it raises instead of fetching everything.
+
+        Parameters
+        ----------
+        query : Query
+            Product, time range and region, those of the earlier fetch.
+        previous : Previous
+            The earlier fetch.
+        preserve_thumbnails, limit, partial, progress
+            See `fetch`.
+
+        Returns
+        -------
+        Catalog
+            The catalog that a full fetch gives.
+
+        Raises
+        ------
+        CannotUpdate
+            If the earlier fetch was another one, or the counts do not prove the result.
+        FetchError, InvalidQuery
+            See `fetch`.
+        """
+        with self._harvest(
+            query,
+            preserve_thumbnails=preserve_thumbnails,
+            limit=limit,
+            partial=partial,
+            progress=progress,
+            previous=previous,
+            only_update=True,
+        ) as (found, metadata):
+            return Catalog.of_checked(found.table(), metadata)
+
     def connect(self) -> AbstractContextManager[Transport]:
         """Return a context manager for the source's transport, which stays open, or a new one."""
         transport = self._transport or Transport(self.timeout, connections=self.connections)
@@ -280,6 +341,7 @@ class CMRSource:
         progress: bool | OnPage | None = None,
         checkpoint: str | Path | StoredSlices | None = None,
         previous: Previous | None = None,
+        only_update: bool = False,
     ) -> Iterator[tuple[Harvest, dict[str, Any]]]:
         """Yield the rows of a query, readable within the context, and the catalog's metadata."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
@@ -302,16 +364,18 @@ class CMRSource:
         )
         sliced = self._transport is None and (self.connections > 1 or checkpoint is not None)
         began, why, found = utc_now(), None, None
+        key = self.fetch_key(query, preserve_thumbnails=preserve_thumbnails)
         with spool:
             with self.connect() as transport, show_progress(query.collection, progress) as shown:
                 if previous is not None:
                     known = self._metadata(query, preserve_thumbnails)
-                    key = self.fetch_key(query, preserve_thumbnails=preserve_thumbnails)
                     try:
                         held = previous.read(key, known)
                         update = Update(transport, searches[0], spool, shown, held)
                         found, began = update.harvest(query.filters), held.received.facts.full_at
                     except CannotUpdate as error:
+                        if only_update:
+                            raise
                         why = str(error)
                 if found is None:
                     found = self._find(
@@ -327,7 +391,7 @@ class CMRSource:
             if why is not None:
                 found = found.full_because(why)
             self.last_report = found.report
-            self.last_received = self._received(query, found, began, preserve_thumbnails)
+            self.last_received = found.received(key, began)
             yield found, self._metadata(query, preserve_thumbnails, found.report)
             # The caller has read the rows, so that no later fetch needs the checkpoint.
             spool.clear()
@@ -349,22 +413,6 @@ class CMRSource:
             return None
         facts = [PACKAGE_VERSION, self.api, str(searches[0].first), preserve_thumbnails]
         return canonical_digest([*facts, str(query.asset)])
-
-    def _received(
-        self, query: Query, found: Harvest, began: datetime, thumbnails: bool
-    ) -> Received | None:
-        key = self.fetch_key(query, preserve_thumbnails=thumbnails)
-        left = found.left_out() if key is not None and found.report.complete else None
-        if key is None or left is None:
-            return None
-        facts = ReceivedFacts(
-            fetch=key,
-            ids=ids_digest(found.ids),
-            full_at=began,
-            page=found.page,
-            newest=found.newest,
-        )
-        return Received(facts, left)
 
     def _find(
         self,
@@ -440,18 +488,10 @@ class CMRSource:
         }
 
 
-def _check_root(root: str) -> tuple[str, tuple[str, str] | None]:
-    """Return the root without userinfo, and the userinfo for the session."""
-    try:
-        parts = urlsplit(root.strip())
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
-        _ = parts.port
-    except (ValueError, AttributeError):
-        good = False
-    if not good:
-        raise InvalidQuery(
-            "The root of a STAC API is an address such as https://cmr.earthdata.nasa.gov/stac, "
-            f"without a query, not {clean_text(str(root))!r}."
-        )
-    login = (parts.username, parts.password or "") if parts.username else None
-    return without_userinfo(root.strip()).rstrip("/"), login
+def _within_cycle(searches: Sequence[BoxSearch], cycle: int) -> list[BoxSearch]:
+    """Return searches for the time of a cycle, without the neighbours that touch its borders."""
+    start, end = cycle_to_dates(cycle)
+    start, end = start + BORDER, end - BORDER
+    return [
+        one.between((max(one.interval[0], start), min(one.interval[1], end))) for one in searches
+    ]

@@ -54,9 +54,9 @@ class CannotUpdate(ZaggCatalogError):
 class Previous:
     """An earlier fetch of the same query, for `CMRSource.fetch` to begin from."""
 
-    catalog: Path
+    catalog: str | Path
     """Its catalog's file."""
-    received: Path
+    received: str | Path
     """File of what it received beside the catalog; see `zagg_catalog.sources.received.Received`."""
 
     def read(self, fetch: str | None, metadata: dict[str, Any]) -> Held:
@@ -336,5 +336,5 @@ def _micros(when: datetime) -> int:
     return (when - _EPOCH) // timedelta(microseconds=1)
 
 
-def _catalog(path: Path) -> Catalog:
+def _catalog(path: str | Path) -> Catalog:
     return Catalog.from_geoparquet(path).without_cells()

@@ -286,6 +286,7 @@ class Group:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._held: dict[str, Message] = {}
+        self._characters = 0
         self._lock, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._hold, name="queue", daemon=True)
 
@@ -310,12 +311,12 @@ class Group:
         with self._lock:
             # A message that comes twice is deleted by its newest receipt.
             self._held |= {one.id: one for one in found}
+        self._characters += sum(len(one.body) for one in found)
         return bool(found)
 
     @property
     def _full(self) -> bool:
-        held = self._held.values()
-        return len(held) >= MOST or sum(len(one.body) for one in held) >= MOST_CHARACTERS
+        return len(self._held) >= MOST or self._characters >= MOST_CHARACTERS
 
     def sort(self, now: datetime) -> Inbox:
         """Read the messages, and sort them by product."""

@@ -245,8 +245,10 @@ def _next_state(
     """Return the state of a cycle in a region now; the old one if nothing changed."""
     old_or_new = old or StoredState(state="open", since=now)
     compared = _compared(store, slot, old_or_new)
-    previous = old.state if old else None
-    facts = facts_of(store, source, key, slot, compared, previous, now)
+    complete, lacking = _completeness(store, slot) if slot else (False, False)
+    facts = facts_of(
+        key, source, slot, compared if old else None, now, complete=complete, lacking=lacking
+    )
     state = state_of(facts, rules, now)
     update: dict[str, object] = {"state": state}
     if state == "settled":
@@ -258,23 +260,24 @@ def _next_state(
 
 
 def facts_of(
-    store: Store,
-    source: CycleState | None,
     key: ReleaseKey,
+    source: CycleState | None,
     slot: Slot | None,
     stored: StoredState | None,
-    previous: State | None,
     now: datetime,
+    *,
+    complete: bool,
+    lacking: bool,
 ) -> Facts:
-    """Return the facts of a cycle in a region; `stored` has the comparison of its granules.
+    """Return the facts of a cycle in a region.
 
-    Reads the record of the newest release only if it is partial, or if its pointer does not say.
+    `stored` is its last state, with the comparison of its granules; `complete` and `lacking` are
+    those of `Facts`.
     """
-    ends = bounds(key.cycle)[1]
+    ends, source = bounds(key.cycle)[1], source_of(source)
     known = slot.publication if slot else None
     # A time of the future is that of a wrong clock.
     released = known.published_at if known and not is_future(known.published_at, now) else None
-    complete, lacking = _completeness(store, slot) if slot else (False, False)
     return Facts(
         ends=ends,
         source_changed=source.changed if source else None,
@@ -283,12 +286,20 @@ def facts_of(
         covered=_is_covered(source, slot, released, ends),
         lacking=lacking,
         revised=stored.revised if stored and stored.settled else None,
-        previous=previous,
+        previous=stored.state if stored else None,
     )
 
 
+def source_of(source: CycleState | None) -> CycleState | None:
+    """Return the state of a cycle at the source; None if the source never had granules of it."""
+    return source if source is not None and (source.count or source.version) else None
+
+
 def _completeness(store: Store, slot: Slot) -> tuple[bool, bool]:
-    """Return whether the latest release lacks nothing, and whether the newest lacks granules."""
+    """Return whether the latest release lacks nothing, and whether the newest lacks granules.
+
+    A record is read only if it is partial, or if the pointer does not say.
+    """
     known, newest = slot.publication, slot.newest
     summary = known.summary if known else None
     if known and newest == known.digest and summary and summary.status == "complete":
