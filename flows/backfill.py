@@ -71,6 +71,7 @@ def backfill(
     force: bool = False,
     publish_partial: bool = False,
     allow_contraction: bool = False,
+    allow_failed_checks: bool = False,
     slices: Slices | None = None,
     store: str | None = None,
     stac_root: str | None = None,
@@ -91,6 +92,7 @@ def backfill(
         force: Fetch and build every selected map again, also those that are current.
         publish_partial: Let a partial release become the latest, as prepare-cycle does.
         allow_contraction: Let a release become the latest that lacks granules of the latest one.
+        allow_failed_checks: Let a release become the latest although a check of it failed.
         slices: Time slices fetched at the same time; empty for 4, or 1 for a small region.
         store: Folder or s3://bucket/prefix; empty for the setting ZAGG_CATALOG_STORE.
         stac_root: Root of the STAC API; empty for the setting ZAGG_CATALOG_STAC_ROOT.
@@ -123,7 +125,11 @@ def backfill(
         store=open_store(place),
         parallel=parallel,
         options={"store": place, "stac_root": root, "provider": provider, "slices": slices},
-        accepted={"partial_latest": publish_partial, "allow_contraction": allow_contraction},
+        accepted={
+            "partial_latest": publish_partial,
+            "allow_contraction": allow_contraction,
+            "allow_failed_checks": allow_failed_checks,
+        },
         aggregate=aggregate,
     )
     with cancellable():
@@ -250,7 +256,12 @@ class Lane:
         key = planned.release_key
         now = self._planned_again(planned)
         if now.action == "none":
-            self.table.set(key, state="done", why="another run has made it", **_named(now.release))
+            self.table.set(
+                key,
+                state="done",
+                why="another run has made it",
+                **_named(now.latest.digest if now.latest else None),
+            )
             return True
         self.table.set(key, state="running")
         row, began = Row({}), time.monotonic()
@@ -289,8 +300,8 @@ class Lane:
         if key.region not in self.registry.regions:
             why = f"{key}: {'; '.join(self.registry.problems)}"
             return RegionOutcome(region=key.region, failures=[why])
-        stored = planned.action == "build" and planned.record is not None
-        if self.down and not stored:
+        latest = planned.latest if planned.action == "build" else None
+        if self.down and latest is None:
             return RegionOutcome(region=key.region, failures=[f"{key}: {self.down}"])
         job = Job(
             product=key.product,
@@ -309,7 +320,7 @@ class Lane:
                 self.accepted,
                 row,
                 first=not self.answered,
-                catalog=stored_catalog(planned.record) if stored and planned.record else None,
+                catalog=None if latest is None else stored_catalog(self.store, latest),
                 aggregate=self.aggregate,
             )
         except SourceDown as error:
@@ -323,7 +334,7 @@ class Lane:
         except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
             check_cancelled()
             return failed_region(job, error)
-        self.answered |= not stored
+        self.answered |= latest is None
         return outcome
 
 

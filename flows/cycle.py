@@ -46,11 +46,11 @@ from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import EventRefused, SourceDown
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
-from zagg_catalog.releases import Published, ReleaseRecord
+from zagg_catalog.releases import Published, Release
 from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.sources.query import PROVIDER
-from zagg_catalog.store import open_store
+from zagg_catalog.store import Store, open_store
 from zagg_catalog.watch.events import cycle_resource
 
 Values = dict[str, Any]
@@ -272,9 +272,15 @@ def prepare_region(
     return outcome
 
 
-def stored_catalog(record: ReleaseRecord) -> Values:
-    """Return the catalog of a release as `fetch` returns one, without requests to the source."""
-    stored = record.catalog
+def stored_catalog(store: Store, release: Release) -> Values:
+    """Return the catalog of a release as `fetch` returns one, without requests to the source.
+
+    The next publication has the facts of its fetch, too.
+    """
+    stored = release.record.catalog
+    known = read_latest(store, release.release_key).publication
+    mine = known if known is not None and known.digest == release.digest else None
+    facts = mine.fetch if mine is not None else None
     return {
         "key": stored.key,
         "digest": stored.digest,
@@ -282,6 +288,8 @@ def stored_catalog(record: ReleaseRecord) -> Values:
         "rows": stored.rows,
         "complete": stored.complete,
         "transfer": None,
+        "fetch": facts.model_dump(mode="json") if facts is not None else None,
+        "fetched_at": mine.fetch_began if mine is not None else None,
     }
 
 
@@ -293,11 +301,19 @@ def _fetched(catalog: dict[str, Any]) -> dict[str, int]:
     return counts | {"granules": catalog["rows"], "catalog_bytes": catalog["size"]}
 
 
-def _built(outcomes: Sequence[dict[str, Any]]) -> dict[str, int]:
+def _built(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the columns of maps in the table of the run."""
     built = [entry for entry in outcomes if not entry.get("error")]
     sums = {name: sum(entry[name] for entry in built) for name in ("shards", "pairs")}
-    return {"maps": len(built)} | sums | {"map_bytes": sum(entry["size"] for entry in built)}
+    taken = sum(entry.get("taken_over", 0) for entry in built)
+    reasons = sorted({entry["from_scratch"] for entry in built if entry.get("from_scratch")})
+    return {
+        "maps": len(built),
+        **sums,
+        "pairs_taken_over": taken,
+        "from_scratch": "; ".join(reasons) or None,
+        "map_bytes": sum(entry["size"] for entry in built),
+    }
 
 
 def _with_released(

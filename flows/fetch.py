@@ -13,6 +13,7 @@ from prefect.states import Failed
 
 from flows.artifacts import Progress
 from flows.command import run_command
+from flows.earlier import earlier_release
 from flows.failures import plainly
 from flows.jobs import Job, query_values
 from flows.results import Session, read_received
@@ -116,8 +117,9 @@ def fetch(job: Job, session: Session, *, first: bool = True) -> Values:
         parts = _fetch_slices(job, session, [job.query])
     release_key = [job.product, job.region.name, job.cycle]
     store = with_retries(store_catalog, flow_settings().publish_timeout)
+    earlier = earlier_release(job).get("catalog")
     catalog: Values = store(
-        query_values(job.query), release_key, job.store, parts, _source(job), why
+        query_values(job.query), release_key, job.store, parts, earlier, _source(job), why
     )
     logger.info(
         "%s: %s granules, %s.",

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # Top-level modules and packages, low to high; those of one line do not know each other.
 LAYERS = """
     errors lazy
-    settings messages files granule_names reader frames
+    settings messages files granule_names reader frames html
     jsonio yamlio
     remedies
     cycles config

@@ -20,7 +20,8 @@ from flows.runtime import CycleLease
 from flows.settings import flow_settings
 from tests.flows.conftest import ROOT, Team, artifact_of
 from tests.harness.waiting import wait_for
-from zagg_catalog.releases import find_release, list_releases
+from zagg_catalog.releases import ReleaseKey, find_release, list_releases
+from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.sandbox import SandboxServer, simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
@@ -121,7 +122,7 @@ def test_a_grid_that_is_registered_later_gets_its_maps_without_a_request(filled,
         grids["later"] = grids[HEALPIX] | {"config": finer(folder, HEALPIX, "later")}
 
     team = registered_again(filled[0], tmp_path, add)
-    asked = len(mission.requests)
+    asked, before = len(mission.requests), publication(team, 22)
     state = run(team, only="missing")
     assert state.is_completed(), state.message
     assert state.message.startswith("4 releases made, 4 maps, 0 requests")
@@ -130,6 +131,10 @@ def test_a_grid_that_is_registered_later_gets_its_maps_without_a_request(filled,
         record = find_release(team.store, PRODUCT, REGION, cycle).record
         assert [grid.name for grid in record.grids] == [HEALPIX, POLAR, "later"]
         assert record.status == "complete"
+    # No change at the source since then is in this release.
+    after = publication(team, 22)
+    assert (after.fetched_at, after.transfer) == (before.fetch_began, None)
+    assert after.fetch == before.fetch is not None
 
 
 def test_a_changed_config_makes_its_maps_stale_and_only_stale_mends_them(filled, mission, tmp_path):
@@ -182,13 +187,18 @@ def test_a_backfill_killed_twice_ends_with_one_release_a_cycle(
     assert asked <= 4 * 4 * 2 + 2 * WORKERS * 2 + 3 * 4
 
 
+def publication(team: Team, cycle: int):
+    return read_latest(team.store, ReleaseKey(PRODUCT, REGION, cycle)).publication
+
+
 def counts(record) -> list:
     return [record.catalog.rows, *((one.name, one.shards, one.pairs) for one in record.grids)]
 
 
 def killed(team: Team, when) -> None:
     """Start a backfill as a process of its own, and kill it."""
-    command = [sys.executable, "-m", "flows.backfill", "--cycles", "21-24", "--regions", REGION]
+    command = [sys.executable, "-m", "zagg_catalog"]
+    command += ["backfill", "--cycles", "21-24", "--regions", REGION]
     command += ["--store", team.store_url, "--stac-root", team.stac_root]
     command += ["--registry", str(team.registry / "registry.yaml")]
     env = os.environ | {"PREFECT_API_URL": team.api_url}
@@ -199,14 +209,17 @@ def killed(team: Team, when) -> None:
     process.wait()
 
 
-def test_a_cycle_that_another_run_prepares_comes_last(make_team, mission):
+def test_a_busy_cycle_comes_last_and_a_fresh_one_does_not_wait(make_team, mission):
     team = replace(make_team(), stac_root=mission.root_url)
     lease = CycleLease(team.store, PRODUCT, 24).acquire({"run": "brisk-owl"}, wait=0)
     states = []
-    going = threading.Thread(target=lambda: states.append(run(team, cycles="22-24", parallel=1)))
+    going = threading.Thread(target=lambda: states.append(run(team, cycles="23-24", parallel=1)))
     with lease:
         going.start()
-        wait_for(lambda: releases(team) == [22, 23])
+        wait_for(lambda: releases(team) == [23])
+        fresh = team.run(cycle=22, regions=[REGION])
+        assert fresh.is_completed(), fresh.message
+        assert going.is_alive()
     going.join()
     assert states[0].is_completed(), states[0].message
     assert releases(team) == [22, 23, 24]

@@ -40,16 +40,16 @@ class Builds:
     def __init__(self, monkeypatch):
         self.calls: list[str] = []
         self.failures: dict[str, list[Exception]] = {}
-        self._build = tasks.build_checked
-        monkeypatch.setattr(tasks, "build_checked", self)
+        self._build = tasks.build_stored
+        monkeypatch.setattr(tasks, "build_stored", self)
 
-    def __call__(self, catalog, grids, **options):
+    def __call__(self, catalog, grids, region, **options):
         (grid,) = grids
-        name = f"{grid.kind} {'south' if catalog.metadata['bbox'][3] < 0 else 'north'}"
+        name = f"{grid.grid.kind} {'south' if catalog.metadata['bbox'][3] < 0 else 'north'}"
         self.calls.append(name)
         if self.failures.get(name):
             raise self.failures[name].pop()
-        return self._build(catalog, grids, **options)
+        return self._build(catalog, grids, region, **options)
 
 
 DASK = {"ZAGG_CATALOG_FLOW_TASK_RUNNER": "dask", "ZAGG_CATALOG_FLOW_WORKERS": "2"}

@@ -190,3 +190,13 @@ def test_a_transition_says_what_happened(desk):
         "ATL06_007, antarctica, cycle 22 was filling and is settled: it is complete, and nothing"
     )
     assert one.payload["state"] == "settled"
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_release_of_a_stored_catalog_covers_no_later_change_at_the_source(settled, stored):
+    fetched = settled.watch.now - timedelta(days=30)
+    settled.watch.probe.counts = {21: 1000, 22: 1001}
+    assert settled.poll(days=1) == ["settled → filling"]
+    one_grid = inputs.builds(settled.files, "first", ("healpix",))
+    settled.publish("first", maps=one_grid, fetched_at=fetched if stored else None)
+    assert settled.poll() == ([] if stored else ["filling → settled"])

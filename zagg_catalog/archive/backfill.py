@@ -25,7 +25,7 @@ from zagg_catalog.regions import Bbox
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import read_latest
-from zagg_catalog.releases.read import load_release
+from zagg_catalog.releases.read import Release, load_release
 from zagg_catalog.releases.record import ReleaseRecord
 from zagg_catalog.releases.stale import MapCondition, map_conditions
 from zagg_catalog.shardmap.area import check_area
@@ -86,10 +86,8 @@ class PlannedRelease:
     """Of the selected grids."""
     grids: tuple[str, ...] = ()
     """Grids to make a map of; a release that is made again has its other grids, too."""
-    release: str | None = None
-    """Digest of the latest release."""
-    record: ReleaseRecord | None = field(default=None, repr=False)
-    """Its record."""
+    latest: Release | None = field(default=None, repr=False)
+    """The latest release, if it can be read; a build is made from its catalog."""
     granules: int | None = None
     """Granules that the source declares, or that the stored catalog has; None if not known."""
     requests: int | None = None
@@ -109,7 +107,7 @@ class PlannedRelease:
             "current": len(current),
             "granules": self.granules,
             "requests": self.requests,
-            "release": short_digest(self.release or ""),
+            "release": short_digest(self.latest.digest if self.latest else ""),
             "why": as_line("; ".join(self.reasons)),
         }
 
@@ -172,9 +170,9 @@ def plan_backfill(
         planner = _Planner(store, usable, scope)
         keys = [ReleaseKey(product, region, cycle) for cycle in cycles for region in chosen]
         known = store.read_each(partial(_latest, store), keys)
-        for key, (digest, record, problem) in zip(keys, known, strict=True):
+        for key, (latest, problem) in zip(keys, known, strict=True):
             grids = [usable.grids[grid.name] for grid in chosen[key.region]]
-            plans.append(planner.plan(key, grids, digest, record, problem))
+            plans.append(planner.plan(key, grids, latest, problem))
     if count is not None:
         plans = _counted(plans, registry, count)
     if not scope.every_cycle:
@@ -221,19 +219,17 @@ def _check_used(
         )
 
 
-def _latest(
-    store: Store, release_key: ReleaseKey
-) -> tuple[str | None, ReleaseRecord | None, str | None]:
-    """Return digest and record of the latest release, and why it cannot be read."""
+def _latest(store: Store, release_key: ReleaseKey) -> tuple[Release | None, str | None]:
+    """Return the latest release, and why it cannot be read."""
     latest = read_latest(store, release_key)
     if latest.digest is None:
-        return None, None, latest.problem
+        return None, latest.problem
     try:
-        return latest.digest, load_release(store, release_key, latest.digest).record, None
+        return load_release(store, release_key, latest.digest), None
     except StoreUnavailable:
         raise
     except (StoreError, InvalidRelease) as error:
-        return latest.digest, None, str(error)
+        return None, str(error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,11 +246,11 @@ class _Planner:
         self,
         key: ReleaseKey,
         grids: Sequence[RegisteredGrid],
-        digest: str | None,
-        record: ReleaseRecord | None,
+        latest: Release | None,
         problem: str | None,
     ) -> PlannedRelease:
         """Return the plan of one release."""
+        record = latest.record if latest is not None else None
         every = map_conditions(record, self.registry, key.product, key.region)
         names = {grid.name for grid in grids}
         conditions = tuple(one for one in every if one.grid in names)
@@ -265,8 +261,7 @@ class _Planner:
             reasons=_reasons(wanted) or (_nothing(self.scope.only, conditions),),
             conditions=conditions,
             grids=tuple(one.grid for one in wanted),
-            release=digest,
-            record=record,
+            latest=latest,
             granules=record.catalog.rows if record is not None else None,
             requests=0,
         )

@@ -20,6 +20,7 @@ from zagg_catalog.catalog.completeness import (
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import (
     EmptyHarvest,
+    EmptyShardMap,
     InvalidCatalog,
     InvalidOption,
     InvalidQuery,
@@ -37,6 +38,7 @@ from zagg_catalog.shardmap import ShardMap, merge_maps
 from zagg_catalog.shardmap.json_file import read_json_metadata
 from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
+from zagg_catalog.shardmap.takeover import Earlier
 
 Suffix = Literal[".parquet", ".json"]
 
@@ -56,6 +58,17 @@ class ArchiveGrid:
     """``backend``, ``footprint``, ``mortie_order`` and ``edge`` for `ShardMap.build`."""
     allow_empty: bool = False
     """Whether a map without a pair is made; otherwise it fails."""
+
+    @classmethod
+    def of(cls, name: str, grid: OutputGrid, options: Mapping[str, Any]) -> ArchiveGrid:
+        """Return a grid with the options of a registered one, of which some may be None."""
+        own = {key: value for key, value in options.items() if value is not None}
+        allow_empty = bool(own.pop("allow_empty", False))
+        return cls(name=name, grid=grid, options=own, allow_empty=allow_empty)
+
+    def accepted(self, built: BuiltMap) -> ShardMap:
+        """Return a map of this grid; raise `EmptyShardMap` for one without a pair, if it fails."""
+        return built.shard_map if self.allow_empty else built.check_not_empty()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,15 +230,11 @@ class _Run:
                 path = self.path(grid, catalog.name)
                 yield _failed(catalog.label, grid, path, str(loaded or "The catalog was not read."))
             return
-        for grid, built, seconds in _shard_maps(loaded, needed, self.region):
+        for grid, made, seconds in _shard_maps(loaded, needed, self.region):
             started, path = time.perf_counter(), self.path(grid, catalog.name)
-            if isinstance(built, str):
-                yield _failed(catalog.label, grid, path, built)
+            if isinstance(made, str):
+                yield _failed(catalog.label, grid, path, made)
                 continue
-            if built.empty and not grid.allow_empty:
-                yield _failed(catalog.label, grid, path, built.empty)
-                continue
-            made = built.shard_map
             made.metadata["inputs"] = self.inputs(catalog, grid)
             _write(made, path)
             seconds += time.perf_counter() - started
@@ -298,9 +307,26 @@ def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Excepti
             del loaded
 
 
+def build_stored(
+    catalog: Catalog,
+    grids: Sequence[ArchiveGrid],
+    region: Region | None,
+    *,
+    previous: Sequence[Earlier | None] | None = None,
+) -> list[BuiltMap]:
+    """Build the map of a stored catalog for each grid; the options of the grids are equal.
+
+    ``zagg-catalog map`` and the flows build their maps by it. `previous` has for each grid an
+    earlier map and its catalog, or None.
+    """
+    outputs = [one.grid for one in grids]
+    options = dict(grids[0].options)
+    return build_checked(catalog, outputs, region=region, previous=previous, **options)
+
+
 def _shard_maps(
     catalog: Catalog, grids: Sequence[ArchiveGrid], region: Region | None
-) -> Iterator[tuple[ArchiveGrid, BuiltMap | str, float]]:
+) -> Iterator[tuple[ArchiveGrid, ShardMap | str, float]]:
     """Yield each grid's map, or its problem, and its share of the time.
 
     Grids with equal options share a build.
@@ -318,11 +344,10 @@ def _shard_maps(
 
 def _built(
     catalog: Catalog, grids: Sequence[ArchiveGrid], region: Region | None
-) -> list[BuiltMap | str]:
+) -> list[ShardMap | str]:
     """Return the map or the problem of each grid; a grid that fails costs the others time only."""
-    outputs = [one.grid for one in grids]
     try:
-        return list(build_checked(catalog, outputs, region=region, **grids[0].options))
+        built = build_stored(catalog, grids, region)
     except (InvalidOption, InvalidQuery, MissingBackend):
         raise  # faults of the call, not of a grid
     except Exception as error:  # noqa: BLE001 - whatever a grid raises fails its own maps
@@ -330,6 +355,14 @@ def _built(
             return [built for one in grids for built in _built(catalog, [one], region)]
         known = isinstance(error, ZaggCatalogError)
         return [str(error) if known else f"{type(error).__name__}: {clean_text(str(error))}."]
+    return [_accepted(grid, one) for grid, one in zip(grids, built, strict=True)]
+
+
+def _accepted(grid: ArchiveGrid, built: BuiltMap) -> ShardMap | str:
+    try:
+        return grid.accepted(built)
+    except EmptyShardMap as error:
+        return str(error)
 
 
 def _write(shard_map: ShardMap, path: Path) -> None:

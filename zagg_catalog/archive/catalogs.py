@@ -78,7 +78,7 @@ def release_catalogs(
         except (ObjectMissing, CorruptObject, InvalidRelease) as error:
             missing[label] = str(error)
             continue
-        load = partial(_load_object, store, stored.key)
+        load = partial(load_catalog, store, stored.key)
         series = f"{product}_{region}"
         catalogs.append(StoredCatalog(label=label, series=series, digest=stored.digest, load=load))
     return catalogs, missing
@@ -125,7 +125,8 @@ def catalog_files(patterns: Iterable[str]) -> list[StoredCatalog]:
     ]
 
 
-def _load_object(store: Store, key: str) -> Catalog:
+def load_catalog(store: Store, key: str) -> Catalog:
+    """Read a catalog of a store, and verify its digest."""
     with scratch() as folder:
         return Catalog.from_geoparquet(store.download(key, Path(folder, "catalog.parquet")))
 

@@ -17,6 +17,11 @@ class IncompleteCatalog(UserWarning):
     """Warning that a fetched catalog lacks granules that the server declared; it names them."""
 
 
+def completeness_text(known: Completeness) -> str:
+    """Return completeness as ``yes``, ``no`` or ``unknown``."""
+    return "yes" if known is True else "no" if known is False else "unknown"
+
+
 def completeness(metadata: Mapping[str, Any]) -> Completeness:
     """Return whether a catalog or a map is complete.
 

@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 
 from zagg_catalog.catalog.addresses import clean_column
 from zagg_catalog.catalog.columns import check_table, iso_times
-from zagg_catalog.catalog.completeness import Completeness, completeness, set_aside
+from zagg_catalog.catalog.completeness import (
+    Completeness,
+    completeness,
+    completeness_text,
+    set_aside,
+)
 from zagg_catalog.catalog.footprint_column import with_wkb
 from zagg_catalog.catalog.geoparquet import CellsFile, read_catalog, write_catalog
 from zagg_catalog.catalog.metadata import check_metadata
@@ -31,6 +36,7 @@ from zagg_catalog.catalog.schema import (
 )
 from zagg_catalog.errors import InvalidCatalog
 from zagg_catalog.frames import geo_frame
+from zagg_catalog.html import facts_html, svg_map
 from zagg_catalog.lazy import lazy_module
 
 if TYPE_CHECKING:
@@ -107,6 +113,17 @@ class Catalog:
         lacking = self.completeness is False
         state = "" if self.complete else ", incomplete" if lacking else ", completeness unknown"
         return f"<Catalog {name}: {len(self):,} granules{state}>"
+
+    def _repr_html_(self) -> str:
+        shapes = shapely.from_wkb(column_values(self.table, "geometry"), on_invalid="ignore")
+        names = ("start_date", "end_date", "cycle")
+        return facts_html(
+            f"Catalog {self.metadata.get('collection', '')}".strip(),
+            {"granules": len(self), "complete": completeness_text(self.completeness)}
+            | {name: self.metadata.get(name) for name in names}
+            | {"bbox": None if self.bbox is None else list(self.bbox)},
+            svg_map(shapes, label="Map of the footprints"),
+        )
 
     @property
     def ids(self) -> list[str]:

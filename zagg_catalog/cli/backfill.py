@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from typing import Annotated
 
@@ -60,6 +60,7 @@ def backfill(
     force: Annotated[bool, Parameter(group=HOW)] = False,
     publish_partial: Annotated[bool, Parameter(group=HOW)] = False,
     allow_contraction: Annotated[bool, Parameter(group=HOW)] = False,
+    allow_failed_checks: Annotated[bool, Parameter(group=HOW)] = False,
     store: Annotated[StoreUrl, Parameter(group=PLACES)] = None,
     registry: Annotated[RegistryFile, Parameter(group=PLACES)] = None,
     stac_root: Annotated[str | None, Parameter(group=PLACES, metavar="URL")] = None,
@@ -97,6 +98,8 @@ def backfill(
         Let a partial release become the latest.
     allow_contraction
         Let a release become the latest that lacks granules of the latest one.
+    allow_failed_checks
+        Let a release become the latest although a check of it failed.
     stac_root
         Root of the STAC API (default: the setting).
     provider
@@ -116,6 +119,7 @@ def backfill(
         "--force": force,
         "--publish-partial": publish_partial,
         "--allow-contraction": allow_contraction,
+        "--allow-failed-checks": allow_failed_checks,
     }
     values = {
         "--cycles": [cycles],
@@ -162,5 +166,6 @@ def _cell(value: object) -> str:
 
 
 def _run(arguments: list[str]) -> int:
-    """Run the flow in a process of its own, since this package does not import Prefect."""
-    return subprocess.run([sys.executable, "-m", "flows.backfill", *arguments]).returncode
+    """Become the process of the flow, which a kill then ends; this package imports no Prefect."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "flows.backfill", *arguments])

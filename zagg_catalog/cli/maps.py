@@ -211,9 +211,13 @@ def _archive_grid(
             allow_empty=allow_empty,
         )
     assert entry.grid is not None  # a grid without a problem has one
-    own = {key: value for key, value in entry.options.items() if value is not None}
-    allow_empty |= bool(own.pop("allow_empty", False))
-    return ArchiveGrid(name=name, grid=entry.grid, options=own | options, allow_empty=allow_empty)
+    return ArchiveGrid.of(
+        name,
+        entry.grid,
+        entry.options
+        | options
+        | {"allow_empty": allow_empty or bool(entry.options.get("allow_empty"))},
+    )
 
 
 def _only(option: str, names: set[str]) -> str:

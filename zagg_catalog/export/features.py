@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from zagg_catalog.catalog.completeness import BEYOND_KEY, completeness
+from zagg_catalog.catalog.completeness import BEYOND_KEY, completeness, completeness_text
 from zagg_catalog.catalog.schema import column_values
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import SignatureMismatch
@@ -46,8 +46,7 @@ class Features:
     @property
     def complete(self) -> str:
         """``yes``, ``no``, or ``unknown`` if the metadata does not say."""
-        known = completeness(self.metadata)
-        return "yes" if known is True else "no" if known is False else "unknown"
+        return completeness_text(completeness(self.metadata))
 
 
 def catalog_features(catalog: Catalog, *, tracks: bool = False) -> Features:

@@ -16,6 +16,7 @@ from zagg_catalog.frames import geo_frame
 from zagg_catalog.geometry.plane import Geometries
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.grids.outlines import TOLERANCE, draw_shards
+from zagg_catalog.html import facts_html
 from zagg_catalog.regions import Bbox, Region
 
 if TYPE_CHECKING:
@@ -206,6 +207,10 @@ class BaseGrid(ABC):
             Without geopandas, which the extra ``geopandas`` installs.
         """
         return geo_frame({"shard_key": as_keys(keys)}, self.outlines(keys))
+
+    def _repr_html_(self) -> str:
+        facts = {name: str(value) for name, value in self.spatial_signature().items()}
+        return facts_html(repr(self), facts)
 
     def __getitem__(self, key: int) -> BaseGeometry:
         """Return the outline of a shard, see `shard_footprint`."""

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import numpy as np
+import shapely
 from numpy.typing import ArrayLike
 
 from zagg_catalog.errors import InvalidRegion
 from zagg_catalog.geometry.rings import check_holes, tidy_ring
 from zagg_catalog.geometry.sphere import Ring
+from zagg_catalog.html import facts_html, svg_map
 
 Bbox = tuple[float, float, float, float]
 
@@ -66,6 +68,16 @@ class Region(list[Ring]):
         holes = sum(map(len, self.holes))
         what = "one polygon" if len(self) == 1 else f"{len(self):,} polygons"
         return f"<Region: {what}{f', {holes:,} holes' if holes else ''}>"
+
+    def _repr_html_(self) -> str:
+        polygons = [[np.column_stack(ring[::-1]) for ring in rings] for rings in self.polygons()]
+        shapes = [shapely.Polygon(shell, holes) for shell, *holes in polygons]
+        facts = {
+            "polygons": len(self),
+            "holes": sum(map(len, self.holes)) or None,
+            "box": self.bbox,
+        }
+        return facts_html("Region", facts, svg_map(shapes, label="Map of the region"))
 
     def polygons(self) -> list[list[Ring]]:
         """Return one list of rings per polygon, its exterior, then its holes; none is closed."""

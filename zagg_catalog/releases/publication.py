@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Any, ClassVar, Final, Literal, Self
 
@@ -125,6 +126,9 @@ class Publication(Document):
     fetch: FetchFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
     """How the catalog was fetched: counts declared and received, slices. The release does not
     depend on it; left out if it is not known."""
+    fetched_at: Time | None = Field(default=None, exclude_if=lambda time: time is None)
+    """When the fetch of a catalog began that was stored already, UTC; left out if the catalog was
+    fetched for this release."""
     summary: ReleaseSummary | None = Field(default=None, exclude_if=lambda one: one is None)
     checks: CheckResults | None = Field(default=None, exclude_if=lambda one: one is None)
     """What the checks found when the release was published; null for older publications."""
@@ -153,6 +157,12 @@ class Publication(Document):
     def is_collected(self) -> bool:
         """Whether a garbage collection is removing files."""
         return self.collection is not None and not self.collection.ended
+
+    @property
+    def fetch_began(self) -> datetime:
+        """When the fetch of its catalog began, UTC."""
+        seconds = self.transfer.seconds if self.transfer else 0.0
+        return self.fetched_at or self.published_at - timedelta(seconds=seconds)
 
     def next_history(self) -> tuple[HistoryEntry, ...]:
         """Return the history of the publication that follows this one."""
@@ -199,6 +209,8 @@ class PublishContext:
     """Requests and duration of the harvest."""
     fetch: FetchFacts | None = None
     """How the catalog was fetched."""
+    fetched_at: datetime | None = None
+    """When the fetch of a stored catalog began."""
     clock: Clock = utc_now
     """Returns the time, UTC."""
 
@@ -294,6 +306,7 @@ def move_latest(
         contraction=contraction,
         transfer=context.transfer,
         fetch=context.fetch,
+        fetched_at=context.fetched_at,
         summary=ReleaseSummary.of(record),
         checks=checks,
         history=history,
@@ -348,25 +361,3 @@ def _readable(store: Store, key: str) -> ReleaseRecord | None:
         return ReleaseRecord.load(store.get(key), f"Release record {key}")
     except (StoreError, InvalidRelease):
         return None
-
-
-def hold_back(
-    store: Store, latest: CurrentRelease, record: ReleaseRecord, checks: CheckResults
-) -> CurrentRelease:
-    """Note the facts of a release that does not become the latest one beside the pointer.
-
-    Lists then need not read its record; so nothing happens if the pointer cannot be written.
-    """
-    before = latest.publication
-    if before is None:
-        return latest
-    held = HeldRelease(digest=record.digest, summary=ReleaseSummary.of(record), checks=checks)
-    if held in before.held or (checks == before.checks_of(record.digest)):
-        return latest
-    others = (one for one in before.held if one.digest != record.digest)
-    after = before.model_copy(update={"held": (held, *others)[:HISTORY]})
-    try:
-        token = store.swap_pointer(record.release_key.pointer(), after.to_bytes(), latest.token)
-    except StoreError:
-        return latest
-    return CurrentRelease(publication=after, token=token)

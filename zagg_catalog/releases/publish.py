@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from zagg_catalog.releases.check_inputs import read_inputs
 from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.checks import run_checks
 from zagg_catalog.releases.collection import read_free_latest
+from zagg_catalog.releases.held import hold_back
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
     Contraction,
@@ -41,7 +43,6 @@ from zagg_catalog.releases.publication import (
     Publication,
     PublishContext,
     contraction,
-    hold_back,
     move_latest,
     version_of,
 )
@@ -108,6 +109,7 @@ def publish(
     published_by: str | None = None,
     transfer: Transfer | None = None,
     fetch: FetchFacts | None = None,
+    fetched_at: datetime | None = None,
     clock: Clock = utc_now,
 ) -> Published:
     """Publish a catalog and its maps as one release.
@@ -141,6 +143,8 @@ def publish(
         Requests and duration of the harvest, for the publication.
     fetch : FetchFacts, optional
         How the catalog was fetched, for the publication; the release does not depend on it.
+    fetched_at : datetime, optional
+        When the fetch of the catalog began, UTC, if it was stored by an earlier run.
     clock : callable
         Returns the time.
 
@@ -191,7 +195,11 @@ def publish(
         moved = latest.digest != record.digest and not held_back
         if moved:
             context = PublishContext(
-                published_by=published_by, transfer=transfer, fetch=fetch, clock=clock
+                published_by=published_by,
+                transfer=transfer,
+                fetch=fetch,
+                fetched_at=fetched_at,
+                clock=clock,
             )
             moved, latest = _move(store, latest, record, shrunk, results, context, upload)
             # A garbage collection that was taken for dead may have removed some.

@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike
 
 from zagg_catalog.catalog.table import Catalog, entry_dicts
 from zagg_catalog.errors import EmptyShardMap, SignatureMismatch, UnknownShard
-from zagg_catalog.frames import geo_frame
-from zagg_catalog.grids import OutputGrid, from_signature
+from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.messages import plain_logger
 from zagg_catalog.shardmap.area import Edge
 from zagg_catalog.shardmap.build import Area, BuildOptions, BuiltColumns, build_columns
 from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select, stable_metadata
+from zagg_catalog.shardmap.display import map_frame, map_html
 from zagg_catalog.shardmap.json_file import read_json, write_json
 from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
 
@@ -91,6 +91,9 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
             f"<ShardMap {kind}: {len(self.shards):,} shards, {self.n_pairs:,} pairs, "
             f"{self.table.num_rows:,} granules>"
         )
+
+    def _repr_html_(self) -> str:
+        return map_html(self)
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -229,18 +232,9 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         MissingPackage
             Without geopandas, which the extra ``geopandas`` installs.
         """
-        if grid is None:
-            grid = from_signature(self.grid_signature)
-        else:
+        if grid is not None:
             self.check(grid)
-        names = self.table["id"].take(pa.array(self.rows)).to_pylist()
-        ends = self.offsets.tolist()
-        columns = {
-            "shard_key": self.shards,
-            "granules": np.diff(self.offsets),
-            "ids": [names[start:stop] for start, stop in pairwise(ends)],
-        }
-        return geo_frame(columns, grid.outlines(self.shards))
+        return map_frame(self, grid)
 
     def check(self, grid: OutputGrid) -> None:
         """Check that this map belongs to a grid.

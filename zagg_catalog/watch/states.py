@@ -328,8 +328,7 @@ def _is_covered(
         return True
     if released is None:
         return False
-    transfer = slot.publication.transfer
-    began = released - timedelta(seconds=transfer.seconds if transfer else 0.0)
+    began = slot.publication.fetch_began
     # Of an old cycle the time of its last change is that of the first poll.
     unchanged = source.history and source.version == 0 and event is None
     return began > source.changed or (unchanged and released >= ends + LATE)

@@ -1,0 +1,58 @@
+"""Shard maps for notebooks: HTML and GeoDataFrames."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from zagg_catalog.catalog.completeness import completeness_text
+from zagg_catalog.errors import InvalidGrid
+from zagg_catalog.frames import geo_frame
+from zagg_catalog.grids import OutputGrid, from_signature
+from zagg_catalog.html import MOST_SHAPES, facts_html, svg_map
+from zagg_catalog.shardmap.columns import MapColumns
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
+
+def map_html(columns: MapColumns) -> str:
+    """Return counts and completeness of a map, with a small map of its shards, as HTML."""
+    kind = str(columns.grid_signature.get("type", ""))
+    facts = {
+        "shards": len(columns.shards),
+        "pairs": len(columns.rows),
+        "granules": columns.table.num_rows,
+        "complete": completeness_text(columns.completeness),
+        "collection": columns.metadata.get("collection"),
+        "cycle": columns.metadata.get("cycle"),
+        "footprint": columns.metadata.get("footprint"),
+    }
+    return facts_html(f"ShardMap {kind}".strip(), facts, _drawing(columns))
+
+
+def _drawing(columns: MapColumns) -> str:
+    count = len(columns.shards)
+    # Outlines are drawn of as many shards as the map shows.
+    some = np.linspace(0, count - 1, min(count, MOST_SHAPES)).astype(int)
+    try:
+        shapes = from_signature(columns.grid_signature).outlines(columns.shards[some])
+    except InvalidGrid:  # the signature of an old map does not define a grid
+        return ""
+    return svg_map(shapes, np.diff(columns.offsets)[some], label="Map of the shards", total=count)
+
+
+def map_frame(columns: MapColumns, grid: OutputGrid | None = None) -> GeoDataFrame:
+    """Return the shards of a map as a GeoDataFrame; see `ShardMap.to_geopandas`."""
+    grid = grid or from_signature(columns.grid_signature)
+    names = columns.table["id"].take(pa.array(columns.rows)).to_pylist()
+    ends = columns.offsets.tolist()
+    facts = {
+        "shard_key": columns.shards,
+        "granules": np.diff(columns.offsets),
+        "ids": [names[start:stop] for start, stop in pairwise(ends)],
+    }
+    return geo_frame(facts, grid.outlines(columns.shards))
