@@ -125,6 +125,13 @@ def read_cursor(store: Store, product: str) -> StoredCursor:
     return StoredCursor(cursor=load(Cursor, pointer, "cursor"), token=pointer.token)
 
 
+def unseen_until(store: Store, product: str, cycle: int) -> datetime | None:
+    """Return `CycleState.unseen` of a cycle; None if the watch does not know the cycle."""
+    cursor = read_cursor(store, product).cursor
+    state = cursor.cycles.get(cycle) if cursor else None
+    return state.unseen if state else None
+
+
 def write_cursor(store: Store, cursor: Cursor, token: str | None) -> None:
     """Replace a product's cursor; raise `PointerConflict` if it changed since it was read."""
     store.swap_pointer(cursor_key(cursor.product), cursor.to_bytes(), token)
