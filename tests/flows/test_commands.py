@@ -7,7 +7,7 @@ import sys
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import aggregate, automations, cycle, fetch, local_server, shardmaps, watch
+from flows import aggregate, automations, backfill, cycle, fetch, local_server, shardmaps, watch
 from flows.command import flow_parser
 from flows.local_server import ROOT, temporary_server
 from tests.harness.processes import processes_with
@@ -57,6 +57,10 @@ FLOWS = {
         "product version region cycle slices partial store stac_root provider registry"
     ),
     shardmaps.build_shardmaps: "catalog grids force partial store registry",
+    backfill.backfill: (
+        "cycles products regions grids only parallel dry_run aggregate force publish_partial"
+        " allow_contraction allow_failed_checks slices store stac_root provider registry"
+    ),
     watch.watch_cycles: "products dry_run store stac_root provider registry",
     aggregate.aggregate: (
         "event product version region cycle grids release artifact only_changed dry_run"
