@@ -358,14 +358,25 @@ def test_the_next_release_of_the_product_is_new_and_the_former_one_stays(world):
     assert world.release().digest == former.digest
 
 
-def test_a_recheck_finds_what_a_stac_api_does_not_count(prefect_server, registry_folder, tmp_path):
+def test_a_stac_api_shows_changes_by_counts_and_by_a_recheck(
+    prefect_server, registry_folder, tmp_path
+):
+    """A granule has no footprint at first, and the reprocessed ones change no count."""
     with began(prefect_server, registry_folder, tmp_path, "stac", recheck_days=10) as world:
         assert world.poll() == QUIET
         world.until(50)
-        assert world.news() == f"{OLD}: cycle 22 new; {NEW}: nothing new. released greenland."
+        world.server.faults.append(Fault("null-geometry", 1, times=10**6))
+        assert world.poll() == f"{OLD}: cycle 22 new; {NEW}: nothing new."
+        assert "incomplete" in world.prepare()
+        world.server.faults.clear()
+        world.until(51)
+        assert world.poll() == f"{OLD}: cycle 22 again; {NEW}: nothing new."
+        assert world.state() == "incomplete"
+        assert world.prepare() == "released greenland."
         before = world.release()
-        world.until(58)
+        world.until(57)
         assert world.is_quiet()
+        assert world.state() == "filling"
         world.until(71)
         assert world.news() == f"{OLD}: cycle 22 recheck; {NEW}: nothing new. released greenland."
         found = change(world, before)

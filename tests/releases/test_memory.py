@@ -28,7 +28,9 @@ from zagg_catalog.store import open_store
 
 given = json.load(sys.stdin)
 store = open_store(given["url"], settings=Settings(_env_file=None, **given["settings"]))
-done = publish(store, catalog=given["catalog"], maps=[], region=inputs.REGION)
+# All rows have the files of one granule.
+given = {"catalog": given["catalog"], "allow_failed_checks": True}
+done = publish(store, maps=[], region=inputs.REGION, **given)
 # Of this program only; what getrusage says includes the process that it was forked from.
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
 print(json.dumps({"digest": done.digest, "peak": int(peak.split()[1]) * 1024,
