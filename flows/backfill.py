@@ -33,6 +33,7 @@ from flows.runtime import (
     task_runner,
 )
 from flows.settings import GridName, RegionName, Slices
+from flows.status import renew_status
 from flows.watch import ProductName
 from zagg_catalog.archive.backfill import (
     Only,
@@ -147,6 +148,7 @@ def backfill(
     )
     with cancellable():
         lane.run(list(by_cycle(plans)))
+    renew_status(lane.store, registered, [one.release_key.product for one in plans])
     return _final_state(table, time.monotonic() - began)
 
 
@@ -324,6 +326,7 @@ class Lane:
             cycle=key.cycle,
             region=self.registry.regions[key.region],
             force=self.scope.force,
+            recheck_days=self.registry.watch_rules(key.product).recheck_days,
             beside=self.parallel,
             **self.options,
         )
