@@ -310,6 +310,7 @@ class Lane:
             cycle=key.cycle,
             region=self.registry.regions[key.region],
             force=self.scope.force,
+            recheck_days=self.registry.watch_rules(key.product).recheck_days,
             beside=self.parallel,
             **self.options,
         )
