@@ -25,6 +25,7 @@ from flows.logs import log_about
 from flows.run_table import Row
 from flows.runtime import cancellable, check_cancelled, one_run_of, task_runner
 from flows.settings import GridName, RegionName, Slices
+from flows.status import renew_status
 from flows.watch import ProductName
 from zagg_catalog.archive.backfill import (
     Only,
@@ -134,6 +135,7 @@ def backfill(
     )
     with cancellable():
         lane.run(list(by_cycle(plans)))
+    renew_status(lane.store, registered, [one.release_key.product for one in plans])
     return _final_state(table, time.monotonic() - began)
 
 

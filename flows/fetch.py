@@ -12,6 +12,7 @@ from prefect.states import Failed
 
 from flows.artifacts import Progress
 from flows.command import run_command
+from flows.earlier import earlier_release
 from flows.failures import plainly
 from flows.jobs import Job, query_values
 from flows.results import Session
@@ -112,7 +113,8 @@ def fetch(job: Job, session: Session, *, first: bool = True) -> Values:
         parts = _fetch_slices(job, session, [job.query])
     release_key = [job.product, job.region.name, job.cycle]
     store = with_retries(store_catalog, flow_settings().publish_timeout)
-    catalog: Values = store(query_values(job.query), release_key, job.store, parts)
+    earlier = earlier_release(job).get("catalog")
+    catalog: Values = store(query_values(job.query), release_key, job.store, parts, earlier)
     logger.info(
         "%s: %s granules, %s.",
         job.release_key,

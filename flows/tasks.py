@@ -24,13 +24,16 @@ from zagg_catalog.errors import (
     InvalidShardMap,
     RequestFailed,
     SourceDown,
+    ZaggCatalogError,
 )
 from zagg_catalog.files import scratch
 from zagg_catalog.grids import OutputGrid, from_config
+from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import read_region
 from zagg_catalog.registry.check_rules import CheckPlan
 from zagg_catalog.releases import MapToPublish, Published, ReleaseKey, publish
 from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.shardmap.takeover import Earlier, TakenOver
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.query_slices import merge_slices
@@ -66,9 +69,16 @@ def fetch_slice(query: Values, source: Values, store: str, key: str, label: str)
     persist_result=False,
 )
 def store_catalog(
-    query: Values, release_key: list[Any], store: str, slices: list[Values]
+    query: Values,
+    release_key: list[Any],
+    store: str,
+    slices: list[Values],
+    earlier: str | None = None,
 ) -> Values:
-    """Merge the slices of a query, and store the catalog with the cells of its footprints."""
+    """Merge the slices of a query, and store the catalog with the cells of its footprints.
+
+    `earlier` is the key of the catalog of the earlier release, if there is one.
+    """
     place = open_store(store)
     fetched = [part for part in slices if part["state"] == "fetched"]
     if len(slices) == 1 and not fetched:
@@ -77,7 +87,7 @@ def store_catalog(
         path = Path(folder, "catalog.parquet")
         parts = [Catalog.from_geoparquet(place.download(part["catalog"], path)) for part in fetched]
         merged = merge_slices(Query(**query), parts)
-        catalog = write_indexed(merged, path)
+        catalog = write_indexed(merged, path, previous=_earlier_catalog(place, earlier))
         ref = place.put(ReleaseKey(*release_key).folder("catalogs"), path, ".parquet")
     harvest, facts = catalog.metadata["harvest"], _fetch_facts(fetched, parts, catalog)
     counts = ("declared_after", "harvested", "shared", "outside_cycle")
@@ -98,31 +108,41 @@ def store_catalog(
 
 
 @task(task_run_name="build {spec[grid]}", persist_result=False)
-def build_grid(spec: Values, store: str, key: str, *, again: bool = False) -> Values:
+def build_grid(
+    spec: Values, store: str, key: str, *, again: bool = False, earlier: Values | None = None
+) -> Values:
     """Build the shard map that `flows.jobs.build_values` describes, and store it.
+
+    `earlier` is what `flows.earlier.earlier_map` returns. It changes nothing of the map.
 
     Returns
     -------
     dict
         Facts of the map, and `key` as ``result``. They are those of an earlier build with the same
-        key, unless `again` is set or the store lost its map; then ``restored`` is true.
+        key, unless `again` is set or the store lost its map; then ``restored`` is true. A map that
+        was built now has ``taken_over``, a number of pairs, and ``from_scratch``, why it is zero.
     """
     place = open_store(store)
     known = None if again else read_result(place, key)
     if known is not None and place.exists(known["manifest"]):
         return known | {"result": key}
-    built = _build(spec, place)
+    built, taken = _build(spec, place, earlier or {"reason": "no earlier release was given"})
     write_result(place, key, built)
-    return built | {"result": key, "restored": known is not None}
+    facts = {"taken_over": taken.pairs, "from_scratch": taken.reason}
+    return built | {"result": key, "restored": known is not None} | facts
 
 
-def _build(spec: Values, place: Store) -> Values:
-    """Build a map and store it; return its facts."""
+def _build(spec: Values, place: Store, earlier: Values) -> tuple[Values, TakenOver]:
+    """Build a map and store it; return its facts, and what was taken over."""
     product, region, cycle = spec["release_key"]
     grid = ArchiveGrid.of(spec["grid"], _grid(spec), spec["options"])
-    # A catalog that was stored before the region had filters has other granules, too.
-    catalog = Selection(**spec.get("filters", {})).apply(_load_catalog(place, spec["catalog"]))
-    built = build_stored(catalog, [grid], read_region(spec["region"].encode()))[0]
+    catalog = _selected(place, spec["catalog"], spec)
+    previous = _earlier_map(place, earlier, spec)
+    used = None if isinstance(previous, str) else previous
+    region_of = read_region(spec["region"].encode())
+    built = build_stored(catalog, [grid], region_of, previous=[used])[0]
+    taken = built.taken_over or TakenOver(reason=str(previous))
+    get_run_logger().info("Grid %s: %s", spec["grid"], taken.sentence(len(catalog)))
     shard_map = grid.accepted(built)
     with scratch() as folder:
         path = Path(folder, "map.parquet")
@@ -131,7 +151,7 @@ def _build(spec: Values, place: Store) -> Values:
             ReleaseKey(product, region, cycle).folder("shardmaps", spec["grid"]), path, ".parquet"
         )
     metadata = shard_map.metadata
-    return {
+    facts = {
         "grid": spec["grid"],
         "manifest": ref.key,
         "digest": ref.digest,
@@ -146,6 +166,36 @@ def _build(spec: Values, place: Store) -> Values:
         "backend": metadata["backend"],
         "seconds": metadata["build_wall_s"],
     }
+    return facts, taken
+
+
+def _selected(store: Store, key: str, spec: Values) -> Catalog:
+    """Return the granules of a stored catalog that the filters of the region select.
+
+    A catalog that was stored before the region had filters has other granules, too.
+    """
+    return Selection(**spec.get("filters", {})).apply(_load_catalog(store, key))
+
+
+def _earlier_map(store: Store, earlier: Values, spec: Values) -> Earlier | str:
+    """Return the earlier map and its catalog, or why they cannot be used."""
+    if "reason" in earlier:
+        return str(earlier["reason"])
+    try:
+        with scratch() as folder:
+            path = store.download(earlier["manifest"], Path(folder, "map.parquet"))
+            return ShardMap.from_parquet(path), _selected(store, earlier["catalog"], spec)
+    except ZaggCatalogError as error:
+        return f"the earlier map cannot be read, {clean_text(str(error).rstrip('.'), limit=300)}"
+
+
+def _earlier_catalog(store: Store, key: str | None) -> Catalog | None:
+    """Return the catalog of the earlier release; None if it cannot be read."""
+    try:
+        return None if key is None else _load_catalog(store, key)
+    except ZaggCatalogError as error:
+        get_run_logger().info("Found the cells of all footprints: %s", clean_text(str(error)))
+        return None
 
 
 @task(
@@ -265,7 +315,8 @@ def _load_catalog(store: Store, key: str) -> Catalog:
         return _cached_catalog(store.url, key)
 
 
-@lru_cache(maxsize=1)
+# The catalog of this release, and that of the earlier one.
+@lru_cache(maxsize=2)
 def _cached_catalog(store: str, key: str) -> Catalog:
     return load_catalog(open_store(store), key)
 

@@ -7,7 +7,16 @@ import sys
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import aggregate, automations, cycle, fetch, local_server, shardmaps, watch
+from flows import (
+    aggregate,
+    automations,
+    cycle,
+    fetch,
+    local_server,
+    shardmaps,
+    watch,
+    watch_queue,
+)
 from flows.command import flow_parser
 from flows.local_server import ROOT, temporary_server
 from tests.harness.processes import processes_with
@@ -58,6 +67,7 @@ FLOWS = {
     ),
     shardmaps.build_shardmaps: "catalog grids force partial store registry",
     watch.watch_cycles: "products dry_run store stac_root provider registry",
+    watch_queue.watch_queue: "listen store stac_root provider registry",
     aggregate.aggregate: (
         "event product version region cycle grids release artifact only_changed dry_run"
         " allow_partial allow_contraction force output zagg store registry"

@@ -41,13 +41,13 @@ class Builds:
         self._build = tasks.build_stored
         monkeypatch.setattr(tasks, "build_stored", self)
 
-    def __call__(self, catalog, grids, region):
+    def __call__(self, catalog, grids, region, **options):
         (grid,) = grids
         name = f"{grid.grid.kind} {'south' if catalog.metadata['bbox'][3] < 0 else 'north'}"
         self.calls.append(name)
         if self.failures.get(name):
             raise self.failures[name].pop()
-        return self._build(catalog, grids, region)
+        return self._build(catalog, grids, region, **options)
 
 
 DASK = {"ZAGG_CATALOG_FLOW_TASK_RUNNER": "dask", "ZAGG_CATALOG_FLOW_WORKERS": "2"}

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.harness.hostile_texts import HIDDEN, TEXTS
 from tests.watch.notices import NAME, body, envelope
 from zagg_catalog.errors import InvalidNotification
 from zagg_catalog.watch.notifications import LONGEST, group_changes, read_message
@@ -85,6 +86,15 @@ def test_no_text_raises_another_error(text):
         read_message(text, SENT, NOW)
     with pytest.raises(InvalidNotification):
         read_message(json.dumps({"Type": "Notification", "Message": text}), SENT, NOW)
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_reason_does_no_more_than_be_read(text):
+    for message in (text, body(text), envelope(body(), text), envelope(text, "New", Type=text)):
+        with pytest.raises(InvalidNotification) as caught:
+            read_message(message, SENT, NOW)
+        assert HIDDEN.search(str(caught.value)) is None
+        assert len(str(caught.value)) < 500
 
 
 SENDINGS = st.lists(

@@ -12,6 +12,8 @@ from zagg_catalog.store.keys import check_key
 
 RESULTS = "results"
 MAP = "map-"
+# What the checks found in releases of a cycle without a latest one; see `held`.
+CHECKS = "checks.json"
 
 
 def results_key(release_key: ReleaseKey, *parts: str) -> str:
@@ -24,12 +26,13 @@ def expired_results(store: Store, limit: datetime, gone: Collection[str]) -> lis
     """Return the results that were stored before a time and that no run continues from.
 
     The result of a map stays as long as the store has its manifest; `gone` are keys of objects that
-    are about to be removed.
+    are about to be removed. What checks found stays, too.
     """
 
     def is_used(info: ObjectInfo) -> bool:
-        if not info.key.rpartition("/")[2].startswith(MAP):
-            return False
+        name = info.key.rpartition("/")[2]
+        if not name.startswith(MAP):
+            return name == CHECKS
         manifest = _manifest_of(store, info.key)
         return manifest is not None and manifest not in gone and store.exists(manifest)
 

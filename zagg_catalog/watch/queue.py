@@ -40,7 +40,7 @@ BATCH, WAIT = 10, 20
 MOST, MOST_CHARACTERS = 20_000, 100_000_000
 # Seconds in which no other reader gets a message. It is renewed while a group is held, so that a
 # reader that is killed blocks its messages no longer.
-VISIBLE_AFTER = 120
+VISIBLE_AFTER = 300
 # The same for messages whose cycle could not be counted: each receipt counts towards the redrive
 # policy, and a source may be down for hours.
 LATER = 1800
@@ -280,7 +280,7 @@ class Group:
     """Messages of a queue that are held together, a context manager.
 
     A thread hides them from other readers until the ``with`` block ends. Those that are neither
-    deleted nor postponed then come again, within two minutes.
+    deleted nor postponed then come again, within five minutes.
     """
 
     def __init__(self, queue: Queue) -> None:
@@ -380,7 +380,7 @@ class Group:
         self._thread.join()
 
     def _hold(self) -> None:
-        while not self._over.wait(VISIBLE_AFTER / 4):
+        while not self._over.wait(VISIBLE_AFTER / 3):
             with self._lock:
                 held = list(self._held.values())
             try:
