@@ -165,6 +165,8 @@ def prepare_cycle(
                 provider=provider,
                 slices=slices,
                 force=force,
+                announced=notice is not None,
+                recheck_days=registered.watch_rules(name).recheck_days,
             )
             row = table.row(product=name, region=region, cycle=number)
             first = not any(outcome.release for outcome in outcomes)

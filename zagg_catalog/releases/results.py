@@ -12,6 +12,8 @@ from zagg_catalog.store.keys import check_key
 
 RESULTS = "results"
 MAP = "map-"
+# What the last full fetch received, from which the next one begins.
+RECEIVED = "received"
 # What the checks found in releases of a cycle without a latest one; see `held`.
 CHECKS = "checks.json"
 
@@ -26,11 +28,13 @@ def expired_results(store: Store, limit: datetime, gone: Collection[str]) -> lis
     """Return the results that were stored before a time and that no run continues from.
 
     The result of a map stays as long as the store has its manifest; `gone` are keys of objects that
-    are about to be removed. What checks found stays, too.
+    are about to be removed. What checks found stays, too, and what the last fetch received.
     """
 
     def is_used(info: ObjectInfo) -> bool:
         name = info.key.rpartition("/")[2]
+        if f"/{RECEIVED}" in info.key:
+            return True
         if not name.startswith(MAP):
             return name == CHECKS
         manifest = _manifest_of(store, info.key)
