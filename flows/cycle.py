@@ -41,6 +41,7 @@ from flows.settings import (
     flow_settings,
 )
 from flows.shardmaps import build, failure_of
+from flows.status import renew_status
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import EventRefused, SourceDown
@@ -164,6 +165,8 @@ def prepare_cycle(
                 provider=provider,
                 slices=slices,
                 force=force,
+                announced=notice is not None,
+                recheck_days=registered.watch_rules(name).recheck_days,
             )
             row = table.row(product=name, region=region, cycle=number)
             first = not any(outcome.release for outcome in outcomes)
@@ -177,6 +180,7 @@ def prepare_cycle(
         # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
             mark_processed(claim)
+        renew_status(target, registered, [name])
     return state
 
 
@@ -299,11 +303,19 @@ def _fetched(catalog: dict[str, Any]) -> dict[str, int]:
     return counts | {"granules": catalog["rows"], "catalog_bytes": catalog["size"]}
 
 
-def _built(outcomes: Sequence[dict[str, Any]]) -> dict[str, int]:
+def _built(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the columns of maps in the table of the run."""
     built = [entry for entry in outcomes if not entry.get("error")]
     sums = {name: sum(entry[name] for entry in built) for name in ("shards", "pairs")}
-    return {"maps": len(built)} | sums | {"map_bytes": sum(entry["size"] for entry in built)}
+    taken = sum(entry.get("taken_over", 0) for entry in built)
+    reasons = sorted({entry["from_scratch"] for entry in built if entry.get("from_scratch")})
+    return {
+        "maps": len(built),
+        **sums,
+        "pairs_taken_over": taken,
+        "from_scratch": "; ".join(reasons) or None,
+        "map_bytes": sum(entry["size"] for entry in built),
+    }
 
 
 def _with_released(

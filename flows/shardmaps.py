@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import Progress
 from flows.command import run_command
+from flows.earlier import earlier_map, earlier_release
 from flows.failures import error_sentence, plainly
 from flows.jobs import Job, build_values
 from flows.results import map_key
@@ -83,11 +84,12 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
         built before was missing in the store.
     """
     found = {grid.name: _broken(grid) for grid in grids if grid.problem is not None}
+    earlier = earlier_release(job)
     futures: dict[PrefectFuture[Values], RegisteredGrid] = {}
     for grid in grids:
         if grid.name not in found:
             try:
-                futures[_submit(job, grid, catalog)] = grid
+                futures[_submit(job, grid, catalog, earlier)] = grid
             except Exception as error:  # noqa: BLE001  (it is the failure of this grid)
                 found[grid.name] = _failed(grid, error)
     bar = Progress("build", job.release_key, len(futures), f"Building {job.release_key}")
@@ -99,6 +101,8 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
     for name, outcome in sorted(found.items()):
         if outcome.get("error"):
             get_run_logger().error("Grid %s: %s", name, outcome["error"])
+        if outcome.get("from_scratch"):
+            get_run_logger().info("Grid %s: built from scratch, %s", name, outcome["from_scratch"])
         if outcome.get("beyond_area"):
             get_run_logger().warning("Grid %s: %s", name, outcome["beyond_area"])
     return [found[grid.name] for grid in grids]
@@ -110,11 +114,15 @@ def failure_of(job: Job, failed: Sequence[Values]) -> str:
     return f"{job.release_key}: {len(failed)} failed, {clean_text(reasons, limit=1500)}"
 
 
-def _submit(job: Job, grid: RegisteredGrid, catalog: Values) -> PrefectFuture[Values]:
+def _submit(
+    job: Job, grid: RegisteredGrid, catalog: Values, earlier: Values
+) -> PrefectFuture[Values]:
     values = build_values(job, grid, catalog)
     key = map_key(job.release_key, grid.name, values)
     building = with_retries(build_grid, flow_settings().build_timeout)
-    return building.submit(values, job.store, key, again=job.force)
+    # The earlier map is no part of the key, since the map does not depend on it.
+    found = earlier_map(earlier, grid.name)
+    return building.submit(values, job.store, key, again=job.force, earlier=found)
 
 
 def _outcome(grid: RegisteredGrid, future: PrefectFuture[Values]) -> Values:

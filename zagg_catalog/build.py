@@ -180,8 +180,10 @@ def map_catalog(
     return build_checked(catalog, [grid], region=region, **options)[0]
 
 
-def write_indexed(catalog: Catalog, path: str | Path) -> Catalog:
+def write_indexed(
+    catalog: Catalog, path: str | Path, *, previous: Catalog | None = None
+) -> Catalog:
     """Write a catalog with the cells of its footprints, and return it; see `index_footprints`."""
-    indexed = index_footprints(catalog)
+    indexed = index_footprints(catalog, previous=previous)
     indexed.to_geoparquet(path)
     return indexed

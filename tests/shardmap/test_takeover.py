@@ -13,6 +13,8 @@ from tests.test_catalog import make_catalog
 from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.sandbox import simulate
+from zagg_catalog.shardmap import cell_index, index_footprints
+from zagg_catalog.shardmap.cells import footprint_cells
 from zagg_catalog.shardmap.model import build_checked
 
 SOUTH = bbox_region((-180, -90, 180, -60))
@@ -135,6 +137,34 @@ def test_a_map_that_takes_over_has_the_bytes_of_one_from_scratch(
         suffix = "json" if backwards else "parquet"
         content(found.shard_map, folder)
         previous = getattr(ShardMap, f"from_{suffix}")(folder / f"map.{suffix}"), catalog
+
+
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(st.tuples(STEP, st.booleans()), min_size=2, max_size=4))
+def test_stored_cells_that_are_taken_over_give_the_bytes_of_new_ones(tmp_path_factory, steps):
+    path, world, previous = tmp_path_factory.mktemp("cells") / "c.parquet", World(), None
+    for step, backwards in [([], False), *steps]:
+        world.change(step)
+        index_footprints(world.catalog(backwards=backwards)).to_geoparquet(path)
+        scratch = path.read_bytes()
+        found = index_footprints(world.catalog(backwards=backwards), previous=previous)
+        found.to_geoparquet(path)
+        assert path.read_bytes() == scratch
+        previous = found if backwards else Catalog.from_geoparquet(path)
+
+
+def test_only_new_and_changed_footprints_get_cells(world, monkeypatch):
+    previous = index_footprints(world.catalog())
+    world.change([(0, "move"), (1, "revise"), (2, "another address"), (3, "toggle")])
+    covered = []
+
+    def noted(footprints, first, last):
+        covered.append(last - first)
+        return footprint_cells(footprints, first, last)
+
+    monkeypatch.setattr(cell_index, "footprint_cells", noted)
+    index_footprints(world.catalog(), previous=previous)
+    assert covered == [2]
 
 
 @pytest.fixture

@@ -1,14 +1,21 @@
 """Stored states: what moves them, what is written, and that no transition is lost or repeated."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 
 from tests.releases import inputs
 from tests.watch.conftest import PRODUCT, CountingStore
-from tests.watch.desk import CYCLE, REGION, Desk, write_files
+from tests.watch.desk import CYCLE, REGION, Desk, harvest, write_files
+from zagg_catalog import Catalog, ShardMap
 from zagg_catalog.errors import InvalidCursor, PointerConflict
 from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.publish import MapToPublish
+from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.sources.probe import open_probe
+from zagg_catalog.watch.poll import poll
 from zagg_catalog.watch.states import (
     mark_sent,
     move_states,
@@ -62,6 +69,27 @@ def test_a_poll_without_a_transition_writes_nothing(desk):
     assert CountingStore.writes == 0
 
 
+@pytest.mark.parametrize(("api", "most"), [("stac", 1), ("cmr", 2)])
+def test_a_poll_of_a_quiet_source_with_states_asks_little_and_writes_nothing(
+    desk, monkeypatch, api, most
+):
+    store, rules = desk.watch.store, desk.watch.rules
+    with SandboxServer(simulate("ATL06", cycle=22, tracks=range(1, 1388, 200))) as server:
+        root = server.root_url if api == "stac" else server.cmr_url
+
+        def look():
+            with open_probe(PRODUCT, root, api=api) as probe:
+                found = poll(PRODUCT, probe, store, rules, desk.watch.now)
+            return move_states(store, found.cursor, [REGION], rules, desk.watch.now)
+
+        assert look().written
+        before = len(server.requests)
+        for name in ("swap_pointer", "_put"):
+            monkeypatch.setattr(CountingStore, name, lambda *_: pytest.fail("it writes"))
+        assert not look().written
+        assert len(server.requests) - before == most
+
+
 def test_time_alone_moves_a_state_with_one_write(desk):
     desk.poll()
     desk.publish("first")
@@ -85,6 +113,20 @@ def test_other_granules_of_a_settled_cycle_are_a_revision(settled):
     assert settled.poll() == ["settled → revised"]
     assert settled.poll(days=29) == []
     assert settled.poll(days=2) == ["revised → settled"]
+
+
+def test_a_footprint_that_moved_is_a_revision(settled, files):
+    made = inputs.make(inputs.CATALOGS["first"], harvest=harvest())
+    shapes = made.table["geometry"].to_pylist()
+    place = made.table.schema.get_field_index("geometry")
+    moved = pa.array([shapes[1], *shapes[1:]], pa.binary())
+    table = made.table.set_column(place, made.table.schema.field(place), moved)
+    Catalog(table, made.metadata).to_geoparquet(files / "moved.parquet")
+    config = MapToPublish("healpix", files / "healpix.yaml")
+    catalog = Catalog.from_geoparquet(files / "moved.parquet")
+    built = ShardMap.build(catalog, config.output_grid, region=inputs.CORNERS)
+    settled.publish("moved", maps=[replace(config, shard_map=built)])
+    assert settled.poll() == ["settled → revised"]
 
 
 def test_a_revision_is_reported_even_if_nobody_polled_until_it_was_quiet(settled):

@@ -38,6 +38,7 @@ from zagg_catalog.shardmap import ShardMap, merge_maps
 from zagg_catalog.shardmap.json_file import read_json_metadata
 from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
+from zagg_catalog.shardmap.takeover import Earlier
 
 Suffix = Literal[".parquet", ".json"]
 
@@ -307,14 +308,20 @@ def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Excepti
 
 
 def build_stored(
-    catalog: Catalog, grids: Sequence[ArchiveGrid], region: Region | None
+    catalog: Catalog,
+    grids: Sequence[ArchiveGrid],
+    region: Region | None,
+    *,
+    previous: Sequence[Earlier | None] | None = None,
 ) -> list[BuiltMap]:
     """Build the map of a stored catalog for each grid; the options of the grids are equal.
 
-    ``zagg-catalog map`` and the flows build their maps by it.
+    ``zagg-catalog map`` and the flows build their maps by it. `previous` has for each grid an
+    earlier map and its catalog, or None.
     """
     outputs = [one.grid for one in grids]
-    return build_checked(catalog, outputs, region=region, **grids[0].options)
+    options = dict(grids[0].options)
+    return build_checked(catalog, outputs, region=region, previous=previous, **options)
 
 
 def _shard_maps(

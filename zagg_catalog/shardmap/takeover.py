@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.catalog.unchanged import earlier_rows, ids_of, places, rows_of
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.base import Keys
@@ -117,41 +118,20 @@ def take_over(
     )
     if reason:
         return reason
-    places = np.searchsorted(covered, columns.shards)
-    if len(places) and (
-        places[-1] >= len(covered) or not np.array_equal(covered[places], columns.shards)
+    shards = np.searchsorted(covered, columns.shards)
+    if len(shards) and (
+        shards[-1] >= len(covered) or not np.array_equal(covered[shards], columns.shards)
     ):
         return "the earlier map has shards outside the region"
-    same = same_granules(old, catalog)
+    same = earlier_rows(old, catalog) >= 0
     same[rows_of(_unsure_ids(columns, old), catalog)] = False
     same[np.fromiter(again, np.int64)] = False
     return Takeover(
         rest=np.flatnonzero(~same),
-        pairs=_pairs(columns, places, catalog, same),
+        pairs=_pairs(columns, shards, catalog, same),
         problems=_noted(columns.metadata.get("quarantined"), "reason", catalog, same),
         repaired=_noted(columns.metadata.get("repaired"), "reason", catalog, same),
     )
-
-
-def same_granules(old: Catalog, catalog: Catalog) -> NDArray[np.bool_]:
-    """Return which rows of a catalog have the id and the footprint of a granule of another one."""
-    return earlier_rows(old, catalog) >= 0
-
-
-def earlier_rows(old: Catalog, catalog: Catalog) -> Ints:
-    """Return for each row of a catalog the row of another one with its id and footprint, or -1."""
-    found = _places(_ids(catalog), _ids(old))
-    rows = np.flatnonzero(found >= 0)
-    mine = _footprints(catalog).take(pa.array(rows))
-    equal = pc.equal(mine, _footprints(old).take(pa.array(found[rows])))
-    found[rows[~np.asarray(pc.fill_null(equal, False))]] = -1
-    return found
-
-
-def rows_of(ids: Iterable[str], catalog: Catalog) -> Ints:
-    """Return the rows of a catalog with some ids; those that it lacks are left out."""
-    found = _places(pa.array(ids, pa.string()), _ids(catalog))
-    return found[found >= 0]
 
 
 def _other_method(columns: MapColumns, grid: OutputGrid, method: Mapping[str, Any]) -> str | None:
@@ -184,7 +164,7 @@ def _damage(columns: MapColumns) -> str | None:
 
 def _other_catalog(columns: MapColumns, old: Catalog) -> str | None:
     granules = columns.metadata.get("total_granules")
-    lacks = _places(columns.table["id"], _ids(old)) < 0
+    lacks = places(columns.table["id"], ids_of(old)) < 0
     differ = [
         key
         for key in _CATALOG_KEYS
@@ -213,12 +193,12 @@ def _unsure_ids(columns: MapColumns, old: Catalog) -> list[str]:
 
 
 def _pairs(
-    columns: MapColumns, places: NDArray[np.intp], catalog: Catalog, same: NDArray[np.bool_]
+    columns: MapColumns, shards: NDArray[np.intp], catalog: Catalog, same: NDArray[np.bool_]
 ) -> Ints:
-    target = _places(columns.table["id"], _ids(catalog))
+    target = places(columns.table["id"], ids_of(catalog))
     target[(target >= 0) & ~same[target]] = -1
     rows = target[columns.rows]
-    pairs: Ints = np.repeat(places.astype(np.int64) << 32, np.diff(columns.offsets))
+    pairs: Ints = np.repeat(shards.astype(np.int64) << 32, np.diff(columns.offsets))
     pairs |= rows
     if (target < 0).any():
         pairs = pairs[rows >= 0]
@@ -230,28 +210,9 @@ def _pairs(
 
 def _noted(entries: Any, field: str, catalog: Catalog, same: NDArray[np.bool_]) -> dict[int, str]:
     texts = {str(entry["id"]): str(entry[field]) for entry in entries or []}
-    rows = _places(pa.array(texts, pa.string()), _ids(catalog))
+    rows = places(pa.array(texts, pa.string()), ids_of(catalog))
     pairs = zip(rows.tolist(), texts.values(), strict=True)
     return {row: text for row, text in pairs if row >= 0 and same[row]}
-
-
-def _ids(catalog: Catalog) -> pa.ChunkedArray:
-    return pc.cast(catalog.table["id"], pa.string())
-
-
-def _places(values: pa.Array | pa.ChunkedArray, others: pa.ChunkedArray) -> Ints:
-    """Return the place of each value among others, or -1."""
-    found = pc.index_in(values, value_set=others.combine_chunks())
-    places: Ints = np.asarray(pc.fill_null(found, -1)).astype(np.int64)
-    return places
-
-
-def _footprints(catalog: Catalog) -> pa.ChunkedArray:
-    """Return the footprints, WKB."""
-    column = catalog.table["geometry"]
-    if isinstance(column.type, pa.ExtensionType):
-        column = pa.chunked_array([c.storage for c in column.chunks], column.type.storage_type)
-    return pc.cast(column, pa.large_binary())
 
 
 def _text(value: Any) -> str:

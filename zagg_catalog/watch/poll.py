@@ -97,7 +97,7 @@ def poll(
         counted = refresh_counts(probe, known, now)
     if changes:
         counted = include_changes(probe, counted, changes, now)
-    after = _mark_processed(store, counted)
+    after = with_processed(store, counted)
     after, notices = _announce(store, after, rules, now)
     after, overdue = _remind(after, rules, now)
     changed = after != before
@@ -210,6 +210,7 @@ def include_changes(
 def _include(counted: CycleState, before: CycleState, change: Change, now: datetime) -> CycleState:
     """Return the new state of a cycle: changed, unless an earlier poll has counted the change."""
     update: dict[str, object] = {"told": change.until}
+    update |= {} if change.only_new else {"unseen": change.until}
     known = change.only_new and change.until <= before.changed
     if counted.version == before.version and not known:
         update |= {"version": before.version + 1, "changed": now}
@@ -277,7 +278,7 @@ def _rebased(
     return cursor.model_copy(update=update)
 
 
-def _mark_processed(store: Store, cursor: Cursor) -> Cursor:
+def with_processed(store: Store, cursor: Cursor) -> Cursor:
     """Mark the events that a successful run has processed."""
     done = {}
     for cycle, state in cursor.cycles.items():
