@@ -33,6 +33,7 @@ from flows.settings import (
     declared_settings,
     flow_settings,
 )
+from flows.status import renew_status
 from zagg_catalog.aggregation.checks import resolve_release
 from zagg_catalog.aggregation.output import refuse_shared_outputs
 from zagg_catalog.aggregation.pending import latest_release_keys, pending
@@ -167,6 +168,7 @@ def aggregate(
         results, failures = _run(place, registry, requests, batches, forks)
         for one in results:
             table.row(**_used(one))
+        renew_status(place, registered, [one.release_key.product for one in requests])
     return _final_state(results, failures, problems)
 
 

@@ -117,8 +117,8 @@ def record_release(store: Store, release_key: ReleaseKey, published: Published) 
     for grid in record.grids:
         if grid.manifest is None:
             continue
-        mark = _mark(store, grid.manifest.parquet.digest)
-        if not _newest_has(shardmap_key(release_key, grid.name), mark):
+        mark = mark_of(store, grid.manifest.parquet.digest)
+        if not newest_has(shardmap_key(release_key, grid.name), mark):
             create_table(
                 [map_content(store, release_key, published, grid)],
                 key=shardmap_key(release_key, grid.name),
@@ -132,23 +132,24 @@ def record_release(store: Store, release_key: ReleaseKey, published: Published) 
     create_table(
         [_grid_row(store, grid) for grid in record.grids],
         key=f"{key}-grids",
-        description=f"grids of {release_key} {_mark(store, published.digest)}",
+        description=f"grids of {release_key} {mark_of(store, published.digest)}",
     )
 
 
 def is_news(store: Store, release_key: ReleaseKey, published: Published) -> bool:
     """Return whether the newest artifact of the product, region and cycle is of another release."""
-    return not _newest_has(
-        f"release-{release_key_name(release_key)}-grids", _mark(store, published.digest)
+    return not newest_has(
+        f"release-{release_key_name(release_key)}-grids", mark_of(store, published.digest)
     )
 
 
-def _mark(store: Store, name: str) -> str:
-    """Return the end of an artifact's description, which `_newest_has` looks for."""
+def mark_of(store: Store, name: str) -> str:
+    """Return the end of an artifact's description, which `newest_has` looks for."""
     return f"({name} in {store.url})"
 
 
-def _newest_has(key: str, mark: str) -> bool:
+def newest_has(key: str, mark: str) -> bool:
+    """Return whether the description of the newest artifact of a key has a mark."""
     newest = _newest(key)
     return newest is not None and as_cell(mark) in (newest.description or "")
 
@@ -362,8 +363,8 @@ def record_pickup(store: Store, result: PickupResult) -> None:
     if result.entry is None:
         return
     release_key, grid = result.request.release_key, result.request.grid
-    key, mark = f"pickup-{release_key_name(release_key)}-{grid}", _mark(store, result.entry.key)
-    if _newest_has(key, mark):
+    key, mark = f"pickup-{release_key_name(release_key)}-{grid}", mark_of(store, result.entry.key)
+    if newest_has(key, mark):
         return
     record = result.acknowledgement
     if record is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -23,8 +24,16 @@ from flows.failures import error_sentence, plainly
 from flows.jobs import Job
 from flows.logs import log_about
 from flows.run_table import Row
-from flows.runtime import cancellable, check_cancelled, one_run_of, task_runner
+from flows.runtime import (
+    GRACE_SECONDS,
+    cancel,
+    cancellable,
+    check_cancelled,
+    one_run_of,
+    task_runner,
+)
 from flows.settings import GridName, RegionName, Slices
+from flows.status import renew_status
 from flows.watch import ProductName
 from zagg_catalog.archive.backfill import (
     Only,
@@ -35,6 +44,7 @@ from zagg_catalog.archive.backfill import (
     plan_backfill,
     totals,
 )
+from zagg_catalog.cli.common import INTERRUPTED, print_error
 from zagg_catalog.errors import EmptyHarvest, SourceDown
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import Registry, load_registry
@@ -114,6 +124,10 @@ def backfill(
     count = declared_counts(source, registered, slices=slices, provider=provider)
     plans = plan_backfill(open_store(place), registered, scope, count)
     summary = totals(plans)
+    for planned in plans:
+        if planned.action != "none":
+            why = "; ".join(planned.reasons)
+            get_run_logger().info("%s: %s, since %s.", planned.release_key, planned.action, why)
     get_run_logger().info("%s", summary)
     table = Table(plans, summary)
     if dry_run:
@@ -134,6 +148,7 @@ def backfill(
     )
     with cancellable():
         lane.run(list(by_cycle(plans)))
+    renew_status(lane.store, registered, [one.release_key.product for one in plans])
     return _final_state(table, time.monotonic() - began)
 
 
@@ -204,14 +219,17 @@ class Lane:
         prepare: Callable[[list[PlannedRelease]], None],
     ) -> None:
         pool = ThreadPoolExecutor(self.parallel, thread_name_prefix="backfill")
-        futures: list[Future[None]] = []
+        futures = [pool.submit(copy_context().run, prepare, some) for some in cycles]
         try:
-            futures = [pool.submit(copy_context().run, prepare, some) for some in cycles]
             for future in futures:
                 future.result()
-        finally:
-            # After a cancellation the threads end by themselves, at their next look.
-            pool.shutdown(wait=all(future.done() for future in futures), cancel_futures=True)
+        except BaseException:
+            # The threads end at their next look, while there is a Prefect server to tell.
+            cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
+            concurrent.futures.wait(futures, timeout=GRACE_SECONDS)
+            raise
+        pool.shutdown()
 
     def _cycle(self, some: list[PlannedRelease], wait: float | None) -> None:
         """Prepare the releases of a product's cycle."""
@@ -308,6 +326,7 @@ class Lane:
             cycle=key.cycle,
             region=self.registry.regions[key.region],
             force=self.scope.force,
+            recheck_days=self.registry.watch_rules(key.product).recheck_days,
             beside=self.parallel,
             **self.options,
         )
@@ -363,8 +382,15 @@ def _final_state(table: Table, seconds: float) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the flow from a plain command; return 1 if something is missing, else 0."""
-    return run_command(backfill, "flows.backfill", argv)
+    """Run the flow from a plain command; return 1 if something is missing, else 0.
+
+    An interrupted one returns 130, as other commands do.
+    """
+    try:
+        return run_command(backfill, "flows.backfill", argv)
+    except KeyboardInterrupt:
+        print_error("interrupted; the same command continues.")
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

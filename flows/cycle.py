@@ -41,6 +41,7 @@ from flows.settings import (
     flow_settings,
 )
 from flows.shardmaps import build, failure_of
+from flows.status import renew_status
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import EventRefused, SourceDown
@@ -164,6 +165,8 @@ def prepare_cycle(
                 provider=provider,
                 slices=slices,
                 force=force,
+                announced=notice is not None,
+                recheck_days=registered.watch_rules(name).recheck_days,
             )
             row = table.row(product=name, region=region, cycle=number)
             first = not any(outcome.release for outcome in outcomes)
@@ -177,6 +180,7 @@ def prepare_cycle(
         # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
             mark_processed(claim)
+        renew_status(target, registered, [name])
     return state
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from flows.command import run_command
 from flows.earlier import earlier_release
 from flows.failures import plainly
 from flows.jobs import Job, query_values
-from flows.results import Session
+from flows.results import Session, read_received
 from flows.runtime import cancellable, one_run_of, task_runner, with_retries
 from flows.settings import (
     Cycle,
@@ -26,7 +27,7 @@ from flows.settings import (
     cycle_or_current,
     flow_settings,
 )
-from flows.tasks import fetch_slice, store_catalog
+from flows.tasks import fetch_slice, store_catalog, update_catalog
 from zagg_catalog.errors import IncompleteHarvest, InvalidQuery
 from zagg_catalog.registry import load_registry
 from zagg_catalog.settings import get_settings
@@ -106,6 +107,9 @@ def fetch(job: Job, session: Session, *, first: bool = True) -> Values:
     If `first`, `SourceDown` is raised as soon as no request is answered, without further retries.
     """
     logger = get_run_logger()
+    updated, why = (None, None) if job.force or session.begun else _update(job, first=first)
+    if updated is not None:
+        return updated
     parts = _fetch_slices(job, session, time_slices(job.query, job.slice_count), first=first)
     if any(part["state"] == "unusable" for part in parts) and len(parts) > 1:
         # The error of such a slice does not list its granules; that of a whole fetch does.
@@ -114,7 +118,9 @@ def fetch(job: Job, session: Session, *, first: bool = True) -> Values:
     release_key = [job.product, job.region.name, job.cycle]
     store = with_retries(store_catalog, flow_settings().publish_timeout)
     earlier = earlier_release(job).get("catalog")
-    catalog: Values = store(query_values(job.query), release_key, job.store, parts, earlier)
+    catalog: Values = store(
+        query_values(job.query), release_key, job.store, parts, earlier, _source(job), why
+    )
     logger.info(
         "%s: %s granules, %s.",
         job.release_key,
@@ -122,6 +128,46 @@ def fetch(job: Job, session: Session, *, first: bool = True) -> Values:
         "a new catalog" if catalog["written"] else "the store has the catalog already",
     )
     return catalog
+
+
+def _update(job: Job, *, first: bool) -> tuple[Values | None, str | None]:
+    """Return the catalog of the last fetch with what has changed since; or None, and why not."""
+    store, logger = job.open_store(), get_run_logger()
+    held = read_received(store, job.release_key)
+    if held is None:
+        return None, None
+    release_key = [job.product, job.region.name, job.cycle]
+    days = (time.time() - float(held["full_at"])) / 86_400
+    if job.recheck_days and days >= job.recheck_days:
+        why = f"the last full fetch was {days:.0f} days ago"
+    else:
+        update = with_retries(update_catalog, flow_settings().fetch_timeout)
+        source = _source(job) | {"first": first}
+        found: Values = update(query_values(job.query), release_key, job.store, source)
+        same = found.get("digest") == held["digest"]
+        if "why" in found:
+            why = found["why"]
+        elif same and job.announced and job.api == "stac":
+            why = "a change was announced that the counts of the source do not show"
+        else:
+            transfer = found["transfer"]
+            logger.info(
+                "%s: %s granules, %s; an update of the last fetch, with %d requests.",
+                job.release_key,
+                f"{found['rows']:,}",
+                "unchanged" if same else "a new catalog",
+                transfer["requests"],
+            )
+            return found, None
+    if why is not None:
+        logger.info("%s: fetching everything, since %s.", job.release_key, why)
+    return None, why
+
+
+def _source(job: Job) -> Values:
+    """Return the source of a job, which is asked by one task at a time."""
+    connections = max(1, get_settings().connections // job.beside)
+    return {"root": job.root, "api": job.api, "connections": connections}
 
 
 def _fetch_slices(

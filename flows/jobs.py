@@ -42,6 +42,10 @@ class Job:
     """Time slices of the fetch; None for 4, or 1 for a small region."""
     force: bool = False
     """Fetch and build everything again."""
+    announced: bool = False
+    """Whether an event says that the source has changed."""
+    recheck_days: float = 30
+    """Days after which everything is fetched, not only what changed; 0 for never."""
     beside: int = 1
     """Number of fetches at the same time, which share the connections."""
     area: tuple[Bbox, ...] | None = None

@@ -336,8 +336,10 @@ def temporary_server() -> Iterator[None]:
         with httpx.Client(trust_env=False) as http:
             wait_for(lambda: started(http), "Prefect's server starts", START_SECONDS)
         with temporary_settings(updates={PREFECT_API_URL: f"{url}/api"}):
-            yield
-            send_pending()
+            try:
+                yield
+            finally:
+                send_pending()  # at the end of the process Prefect looks a minute for this server
     finally:
         child.terminate()
         child.communicate()

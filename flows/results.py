@@ -7,6 +7,8 @@ Keys are::
     results/product=…/region=…/cycle=22/slices/<digest>.parquet       its granules
     results/product=…/region=…/cycle=22/slices/slice-<digest>/…       parts of one that is fetched
     results/product=…/region=…/cycle=22/grid=<name>/map-<digest>.json a built map
+    results/product=…/region=…/cycle=22/received.json                 the last fetch, and in
+    results/product=…/region=…/cycle=22/received/<digest>.parquet     what its catalog left out
 
 They are named by the digest of what they depend on.
 """
@@ -17,15 +19,18 @@ import contextlib
 import time
 import uuid
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from flows.settings import flow_settings
 from zagg_catalog.errors import CorruptObject, ObjectMissing, PointerConflict
+from zagg_catalog.files import scratch
 from zagg_catalog.jsonio import canonical_digest, canonical_json
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.releases.publication import package_versions
-from zagg_catalog.releases.results import MAP, results_key
-from zagg_catalog.store import Store
+from zagg_catalog.releases.results import MAP, RECEIVED, results_key
+from zagg_catalog.sources.received import Received
+from zagg_catalog.store import ObjectRef, Store
 
 Values = dict[str, Any]
 
@@ -66,6 +71,11 @@ class Session:
         """Return whether an earlier run of the session has stored a slice, or parts of it."""
         parts = f"{key.removesuffix('.json')}/"
         return any(one == key or one.startswith(parts) for one in self._stored)
+
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier run of the session has stored something."""
+        return bool(self._stored)
 
     def end(self) -> None:
         """End the session after its release is published, and remove its slices."""
@@ -133,6 +143,34 @@ def read_slice(store: Store, key: str) -> Values | None:
         except (ObjectMissing, CorruptObject):
             return None
     return found
+
+
+def read_received(store: Store, release_key: ReleaseKey) -> Values | None:
+    """Return the keys of the last fetched catalog and of what was received beside it.
+
+    With ``catalog``, ``received``, ``full_at``, the time of the last full fetch in seconds since
+    1970, and ``digest`` of the catalog; None if there is no such fetch.
+    """
+    found = read_result(store, results_key(release_key, f"{RECEIVED}.json"))
+    names = {"catalog", "received", "full_at", "digest"}
+    return found if found is not None and names <= set(found) else None
+
+
+def write_received(
+    store: Store, release_key: ReleaseKey, received: Received, catalog: ObjectRef
+) -> None:
+    """Store what a fetch received beside its catalog, for the next one, in place of the last."""
+    folder = results_key(release_key, RECEIVED)
+    with scratch() as place:
+        path = Path(place, "received.parquet")
+        received.to_parquet(path)
+        ref = store.put(folder, path, ".parquet")
+    values: Values = {"catalog": catalog.key, "digest": catalog.digest, "received": ref.key}
+    values["full_at"] = received.facts.full_at.timestamp()
+    write_result(store, results_key(release_key, f"{RECEIVED}.json"), values)
+    for info in list(store.list(folder)):
+        if info.key != ref.key:
+            store.delete(info.key)
 
 
 def collect_maps(store: Store, release_key: ReleaseKey, keys: Collection[str]) -> list[str]:

@@ -112,6 +112,11 @@ def check_cancelled() -> None:
         raise RunCancelled("The run was cancelled.")
 
 
+def cancel() -> None:
+    """Make `check_cancelled` raise in the threads of the flow."""
+    _stop.set()
+
+
 def is_cancelled() -> str | None:
     """Return why work must be stopped, or None while the run is not cancelled."""
     return "the run was cancelled" if _stop.is_set() else None

@@ -10,7 +10,13 @@ from typing import Any, cast
 
 from prefect import get_run_logger, task
 
-from flows.results import read_result, read_slice, write_result
+from flows.results import (
+    read_received,
+    read_result,
+    read_slice,
+    write_received,
+    write_result,
+)
 from flows.runtime import check_cancelled
 from zagg_catalog.archive.build import ArchiveGrid, build_stored
 from zagg_catalog.archive.catalogs import load_catalog
@@ -20,8 +26,11 @@ from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.config import parse_config
 from zagg_catalog.errors import (
     BadResponse,
+    CorruptObject,
     EmptyHarvest,
+    InvalidCatalog,
     InvalidShardMap,
+    ObjectMissing,
     RequestFailed,
     SourceDown,
     ZaggCatalogError,
@@ -37,9 +46,11 @@ from zagg_catalog.shardmap.takeover import Earlier, TakenOver
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.query_slices import merge_slices
+from zagg_catalog.sources.received import Received, joined
 from zagg_catalog.sources.report import FetchFacts, Transfer
 from zagg_catalog.sources.stored import Selection
-from zagg_catalog.store import Store, open_store
+from zagg_catalog.sources.update import CannotUpdate, Previous
+from zagg_catalog.store import ObjectRef, Store, open_store
 
 Values = dict[str, Any]
 
@@ -74,10 +85,14 @@ def store_catalog(
     store: str,
     slices: list[Values],
     earlier: str | None = None,
+    source: Values | None = None,
+    why: str | None = None,
 ) -> Values:
     """Merge the slices of a query, and store the catalog with the cells of its footprints.
 
-    `earlier` is the key of the catalog of the earlier release, if there is one.
+    `earlier` is the key of the catalog of the earlier release, if there is one. With the `source`
+    also what was left out is stored, so that the next fetch may be an update; `why` is the reason
+    why this one is not.
     """
     place = open_store(store)
     fetched = [part for part in slices if part["state"] == "fetched"]
@@ -86,10 +101,88 @@ def store_catalog(
     with scratch() as folder:
         path = Path(folder, "catalog.parquet")
         parts = [Catalog.from_geoparquet(place.download(part["catalog"], path)) for part in fetched]
+        tables = [part.table for part in parts]
         merged = merge_slices(Query(**query), parts)
         catalog = write_indexed(merged, path, previous=_earlier_catalog(place, earlier))
         ref = place.put(ReleaseKey(*release_key).folder("catalogs"), path, ".parquet")
-    harvest, facts = catalog.metadata["harvest"], _fetch_facts(fetched, parts, catalog)
+        if source is not None and catalog.complete:
+            received = _joined_received(place, fetched, tables, merged, Path(folder))
+            if received is not None:
+                key = _source(source).fetch_key(Query(**query))
+                received = received.of_fetch(key)
+                write_received(place, ReleaseKey(*release_key), received, ref)
+    facts = _fetch_facts(fetched, parts, catalog).model_copy(update={"full_because": why})
+    return _stored(catalog, ref, facts, _sum_of([part["transfer"] for part in fetched]))
+
+
+@task(
+    task_run_name="update {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    persist_result=False,
+)
+def update_catalog(query: Values, release_key: list[Any], store: str, source: Values) -> Values:
+    """Update the catalog of the last fetch by what has changed at the source, and store it.
+
+    Returns
+    -------
+    dict
+        As `store_catalog`; or ``why``, the reason why everything has to be fetched.
+    """
+    place, key = open_store(store), ReleaseKey(*release_key)
+    held = read_received(place, key)
+    if held is None:
+        return {"why": None}
+    cmr, pages = _source(source), list[int]()
+
+    def progress(done: int, total: int | None) -> None:
+        pages.append(done)
+        check_cancelled()
+
+    with scratch() as folder:
+        path = Path(folder, "catalog.parquet")
+        try:
+            previous = Previous(
+                catalog=place.download(held["catalog"], Path(folder, "held.parquet")),
+                received=place.download(held["received"], Path(folder, "received.parquet")),
+            )
+            found = cmr.update(Query(**query), previous, progress=progress, partial=True)
+        except (CannotUpdate, ObjectMissing, CorruptObject) as error:
+            return {"why": clean_text(str(error), limit=500)}
+        except (RequestFailed, BadResponse) as error:
+            if source.get("first") and not pages and not getattr(error, "final", False):
+                raise SourceDown(str(error)) from None
+            raise
+        report = cmr.last_report
+        assert report is not None
+        catalog = write_indexed(found, path, previous=_earlier_catalog(place, held["catalog"]))
+        ref = place.put(key.folder("catalogs"), path, ".parquet")
+        if cmr.last_received is not None:
+            write_received(place, key, cmr.last_received, ref)
+    return _stored(catalog, ref, report.facts, report.transfer.model_dump())
+
+
+def _source(values: Values) -> CMRSource:
+    return CMRSource(root_url=values["root"], api=values["api"], connections=values["connections"])
+
+
+def _joined_received(
+    place: Store, fetched: Sequence[Values], tables: list[Any], merged: Catalog, folder: Path
+) -> Received | None:
+    """Return what the slices of a catalog received beside it; None if one does not say it."""
+    keys = [part.get("received") for part in fetched]
+    try:
+        parts = [
+            Received.from_parquet(place.download(key, folder / f"received-{number}.parquet"))
+            for number, key in enumerate(keys)
+            if key is not None
+        ]
+    except (ObjectMissing, CorruptObject, InvalidCatalog):
+        return None
+    return joined(parts, tables, merged.table) if len(parts) == len(keys) else None
+
+
+def _stored(catalog: Catalog, ref: ObjectRef, facts: FetchFacts, transfer: Values) -> Values:
+    """Return the facts of a stored catalog as JSON values."""
+    harvest = catalog.metadata["harvest"]
     counts = ("declared_after", "harvested", "shared", "outside_cycle")
     return {
         "key": ref.key,
@@ -103,7 +196,7 @@ def store_catalog(
         | {name: len(harvest[name]) for name in ("superseded", "quarantined")}
         | {"kept": harvest["kept"], "slices": len(facts.slices)},
         "fetch": facts.model_dump(mode="json"),
-        "transfer": _sum_of([part["transfer"] for part in fetched]),
+        "transfer": transfer,
     }
 
 
@@ -261,10 +354,15 @@ def _fetch(
         path = Path(folder, "slice.parquet")
         catalog.to_geoparquet(path)
         ref = place.put(key.rpartition("/")[0], path, ".parquet")
+        received = None
+        if cmr.last_received is not None:
+            cmr.last_received.to_parquet(path)
+            received = place.put(key.rpartition("/")[0], path, ".parquet").key
     assert cmr.last_report is not None
     return {
         "state": "fetched",
         "catalog": ref.key,
+        "received": received,
         "granules": len(catalog),
         "transfer": cmr.last_report.transfer.model_dump(),
         "fetch": cmr.last_report.facts.model_dump(mode="json"),

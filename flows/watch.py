@@ -16,6 +16,7 @@ from pydantic import Field
 from flows.command import run_command
 from flows.events import deliver, emit
 from flows.failures import error_sentence, plainly
+from flows.status import renew_status
 from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
 from zagg_catalog.messages import as_cell, as_markdown, clean_text
 from zagg_catalog.registry import Registry, load_registry
@@ -109,6 +110,8 @@ def watch_cycles(
         except (ZaggCatalogError, OSError) as error:
             failures.append(f"{product}: {error_sentence(error, limit=800)}")
             get_run_logger().error("%s", failures[-1])
+    if not dry_run:
+        renew_status(target.open_store(), registered, found)
     if failures:
         message = "; ".join(failures)
         return Failed(message=message, data=WatchFailed(message))

@@ -10,6 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows import (
     aggregate,
     automations,
+    backfill,
     cycle,
     fetch,
     local_server,
@@ -66,6 +67,10 @@ FLOWS = {
         "product version region cycle slices partial store stac_root provider registry"
     ),
     shardmaps.build_shardmaps: "catalog grids force partial store registry",
+    backfill.backfill: (
+        "cycles products regions grids only parallel dry_run aggregate force publish_partial"
+        " allow_contraction allow_failed_checks slices store stac_root provider registry"
+    ),
     watch.watch_cycles: "products dry_run store stac_root provider registry",
     watch_queue.watch_queue: "listen store stac_root provider registry",
     aggregate.aggregate: (

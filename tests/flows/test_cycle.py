@@ -4,6 +4,7 @@ import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from prefect.artifacts import Artifact
@@ -21,7 +22,8 @@ from zagg_catalog.grids import OutputGrid
 from zagg_catalog.registry import load_registry, model
 from zagg_catalog.releases import ReleaseKey, list_releases, resolve, verify
 from zagg_catalog.releases.publication import read_latest
-from zagg_catalog.sandbox import Fault, SandboxServer
+from zagg_catalog.sandbox import Fault, SandboxServer, simulate
+from zagg_catalog.sandbox.granules import pick
 
 ANTARCTICA = ["atl06-antarctica-healpix", "atl06-antarctica-polar"]
 HEALPIX_ARTIFACT = "shardmap-atl06-007-greenland-c22-atl06-greenland-healpix"
@@ -399,3 +401,28 @@ def publish_by_command(team, folder, monkeypatch):
     wanted = [part for text in grids for part in ("--grid", text)]
     ask = ["--catalog", str(catalog), "--region", "greenland", *wanted]
     assert command(["release", "publish", *ask]) == 0
+
+
+def test_a_changed_cycle_asks_only_for_what_may_have_changed(team, tmp_path):
+    """The release is that of a full fetch, and so are its catalog and its maps."""
+    granules = simulate("ATL06", cycle=22, tracks=range(1, 1388, 10))
+    late = np.arange(len(granules))[400:415]
+    with SandboxServer(pick(granules, np.setdiff1d(np.arange(len(granules)), late))) as server:
+        server_of = {"stac_root": server.root_url, "regions": ["antarctica"]}
+        assert team.run(**server_of).is_completed()
+        server.add(pick(granules, late))
+        server.requests.clear()
+        assert team.run(**server_of).message.endswith("released antarctica.")
+        asked = len(server.requests)
+        key = ReleaseKey("ATL06_007", "antarctica", 22)
+        publication = read_latest(team.store, key).publication
+        assert publication.fetch.updated
+        server.requests.clear()
+        # A full fetch gives the same release.
+        assert team.run(force=True, **server_of).message.endswith("nothing new.")
+        assert asked < len(server.requests)
+        # An announced change that the counts do not show is looked for in everything.
+        server.requests.clear()
+        team.run(**server_of, notice="cf7d5a4e-6f0f-4c8e-9f0e-000000000001")
+        assert len(server.requests) > asked
+        assert read_latest(team.store, key).publication == publication

@@ -60,7 +60,7 @@ def test_without_its_database_nothing_is_fetched_processed_or_picked_up_twice(
     with LiveServer(folder) as server, server.here():
         assert deploy([]) == 0
         with server.client() as client:
-            assert len(client.read_deployments()) == 11
+            assert len(client.read_deployments()) == 12
         assert watch_cycles(**places, return_state=True).is_completed()
         asked = len(source.requests)
         state = team.run(notice=notice)

@@ -1,5 +1,6 @@
 """Events of states: each transition reaches the server once, also if the watch is killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import yaml
 from prefect.client.orchestration import get_client
 
 from flows.watch import watch_cycles
-from tests.flows.conftest import ROOT
+from tests.flows.conftest import ROOT, artifact_of
 from tests.harness.waiting import wait_for
 from zagg_catalog.watch.states import read_states
 
@@ -71,7 +72,12 @@ def test_each_transition_is_emitted_once_across_two_kills(team, arguments):
     assert events_of(ids) == []
     killed_before("mark_sent", team, arguments)  # all is sent, and the store does not know
     assert read_states(team.store, PRODUCT)[0] == states
-    assert watch_cycles(**arguments, return_state=True).is_completed()
+    state = watch_cycles(**arguments, return_state=True)
+    assert state.is_completed(), state.message
+    rows = json.loads(artifact_of(state, "status-atl06-007").data)
+    assert [(row["cycle"], row["state"], row["lacks"]) for row in rows[:1]] == [
+        (22, "overdue", "there is no release")
+    ]
     assert read_states(team.store, PRODUCT)[0].unsent == ()
     found = wait_for(lambda: (all_of := events_of(ids)) and len(all_of) >= len(ids) and all_of)
     assert sorted(event["id"] for event in found) == sorted(ids)
@@ -81,3 +87,17 @@ def test_each_transition_is_emitted_once_across_two_kills(team, arguments):
     assert late["payload"]["message"].startswith(
         "ATL06_007, greenland, cycle 22 is overdue: it has"
     )
+
+
+def test_the_status_is_renewed_by_a_run_that_changes_it(team, arguments):
+    assert watch_cycles(**arguments, return_state=True).is_completed()
+    state = team.run(regions=["greenland"], registry=arguments["registry"])
+    assert state.is_completed(), state.message
+    table = artifact_of(state, "status-atl06-007")
+    (row,) = [one for one in json.loads(table.data) if one["cycle"] == 22]
+    assert row["state"] == "filling"
+    assert (row["held"], row["maps"], row["lacks"]) == (row["declared"], "2/2", "")
+    assert table.description.startswith("Cycles by product and region: 1 of ")
+    again = watch_cycles(**arguments, return_state=True)  # the state is stored now
+    with pytest.raises(ValueError, match="empty"):
+        artifact_of(again, "status-atl06-007")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -44,6 +46,22 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.flows.test_story"])
 
 
+class Used(logging.Handler):
+    """The numbers of the newest run, which it logs: granules, pairs, and so on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if said.startswith("Used: "):
+            self.numbers = {
+                name: float(value)
+                for name, value in re.findall(r"([a-z_]+) ([0-9.]*[0-9])(?=[,.])", said)
+            }
+
+
 class World:
     """An archive, a store, and a team that watches the one and fills the other."""
 
@@ -51,6 +69,7 @@ class World:
         self.server, self.folder, self.api_url = server, folder, api_url
         self.url = str(folder / "store")
         self.payloads: list[dict[str, Any]] = []
+        self.used = Used()
 
     @property
     def store(self) -> Store:
@@ -105,6 +124,11 @@ class World:
         assert self.poll() == QUIET
         assert len(self.server.requests) - asked <= 4
         return self.files() == files and not self.payloads
+
+    def is_built_on_the_last_maps(self) -> bool:
+        """Whether the newest run took most pairs over, and built some."""
+        used = self.used.numbers
+        return 0.5 * used["pairs"] < used["pairs_taken_over"] < used["pairs"]
 
     def is_as_from_scratch(self, product: str = OLD) -> bool:
         """Whether a forced run into an empty store gives the same release, byte for byte."""
@@ -211,7 +235,10 @@ def began(prefect_server, source, folder, api, **rules: Any) -> Iterator[World]:
                 found.payloads.append(payload)
 
         patch.setattr(events, "emit_event", emit)
+        runs = logging.getLogger("prefect.flow_runs")
+        runs.addHandler(found.used)
         yield found
+        runs.removeHandler(found.used)
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +296,7 @@ def test_each_week_is_a_release_that_adds_granules(world):
         assert found.added
         assert not found.removed
         assert not found.revised
+        assert world.is_built_on_the_last_maps()
         assert world.state() == "filling"
     assert world.is_as_from_scratch()
     world.until(45)
@@ -286,6 +314,7 @@ def test_a_watch_that_is_killed_before_its_event_loses_no_late_granule(world):
     found = change(world, before)
     assert found.added
     assert not found.removed
+    assert world.is_built_on_the_last_maps()
     assert world.is_as_from_scratch()
     assert world.is_quiet()
     assert world.state() == "revised"
@@ -321,6 +350,7 @@ def test_a_corrected_footprint_is_found_although_no_count_shows_it(world):
     world.until(70)
     assert world.news() == f"{OLD}: cycle 22 changed; {NEW}: nothing new. released greenland."
     assert change(world, before).same
+    assert world.is_built_on_the_last_maps()
     assert world.is_as_from_scratch()
 
 

@@ -22,6 +22,7 @@ from zagg_catalog.registry.check_rules import CheckPlan, CheckRules
 from zagg_catalog.releases import find_release, publish, rollback, show, verify
 from zagg_catalog.releases.check_results import CheckFinding, CheckResults
 from zagg_catalog.releases.checks import CHECKS
+from zagg_catalog.releases.results import results_key
 from zagg_catalog.sandbox import simulate
 from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import open_store
@@ -359,6 +360,27 @@ def test_an_error_keeps_latest_where_it_is_until_it_is_accepted(store, released)
     assert find_release(store, PRODUCT, REGION, 22).digest == done.digest
     assert released(spoilt).latest
     assert verify(store).clean
+
+
+def test_results_of_the_first_releases_stand_in_the_store_before_there_is_a_latest(store, released):
+    odd, odder = two_revisions(catalog()), one_file_twice(catalog())
+    done = [released(one) for one in (odd, odder, odd)]
+    assert [one.publication for one in done] == [None] * 3
+    for one in done:
+        assert show(store, PRODUCT, REGION, 22, digest=one.digest).checks == one.checks
+        assert one.checks.counts == {"error": 1, "warn": 0}
+    assert verify(store).clean
+    back = rollback(store, PRODUCT, REGION, 22, done[0].digest)
+    assert back.checks == done[0].checks
+
+
+def test_results_that_cannot_be_read_are_not_known(store, released):
+    done = released(two_revisions(catalog()))
+    key = results_key(done.record.release_key, "checks.json")
+    store.swap_pointer(key, b"rubbish", store.read_pointer(key).token)
+    assert show(store, PRODUCT, REGION, 22, digest=done.digest).checks is None
+    assert released(two_revisions(catalog())).digest == done.digest
+    assert show(store, PRODUCT, REGION, 22, digest=done.digest).checks == done.checks
 
 
 def test_results_stay_with_a_release_when_another_becomes_the_latest(store, released):

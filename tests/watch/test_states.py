@@ -1,14 +1,18 @@
 """Stored states: what moves them, what is written, and that no transition is lost or repeated."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 
 from tests.releases import inputs
 from tests.watch.conftest import PRODUCT, CountingStore
-from tests.watch.desk import CYCLE, REGION, Desk, write_files
+from tests.watch.desk import CYCLE, REGION, Desk, harvest, write_files
+from zagg_catalog import Catalog, ShardMap
 from zagg_catalog.errors import InvalidCursor, PointerConflict
 from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.publish import MapToPublish
 from zagg_catalog.watch.states import (
     mark_sent,
     move_states,
@@ -85,6 +89,20 @@ def test_other_granules_of_a_settled_cycle_are_a_revision(settled):
     assert settled.poll() == ["settled → revised"]
     assert settled.poll(days=29) == []
     assert settled.poll(days=2) == ["revised → settled"]
+
+
+def test_a_footprint_that_moved_is_a_revision(settled, files):
+    made = inputs.make(inputs.CATALOGS["first"], harvest=harvest())
+    shapes = made.table["geometry"].to_pylist()
+    place = made.table.schema.get_field_index("geometry")
+    moved = pa.array([shapes[1], *shapes[1:]], pa.binary())
+    table = made.table.set_column(place, made.table.schema.field(place), moved)
+    Catalog(table, made.metadata).to_geoparquet(files / "moved.parquet")
+    config = MapToPublish("healpix", files / "healpix.yaml")
+    catalog = Catalog.from_geoparquet(files / "moved.parquet")
+    built = ShardMap.build(catalog, config.output_grid, region=inputs.CORNERS)
+    settled.publish("moved", maps=[replace(config, shard_map=built)])
+    assert settled.poll() == ["settled → revised"]
 
 
 def test_a_revision_is_reported_even_if_nobody_polled_until_it_was_quiet(settled):

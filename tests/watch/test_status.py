@@ -1,7 +1,9 @@
 """The status of a store: what each cycle has, what it lacks, and how little is read."""
 
+import json
 import re
 from collections import Counter
+from dataclasses import astuple
 
 import pytest
 
@@ -10,8 +12,10 @@ from tests.watch.conftest import PRODUCT
 from tests.watch.desk import CYCLE, REGION, Desk, write_files, write_registry
 from zagg_catalog import CMRSource
 from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.rollback import rollback
 from zagg_catalog.sandbox import SandboxServer, simulate
-from zagg_catalog.watch.status import read_status, with_source
+from zagg_catalog.watch.source_counts import with_source
+from zagg_catalog.watch.status import read_status
 
 KEY = ReleaseKey(PRODUCT, REGION, CYCLE)
 
@@ -78,6 +82,13 @@ def grow(desk):
     desk.poll()
 
 
+def go_back(desk):
+    first = row_of(desk).publication.digest
+    desk.publish("next")
+    rollback(desk.watch.store, *astuple(KEY), first, clock=lambda: desk.watch.now)
+    desk.poll()
+
+
 @pytest.mark.parametrize(
     ("happens", "clause"),
     [
@@ -85,6 +96,7 @@ def grow(desk):
         (damage_pointer, "Pointer releases/.*latest.json has no schema_version"),
         (change_config, "the map of plate is stale: the config gives another grid"),
         (grow, "the source has changed since the last run"),
+        (go_back, "latest was rolled back"),
         (lambda desk: desk.publish("lacking"), "is newer and not the latest: .* no geometry"),
         (
             lambda desk: desk.publish("lacking", partial_latest=True),
@@ -127,6 +139,32 @@ def test_a_release_since_the_last_poll_is_not_settled(desk):
     assert row_of(desk).state == "filling"
     desk.poll()
     assert row_of(desk).state == "revised"
+
+
+def test_a_run_that_found_nothing_new_covers_a_change_before_the_next_poll(desk):
+    desk.settle()
+    desk.watch.probe.counts[CYCLE] += 1
+    desk.poll(days=2)
+    assert row_of(desk).lacks == ["the source has changed since the last run"]
+    desk.answer()
+    assert row_of(desk).complete
+
+
+def test_findings_of_checks_are_counted(desk):
+    desk.settle()
+    assert row_of(desk).checks["error"] == 0
+    published = row_of(desk).publication
+    finding = {"check": "revisions", "severity": "warn", "text": "Two revisions."}
+    changed = json.loads(published.to_bytes())
+    changed["checks"]["findings"] = [finding]
+    path = desk.watch.store.root / KEY.pointer()
+    path.write_text(json.dumps(changed))
+    row = row_of(desk)
+    assert (row.checks, row.complete) == ({"error": 0, "warn": 1}, True)
+    assert "checks of the release: 1 warn, see release show" in row.notes
+    changed["checks"]["findings"] = [finding | {"severity": "error"}]
+    path.write_text(json.dumps(changed))
+    assert row_of(desk).lacks == ["checks of the release: 1 error, see release show"]
 
 
 def test_a_product_that_nothing_has_looked_at_is_named(desk):

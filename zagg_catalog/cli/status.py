@@ -14,7 +14,8 @@ from zagg_catalog.messages import utc_now
 from zagg_catalog.registry import Registry, load_registry
 from zagg_catalog.sources import CMRSource
 from zagg_catalog.store import open_store
-from zagg_catalog.watch.status import read_status, with_source
+from zagg_catalog.watch.source_counts import with_source
+from zagg_catalog.watch.status import read_status
 
 app = App(name="status", version_flags=())
 

@@ -101,6 +101,7 @@ def row_facts(row: CycleStatus) -> dict[str, Any]:
         "status": row.record.status if row.record else None,
         "published": _time(known.published_at if known else None),
         "held_back": row.held_back,
+        "checks": row.checks,
         "maps": [asdict(one) for one in row.maps],
         "pickups": {name: pickup_facts(row.standings, name, known.digest) for name in grids_of(row)}
         if known
@@ -186,13 +187,9 @@ def _cells(row: CycleStatus, now: datetime, *, source: bool) -> Sequence[str]:
 
 
 def _print_lacks(row: CycleStatus) -> None:
-    """Print the gaps of a cycle, and what it lacks."""
-    if row.expected is not None and row.expected.gaps:
-        lost, days = row.expected.in_gaps, " and ".join(row.expected.gaps)
-        print_line(
-            f"  cycle {row.release_key.cycle}: {lost:,} more granules would lie in known days"
-            f" without data, {days}"
-        )
+    """Print the notes of a cycle, and what it lacks."""
+    for text in row.notes:
+        print_line(f"  cycle {row.release_key.cycle}: {text}")
     if row.state == "open":
         return
     for text in row.lacks[:_CLAUSES]:

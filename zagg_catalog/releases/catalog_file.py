@@ -126,6 +126,15 @@ def catalog_ids(store: Store, record: ReleaseRecord) -> pa.ChunkedArray:
             return pc.cast(file.read(["id"])["id"], pa.string())
 
 
+def catalog_granules(store: Store, record: ReleaseRecord) -> pa.Table:
+    """Return ids and footprints of a release's catalog, sorted by id."""
+    with scratch() as folder:
+        path = store.download(record.catalog.key, folder / "catalog.parquet")
+        table = pq.read_table(path, columns=["id", "geometry"])
+        columns = [pc.cast(table["id"], pa.string()), pc.cast(table["geometry"], pa.binary())]
+        return pa.table(columns, names=["id", "geometry"]).sort_by("id").combine_chunks()
+
+
 def _query(metadata: dict[str, Any]) -> QueryRecord:
     known = {field: metadata.get(field) for field in QueryRecord.model_fields}
     for field in ("stac_root", "cmr_root"):

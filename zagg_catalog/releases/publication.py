@@ -361,25 +361,3 @@ def _readable(store: Store, key: str) -> ReleaseRecord | None:
         return ReleaseRecord.load(store.get(key), f"Release record {key}")
     except (StoreError, InvalidRelease):
         return None
-
-
-def hold_back(
-    store: Store, latest: CurrentRelease, record: ReleaseRecord, checks: CheckResults
-) -> CurrentRelease:
-    """Note the facts of a release that does not become the latest one beside the pointer.
-
-    Lists then need not read its record; so nothing happens if the pointer cannot be written.
-    """
-    before = latest.publication
-    if before is None:
-        return latest
-    held = HeldRelease(digest=record.digest, summary=ReleaseSummary.of(record), checks=checks)
-    if held in before.held or (checks == before.checks_of(record.digest)):
-        return latest
-    others = (one for one in before.held if one.digest != record.digest)
-    after = before.model_copy(update={"held": (held, *others)[:HISTORY]})
-    try:
-        token = store.swap_pointer(record.release_key.pointer(), after.to_bytes(), latest.token)
-    except StoreError:
-        return latest
-    return CurrentRelease(publication=after, token=token)

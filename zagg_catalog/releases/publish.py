@@ -35,6 +35,7 @@ from zagg_catalog.releases.check_inputs import read_inputs
 from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.checks import run_checks
 from zagg_catalog.releases.collection import read_free_latest
+from zagg_catalog.releases.held import hold_back
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
     Contraction,
@@ -42,7 +43,6 @@ from zagg_catalog.releases.publication import (
     Publication,
     PublishContext,
     contraction,
-    hold_back,
     move_latest,
     version_of,
 )

@@ -12,6 +12,7 @@ from zagg_catalog.files import Content, digest_file, scratch, write_atomic
 from zagg_catalog.jsonio import as_json, canonical_digest
 from zagg_catalog.messages import short_digest
 from zagg_catalog.releases.check_results import CheckResults
+from zagg_catalog.releases.held import checks_of
 from zagg_catalog.releases.layout import KeyParts, ReleaseKey, list_keys
 from zagg_catalog.releases.pickups import (
     PickupHistory,
@@ -81,11 +82,8 @@ class ReleaseView:
     """Content of the pointer, which may name another release."""
     standings: dict[str, PickupHistory] = field(default_factory=dict)
     """Pick-up history by grid; grids that were never picked up are left out."""
-
-    @property
-    def checks(self) -> CheckResults | None:
-        """What the checks found when the release was published; None if that is not recorded."""
-        return self.publication.checks_of(self.release.digest) if self.publication else None
+    checks: CheckResults | None = None
+    """What the checks found when the release was published; None if that is not recorded."""
 
 
 def load_release(store: Store, release_key: ReleaseKey, digest: str) -> Release:
@@ -167,6 +165,7 @@ def show(
         latest=latest.digest == release.digest,
         publication=latest.publication,
         standings=read_standings(store, product, region, cycle).get(release.release_key, {}),
+        checks=checks_of(store, release.release_key, latest.publication, release.digest),
     )
 
 

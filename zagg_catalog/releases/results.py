@@ -12,6 +12,10 @@ from zagg_catalog.store.keys import check_key
 
 RESULTS = "results"
 MAP = "map-"
+# What the last full fetch received, from which the next one begins.
+RECEIVED = "received"
+# What the checks found in releases of a cycle without a latest one; see `held`.
+CHECKS = "checks.json"
 
 
 def results_key(release_key: ReleaseKey, *parts: str) -> str:
@@ -24,12 +28,15 @@ def expired_results(store: Store, limit: datetime, gone: Collection[str]) -> lis
     """Return the results that were stored before a time and that no run continues from.
 
     The result of a map stays as long as the store has its manifest; `gone` are keys of objects that
-    are about to be removed.
+    are about to be removed. What checks found stays, too, and what the last fetch received.
     """
 
     def is_used(info: ObjectInfo) -> bool:
-        if not info.key.rpartition("/")[2].startswith(MAP):
-            return False
+        name = info.key.rpartition("/")[2]
+        if f"/{RECEIVED}" in info.key:
+            return True
+        if not name.startswith(MAP):
+            return name == CHECKS
         manifest = _manifest_of(store, info.key)
         return manifest is not None and manifest not in gone and store.exists(manifest)
 

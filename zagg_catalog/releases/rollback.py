@@ -6,6 +6,7 @@ from zagg_catalog.errors import InvalidRelease, PointerConflict
 from zagg_catalog.messages import Clock, short_digest, utc_now
 from zagg_catalog.releases.catalog_file import catalog_ids
 from zagg_catalog.releases.collection import read_free_latest
+from zagg_catalog.releases.held import checks_of
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import (
     CurrentRelease,
@@ -85,7 +86,7 @@ def rollback(
                 release.record,
                 action="rollback",
                 contraction=shrunk,
-                checks=latest.publication.checks_of(release.digest) if latest.publication else None,
+                checks=checks_of(store, release.release_key, latest.publication, release.digest),
                 context=context,
             )
         except PointerConflict:

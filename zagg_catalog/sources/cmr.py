@@ -10,16 +10,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from zagg_catalog.granule_names import MULTI_CYCLE_PRODUCTS
 from zagg_catalog.sources.filters import base_names
 from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest, Transport
+from zagg_catalog.sources.items import parse_times
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
-from zagg_catalog.sources.umm import needs_collection, stac_items
+from zagg_catalog.sources.umm import meta_of, needs_collection, stac_items
 from zagg_catalog.sources.umm_collection import CollectionLookup, encode
 
 # CMR refuses larger pages.
@@ -79,7 +82,18 @@ class CmrSearch(BoxSearch):
             features=stac_items(document["items"], self.lookup.found, self.lookup.root),
             declared=int(hits) if hits.isascii() and hits.isdigit() else None,
             following=following,
+            newest=newest_revision(document["items"]),
         )
+
+
+def newest_revision(items: Sequence[Any]) -> str | None:
+    """Return the newest revision date of results, UTC in ISO 8601; None if one has none."""
+    metas = [meta_of(item) if isinstance(item, dict) else {} for item in items]
+    dates = parse_times([meta.get("revision-date") for meta in metas])
+    if not len(dates) or dates.null_count:
+        return None
+    newest: datetime = pc.max(dates).as_py()
+    return newest.isoformat()
 
 
 def cmr_searches(root: str, query: Query, provider: str, page_size: int) -> list[BoxSearch]:

@@ -1,15 +1,17 @@
-"""The Earthdata token: a bearer token for collections under access control."""
+"""Logins: the Earthdata token for collections under access control, and that in a root's URL."""
 
 from __future__ import annotations
 
 import re
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import requests
 from pydantic import SecretStr
 from requests.auth import AuthBase
 
 from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.settings import Settings
 from zagg_catalog.sources.http import origin_of
 
@@ -70,3 +72,20 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def check_root(root: str) -> tuple[str, tuple[str, str] | None]:
+    """Return the root without userinfo, and the userinfo for the session."""
+    try:
+        parts = urlsplit(root.strip())
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
+        _ = parts.port
+    except (ValueError, AttributeError):
+        good = False
+    if not good:
+        raise InvalidQuery(
+            "The root of a STAC API is an address such as https://cmr.earthdata.nasa.gov/stac, "
+            f"without a query, not {clean_text(str(root))!r}."
+        )
+    login = (parts.username, parts.password or "") if parts.username else None
+    return without_userinfo(root.strip()).rstrip("/"), login

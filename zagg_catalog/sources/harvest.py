@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +28,7 @@ from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import NO_GEOMETRY, align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
+from zagg_catalog.sources.received import Received, ReceivedFacts, ids_digest, is_too_much
 from zagg_catalog.sources.report import HarvestReport, Superseded, Transfer, by_id
 from zagg_catalog.sources.revisions import (
     followed,
@@ -52,6 +55,49 @@ class Harvest:
     places: Ints
     """Row numbers over all batches to keep, in order of id; int64, shape (granules,)."""
     report: HarvestReport
+    left: Ints
+    """Row numbers over all batches that filters or newer revisions left out, in order of id."""
+    page: int = 0
+    """Granules on the longest page."""
+    newest: str | None = None
+    """Newest revision date of the granules, if the API states it."""
+
+    @property
+    def ids(self) -> pa.Array:
+        """Ids of the rows to keep, in order."""
+        empty = pa.array([], pa.string())
+        ids = pa.chunked_array([empty, *(batch.ids() for batch in self.batches)])
+        return ids.take(pa.array(self.places)).combine_chunks()
+
+    def full_because(self, reason: str) -> Self:
+        """Return the harvest with the reason why it is not an update of an earlier one."""
+        return replace(self, report=self.report.model_copy(update={"full_because": reason}))
+
+    def received(self, fetch: str | None, full_at: datetime) -> Received | None:
+        """Return what was received beside the rows to keep, for the next fetch.
+
+        None if that is too much, the harvest is incomplete, or `fetch`, the digest of the fetch, is
+        None.
+        """
+        left = self.left_out() if fetch is not None and self.report.complete else None
+        if fetch is None or left is None:
+            return None
+        facts = ReceivedFacts(
+            fetch=fetch,
+            ids=ids_digest(self.ids),
+            full_at=full_at,
+            page=self.page,
+            newest=self.newest,
+        )
+        return Received(facts, left)
+
+    def left_out(self) -> pa.Table | None:
+        """Return the rows that were left out; None for more than are worth keeping."""
+        if is_too_much(len(self.left), len(self.places)):
+            return None
+        if not len(self.left):
+            return catalog_schema().empty_table()
+        return gather(self.batches, self.left)
 
     @property
     def asset_names(self) -> list[str]:
@@ -228,6 +274,7 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
     quarantined = {entry.id: entry for found in results for entry in found.quarantined.values()}
     batches = [batch for found in results for batch in found.batches]
     ids, places = _unique_ids(batches)
+    every = places
     named = pa.array([entry.id for entry in quarantined.values() if entry.named], pa.string())
     again = pc.sum(pc.is_in(named, value_set=ids)).as_py() or 0
     harvested = len(ids) + len(named) - again + sum(found.unnamed for found in results)
@@ -255,7 +302,14 @@ def merge(results: Sequence[SearchResult], filters: NameFilters, transfer: Trans
         quarantined=by_id(aside),
         transfer=transfer,
     )
-    return Harvest(batches=batches, places=places[keep], report=report)
+    return Harvest(
+        batches=batches,
+        places=places[keep],
+        report=report,
+        left=every[~np.isin(every, places[keep])],
+        page=max((found.longest for found in results), default=0),
+        newest=max((found.newest or "" for found in results), default="") or None,
+    )
 
 
 def without_copies(batches: Sequence[Batch], places: Ints) -> tuple[Ints, list[Superseded]]:

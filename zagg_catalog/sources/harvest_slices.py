@@ -152,6 +152,8 @@ def combine(
         whole.unnamed += found.unnamed
         whole.pages += found.pages
         whole.received += found.received
+        whole.longest = max(whole.longest, found.longest)
+        whole.newest = max(whole.newest or "", found.newest or "") or None
     whole.total = unique_granules(slices)
     return whole
 

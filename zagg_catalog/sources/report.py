@@ -115,6 +115,12 @@ class FetchFacts(StrictModel):
     """Granules left out by each further filter of the query."""
     slices: tuple[SliceCount, ...] = Field(default=(), max_length=MOST_SLICES)
     """One per search and time slice; the first 200."""
+    updated: bool = Field(default=False, exclude_if=lambda updated: not updated)
+    """Whether only what may have changed since an earlier fetch was asked for."""
+    full_because: Annotated[str, AfterValidator(_clean)] | None = Field(
+        default=None, exclude_if=lambda reason: reason is None
+    )
+    """Why everything was asked for although there is an earlier fetch."""
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Self:
@@ -178,6 +184,10 @@ class HarvestReport(StrictModel):
     empty in a stored report."""
     transfer: Transfer = Field(default=Transfer(), exclude=True)
     """Requests and time of the harvest; not stored with the report."""
+    updated: bool = Field(default=False, exclude=True)
+    """Whether only what may have changed since an earlier fetch was asked for; not stored."""
+    full_because: str | None = Field(default=None, exclude=True)
+    """Why everything was asked for although there is an earlier fetch; not stored."""
 
     @classmethod
     def of_slices(cls, slices: Sequence[SliceCount], **facts: Any) -> Self:
@@ -210,7 +220,8 @@ class HarvestReport(StrictModel):
     @property
     def facts(self) -> FetchFacts:
         """The counts that depend on how the catalog was fetched."""
-        fields = self.model_dump(include=set(FetchFacts.model_fields) - {"slices"})
+        names = set(FetchFacts.model_fields) - {"slices"}
+        fields = {name: getattr(self, name) for name in names}
         return FetchFacts(**fields, slices=self.slices[:MOST_SLICES])
 
     @property

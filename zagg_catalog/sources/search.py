@@ -32,6 +32,8 @@ class Page:
     """Number of items that the server declares to match the whole search."""
     following: ApiRequest | None = None
     """Request for the next page; None for the last one."""
+    newest: str | None = None
+    """Newest revision date of the items, UTC in ISO 8601; None if one has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,8 @@ class SearchResult:
     """Items on the longest page."""
     received: int = 0
     """Items on all pages, duplicates included."""
+    newest: str | None = None
+    """Newest revision date of the items, UTC in ISO 8601, if the API states it."""
     without_links: int = 0
     """Pages that have items without links in every answer."""
     batches: list[Batch] = field(default_factory=list)
@@ -156,6 +160,8 @@ class SearchResult:
         self.pages += 1
         self.longest = max(self.longest, len(page.features))
         self.received += len(page.features)
+        if page.newest is not None:
+            self.newest = max(self.newest or "", page.newest)
         names = [item_name(item) for item in page.features]
         self.ids.update(name for name in names if name is not None)
         self.unnamed += names.count(None)

@@ -8,26 +8,28 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
-from urllib.parse import urlsplit
 
 from zagg_catalog.catalog.completeness import IncompleteCatalog, explain_missing
 from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import BadResponse, EmptyHarvest, InvalidQuery
-from zagg_catalog.messages import clean_text, without_userinfo
+from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.messages import utc_now
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.cmr import cmr_searches
-from zagg_catalog.sources.earthdata import earthdata_auth
+from zagg_catalog.sources.earthdata import check_root, earthdata_auth
 from zagg_catalog.sources.harvest import Harvest, harvest
-from zagg_catalog.sources.http import Transport
+from zagg_catalog.sources.http import PACKAGE_VERSION, Transport
 from zagg_catalog.sources.progress import OnPage, show_progress
 from zagg_catalog.sources.query import Query
+from zagg_catalog.sources.received import Received
 from zagg_catalog.sources.report import HarvestReport, total
 from zagg_catalog.sources.search import BoxSearch
 from zagg_catalog.sources.spool import Spool
 from zagg_catalog.sources.stac import stac_searches
+from zagg_catalog.sources.update import CannotUpdate, Previous, Update
 
 Method = Literal["GET", "POST"]
 ApiName = Literal["stac", "cmr"]
@@ -46,6 +48,7 @@ class FetchOptions(TypedDict, total=False):
     partial: bool
     progress: bool | OnPage | None
     checkpoint: str | Path | StoredSlices | None
+    previous: Previous | None
 
 
 class CMRSource:
@@ -78,6 +81,8 @@ class CMRSource:
     ----------
     last_report : HarvestReport or None
         Report of the last fetch that succeeded, with its transfer figures.
+    last_received : Received or None
+        What the last fetch received beside its catalog, for `Previous`; None if it is of no use.
 
     Raises
     ------
@@ -104,7 +109,7 @@ class CMRSource:
         root = default if root_url is None else root_url
         self.provider = provider
         self.timeout = timeout
-        self.root_url, self._login = _check_root(root)
+        self.root_url, self._login = check_root(root)
         self.method = settings.stac_method if method is None else method
         if self.method not in ("GET", "POST"):
             raise InvalidQuery(f"A search is sent by GET or POST, not {self.method!r}.")
@@ -113,6 +118,7 @@ class CMRSource:
             most = min(most, CMR_CONNECTIONS)
         self.connections = most if connections is None else connections
         self.last_report: HarvestReport | None = None
+        self.last_received: Received | None = None
         self._transport = transport
 
     def fetch(
@@ -124,6 +130,7 @@ class CMRSource:
         partial: bool = False,
         progress: bool | OnPage | None = None,
         checkpoint: str | Path | StoredSlices | None = None,
+        previous: Previous | None = None,
     ) -> Catalog:
         """Run a query and return its Catalog, proven complete.
 
@@ -145,6 +152,12 @@ class CMRSource:
         checkpoint : str, Path or StoredSlices, optional
             Folder for finished slices of a large fetch, deleted when it succeeds. A fetch that was
             killed continues from it within six hours, and returns the same catalog.
+        previous : Previous, optional
+            An earlier fetch of the same query: only what may have changed is asked for, and the
+            catalog is the one that a full fetch gives. If the server's counts do not prove it, or
+            the earlier fetch was another one, everything is fetched, and ``full_because`` of
+            `last_report` is the reason. Of a STAC API, counts do not show changes that leave the
+            number of granules as it is.
 
         Returns
         -------
@@ -177,6 +190,7 @@ class CMRSource:
             partial=partial,
             progress=progress,
             checkpoint=checkpoint,
+            previous=previous,
         ) as (found, metadata):
             return Catalog.of_checked(found.table(), metadata)
 
@@ -196,8 +210,8 @@ class CMRSource:
         path : str or Path
             File to write.
         **options
-            ``preserve_thumbnails``, ``limit``, ``partial``, ``progress`` and ``checkpoint`` of
-            `fetch`.
+            ``preserve_thumbnails``, ``limit``, ``partial``, ``progress``, ``checkpoint`` and
+            ``previous`` of `fetch`.
 
         Returns
         -------
@@ -261,6 +275,52 @@ class CMRSource:
                 requests += count // search.limit + 2 * slices
         return granules, requests
 
+    def update(
+        self,
+        query: Query,
+        previous: Previous,
+        *,
+        preserve_thumbnails: bool = False,
+        limit: int = 2000,
+        partial: bool = False,
+        progress: bool | OnPage | None = None,
+    ) -> Catalog:
+        """Return the catalog of a query from an earlier fetch and what has changed since.
+
+        As `fetch` with ``previous``, but it raises instead of fetching everything.
+
+        Parameters
+        ----------
+        query : Query
+            Product, time range and region, those of the earlier fetch.
+        previous : Previous
+            The earlier fetch.
+        preserve_thumbnails, limit, partial, progress
+            See `fetch`.
+
+        Returns
+        -------
+        Catalog
+            The catalog that a full fetch gives.
+
+        Raises
+        ------
+        CannotUpdate
+            If the earlier fetch was another one, or the counts do not prove the result.
+        FetchError, InvalidQuery
+            See `fetch`.
+        """
+        with self._harvest(
+            query,
+            preserve_thumbnails=preserve_thumbnails,
+            limit=limit,
+            partial=partial,
+            progress=progress,
+            previous=previous,
+            only_update=True,
+        ) as (found, metadata):
+            return Catalog.of_checked(found.table(), metadata)
+
     def connect(self) -> AbstractContextManager[Transport]:
         """Return a context manager for the source's transport, which stays open, or a new one."""
         transport = self._transport or Transport(self.timeout, connections=self.connections)
@@ -280,6 +340,8 @@ class CMRSource:
         partial: bool = False,
         progress: bool | OnPage | None = None,
         checkpoint: str | Path | StoredSlices | None = None,
+        previous: Previous | None = None,
+        only_update: bool = False,
     ) -> Iterator[tuple[Harvest, dict[str, Any]]]:
         """Yield the rows of a query, readable within the context, and the catalog's metadata."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
@@ -301,19 +363,35 @@ class CMRSource:
             },
         )
         sliced = self._transport is None and (self.connections > 1 or checkpoint is not None)
+        began, why, found = utc_now(), None, None
+        key = self.fetch_key(query, preserve_thumbnails=preserve_thumbnails)
         with spool:
             with self.connect() as transport, show_progress(query.collection, progress) as shown:
-                found = self._find(
-                    query,
-                    searches,
-                    limit,
-                    transport=transport,
-                    spool=spool,
-                    partial=partial,
-                    connections=self.connections if sliced else None,
-                    progress=shown,
-                )
+                if previous is not None:
+                    known = self._metadata(query, preserve_thumbnails)
+                    try:
+                        held = previous.read(key, known)
+                        update = Update(transport, searches[0], spool, shown, held)
+                        found, began = update.harvest(query.filters), held.received.facts.full_at
+                    except CannotUpdate as error:
+                        if only_update:
+                            raise
+                        why = str(error)
+                if found is None:
+                    found = self._find(
+                        query,
+                        searches,
+                        limit,
+                        transport=transport,
+                        spool=spool,
+                        partial=partial,
+                        connections=self.connections if sliced else None,
+                        progress=shown,
+                    )
+            if why is not None:
+                found = found.full_because(why)
             self.last_report = found.report
+            self.last_received = found.received(key, began)
             yield found, self._metadata(query, preserve_thumbnails, found.report)
             # The caller has read the rows, so that no later fetch needs the checkpoint.
             spool.clear()
@@ -324,6 +402,17 @@ class CMRSource:
                 IncompleteCatalog(f"The catalog of {query.collection} is incomplete: {lacks}."),
                 stacklevel=4,
             )
+
+    def fetch_key(self, query: Query, *, preserve_thumbnails: bool = False) -> str | None:
+        """Return a digest of all that the result of a fetch depends on but the server's content.
+
+        None for a query of several searches, which cannot be updated.
+        """
+        searches = self._searches(query, 1)
+        if len(searches) != 1:
+            return None
+        facts = [PACKAGE_VERSION, self.api, str(searches[0].first), preserve_thumbnails]
+        return canonical_digest([*facts, str(query.asset)])
 
     def _find(
         self,
@@ -368,10 +457,10 @@ class CMRSource:
         return query.provider if self.provider is None else self.provider
 
     def _metadata(
-        self, query: Query, preserve_thumbnails: bool, report: HarvestReport
+        self, query: Query, preserve_thumbnails: bool, report: HarvestReport | None = None
     ) -> dict[str, Any]:
-        harvest = report.to_dict()
-        return {
+        """Return the metadata of a catalog; without a report those of the query."""
+        metadata = {
             "source": "CMR-STAC" if self.api == "stac" else "CMR",
             f"{self.api}_root": self.root_url,
             "provider": self._provider(query),
@@ -387,6 +476,11 @@ class CMRSource:
             **({"filters": query.filter_values} if query.filter_values else {}),
             **({"data_asset": query.data_asset} if query.data_asset else {}),
             "preserve_thumbnails": preserve_thumbnails,
+        }
+        if report is None:
+            return metadata
+        harvest = report.to_dict()
+        return metadata | {
             "total_granules": report.kept,
             "complete": report.complete,
             "quarantined": harvest["quarantined"],
@@ -401,20 +495,3 @@ def _within_cycle(searches: Sequence[BoxSearch], cycle: int) -> list[BoxSearch]:
     return [
         one.between((max(one.interval[0], start), min(one.interval[1], end))) for one in searches
     ]
-
-
-def _check_root(root: str) -> tuple[str, tuple[str, str] | None]:
-    """Return the root without userinfo, and the userinfo for the session."""
-    try:
-        parts = urlsplit(root.strip())
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
-        _ = parts.port
-    except (ValueError, AttributeError):
-        good = False
-    if not good:
-        raise InvalidQuery(
-            "The root of a STAC API is an address such as https://cmr.earthdata.nasa.gov/stac, "
-            f"without a query, not {clean_text(str(root))!r}."
-        )
-    login = (parts.username, parts.password or "") if parts.username else None
-    return without_userinfo(root.strip()).rstrip("/"), login

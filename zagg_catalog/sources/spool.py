@@ -31,7 +31,7 @@ from zagg_catalog.sources.items import ItemRows, align_assets, read_items, scree
 from zagg_catalog.sources.report import Quarantined
 from zagg_catalog.sources.search import BoxSearch, SearchResult
 
-FORMAT = 2
+FORMAT = 3
 # Older slices are fetched again.
 MOST_HOURS = 6.0
 # Items to decode at once: many for speed, few because they are Python objects until then.
@@ -331,7 +331,16 @@ def decode_pages(
 
 
 # Counts of a result in a record.
-_COUNTS = ("unnamed", "declared_before", "declared_last", "pages", "received", "total")
+_COUNTS = (
+    "unnamed",
+    "declared_before",
+    "declared_last",
+    "pages",
+    "longest",
+    "received",
+    "newest",
+    "total",
+)
 
 
 _KEY = ("bbox", "interval", "number")

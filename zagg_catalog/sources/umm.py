@@ -61,7 +61,7 @@ def stac_items(items: Sequence[Any], collection: Collection, root: str) -> list[
     records = [_umm(item) for item in items]
     footprints = footprints_of([umm or {} for umm in records], collection.swath)
     return [
-        "no UMM-G record" if umm is None else _item(umm, _meta(item), footprint, collection, root)
+        "no UMM-G record" if umm is None else _item(umm, meta_of(item), footprint, collection, root)
         for item, umm, footprint in zip(items, records, footprints, strict=True)
     ]
 
@@ -75,7 +75,8 @@ def _umm(item: Any) -> Mapping[str, Any] | None:
     return umm if isinstance(umm, dict) else None
 
 
-def _meta(item: Mapping[str, Any]) -> Mapping[str, Any]:
+def meta_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what CMR says of a granule's record; empty if it says nothing."""
     meta = item.get("meta")
     return meta if isinstance(meta, dict) else {}
 

@@ -97,7 +97,7 @@ def poll(
         counted = refresh_counts(probe, known, now)
     if changes:
         counted = include_changes(probe, counted, changes, now)
-    after = _mark_processed(store, counted)
+    after = with_processed(store, counted)
     after, notices = _announce(store, after, rules, now)
     after, overdue = _remind(after, rules, now)
     changed = after != before
@@ -277,7 +277,7 @@ def _rebased(
     return cursor.model_copy(update=update)
 
 
-def _mark_processed(store: Store, cursor: Cursor) -> Cursor:
+def with_processed(store: Store, cursor: Cursor) -> Cursor:
     """Mark the events that a successful run has processed."""
     done = {}
     for cycle, state in cursor.cycles.items():

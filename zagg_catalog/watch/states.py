@@ -11,12 +11,11 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from zagg_catalog.cycles import LATENCY, cycle_of
-from zagg_catalog.diff import diff_ids
 from zagg_catalog.errors import InvalidRelease, PointerConflict, StoreError
 from zagg_catalog.jsonio import canonical_json
 from zagg_catalog.messages import is_future, short_digest
 from zagg_catalog.registry.schema import WatchRules
-from zagg_catalog.releases.catalog_file import catalog_ids
+from zagg_catalog.releases.catalog_file import catalog_granules
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.releases.record import ReleaseRecord
@@ -27,8 +26,8 @@ from zagg_catalog.watch.events import split_product
 from zagg_catalog.watch.poll import bounds
 from zagg_catalog.watch.state import MEANINGS, Facts, State, state_of
 
-# A release of a cycle that did not change since the first poll is of all of it if it was published
-# so long after the end of the cycle; NSIDC is late by a month at times.
+# A release of a cycle that did not change since the first poll is of all of it if it was fetched so
+# long after the end of the cycle; NSIDC is late by a month at times.
 LATE = LATENCY + timedelta(days=30)
 _TRIES = 5
 
@@ -323,6 +322,8 @@ def _is_covered(
     """Return whether a run that began after the last change at the source prepared the region."""
     if source is None or slot is None or slot.publication is None:
         return False
+    if slot.publication.action == "rollback":  # to a release of any age
+        return False
     event = source.given
     if event is not None and event.answered and event.version == source.version:
         return True
@@ -331,7 +332,7 @@ def _is_covered(
     began = slot.publication.fetch_began
     # Of an old cycle the time of its last change is that of the first poll.
     unchanged = source.history and source.version == 0 and event is None
-    return began > source.changed or (unchanged and released >= ends + LATE)
+    return began > source.changed or (unchanged and began >= ends + LATE)
 
 
 def _compared(store: Store, slot: Slot | None, old: StoredState) -> StoredState:
@@ -346,18 +347,17 @@ def _compared(store: Store, slot: Slot | None, old: StoredState) -> StoredState:
 
 
 def _granules_differ(store: Store, slot: Slot | None, old: str, new: str | None) -> bool:
-    """Return whether two releases have other granules; also if one cannot be read."""
+    """Return whether granules or footprints of two releases differ; also if one is unreadable."""
     if slot is None or new is None:
         return True
     try:
         first, second = (load_release(store, slot.release_key, one).record for one in (old, new))
         if first.catalog.digest == second.catalog.digest:
             return False
-        ids = [catalog_ids(store, record) for record in (first, second)]
+        before, after = (catalog_granules(store, record) for record in (first, second))
     except (StoreError, InvalidRelease):
         return True
-    found = diff_ids(*ids)
-    return bool(found.added or found.removed or found.revised)
+    return not before.equals(after)
 
 
 def _transition(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from zagg_catalog.errors import FetchError, InvalidCursor, InvalidQuery
+from zagg_catalog.errors import InvalidCursor
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import Registry
 from zagg_catalog.registry.schema import WatchRules
@@ -17,12 +17,11 @@ from zagg_catalog.releases.read import read_standings
 from zagg_catalog.releases.record import QueryRecord, ReleaseRecord
 from zagg_catalog.releases.slots import Slot, read_release, read_slots
 from zagg_catalog.releases.stale import MapCondition, map_conditions
-from zagg_catalog.sources import CMRSource, Query
-from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.store import Store
 from zagg_catalog.watch.cursor import Cursor, read_cursor
 from zagg_catalog.watch.expected import Expected, expected_granules
+from zagg_catalog.watch.poll import with_processed
 from zagg_catalog.watch.state import Facts, State, state_of
 from zagg_catalog.watch.states import (
     States,
@@ -45,6 +44,23 @@ class SourceCount:
     """Now; None if it could not be asked, or declares no count."""
     problem: str | None = None
     """Why it could not be asked."""
+
+    @property
+    def problems(self) -> list[str]:
+        """How the source differs from the release, or why that is not known, a clause each."""
+        if self.problem:
+            return [f"the source could not be asked: {self.problem.rstrip('.')}"]
+        if self.now is None:
+            return ["the source declares no count"]
+        if self.then is None:
+            return [
+                f"the source declares {self.now:,} granules; no count of the fetch compares with it"
+            ]
+        if self.now == self.then:
+            return []
+        if not self.then:
+            return [f"the source declares {self.now:,} granules"]
+        return [f"the source declares {self.now:,} granules, and the release is of {self.then:,}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,17 +107,45 @@ class CycleStatus:
         return declared_for(harvest) if harvest else None
 
     @property
+    def checks(self) -> dict[str, int] | None:
+        """Findings of the checks of the latest release by severity; None if there were none."""
+        known = self.publication
+        results = known.checks_of(known.digest) if known else None
+        return results.counts if results else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What is known and no fault: days without data, warnings; a clause each."""
+        gaps, found = self.expected, self.checks
+        texts = []
+        if gaps is not None and gaps.gaps:
+            days = " and ".join(gaps.gaps)
+            texts.append(
+                f"{gaps.in_gaps:,} more granules would lie in known days without data, {days}"
+            )
+        if found and found["warn"]:
+            texts.append(f"checks of the release: {found['warn']} warn, see release show")
+        return texts
+
+    @property
     def lacks(self) -> list[str]:
         """What is missing or not known, a clause each."""
         texts = [*self.problems, *(_map_problems(self.maps) if self.record else ())]
+        if self.checks and self.checks["error"]:
+            texts.append(f"checks of the release: {self.checks['error']} error, see release show")
         asked = self.source is not None and None not in (self.source.then, self.source.now)
         if self.record is not None and not self.covered and not asked:
-            texts.append(
-                "the source has changed since the last run"
-                if self.watched
-                else "it is not known whether the source has more, since no watch has looked"
-            )
-        return texts + _source_problems(self.source)
+            texts.append(self._not_covered)
+        return texts + (self.source.problems if self.source else [])
+
+    @property
+    def _not_covered(self) -> str:
+        """Why it is not known that the release has what the source has."""
+        if self.publication is not None and self.publication.action == "rollback":
+            return "latest was rolled back, and no run has published a release since"
+        if self.watched:
+            return "the source has changed since the last run"
+        return "it is not known whether the source has more, since no watch has looked"
 
     @property
     def complete(self) -> bool:
@@ -152,7 +196,7 @@ def read_status(
     """Return the status of the products, regions and cycles of a store and of the registry.
 
     Lists the releases and the pick-ups, and reads each pointer, and the record that it names, once.
-    The source is not asked; see `with_source`.
+    The source is not asked; see `source_counts`.
 
     Parameters
     ----------
@@ -202,12 +246,6 @@ def read_status(
     )
 
 
-def with_source(status: Status, source: CMRSource, registry: Registry | None) -> Status:
-    """Return the status with the counts of the source now: a request for each box and row."""
-    rows = [replace(row, source=_count(row, source, registry)) for row in status.rows]
-    return replace(status, rows=tuple(rows))
-
-
 def declared_for(harvest: HarvestReport) -> int | None:
     """Return how many granules the source declared, without copies and those left out."""
     if harvest.declared_after is None:
@@ -233,6 +271,8 @@ def _places(
 def _watched(store: Store, product: str) -> _Watched:
     try:
         cursor = read_cursor(store, product).cursor
+        # A run may have processed events since the last poll.
+        cursor = with_processed(store, cursor) if cursor else None
         return _Watched(cursor=cursor, states=read_states(store, product)[0])
     except InvalidCursor as error:
         return _Watched(problem=str(error))
@@ -420,6 +460,9 @@ def _problems(
         why = "; ".join(newest.lacks) if newest else "its record is missing or damaged"
         is_newer = "is newer and" if slot.publication else "is"
         text = f"release {short_digest(str(slot.newest))} {is_newer} not the latest"
+        checks = slot.publication.checks_of(str(slot.newest)) if slot.publication else None
+        if checks and checks.findings:
+            text += " (checks: {error} error, {warn} warn)".format(**checks.counts)
         texts.append(f"{text}: {why}" if why else text)
     return [clean_text(text, limit=500) for text in texts]
 
@@ -430,80 +473,3 @@ def _map_problems(maps: Iterable[MapCondition]) -> list[str]:
         for one in maps
         if one.condition != "current"
     ]
-
-
-def _source_problems(count: SourceCount | None) -> list[str]:
-    """Return how the counts of the source differ from those of the fetch."""
-    if count is None:
-        return []
-    if count.problem:
-        return [f"the source could not be asked: {count.problem.rstrip('.')}"]
-    if count.now is None:
-        return ["the source declares no count"]
-    if count.then is None:
-        return [
-            f"the source declares {count.now:,} granules; no count of the fetch compares with it"
-        ]
-    if count.now == count.then:
-        return []
-    if not count.then:
-        return [f"the source declares {count.now:,} granules"]
-    return [f"the source declares {count.now:,} granules, and the release is of {count.then:,}"]
-
-
-def _count(row: CycleStatus, source: CMRSource, registry: Registry | None) -> SourceCount | None:
-    """Return the counts of the source; None if the query of a run is not known."""
-    try:
-        query = _query(row, registry)
-        if query is None:
-            return None
-        return SourceCount(then=_declared_then(row, query, source), now=source.count(query))
-    except (FetchError, InvalidQuery) as error:
-        return SourceCount(then=None, now=None, problem=clean_text(str(error), limit=300))
-
-
-def _declared_then(row: CycleStatus, query: Query, source: CMRSource) -> int | None:
-    """Return the count to compare with that of the source now; None if they do not compare.
-
-    The source counts granules in two boxes twice, and a STAC API does not know filters by name.
-    """
-    if row.record is None:
-        return 0
-    west, _, east, _ = query.boxes[0]
-    by_name = source.api == "stac" and bool({*query.filters.kinds} - {"cycle"})
-    if row.declared is None or row.record.harvest is None or by_name:
-        return None
-    if len(query.boxes) > 1 or west > east:
-        return None
-    return row.declared + len(row.record.harvest.superseded)
-
-
-def _query(row: CycleStatus, registry: Registry | None) -> Query | None:
-    """Return the query of the latest release, or that of a run now; None if neither is known."""
-    key, record = row.release_key, row.record
-    name, _, version = key.product.rpartition("_")
-    query = record.query if record else None
-    if record and query and query.bbox and query.start_date and query.end_date:
-        return Query(
-            name,
-            version,
-            query.start_date,
-            query.end_date,
-            query.bbox,
-            PROVIDER if query.provider is None else query.provider,
-            cycle=key.cycle,
-            convention=record.cycle_convention or "mission",
-            area=query.area,
-            **(query.filters or {}),
-        )
-    region = registry.regions.get(key.region) if registry else None
-    if registry is None or region is None:
-        return None
-    return Query.for_cycle(
-        name,
-        version,
-        key.cycle,
-        region.bbox,
-        area=registry.area_of(key.product, key.region),
-        **region.filters_of(key.cycle),
-    )

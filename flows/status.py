@@ -1,0 +1,57 @@
+"""The status of a product as an artifact, which each run renews."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prefect import get_run_logger
+
+from flows.artifacts import create_table, mark_of, newest_has
+from flows.failures import error_sentence
+from zagg_catalog.cli.status_tables import maps_text, picked_up_text, summary_of
+from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.jsonio import canonical_digest
+from zagg_catalog.messages import short_digest, shortened, utc_now
+from zagg_catalog.registry import Registry
+from zagg_catalog.store import Store
+from zagg_catalog.watch.status import CycleStatus, read_status
+
+Values = dict[str, Any]
+
+
+def renew_status(store: Store, registry: Registry, products: Iterable[str]) -> None:
+    """Renew the artifact ``status-<product>`` of each product whose newest one shows another table.
+
+    A status that cannot be read is a warning in the log, since the work of the run is done.
+    """
+    for product in sorted(set(products)):
+        try:
+            found = read_status(store, registry, utc_now(), product=product)
+        except (ZaggCatalogError, OSError) as error:
+            get_run_logger().warning("Status of %s: %s", product, error_sentence(error))
+            continue
+        key, rows = f"status-{product.lower().replace('_', '-')}", [*map(status_row, found.rows)]
+        mark = mark_of(store, short_digest(canonical_digest(rows)))
+        if rows and not newest_has(key, mark):
+            create_table(rows, key=key, description=f"{summary_of(found)} {mark}")
+
+
+def status_row(row: CycleStatus) -> Values:
+    """Return the row of a cycle in the table; it has no age, so that time does not change it."""
+    known, expected = row.publication, row.expected
+    return {
+        "region": row.release_key.region,
+        "cycle": row.release_key.cycle,
+        "state": row.state,
+        "held": row.held,
+        "declared": row.declared,
+        "expected": expected.count if expected else None,
+        "in_known_gaps": expected.in_gaps if expected else None,
+        "changed": row.changed.isoformat(timespec="seconds") if row.changed else None,
+        "release": known.digest if known else None,
+        "maps": maps_text(row),
+        "picked_up": picked_up_text(row),
+        "checks": "{error} error, {warn} warn".format(**row.checks) if row.checks else None,
+        "lacks": shortened("; ".join(row.lacks), 500) if row.state != "open" else None,
+    }
