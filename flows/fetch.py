@@ -28,12 +28,14 @@ from flows.settings import (
     flow_settings,
 )
 from flows.tasks import fetch_slice, store_catalog, update_catalog
-from zagg_catalog.errors import IncompleteHarvest, InvalidQuery
+from zagg_catalog.errors import IncompleteHarvest, InvalidCursor, InvalidQuery
 from zagg_catalog.registry import load_registry
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources import Query
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.query_slices import time_slices
+from zagg_catalog.store import Store
+from zagg_catalog.watch.cursor import unseen_until
 
 Values = dict[str, Any]
 
@@ -140,6 +142,8 @@ def _update(job: Job, *, first: bool) -> tuple[Values | None, str | None]:
     days = (time.time() - float(held["full_at"])) / 86_400
     if job.recheck_days and days >= job.recheck_days:
         why = f"the last full fetch was {days:.0f} days ago"
+    elif _has_unseen(job, store, float(held["full_at"])):
+        why = "notifications tell of updates or deletions, which counts may not show"
     else:
         update = with_retries(update_catalog, flow_settings().fetch_timeout)
         source = _source(job) | {"first": first}
@@ -162,6 +166,17 @@ def _update(job: Job, *, first: bool) -> tuple[Values | None, str | None]:
     if why is not None:
         logger.info("%s: fetching everything, since %s.", job.release_key, why)
     return None, why
+
+
+def _has_unseen(job: Job, store: Store, full_at: float) -> bool:
+    """Return whether granules were updated or deleted after a full fetch; counts hide both."""
+    if job.api != "stac":
+        return False  # CMR is asked for the granules that were updated
+    try:
+        unseen = unseen_until(store, job.product, job.cycle)
+    except InvalidCursor:
+        return False  # a damaged state of the watch does not stop a fetch
+    return unseen is not None and unseen.timestamp() > full_at
 
 
 def _source(job: Job) -> Values:

@@ -83,7 +83,7 @@ class Reader:
     failures: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        counts = [f"{self.messages:,} messages"]
+        counts = ["1 message" if self.messages == 1 else f"{self.messages:,} messages"]
         counts += [f"{self.unwatched:,} of products that are not watched"] * bool(self.unwatched)
         counts += [f"{self.refused:,} that cannot be read"] * bool(self.refused)
         texts = [f"{product}: {text}" for product, text in self.found.items()]

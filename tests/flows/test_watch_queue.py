@@ -1,10 +1,12 @@
 """``watch-queue``: notifications in a queue become the events of cycles."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from flows.watch_queue import watch_queue
-from tests.flows.test_watch import PRODUCT, TRACKS, Watcher, available, live, said, watcher
+from tests.flows.test_watch import PRODUCT, TRACKS, Watcher, available, said, watcher
 from tests.harness.servers import KEY_ID, SECRET, moto, running
 from tests.harness.sqs import Mailbox
 from tests.watch.notices import body, envelope
@@ -12,7 +14,7 @@ from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.watch.cursor import read_cursor
 from zagg_catalog.watch.events import POLLED
 
-__all__ = ["live", "said", "watcher"]
+__all__ = ["said", "watcher"]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,32 @@ def test_the_event_is_that_of_the_watch(watcher, mailbox, said, tmp_path):
     # The poll has also counted a granule on the border of cycle 21 once more.
     assert polled["granules"].pop("expected") == told["granules"].pop("expected") + 1
     assert polled == told
+
+
+@pytest.fixture
+def live():
+    """An API that has cycle 21, to which 22 is added, in pages that make an update worth it."""
+    with SandboxServer(simulate("ATL06", cycle=21, tracks=TRACKS), page_size=20) as server:
+        yield server
+
+
+def test_an_update_among_new_granules_is_fetched_although_counts_hide_it(watcher, mailbox, said):
+    read(watcher)
+    watcher.add()
+    mailbox.send(body(name(1)), "New")
+    read(watcher)
+    watcher.prepare(notice=available(said)[-1]["notice"])
+    before = watcher.team.release("greenland").record.catalog.digest
+    replaced = simulate("ATL06", cycle=22, tracks=TRACKS)
+    watcher.server.add(replace(replaced, lons=replaced.lons + 0.2))
+    watcher.server.add(simulate("ATL06", cycle=22, tracks=[2]))
+    for mode in ("New", "Update"):
+        mailbox.send(body(name(2)), mode)
+    read(watcher)
+    watcher.prepare(notice=available(said)[-1]["notice"])
+    after = watcher.team.release("greenland").record.catalog.digest
+    watcher.prepare(force=True)
+    assert watcher.team.release("greenland").record.catalog.digest == after != before
 
 
 def test_messages_stay_while_the_source_is_down(watcher, mailbox, said):

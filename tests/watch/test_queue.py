@@ -87,6 +87,7 @@ def test_messages_become_one_notice_and_are_then_deleted(mailbox, store):
     inbox, found = take(mailbox.settings, store, 25)
     assert [*inbox.products] == [PRODUCT]
     assert notices(found) == [(24, "new", 25)]
+    assert found.cursor.cycles[24].unseen is None
     assert found.requests == 1
     assert mailbox.waiting() == 0
 
@@ -108,6 +109,7 @@ def test_an_update_is_a_change_though_counts_stay_the_same(mailbox, store):
     mailbox.send(body(name_of(1, cycle=23)), "Update")
     _, found = take(mailbox.settings, store, 0)
     assert notices(found) == [(23, "changed", 500)]
+    assert found.cursor.cycles[23].unseen == found.cursor.cycles[23].told
 
 
 def test_as_many_new_as_deleted_granules_are_a_change(mailbox, store):
@@ -305,6 +307,7 @@ def test_a_topic_delivers_what_is_read(server, mailbox):
     [
         ({"queue_url": None}, r"No queue is set; set ZAGG_CATALOG_QUEUE_URL"),
         ({"queue_url": "granules"}, r"ZAGG_CATALOG_QUEUE_URL is 'granules', expected the URL"),
+        ({"queue_dead_letters": "{url}"}, r"QUEUE_DEAD_LETTERS is the queue itself"),
         ({"queue_region": None}, r"names no region; set ZAGG_CATALOG_QUEUE_REGION"),
         ({"queue_endpoint": "nowhere"}, r"cannot be used \(ValueError\); check"),
         ({"queue_region": "eu-west-1"}, r"region eu-west-1: there is no such queue"),
@@ -315,8 +318,8 @@ def test_a_topic_delivers_what_is_read(server, mailbox):
 def test_a_queue_that_cannot_be_used_is_one_sentence(mailbox, changes, sentence):
     if changes.get("queue_endpoint") == "down":
         changes = {"queue_endpoint": f"http://127.0.0.1:{free_port()}", "s3_attempts": 1}
-    if "{url}" in (changes.get("queue_url") or ""):
-        changes = {"queue_url": changes["queue_url"].format(url=mailbox.url)}
+    named = {name: str(value).format(url=mailbox.url) for name, value in changes.items() if value}
+    changes = changes | {name: value for name, value in named.items() if "://" in value}
     with pytest.raises(QueueUnavailable, match=sentence) as caught:
         Queue(Settings(_env_file=None, **(mailbox.values | changes))).receive()
     assert "\n" not in str(caught.value)

@@ -13,6 +13,9 @@ from zagg_catalog import Catalog, ShardMap
 from zagg_catalog.errors import InvalidCursor, PointerConflict
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publish import MapToPublish
+from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.sources.probe import open_probe
+from zagg_catalog.watch.poll import poll
 from zagg_catalog.watch.states import (
     mark_sent,
     move_states,
@@ -64,6 +67,27 @@ def test_a_poll_without_a_transition_writes_nothing(desk):
     desk.poll()
     assert not desk.moved.written
     assert CountingStore.writes == 0
+
+
+@pytest.mark.parametrize(("api", "most"), [("stac", 1), ("cmr", 2)])
+def test_a_poll_of_a_quiet_source_with_states_asks_little_and_writes_nothing(
+    desk, monkeypatch, api, most
+):
+    store, rules = desk.watch.store, desk.watch.rules
+    with SandboxServer(simulate("ATL06", cycle=22, tracks=range(1, 1388, 200))) as server:
+        root = server.root_url if api == "stac" else server.cmr_url
+
+        def look():
+            with open_probe(PRODUCT, root, api=api) as probe:
+                found = poll(PRODUCT, probe, store, rules, desk.watch.now)
+            return move_states(store, found.cursor, [REGION], rules, desk.watch.now)
+
+        assert look().written
+        before = len(server.requests)
+        for name in ("swap_pointer", "_put"):
+            monkeypatch.setattr(CountingStore, name, lambda *_: pytest.fail("it writes"))
+        assert not look().written
+        assert len(server.requests) - before == most
 
 
 def test_time_alone_moves_a_state_with_one_write(desk):

@@ -11,6 +11,7 @@ from tests.releases import inputs
 from tests.watch.conftest import PRODUCT
 from tests.watch.desk import CYCLE, REGION, Desk, write_files, write_registry
 from zagg_catalog import CMRSource
+from zagg_catalog.registry.check_rules import CheckPlan
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.rollback import rollback
 from zagg_catalog.sandbox import SandboxServer, simulate
@@ -165,6 +166,16 @@ def test_findings_of_checks_are_counted(desk):
     changed["checks"]["findings"] = [finding | {"severity": "error"}]
     path.write_text(json.dumps(changed))
     assert row_of(desk).lacks == ["checks of the release: 1 error, see release show"]
+
+
+def test_findings_of_a_first_release_that_is_held_back_are_counted(desk):
+    desk.poll()
+    digests = {one.name: "0" * 64 for one in inputs.builds(desk.files, "first")}
+    done = desk.publish("first", checks=CheckPlan(signatures=digests))
+    assert row_of(desk).lacks == [
+        "there is no latest release",
+        f"release {done.digest[:12]} is not the latest (checks: 1 error, 0 warn)",
+    ]
 
 
 def test_a_product_that_nothing_has_looked_at_is_named(desk):

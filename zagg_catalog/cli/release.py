@@ -30,8 +30,8 @@ from zagg_catalog.cli.options import (
     ReleasePlace,
     StoreUrl,
 )
-from zagg_catalog.errors import InvalidOption, InvalidQuery, RegistryNotFound
-from zagg_catalog.registry import Registry, load_registry
+from zagg_catalog.errors import InvalidOption, InvalidQuery
+from zagg_catalog.registry.load import registry_if_any
 from zagg_catalog.releases.gc import GRACE
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import open_store
@@ -95,7 +95,7 @@ def publish(
         Also store the JSON manifests that zagg loads.
     """
     opened, maps = open_store(store), [_read_map(text) for text in grid or []]
-    registered = _registry(registry)
+    registered = registry_if_any(registry)
     published = releases.publish(
         opened,
         catalog=catalog,
@@ -239,7 +239,7 @@ def verify(
     found = releases.verify(opened, *parts)
     outputs = None
     if output:
-        outputs = list(verify_outputs(opened, *parts, registry=_registry(registry)))
+        outputs = list(verify_outputs(opened, *parts, registry=registry_if_any(registry)))
     if as_json:
         print_json(tables.verification_facts(found, outputs))
     else:
@@ -328,16 +328,6 @@ def _code_of(record: releases.ReleaseRecord, *, accepted: bool) -> int:
     accepts = "" if accepted else " --partial accepts that."
     print_error(f"the release is partial: {'; '.join(record.lacks)}.{accepts}")
     return DONE if accepted else WRONG_DATA
-
-
-def _registry(source: str | None) -> Registry | None:
-    """Return the registry; None if none is named, and that of the settings does not exist."""
-    try:
-        return load_registry(source, tolerate_broken_grids=True)
-    except RegistryNotFound:
-        if source is not None:
-            raise
-        return None
 
 
 def _read_map(text: str) -> releases.MapToPublish:

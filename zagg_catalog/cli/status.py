@@ -9,9 +9,8 @@ from cyclopts import App, Parameter
 from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json
 from zagg_catalog.cli.options import AsJson, RegistryFile, ReleaseFilter, StoreUrl
 from zagg_catalog.cli.status_tables import print_status, status_facts
-from zagg_catalog.errors import RegistryNotFound
 from zagg_catalog.messages import utc_now
-from zagg_catalog.registry import Registry, load_registry
+from zagg_catalog.registry.load import registry_if_any
 from zagg_catalog.sources import CMRSource
 from zagg_catalog.store import open_store
 from zagg_catalog.watch.source_counts import with_source
@@ -38,7 +37,7 @@ def status(
     source
         Ask the API for the counts now; without it, no request is made.
     """
-    registered = _registry(registry)
+    registered = registry_if_any(registry)
     found = read_status(
         open_store(store),
         registered,
@@ -56,13 +55,3 @@ def status(
     for problem in registered.problems if registered else ():
         print_error(problem)
     return DONE if found.complete and found.rows else WRONG_DATA
-
-
-def _registry(source: str | None) -> Registry | None:
-    """Return the registry; None if none is named, and that of the settings does not exist."""
-    try:
-        return load_registry(source, tolerate_broken_grids=True)
-    except RegistryNotFound:
-        if source is not None:
-            raise
-        return None

@@ -81,6 +81,16 @@ def load_registry(
     )
 
 
+def registry_if_any(location: str | None = None) -> Registry | None:
+    """Return the registry; None if none is named, and that of the settings does not exist."""
+    try:
+        return load_registry(location, tolerate_broken_grids=True)
+    except RegistryNotFound:
+        if location is not None:
+            raise
+        return None
+
+
 def _invalid(source: str, problems: list[str]) -> InvalidRegistry:
     count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
     return InvalidRegistry(f"The registry {source} has {count}:\n  " + "\n  ".join(problems))

@@ -76,8 +76,13 @@ def checks_of(
     found = publication.checks_of(digest) if publication is not None else None
     if found is not None:
         return found
-    held, _ = _read(store, release_key)
+    held = first_held(store, release_key)
     return next((one.checks for one in held if one.digest == digest), None)
+
+
+def first_held(store: Store, release_key: ReleaseKey) -> tuple[HeldRelease, ...]:
+    """Return the releases that were held back before there was a pointer, the newest first."""
+    return _read(store, release_key)[0]
 
 
 def _hold_back_first(store: Store, release_key: ReleaseKey, held: HeldRelease) -> None:

@@ -172,15 +172,7 @@ def publish(
     latest = read_free_latest(store, release_key)
     with scratch() as folder:
         upload = StagedUpload(store)
-        try:
-            record = _record(
-                upload, release_key, facts, Path(catalog), maps, folder, json_manifests
-            )
-        except ValidationError as error:
-            raise InvalidRelease(
-                f"The catalog or a map has a value that no release can hold:"
-                f" {first_problem(error)}."
-            ) from None
+        record = _record(upload, release_key, facts, Path(catalog), maps, folder, json_manifests)
         plan, needs = checks or CheckPlan(), {build.name: build.needs for build in maps}
         inputs = read_inputs(store, Path(catalog), facts, record, latest, needs, plan, now=clock())
         results = run_checks(inputs, plan.rules_of(record.product))
@@ -337,22 +329,27 @@ def _record(
     json_manifests: bool,
 ) -> ReleaseRecord:
     """Write the manifests, stage all files, and return the record of them."""
-    catalog = _catalog(upload, release_key, facts, path)
-    grids = tuple(
-        _grid(upload, release_key, build, folder, json_manifests)
-        for build in sorted(maps, key=lambda build: build.name)
-    )
-    return ReleaseRecord(
-        product=release_key.product,
-        region=release_key.region,
-        cycle=release_key.cycle,
-        cycle_convention=facts.metadata.get("cycle_convention"),
-        query=facts.query,
-        harvest=facts.harvest,
-        catalog=catalog,
-        grids=grids,
-        status=status_of(catalog, grids),
-    )
+    try:
+        catalog = _catalog(upload, release_key, facts, path)
+        grids = tuple(
+            _grid(upload, release_key, build, folder, json_manifests)
+            for build in sorted(maps, key=lambda build: build.name)
+        )
+        return ReleaseRecord(
+            product=release_key.product,
+            region=release_key.region,
+            cycle=release_key.cycle,
+            cycle_convention=facts.metadata.get("cycle_convention"),
+            query=facts.query,
+            harvest=facts.harvest,
+            catalog=catalog,
+            grids=grids,
+            status=status_of(catalog, grids),
+        )
+    except ValidationError as error:
+        raise InvalidRelease(
+            f"The catalog or a map has a value that no release can hold: {first_problem(error)}."
+        ) from None
 
 
 ERROR_LENGTH = 500

@@ -6,8 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from zagg_catalog.errors import InvalidRelease, StoreError
+from zagg_catalog.releases.check_results import CheckResults
+from zagg_catalog.releases.held import first_held
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
-from zagg_catalog.releases.publication import CurrentRelease, Publication, read_latest
+from zagg_catalog.releases.publication import (
+    CurrentRelease,
+    HeldRelease,
+    Publication,
+    read_latest,
+)
 from zagg_catalog.releases.read import Release, load_release
 from zagg_catalog.store import Store
 
@@ -21,11 +28,19 @@ class Slot:
     """The pointer; without a publication if it is missing or not valid."""
     stored: dict[str, datetime] = field(default_factory=dict)
     """When each release record was stored, by digest, by the clock of the store."""
+    held: tuple[HeldRelease, ...] = ()
+    """Releases that were held back while there was no pointer."""
 
     @property
     def publication(self) -> Publication | None:
         """Content of the pointer, if it is valid."""
         return self.latest.publication
+
+    def checks_of(self, digest: str) -> CheckResults | None:
+        """Return what the checks found in a release; None if that is not recorded."""
+        if self.publication is not None:
+            return self.publication.checks_of(digest)
+        return next((one.checks for one in self.held if one.digest == digest), None)
 
     @property
     def newest(self) -> str | None:
@@ -46,9 +61,10 @@ class Slot:
 def read_slots(
     store: Store, product: str | None = None, region: str | None = None, cycle: int | None = None
 ) -> dict[ReleaseKey, Slot]:
-    """Return the slots that have releases: one listing, and one read of each pointer it has.
+    """Return the slots that have releases: one listing, and one read for each.
 
-    Each part may be None.
+    The read is of the pointer, or without one of the releases that were held back. Each part may be
+    None.
     """
     stored: dict[ReleaseKey, dict[str, datetime]] = {}
     pointers = set()
@@ -58,10 +74,16 @@ def read_slots(
             pointers.add(parts.release_key)
         else:
             records[parts.digest] = info.modified
-    keys = sorted(pointers)
+    keys, first = sorted(pointers), sorted(stored.keys() - pointers)
+    held = dict(zip(first, store.read_each(lambda key: first_held(store, key), first), strict=True))
     found = dict(zip(keys, store.read_each(lambda key: read_latest(store, key), keys), strict=True))
     return {
-        key: Slot(release_key=key, latest=found.get(key, CurrentRelease()), stored=records)
+        key: Slot(
+            release_key=key,
+            latest=found.get(key, CurrentRelease()),
+            stored=records,
+            held=held.get(key, ()),
+        )
         for key, records in sorted(stored.items())
     }
 

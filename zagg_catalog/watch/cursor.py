@@ -58,6 +58,8 @@ class CycleState(_Model):
     """Time of its last overdue event."""
     told: AwareDatetime | None = Field(default=None, exclude_if=lambda told: told is None)
     """Time of the newest notification of a queue that the state includes; not stored if None."""
+    unseen: AwareDatetime | None = Field(default=None, exclude_if=lambda unseen: unseen is None)
+    """The same of those that tell of updates or deletions, which counts need not show."""
 
 
 class Cursor(_Model):
@@ -121,6 +123,13 @@ def read_cursor(store: Store, product: str) -> StoredCursor:
     if pointer is None:
         return StoredCursor(cursor=None, token=None)
     return StoredCursor(cursor=load(Cursor, pointer, "cursor"), token=pointer.token)
+
+
+def unseen_until(store: Store, product: str, cycle: int) -> datetime | None:
+    """Return `CycleState.unseen` of a cycle; None if the watch does not know the cycle."""
+    cursor = read_cursor(store, product).cursor
+    state = cursor.cycles.get(cycle) if cursor else None
+    return state.unseen if state else None
 
 
 def write_cursor(store: Store, cursor: Cursor, token: str | None) -> None:

@@ -210,6 +210,7 @@ def include_changes(
 def _include(counted: CycleState, before: CycleState, change: Change, now: datetime) -> CycleState:
     """Return the new state of a cycle: changed, unless an earlier poll has counted the change."""
     update: dict[str, object] = {"told": change.until}
+    update |= {} if change.only_new else {"unseen": change.until}
     known = change.only_new and change.until <= before.changed
     if counted.version == before.version and not known:
         update |= {"version": before.version + 1, "changed": now}

@@ -93,6 +93,11 @@ class Queue:
                 f"The URL of the queue, {self.name}, names no region; set"
                 " ZAGG_CATALOG_QUEUE_REGION, for example to us-east-1."
             )
+        if settings.queue_dead_letters == settings.queue_url:
+            raise QueueUnavailable(
+                "ZAGG_CATALOG_QUEUE_DEAD_LETTERS is the queue itself, which would never be empty;"
+                " set it to another queue, or leave it out."
+            )
         self._endpoint = settings.queue_endpoint
         self._dead_letters = settings.queue_dead_letters
         self._client = self._connect(settings)

@@ -460,7 +460,7 @@ def _problems(
         why = "; ".join(newest.lacks) if newest else "its record is missing or damaged"
         is_newer = "is newer and" if slot.publication else "is"
         text = f"release {short_digest(str(slot.newest))} {is_newer} not the latest"
-        checks = slot.publication.checks_of(str(slot.newest)) if slot.publication else None
+        checks = slot.checks_of(str(slot.newest))
         if checks and checks.findings:
             text += " (checks: {error} error, {warn} warn)".format(**checks.counts)
         texts.append(f"{text}: {why}" if why else text)
