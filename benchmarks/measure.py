@@ -166,6 +166,58 @@ def archive_ours(clock: Clock, options: argparse.Namespace) -> Found:
     return {"pairs": pairs, "granules": sum(m.granules for m in made) // len(grids)}
 
 
+def takeover_ours(clock: Clock, options: argparse.Namespace) -> Found:
+    """Build from scratch, and with 99 % of the granules taken over, in turn; also check the bytes.
+
+    Without a grid, the cells of the footprints are made.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap
+    from zagg_catalog.regions import bbox_region
+    from zagg_catalog.shardmap import index_footprints
+
+    def load() -> Catalog:
+        return Catalog.from_geoparquet(options.catalogs[0])
+
+    whole = load()
+    table = whole.table.filter(pa.array(np.arange(len(whole)) % 100 != 0))
+    old = Catalog(table, whole.metadata | {"total_granules": len(table)})
+    grids = {
+        "healpix": lambda: HealpixGrid(options.orders[0], options.orders[0] + 6),
+        "polar": lambda: RectilinearGrid("EPSG:3031", 1000, [-3.2e6, -3.2e6, 3.2e6, 3.2e6]),
+    }
+    if options.grid is None:
+        first = index_footprints(old)
+        works = [
+            lambda new: index_footprints(new),
+            lambda new: index_footprints(new, previous=first),
+        ]
+    else:
+        grid, region = grids[options.grid](), bbox_region(SOUTH)
+        build: dict[str, Any] = {"region": region, "footprint": options.footprint}
+        earlier = ShardMap.build(old, grid, **build)
+        works = [
+            lambda new: ShardMap.build(new, grid, **build),
+            lambda new: ShardMap.build(new, grid, previous=(earlier, old), **build),
+        ]
+    rounds: dict[str, list[float]] = {"scratch": [], "taken": []}
+    contents = set()
+    with TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
+        for number in range(2 * options.rounds):
+            new, began = load(), time.perf_counter()
+            made = works[number % 2](new)
+            rounds["taken" if number % 2 else "scratch"].append(time.perf_counter() - began)
+            path = Path(folder, "made.parquet")
+            write = made.to_geoparquet if options.grid is None else made.to_parquet
+            write(path)
+            contents.add(path.read_bytes())
+    if len(contents) > 1:
+        raise SystemExit("The bytes differ from those of a build from scratch.")
+    return {"rounds": rounds, "granules": len(whole)}
+
+
 def _size(path: str | None) -> Found:
     return {"bytes": Path(path).stat().st_size} if path else {}
 
@@ -202,7 +254,7 @@ def profiled(call: Callable[[], Found], count: int = 25) -> tuple[Found, list[Fo
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    works = ("fetch_", "decode_", "build_", "load_", "cover_", "archive_")
+    works = ("fetch_", "decode_", "build_", "load_", "cover_", "archive_", "takeover_")
     parser.add_argument("work", choices=[name for name in globals() if name.startswith(works)])
     parser.add_argument("--root")
     parser.add_argument("--cycle", type=int, default=22)
@@ -215,6 +267,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--read", metavar="FILE")
     parser.add_argument("--folder", metavar="DIR")
     parser.add_argument("--merge", action="store_true")
+    parser.add_argument("--grid", choices=["healpix", "polar"])
+    parser.add_argument("--footprint", default="swath")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--profile", action="store_true")
     return parser
 

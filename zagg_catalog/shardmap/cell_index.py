@@ -302,17 +302,14 @@ def index_footprints(
         )
     plain = catalog.without_cells()
     index = footprint_index(catalog)
-    taken = None if previous is None else _taken_over(previous, catalog)
-    cells, notes = _columns(index) if taken is None else taken
-    # The chunks of a column show in the bytes of a file.
-    runs = [(batch.first, batch.last - batch.first) for batch in index.batches]
-    lists = pa.chunked_array([cells.slice(*run).combine_chunks() for run in runs], CELLS_TYPE)
+    taken = None if previous is None else _taken_over(previous, catalog, index)
+    lists, notes = _columns(index) if taken is None else taken
     table = plain.table.append_column(pa.field(CELLS_COLUMN, CELLS_TYPE), lists)
-    table = table.append_column(NOTE_COLUMN, notes.combine_chunks())
+    table = table.append_column(NOTE_COLUMN, notes)
     return Catalog.of_checked(table, plain.metadata | cells_metadata(plain.table))
 
 
-def _columns(index: FootprintIndex) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+def _columns(index: FootprintIndex) -> tuple[pa.ChunkedArray, pa.Array]:
     """Return the cells and the notes of all rows."""
     lists = pa.chunked_array([_lists(batch.cells()) for batch in index.batches], CELLS_TYPE)
     notes: list[str | None] = [None] * index.table.num_rows
@@ -321,29 +318,35 @@ def _columns(index: FootprintIndex) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
             notes[row] = _REPAIRED + how
         for row, why in batch.problems.items():
             notes[row] = _UNUSABLE + why
-    return lists, pa.chunked_array([notes], pa.string())
+    return lists, pa.array(notes, pa.string())
 
 
 def _taken_over(
-    previous: Catalog, catalog: Catalog
-) -> tuple[pa.ChunkedArray, pa.ChunkedArray] | None:
-    """Return cells and notes with those of an earlier catalog, if it has them by the same rules."""
+    previous: Catalog, catalog: Catalog, index: FootprintIndex
+) -> tuple[pa.ChunkedArray, pa.Array] | None:
+    """Return what `_columns` does with an earlier catalog's cells, if they follow this rule."""
     stored = previous.stored_cells
     if stored is None or limits_of(previous) != limits_of(catalog):
         return None
+    if isinstance(stored, CellsFile):
+        stored = stored.read(0, stored.rows)
     rows = earlier_rows(previous, catalog)
     rest = np.flatnonzero(rows < 0)
     rows[rest] = len(previous) + np.arange(len(rest))
-    if isinstance(stored, CellsFile):
-        stored = stored.read(0, stored.rows)
     more = _columns(FootprintIndex.of_rows(catalog, rest))
-    cells, notes = (
-        pa.chunked_array([*pc.cast(stored[name], kind).chunks, *column.chunks], kind)
-        for name, kind, column in zip(
-            (CELLS_COLUMN, NOTE_COLUMN), (CELLS_TYPE, pa.string()), more, strict=True
-        )
-    )
-    return cells.take(pa.array(rows)), notes.take(pa.array(rows))
+    cells = pa.concat_arrays([*pc.cast(stored[CELLS_COLUMN], CELLS_TYPE).chunks, *more[0].chunks])
+    notes = pa.concat_arrays([*pc.cast(stored[NOTE_COLUMN], pa.string()).chunks, more[1]])
+    # The chunks of a column show in the bytes of a file.
+    lists = [_gathered(cells, rows[batch.first : batch.last]) for batch in index.batches]
+    return pa.chunked_array(lists, CELLS_TYPE), notes.take(pa.array(rows))
+
+
+def _gathered(array: pa.Array, rows: Ints) -> pa.Array:
+    """Return some rows, at least one; runs of them are copied whole, unlike in `take`."""
+    first = np.append(0, np.flatnonzero(np.diff(rows) != 1) + 1)
+    sizes = np.diff(np.append(first, len(rows)))
+    runs = zip(rows[first].tolist(), sizes.tolist(), strict=True)
+    return pa.concat_arrays([array.slice(*run) for run in runs])
 
 
 def _lists(cells: Cells) -> pa.Array:

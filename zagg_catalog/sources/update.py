@@ -39,6 +39,8 @@ from zagg_catalog.sources.spool import Decoder, Spool
 MARGIN: Final = timedelta(hours=1)
 # A range of more pages is bisected further.
 FEW_PAGES: Final = 3
+# Pages of a search of a STAC API that is read as a whole, since counts would cost as much.
+SMALL: Final = 6
 # Parts of the time range whose counts are compared in any case.
 PARTS: Final = 4
 # Microseconds between a border and the next granule, since servers may round times.
@@ -158,7 +160,7 @@ class Update:
         self.newest = self.held.received.facts.newest
         if isinstance(self.search, CmrSearch):
             self._read_updates(self.search)
-        elif len(self._rows) <= FEW_PAGES * self._page:
+        elif len(self._rows) <= SMALL * self._page:
             raise CannotUpdate("the whole is a few pages only")
         total = self._count(None)
         for low, high in _joined(self._changed(total)):
