@@ -21,7 +21,8 @@ FOLDER = "results/product=ATL06_007/region=greenland/cycle=22"
 def put_slice(store, key):
     """Store a fetched slice, as a task does; return its parquet object."""
     ref = store.put(f"{FOLDER}/slices", b"PAR1", ".parquet")
-    write_result(store, key, {"state": "fetched", "catalog": ref.key, "granules": 3})
+    fetched = {"state": "fetched", "catalog": ref.key, "granules": 3, "fetch": {}}
+    write_result(store, key, fetched)
     return ref
 
 
