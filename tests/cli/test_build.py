@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from zagg_catalog import Catalog, ShardMap
 from zagg_catalog.cli import main
 from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.sandbox.granules import pick
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 HEALPIX = str(DEPLOYMENTS / "grids" / "atl06-antarctica-healpix.yaml")
@@ -48,6 +50,31 @@ def test_a_cycle_becomes_a_map_and_a_catalog(fetched):
     shard_map = ShardMap.from_json(fetched / "m.json")
     assert shard_map.metadata["cycle_convention"] == "mission"
     assert 0 < shard_map.table.num_rows <= len(catalog)
+
+
+@pytest.mark.parametrize("api", ["stac", "cmr"])
+def test_since_asks_for_what_has_changed_only(tmp_path, monkeypatch, capsys, api):
+    whole = simulate("ATL06", cycle=22, regions=[10, 11, 12], tracks=range(1, 1388, 2))
+    with SandboxServer(pick(whole, np.arange(0, len(whole), 2)), page_size=20) as server:
+        monkeypatch.setenv("ZAGG_CATALOG_CMR_ROOT", server.cmr_url)
+        monkeypatch.setenv("ZAGG_CATALOG_PAGE_SIZE", "20")
+        place = ["--stac-root", server.root_url] if api == "stac" else ["--api", "cmr"]
+        call = ["--config", HEALPIX, "--short-name", "ATL06", "--cycle", "22", *place]
+        call += ["--bbox=-180,-90,180,-60", "--output", tmp_path / "m.parquet"]
+        assert build(*call, "--catalog-out", tmp_path / "old.parquet") == 0
+        full = len(server.requests)
+        update = [*call, "--since", tmp_path / "old.parquet"]
+        assert build(*update, "--catalog-out", tmp_path / "new.parquet") == 0
+        asked = len(server.requests) - full
+        # The sandbox publishes all at one time, which CMR's revision dates cannot tell apart.
+        assert 0 < asked < (full / 3 if api == "stac" else full)
+        assert "everything was fetched" not in capsys.readouterr().err
+        old, new = (tmp_path / f"{name}.parquet" for name in ("old", "new"))
+        assert new.read_bytes() == old.read_bytes()
+        (tmp_path / ".old.parquet.received").unlink()
+        assert build(*update, "--catalog-out", tmp_path / "again.parquet") == 0
+        assert "note: everything was fetched, since the previous" in capsys.readouterr().err
+        assert (tmp_path / "again.parquet").read_bytes() == old.read_bytes()
 
 
 def test_another_grid_is_built_from_the_stored_catalog(fetched, capsys):

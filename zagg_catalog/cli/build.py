@@ -30,6 +30,7 @@ from zagg_catalog.regions import Bbox
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.stored import Selection
+from zagg_catalog.sources.update import Previous
 
 EXAMPLES = """Examples:
   # an ICESat-2 cycle on the HEALPix grid of atl06.yaml, over a polygon
@@ -99,6 +100,8 @@ class FetchOptions:
     """Root of the STAC API (default: the setting)."""
     margin: Annotated[str | None, Parameter(metavar="0.5|10km")] = None
     """Fetch this much around the area, too: degrees, or km."""
+    since: Annotated[Path | None, Parameter(metavar="FILE")] = None
+    """Catalog of an earlier fetch with --catalog-out: ask only for what has changed since."""
     checkpoint: Annotated[Path | None, Parameter(metavar="DIR")] = None
     """Folder from which an interrupted fetch continues."""
     also_for: Annotated[list[Path] | None, Parameter(metavar="FILE")] = None
@@ -114,6 +117,7 @@ class FetchOptions:
             "--api": self.api,
             "--stac-root": self.stac_root,
             "--margin": self.margin,
+            "--since": self.since,
             "--checkpoint": self.checkpoint,
             "--also-for": self.also_for,
             "--preserve-thumbnails": self.preserve_thumbnails,
@@ -130,19 +134,34 @@ class FetchOptions:
             )
 
     def fetch(self, query: Query, catalog_out: Path | None) -> Catalog:
-        """Fetch the catalog; finished slices are stored beside the catalog's file."""
+        """Fetch the catalog; finished slices, and what --since needs, are beside its file."""
         beside = catalog_out and catalog_out.with_name(f".{catalog_out.name}.fetch")
         # --stac-root selects the STAC API and overrides the setting.
         api = "stac" if self.stac_root else self.api
+        source = CMRSource(root_url=self.stac_root, api=api)
+        since = self.since
+        earlier = Previous(catalog=since, received=_received(since)) if since else None
         with warnings.catch_warnings():
             # The command says it itself.
             warnings.simplefilter("ignore", IncompleteCatalog)
-            return CMRSource(root_url=self.stac_root, api=api).fetch(
+            catalog = source.fetch(
                 query,
                 preserve_thumbnails=self.preserve_thumbnails,
                 partial=self.partial,
                 checkpoint=self.checkpoint or beside,
+                previous=earlier,
             )
+        if catalog_out and source.last_received is not None:
+            source.last_received.to_parquet(_received(catalog_out))
+        why = source.last_report.full_because if source.last_report else None
+        if earlier and why:
+            print_error(f"note: everything was fetched, since {why}.")
+        return catalog
+
+
+def _received(catalog: Path) -> Path:
+    """Return the file with what a fetch received beside a catalog."""
+    return catalog.with_name(f".{catalog.name}.received")
 
 
 app = App(name="build", help_epilogue=EXAMPLES, version_flags=())
