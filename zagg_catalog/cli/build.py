@@ -12,6 +12,7 @@ from cyclopts import App, Group, Parameter
 from zagg_catalog.build import map_catalog, query_for
 from zagg_catalog.catalog import Catalog, IncompleteCatalog
 from zagg_catalog.cli.common import exit_code_of, print_error
+from zagg_catalog.cli.listening import QUIET, STEPS
 from zagg_catalog.cli.options import (
     OUTPUT,
     WHEN,
@@ -150,6 +151,7 @@ class FetchOptions:
                 partial=self.partial,
                 checkpoint=self.checkpoint or beside,
                 previous=earlier,
+                progress=False if QUIET.get() else None,
             )
         if catalog_out and source.last_received is not None:
             source.last_received.to_parquet(_received(catalog_out))
@@ -227,10 +229,13 @@ def build(
         query = query_for(query, grids, region, edge=edge, allow_empty=allow_empty)
         granules = fetch.fetch(query, catalog_out)
     options = {"region": region, "aoi": aoi, **geometry.given()}
+    STEPS.info("%s granules, %s", f"{len(granules):,}", "fetched" if query else "loaded")
     built = map_catalog(granules, grid, catalog_out=catalog_out, **options)
+    STEPS.info("%r built", built.shard_map)
     shard_map = built.shard_map if allow_empty else built.check_not_empty()
     target = output or _default_output(granules)
     (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)
+    STEPS.info("%s written", target)
     print_build(granules, built, target, catalog_out, fetched=query is not None)
     for note in grid_notes(grid):
         print_error(f"note: {note}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +28,7 @@ from zagg_catalog.cli.common import (
 )
 from zagg_catalog.cli.options import AcceptPartial, AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
-from zagg_catalog.diff import diff_catalogs, diff_maps
+from zagg_catalog.diff import CatalogDiff, MapDiff, diff_catalogs, diff_maps
 from zagg_catalog.errors import EmptyShardMap, InvalidCatalog, InvalidQuery, InvalidShardMap
 from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.messages import extent_text
@@ -37,6 +39,14 @@ from zagg_catalog.shardmap.readable import mark_unreadable
 
 Summary = dict[str, Any]
 
+# First bytes of files of other kinds that people have.
+_MAGIC = {
+    b"\x89HDF": "HDF5, as the data of a granule",
+    b"SQLite format 3": "SQLite, as a GeoPackage",
+    b"PK": "a zip file",
+    b"\x00\x00\x27\x0a": "a Shapefile",
+    b"%PDF": "PDF",
+}
 _PROVENANCE = (
     "collection",
     "source",
@@ -70,7 +80,7 @@ def show(file: Path, /, *, as_json: AsJson = False, partial: AcceptPartial = Fal
     return exit_code_of(loaded, kind, partial=partial)
 
 
-def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
+def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False, as_json: AsJson = False) -> int:
     """Compare two catalogs or two shard maps.
 
     Parameters
@@ -83,16 +93,18 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False) -> int:
     before, after = load_file(old), load_file(new)
     if isinstance(before, MapColumns) and isinstance(after, MapColumns):
         make = shardmap.ShardMap.from_columns
-        maps = diff_maps(make(before), make(after))
-        print_map_diff(maps)
-        same = maps.same
+        found: MapDiff | CatalogDiff = diff_maps(make(before), make(after))
     elif isinstance(before, Catalog) and isinstance(after, Catalog):
-        catalogs = diff_catalogs(before, after)
-        print_catalog_diff(catalogs)
-        same = catalogs.same
+        found = diff_catalogs(before, after)
     else:
         raise InvalidQuery("diff compares two catalogs or two shard maps; got one of each.")
-    return WRONG_DATA if exit_code and not same else DONE
+    if as_json:
+        print_json({"same": found.same, **asdict(found)})
+    elif isinstance(found, MapDiff):
+        print_map_diff(found)
+    else:
+        print_catalog_diff(found)
+    return WRONG_DATA if exit_code and not found.same else DONE
 
 
 def check(
@@ -131,14 +143,34 @@ def check(
 
 
 def load_file(path: Path) -> Catalog | MapColumns:
-    """Load a catalog or a shard map."""
-    if check_file(path).suffix.lower() == ".json":
+    """Load a catalog or a shard map; say of another file what it is."""
+    other = _other_kind(check_file(path))
+    if other is not None:
+        raise InvalidCatalog(
+            f"{path} is {other}, neither a catalog (.parquet) nor a shard map (.json, .parquet)."
+        )
+    if path.suffix.lower() == ".json":
         return read_json(path)
     try:
         schema = pq.read_schema(path)
     except (OSError, ValueError) as error:
         raise InvalidCatalog(f"{path} is not a readable parquet file: {error}") from error
     return read_parquet(path) if is_manifest(schema) else Catalog.from_geoparquet(path)
+
+
+def _other_kind(path: Path) -> str | None:
+    """Return what a file is by its first bytes, if they are not those of a catalog or a map."""
+    with path.open("rb") as file:
+        start = file.read(4096)
+    for magic, kind in _MAGIC.items():
+        if start.startswith(magic):
+            return kind
+    if path.suffix.lower() in {".yaml", ".yml"}:
+        return "YAML, as a config, which `zagg-catalog grid show` describes"
+    # A Feature of GeoJSON begins with its type, and a map of zagg does not have this one.
+    if re.search(rb'"type"\s*:\s*"(Feature|FeatureCollection|(Multi)?Polygon)"', start):
+        return "GeoJSON"
+    return None
 
 
 def summarise_catalog(catalog: Catalog) -> Summary:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from zagg_catalog import __version__
 from zagg_catalog.cli.common import DONE, INTERRUPTED, WRONG_CALL, WRONG_DATA, print_error
+from zagg_catalog.cli.listening import listening
 from zagg_catalog.cli.screens import HelpScreen
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.files import reason
@@ -38,11 +39,14 @@ COMMANDS = {
     "notify": ("zagg_catalog.cli.pipeline:notify_app", "Announce an available cycle to Prefect."),
 }
 DESCRIPTION = "Granule catalogs and shard maps for the zagg aggregator."
+_FOR_ALL = {"--debug", "-v", "--verbose", "-q", "--quiet"}
 _OPTIONS = {
     "--version": "Print the version and exit.",
     "--install-completion": "Install tab completion for your shell.",
     "-h, --help": "Show this help, or that of a command, and exit.",
     "--debug": "Show the traceback of an error; for every command.",
+    "-v, --verbose": "Say what is done, and how long it takes; for every command.",
+    "-q, --quiet": "Show no progress and no repeated requests; for every command.",
 }
 
 
@@ -60,8 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     shown = warnings.formatwarning
     warnings.formatwarning = _warning
+    own = [argument for argument in arguments if argument not in _FOR_ALL]
     try:
-        return _run([argument for argument in arguments if argument != "--debug"])
+        with listening(
+            verbose=bool({"-v", "--verbose"} & {*arguments}),
+            quiet=bool({"-q", "--quiet"} & {*arguments}),
+        ):
+            return _run(own)
     except (ZaggCatalogError, OSError) as error:
         if "--debug" in arguments:
             lines = traceback.format_exc().rstrip().split("\n")

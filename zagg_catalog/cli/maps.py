@@ -20,6 +20,7 @@ from zagg_catalog.archive import (
 )
 from zagg_catalog.archive.backfill import read_cycles
 from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json, print_line
+from zagg_catalog.cli.listening import QUIET, STEPS
 from zagg_catalog.cli.options import (
     OUTPUT,
     AreaOptions,
@@ -150,7 +151,7 @@ def build_maps(
             region=outline,
             suffix=".json" if format == "json" else ".parquet",
             merge=merge and (skip_missing or not missing),
-            on_map=_print_progress if sys.stderr.isatty() else lambda _: None,
+            on_map=_print_progress if sys.stderr.isatty() and not QUIET.get() else _log,
         )
     _print_report(report, missing, as_json=as_json)
     if report is None or report.failed or (missing and not skip_missing):
@@ -225,6 +226,10 @@ def _only(option: str, names: set[str]) -> str:
         several = f"; the grids have {', '.join(sorted(names))}" if names else ""
         raise InvalidQuery(f"--{option} is required{several}.")
     return next(iter(names))
+
+
+def _log(made: ArchiveMap) -> None:
+    STEPS.info("%s %s: %s", made.catalog, made.grid, made.state)
 
 
 def _print_progress(made: ArchiveMap) -> None:
