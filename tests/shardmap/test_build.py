@@ -1,5 +1,7 @@
 """Building: what pairs with what, what is quarantined, and what is refused."""
 
+import inspect
+
 import numpy as np
 import pytest
 import shapely
@@ -80,6 +82,21 @@ def test_shards_outside_the_region_are_not_paired():
     shard_map = ShardMap.build(make_catalog(*SWATHS), HEALPIX, region=north)
     assert {name[21:25] for _, name in pairs(shard_map)} == {"0003"}
     assert set(shard_map.shard_keys) <= set(HEALPIX.coverage(north).tolist())
+
+
+def test_a_catalog_may_be_the_path_of_its_file(tmp_path):
+    catalog = make_catalog(*SWATHS)
+    catalog.to_geoparquet(tmp_path / "c.parquet")
+    found = ShardMap.build(tmp_path / "c.parquet", HEALPIX, region=ANTARCTIC)
+    assert found == ShardMap.build(catalog, HEALPIX, region=ANTARCTIC)
+
+
+def test_the_help_of_build_names_its_parameters_units_and_errors():
+    text = inspect.getdoc(ShardMap.build)
+    names = inspect.signature(ShardMap.build).parameters
+    assert [name for name in names if f"\n{name} :" not in text] == []
+    told = ["GeoDataFrame", "WKT", "Degrees, WGS84", "InvalidRegion", "RegionNotFound"]
+    assert [one for one in told if one not in text] == []
 
 
 def test_without_a_region_the_catalogs_box_is_covered():

@@ -260,7 +260,7 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
     @classmethod
     def build(
         cls,
-        catalog: Catalog,
+        catalog: Catalog | str | Path,
         grid: OutputGrid,
         *,
         region: Area | None = None,
@@ -279,15 +279,18 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
 
         Parameters
         ----------
-        catalog : Catalog
-            Granule metadata.
+        catalog : Catalog, str or Path
+            Granule metadata, or the path of its file.
         grid : OutputGrid
-            The grid, usually from `zagg_catalog.grids.from_config`.
+            The grid, usually ``from_config("config.yaml")``.
         region : path, box, geometry, Region or list of (lats, lons), optional
-            Coverage mask, degrees, WGS84. By default the box in the catalog's metadata.
+            Coverage mask: the path of a region's file; a box ``(west, south, east, north)``,
+            west > east over the antimeridian; text of such a box, or WKT; a shapely geometry,
+            GeoDataFrame or GeoJSON mapping; or rings. Degrees, WGS84, unless a file or frame
+            names another CRS. By default the box in the catalog's metadata.
         aoi : path, box, geometry, Region or list of (lats, lons), optional
-            Area of the strict mask of cells that the map carries where the config has
-            ``output.aoi_mask: true``. By default the region.
+            Area, as ``region``, of the strict mask of cells that the map carries where the
+            config has ``output.aoi_mask: true``. By default the region.
         backend : {"auto", "spherely", "mortie"}
             ``auto`` uses spherely if a spherely with a SpatialIndex is installed; otherwise
             mortie on HEALPix grids and shapely on rectilinear ones. ``mortie`` has HEALPix
@@ -329,10 +332,12 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
             If a shard has different granules whose files have one name; zagg refuses such a map.
         InvalidOption
             If an option is not allowed, or there is neither a region nor a box in the catalog.
-        InvalidRegion
-            If the region is not usable.
-        MissingBackend
-            If the backend is spherely and it is not installed.
+        InvalidRegion, RegionNotFound
+            If the region is not usable, or its file does not exist.
+        InvalidCatalog
+            If the catalog's file, or the area in its metadata, cannot be read.
+        MissingBackend, MissingPackage
+            If the backend is spherely, or a region's file needs pyogrio, and it is not installed.
 
         Warns
         -----
@@ -343,6 +348,8 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         EmptyMap
             If the map has no shard or no pair; the message has the boxes of region and grid.
         """
+        if not isinstance(catalog, Catalog):
+            catalog = Catalog.from_geoparquet(catalog)
         built = build_checked(
             catalog,
             [grid],
