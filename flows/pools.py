@@ -22,7 +22,13 @@ FOLDER = next((place for place in _PLACES if (place / "prefect.yaml").is_file())
 PREFECT_FILE = FOLDER / "prefect.yaml"
 POOL_TYPES: tuple[PoolType, ...] = get_args(PoolType)
 # Settings of other programs that a container needs as well.
-_OTHERS = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_OTHERS = (
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_SQS",
+)
 _PREFIX = "ZAGG_CATALOG_"
 # Settings that concern the program `deploy` only.
 _OWN = {

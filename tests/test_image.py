@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.local_server import LEASES
 from tests.harness.compose import FILE as COMPOSE
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +35,8 @@ def folder(tmp_path):
     (tmp_path / ".dockerignore").write_text((ROOT / ".dockerignore").read_text())
     wanted = [*sorted(COPIED), "zagg_catalog/store/s3.py", "zagg_catalog/py.typed"]
     wanted += ["flows/deploy.py", "deployments/registry.yaml", "deployments/pools/ecs.json"]
-    unwanted = [".env", "deployments/.env", ".git/config", ".venv/bin/python", "tests/conftest.py"]
+    unwanted = [".env", "deployments/.env", "deployments/flows.env", ".git/config"]
+    unwanted += [".venv/bin/python", "tests/conftest.py"]
     unwanted += ["flows/__pycache__/deploy.pyc", "zagg_catalog/store/__pycache__/s3.pyc"]
     unwanted += ["zagg-store/releases/latest.json", "demo/a.parquet", "tools/make-env", "key.pem"]
     for path in wanted + unwanted:
@@ -113,6 +116,25 @@ def test_each_container_of_the_compose_file_is_pinned_and_ours_are_read_only():
 def test_no_password_is_written_into_the_compose_file():
     variables = re.findall(r"\$\{(\w+):\?", COMPOSE.read_text())
     assert {"PREFECT_LOGIN", "POSTGRES_PASSWORD", "S3_KEY_ID", "S3_SECRET"} == set(variables)
+
+
+def test_a_server_of_ours_keeps_its_leases_in_files():
+    """In memory, slots that are taken when it is killed would never be free again."""
+    (name,) = LEASES
+    server = yaml.safe_load(COMPOSE.read_text())["services"]["server"]
+    assert server["environment"][name] == LEASES[name]
+    assert f"export {name}={LEASES[name]}\n" in (ROOT / "docs/operations.md").read_text()
+    assert import_module(LEASES[name]).ConcurrencyLeaseStorage
+
+
+def test_runs_get_each_setting_by_an_optional_file_that_is_never_copied():
+    """Such as those of a queue, which the file does not name."""
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    given = {name for name, one in services.items() if "env_file" in one}
+    assert given == {"deploy", "worker"}
+    for name in given:
+        assert services[name]["env_file"] == [{"path": "flows.env", "required": False}]
+    assert "flows.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_the_sandbox_of_the_compose_file_is_called_rightly():

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
-from prefect.states import Pending
+from prefect.states import Failed, Pending
 
 from flows.automations import (
     FAILED,
@@ -113,6 +113,14 @@ def test_a_command_that_is_killed_is_crashed_and_the_team_is_told(
     assert set(run.tags) == {"zagg-catalog", "prepare-cycle"}
     told = inbox.about(f"prepare-cycle/{run.name} Crashed")
     assert told["body"].startswith("No heartbeat: the process has died.")
+
+
+def test_the_team_is_told_of_a_run_that_fails(prefect, inbox):
+    run_id = prefect.start_run(HOURLY)
+    with prefect.client() as client:
+        client.set_flow_run_state(run_id, Failed(message="The source is down."), force=True)
+        name = client.read_flow_run(run_id).name
+    assert "The source is down." in inbox.about(f"watch-cycles/{name} Failed")["body"]
 
 
 def test_a_run_that_never_starts_is_crashed_and_its_schedule_is_reported(prefect, inbox):

@@ -188,12 +188,14 @@ def test_containers_get_settings_and_no_secret():
     assert names
     secrets = {f"ZAGG_CATALOG_{name.upper()}": "x" for name in names}
     assert set(secrets) <= secret_names()
-    given = {"ZAGG_CATALOG_STORE": "s3://b", "AWS_REGION": "eu-west-1", "HOME": "/root"}
-    own = {"ZAGG_CATALOG_FLOW_POOL_TYPE": "ecs", "AWS_SECRET_ACCESS_KEY": "x"}
-    assert public_environment({**given, **own, **secrets}) == {
+    given = {
+        "AWS_ENDPOINT_URL_SQS": "http://sqs.example",
         "AWS_REGION": "eu-west-1",
+        "ZAGG_CATALOG_QUEUE_URL": "http://sqs.example/1/q",
         "ZAGG_CATALOG_STORE": "s3://b",
     }
+    own = {"ZAGG_CATALOG_FLOW_POOL_TYPE": "ecs", "AWS_SECRET_ACCESS_KEY": "x", "HOME": "/root"}
+    assert public_environment({**given, **own, **secrets}) == given
 
 
 def one_of(field):
