@@ -30,8 +30,9 @@ from flows.settings import (
 from flows.tasks import fetch_slice, store_catalog, update_catalog
 from zagg_catalog.errors import IncompleteHarvest, InvalidCursor, InvalidQuery
 from zagg_catalog.registry import load_registry
+from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.settings import get_settings
-from zagg_catalog.sources import Query
+from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.sources.query_slices import time_slices
 from zagg_catalog.store import Store
@@ -137,7 +138,10 @@ def _update(job: Job, *, first: bool) -> tuple[Values | None, str | None]:
     store, logger = job.open_store(), get_run_logger()
     held = read_received(store, job.release_key)
     if held is None:
-        return None, None
+        why = why_nothing_is_held(job, store)
+        if why is not None:
+            logger.info("%s: fetching everything, since %s.", job.release_key, why)
+        return None, why
     release_key = [job.product, job.region.name, job.cycle]
     days = (time.time() - float(held["full_at"])) / 86_400
     if job.recheck_days and days >= job.recheck_days:
@@ -166,6 +170,15 @@ def _update(job: Job, *, first: bool) -> tuple[Values | None, str | None]:
     if why is not None:
         logger.info("%s: fetching everything, since %s.", job.release_key, why)
     return None, why
+
+
+def why_nothing_is_held(job: Job, store: Store) -> str | None:
+    """Return why there is no fetch to begin from, a clause; None before the first release."""
+    if read_latest(store, job.release_key).digest is None:
+        return None
+    if CMRSource(root_url=job.root, api=job.api).fetch_key(job.query) is None:
+        return "the query needs several searches"
+    return "the store does not have what the last fetch received"
 
 
 def _has_unseen(job: Job, store: Store, full_at: float) -> bool:

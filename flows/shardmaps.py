@@ -102,8 +102,6 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
     for name, outcome in sorted(found.items()):
         if outcome.get("error"):
             get_run_logger().error("Grid %s: %s", name, outcome["error"])
-        if outcome.get("from_scratch"):
-            get_run_logger().info("Grid %s: built from scratch, %s", name, outcome["from_scratch"])
         if outcome.get("beyond_area"):
             get_run_logger().warning("Grid %s: %s", name, outcome["beyond_area"])
     return [found[grid.name] for grid in grids]

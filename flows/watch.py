@@ -144,7 +144,11 @@ def report(found: Poll, registry: Registry, target: Target, *, dry_run: bool = F
     for entry in (*found.notices, *found.overdue):
         get_run_logger().info("%s", entry)
     get_run_logger().info(
-        "%s: %s granules, %d requests.", product, f"{found.cursor.total:,}", found.requests
+        "%s: %s granules, %d request%s.",
+        product,
+        f"{found.cursor.total:,}",
+        found.requests,
+        "" if found.requests == 1 else "s",
     )
     if not dry_run:
         _emit(product, found, target)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flows.earlier import earlier_map, earlier_release
+from flows.fetch import why_nothing_is_held
 from flows.jobs import Job
 from tests.flows.conftest import artifact_of
 from zagg_catalog.registry import load_registry
@@ -42,7 +43,8 @@ def test_a_run_takes_over_what_has_not_changed_and_the_release_is_that_from_scra
     first = row_of(run(team, source))
     assert first["pairs_taken_over"] == 0
     assert first["from_scratch"] == "there is no earlier release"
-    assert f"Grid {HEALPIX}: built from scratch, there is no earlier release" in caplog.text
+    assert caplog.text.lower().count(f"grid {HEALPIX}: built from scratch") == 1
+    assert f"Grid {HEALPIX}: Built from scratch: there is no earlier release." in caplog.text
     source.add(simulate("ATL06", cycle=22, tracks=[2, 3, 4, 5], superseded=0.0))
     caplog.clear()
     second = row_of(run(team, source))
@@ -82,7 +84,16 @@ def test_a_lost_map_is_a_reason_and_no_failure(team, source, caplog):
     run(team, source)
     grid = team.release(GREENLAND).record.grid(HEALPIX)
     team.store.delete(grid.manifest.parquet.key)
+    team.store.delete(f"results/product=ATL06_007/region={GREENLAND}/cycle=22/received.json")
     source.add(simulate("ATL06", cycle=22, tracks=[2], superseded=0.0))
     state = run(team, source)
     assert state.is_completed()
+    assert "fetching everything, since the store does not have what the last fetch" in caplog.text
     assert "the earlier map cannot be read" in row_of(state)["from_scratch"]
+
+
+def test_a_fetch_of_everything_has_a_reason_if_there_is_a_release(job):
+    across = replace(job, area=((170.0, -80.0, -170.0, -75.0),))
+    store = job.open_store()
+    assert why_nothing_is_held(across, store) == "the query needs several searches"
+    assert why_nothing_is_held(replace(across, cycle=21), store) is None

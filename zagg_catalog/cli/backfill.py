@@ -75,7 +75,7 @@ def backfill(
     Parameters
     ----------
     cycles
-        Such as 1-30 or 18-24,30 (default: all, up to the one of 45 days ago).
+        Such as 1-30 or 18-24,30; all are those up to the one of 45 days ago.
     products
         Such as ATL06_007 (default: all registered ones).
     regions
