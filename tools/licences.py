@@ -12,6 +12,7 @@ OWN = "zagg-catalog"
 # SPDX names, and the classifiers of packages that state no SPDX name.
 ALLOWED = {
     "0BSD",
+    "Apache 2.0",
     "Apache Software License",
     "Apache-2.0",
     "BSD",
@@ -26,6 +27,7 @@ ALLOWED = {
     "MIT",
     "MIT License",
     "MIT-0",
+    "MIT-CMU",
     "MPL-2.0",
     "Mozilla Public License 2.0 (MPL 2.0)",
     "PSF-2.0",
