@@ -20,7 +20,7 @@ from flows.artifacts import artifact_reference_by_key, artifact_reference_of_gri
 from flows.batches import BatchTasks
 from flows.command import run_command
 from flows.events import check_resource, release_resource, trusted_place
-from flows.failures import error_sentence, plainly, sentence_of
+from flows.failures import RunFailed, error_sentence, plainly, sentence_of
 from flows.logs import log_about
 from flows.run_table import RunTable
 from flows.runtime import cancellable, is_cancelled, with_retries
@@ -58,7 +58,7 @@ DigestStart = Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]
 _GRIDS: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=declared_settings().workers)
 
 
-class AggregateFailed(Exception):
+class AggregateFailed(RunFailed):
     """Raised by a run in which a grid was not picked up; the message names it and the reason."""
 
 

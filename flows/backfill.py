@@ -20,7 +20,7 @@ from flows.artifacts import TableProgress
 from flows.command import run_command
 from flows.cycle import RegionOutcome, failed_region, prepare_region, stored_catalog
 from flows.events import claim_of, mark_processed
-from flows.failures import error_sentence, plainly
+from flows.failures import RunFailed, error_sentence, plainly
 from flows.jobs import Job
 from flows.logs import log_about
 from flows.run_table import Row
@@ -63,7 +63,7 @@ Parallel = Annotated[int, Field(ge=1, le=16)]
 Values = dict[str, Any]
 
 
-class BackfillFailed(Exception):
+class BackfillFailed(RunFailed):
     """Raised by a run that could not make every map; the message lists the failures."""
 
 

@@ -22,7 +22,7 @@ from flows.events import (
     mark_processed,
     trusted_place,
 )
-from flows.failures import error_sentence, plainly, sentence_of
+from flows.failures import RunFailed, error_sentence, plainly, sentence_of
 from flows.fetch import fetch
 from flows.jobs import Job
 from flows.logs import log_about
@@ -74,7 +74,7 @@ class RegionOutcome:
     """A sentence for each problem."""
 
 
-class CycleFailed(Exception):
+class CycleFailed(RunFailed):
     """Raised by a run that could not prepare everything; the message lists the failures."""
 
 

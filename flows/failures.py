@@ -41,6 +41,10 @@ class PrefectUnavailable(ZaggCatalogError):
     """Raised when the Prefect server of the settings cannot be used."""
 
 
+class RunFailed(Exception):
+    """Result of a run that ends Failed by itself; its message is that of the state."""
+
+
 def sentence_of(error: object) -> str | None:
     """Return a foreseen error as a sentence; None for an error that needs its traceback."""
     if isinstance(error, ZaggCatalogError):
@@ -86,15 +90,16 @@ def plainly[**P](run: Callable[P, Any]) -> Callable[P, Any]:
 
 
 def _needs_traceback(record: logging.LogRecord) -> bool:
-    """Drop Prefect's traceback of a task with a foreseen error.
+    """Drop Prefect's traceback of a foreseen error: of a task, and of the process of a run.
 
-    Its next line has the state of the task, with the error.
+    The line of the state, before or after it, has the error.
     """
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-    return error is None or sentence_of(error) is None
+    return error is None or not (isinstance(error, RunFailed) or sentence_of(error))
 
 
-logging.getLogger("prefect.task_runs").addFilter(_needs_traceback)
+for _name in ("flow_runs", "task_runs"):
+    logging.getLogger(f"prefect.{_name}").addFilter(_needs_traceback)
 
 
 @contextmanager

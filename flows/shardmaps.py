@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 from flows.artifacts import Progress
 from flows.command import run_command
 from flows.earlier import earlier_map, earlier_release
-from flows.failures import error_sentence, plainly
+from flows.failures import RunFailed, error_sentence, plainly
 from flows.jobs import Job, build_values
 from flows.results import map_key
 from flows.runtime import cancellable, task_runner, with_retries
@@ -65,11 +65,12 @@ def build_shardmaps(
         outcomes = build(job, chosen[release_key.region], {"key": catalog})
     failed = [entry for entry in outcomes if entry.get("error")]
     if failed:
-        return Failed(message=failure_of(job, failed), data=RuntimeError(failure_of(job, failed)))
+        message = failure_of(job, failed)
+        return Failed(message=message, data=RunFailed(message))
     lacking = [f"{one['grid']}: {one['lacks']}" for one in outcomes if one["complete"] is False]
     if lacking and not partial:
         message = f"{job.release_key}: {len(lacking)} maps are incomplete, {'; '.join(lacking)}"
-        return Failed(message=message, data=RuntimeError(message))
+        return Failed(message=message, data=RunFailed(message))
     return Completed(message=f"{len(outcomes)} maps of {job.release_key}.", data=outcomes)
 
 

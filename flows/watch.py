@@ -15,7 +15,7 @@ from pydantic import Field
 
 from flows.command import run_command
 from flows.events import deliver, emit
-from flows.failures import error_sentence, plainly
+from flows.failures import RunFailed, error_sentence, plainly
 from flows.status import renew_status
 from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
 from zagg_catalog.messages import as_cell, as_markdown, clean_text
@@ -42,11 +42,11 @@ ResourceId = Annotated[
 ]
 
 
-class WatchFailed(Exception):
+class WatchFailed(RunFailed):
     """Raised by a run that could not poll every product; the message names them."""
 
 
-class CycleOverdue(Exception):
+class CycleOverdue(RunFailed):
     """Raised by a run that reports an overdue cycle or watch."""
 
 

@@ -12,12 +12,15 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 from prefect import flow, task
+from prefect.flow_engine import run_flow
+from prefect.logging import get_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Failed
 
 from flows import automations, deploy, fetch, serve
 from flows.aggregate import aggregate
 from flows.cycle import prepare_cycle
-from flows.failures import plainly, sentence_of
+from flows.failures import RunFailed, plainly, sentence_of
 from flows.fetch import fetch_catalog
 from flows.local_server import ROOT
 from flows.shardmaps import build_shardmaps
@@ -192,6 +195,28 @@ def test_a_task_with_a_known_mistake_has_no_traceback(prefect_server, log):
     log.clear()
     run(KeyError("lost"), return_state=True)
     assert [one.exc_info[0] for one in log if one.exc_info] == [KeyError, KeyError]
+
+
+@pytest.mark.parametrize(
+    ("error", "tracebacks"),
+    [
+        (InvalidQuery("No such cycle."), 0),
+        (RunFailed("The map of one grid is missing."), 0),
+        (KeyError("lost"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_process_of_a_run_adds_no_traceback(prefect_server, log, error, tracebacks):
+    """It raises the error of the state once more, and logs that."""
+
+    @flow
+    @plainly
+    def ended() -> object:
+        return Failed(message="Something is missing.", data=error)
+
+    with pytest.raises(type(error)):
+        run_flow(ended, parameters={}, error_logger=get_logger("flow_runs"))
+    assert len([one for one in log if one.exc_info]) == tracebacks
 
 
 @pytest.mark.slow
