@@ -106,7 +106,7 @@ def test_a_cycle_without_a_release_needs_a_fetch(store, registry):
     assert sorted(asked) == [(21, 1), (23, 1)]
     assert totals(plans) == (
         "2 of 3 releases to make, 4 maps; 0 from stored catalogs;"
-        " 2 fetched: about 20 requests for 8,000 granules."
+        " 2 to fetch: about 20 requests for 8,000 granules."
     )
     assert [some[0].release_key.cycle for some in by_cycle(plans)] == [23, 21]
 

@@ -109,7 +109,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(filled, make_team, mission)
     team = replace(make_team(), stac_root=mission.root_url)
     asked = len(mission.requests)
     state = run(team, dry_run=True)
-    assert "4 of 4 releases to make, 8 maps; 0 from stored catalogs; 4 fetched" in state.message
+    assert "4 of 4 releases to make, 8 maps; 0 from stored catalogs; 4 to fetch" in state.message
     assert not Path(team.store_url).exists() or not team.files()
     assert len(mission.requests) == asked + 4  # a count each
     rows = table(state)

@@ -429,7 +429,7 @@ def totals(plans: Sequence[PlannedRelease]) -> str:
     parts = [
         f"{len(doing):,} of {len(plans):,} releases to make, {maps:,} maps",
         f"{len(doing) - len(fetches):,} from stored catalogs",
-        f"{len(fetches):,} fetched: about {sum(one.requests or 0 for one in fetches):,} requests"
+        f"{len(fetches):,} to fetch: about {sum(one.requests or 0 for one in fetches):,} requests"
         f" for {sum(one.granules or 0 for one in fetches):,} granules",
         *([f"{unknown:,} without a count"] if unknown else []),
         *lacks,

@@ -157,7 +157,9 @@ def _print_plan(plans: list[PlannedRelease], *, as_json: bool) -> None:
     if as_json:
         print_json({"releases": rows, "summary": totals(plans)})
         return
-    cells = [[_cell(row[heading]) for heading in HEADINGS] for row in rows]
+    # The title counts the releases that need nothing.
+    wanted = [row for row in rows if row["action"] != "none"]
+    cells = [[_cell(row[heading]) for heading in HEADINGS] for row in wanted]
     print_table(HEADINGS, cells, title=totals(plans), numbers=NUMBERS)
 
 
