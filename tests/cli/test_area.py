@@ -151,7 +151,6 @@ def test_maps_of_stored_catalogs_show_the_number_of_shards_beyond(folder, capsys
     ("grid", "region", "says"),
     [
         ("right", "swapped.geojson", "would meet with the region's axes swapped"),
-        ("bounds_lonlat", "jak.geojson", "the grid's box is"),
         ("right", None, "whose box is [10, 40, 11, 41]"),
     ],
 )

@@ -47,7 +47,7 @@ def test_a_config_whose_cells_cannot_be_counted_is_refused(given, number):
     [
         (polar(1), "about 509,755,392 shards"),
         (polar(1000, 1), "about 33,308,672 shards"),
-        (polar(1, 1), "about 33,407,329,370,112 shards"),
+        (polar(200, 1), "about 835,[0-9,]+ shards"),
         (polar(500, 100_000), "10,000,000,000 cells"),
         (config(type="healpix", parent_order=0, child_order=29), "shard has .* cells"),
         (

@@ -137,8 +137,7 @@ def check(
     read = mark_unreadable(loaded, grid.config.needs) if grid.config else loaded
     print_line(f"{map} belongs to {config}: {shard_map!r}")
     if needs := registry.unmet_needs(grid.config) if grid.config else []:
-        print_error(f"zagg cannot aggregate with {config} yet: {' '.join(needs)}")
-        return WRONG_DATA
+        print_error(f"note: zagg cannot aggregate with {config} yet: {' '.join(needs)}")
     return exit_code_of(read, "map", partial=partial)
 
 
