@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from zagg_catalog.cli.common import print_error
+from zagg_catalog.messages import plain_logger
 
 # Whether the user asked for no progress.
 QUIET = ContextVar("quiet", default=False)
-STEPS = logging.getLogger("zagg_catalog.cli")
+STEPS = plain_logger("zagg_catalog.cli")
 _LIBRARY = "zagg_catalog"
 _REPEATS = "zagg_catalog.sources.http"
 # Seconds between two lines about repeated requests: many may fail at once.
@@ -28,7 +29,7 @@ def listening(*, verbose: bool, quiet: bool) -> Iterator[None]:
     line, with the seconds since the start, and `quiet` none.
     """
     asked = QUIET.set(quiet)
-    logger = logging.getLogger(_LIBRARY if verbose else _REPEATS)
+    logger = plain_logger(_LIBRARY if verbose else _REPEATS)
     handler, before = _Lines(verbose=verbose), logger.level
     if not quiet and (verbose or sys.stderr.isatty()):
         logger.addHandler(handler)
