@@ -10,10 +10,10 @@ from typing import Any
 from zagg_catalog.catalog import Catalog
 from zagg_catalog.errors import EmptyShardMap
 from zagg_catalog.grids import OutputGrid
-from zagg_catalog.regions import Bbox, Region, as_region, bbox_region
+from zagg_catalog.regions import Bbox, Region, RegionLike, as_region, bbox_region
 from zagg_catalog.shardmap import ShardMap, index_footprints
 from zagg_catalog.shardmap.area import Edge, check_edge, shard_box
-from zagg_catalog.shardmap.build import Area, coverage_of
+from zagg_catalog.shardmap.build import coverage_of
 from zagg_catalog.shardmap.empty import no_shard_reason
 from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.sources import CMRSource, Query
@@ -24,7 +24,7 @@ def make_shardmap(
     query: Query,
     grid: OutputGrid,
     *,
-    region: Area | None = None,
+    region: RegionLike | None = None,
     backend: str = "auto",
     catalog_out: str | Path | None = None,
     footprint: str = "swath",
@@ -104,7 +104,9 @@ def make_shardmap(
     return built.shard_map if allow_empty else built.check_not_empty()
 
 
-def area_of(grids: Iterable[OutputGrid], region: Area, *, boxes: Sequence[Bbox] = ()) -> list[Bbox]:
+def area_of(
+    grids: Iterable[OutputGrid], region: RegionLike, *, boxes: Sequence[Bbox] = ()
+) -> list[Bbox]:
     """Return the area to fetch so that all shards of a region get all their granules.
 
     Parameters
@@ -166,7 +168,7 @@ def map_catalog(
     catalog: Catalog,
     grid: OutputGrid,
     *,
-    region: Area | None = None,
+    region: RegionLike | None = None,
     catalog_out: str | Path | None = None,
     **options: Any,
 ) -> BuiltMap:

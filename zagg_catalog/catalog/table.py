@@ -115,14 +115,13 @@ class Catalog:
         return f"<Catalog {name}: {len(self):,} granules{state}>"
 
     def _repr_html_(self) -> str:
-        shapes = shapely.from_wkb(column_values(self.table, "geometry"), on_invalid="ignore")
         names = ("start_date", "end_date", "cycle")
         return facts_html(
             f"Catalog {self.metadata.get('collection', '')}".strip(),
             {"granules": len(self), "complete": completeness_text(self.completeness)}
             | {name: self.metadata.get(name) for name in names}
             | {"bbox": None if self.bbox is None else list(self.bbox)},
-            svg_map(shapes, label="Map of the footprints"),
+            svg_map(self._shapes(), label="Map of the footprints"),
         )
 
     @property
@@ -256,8 +255,11 @@ class Catalog:
             for name in ("time_start", "time_end")
         }
         texts = {name: entries[name].to_pandas() for name in ("id", "https", "s3")}
-        shapes = shapely.from_wkb(column_values(self.table, "geometry"), on_invalid="ignore")
-        return geo_frame({"id": texts.pop("id"), **times, **texts}, shapes)
+        return geo_frame({"id": texts.pop("id"), **times, **texts}, self._shapes())
+
+    def _shapes(self) -> NDArray[np.object_]:
+        """Return the footprints as the table has them; None for one that is missing or damaged."""
+        return shapely.from_wkb(column_values(self.table, "geometry"), on_invalid="ignore")  # type: ignore[no-any-return]
 
     def granule_records(self) -> list[dict[str, Any]]:
         """Decode the table into one dict per granule.
@@ -275,7 +277,7 @@ class Catalog:
         GranulesSkipped
             Naming the rows that have no ring and are therefore left out.
         """
-        geometries = shapely.from_wkb(column_values(self.table, "geometry"), on_invalid="ignore")
+        geometries = self._shapes()
         entries = entry_dicts(granule_entries(self.table, time_key=self.metadata.get("time_key")))
         records, skipped = [], []
         for entry, geometry in zip(entries, geometries, strict=True):

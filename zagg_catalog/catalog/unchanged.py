@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.schema import plain_column
 from zagg_catalog.catalog.table import Catalog
 
 Ints = NDArray[np.int64]
@@ -48,9 +49,6 @@ def ids_of(catalog: Catalog) -> pa.ChunkedArray:
     return pc.cast(catalog.table["id"], pa.string())
 
 
-def _footprints(catalog: Catalog) -> pa.ChunkedArray:
+def _footprints(catalog: Catalog) -> pa.Array:
     """Return the footprints, WKB."""
-    column = catalog.table["geometry"]
-    if isinstance(column.type, pa.ExtensionType):
-        column = pa.chunked_array([c.storage for c in column.chunks], column.type.storage_type)
-    return pc.cast(column, pa.large_binary())
+    return pc.cast(plain_column(catalog.table, "geometry"), pa.large_binary())

@@ -15,7 +15,7 @@ from zagg_catalog.messages import plain_logger
 # Whether the user asked for no progress.
 QUIET = ContextVar("quiet", default=False)
 STEPS = plain_logger("zagg_catalog.cli")
-_LIBRARY = "zagg_catalog"
+_LIBRARY = plain_logger("zagg_catalog")
 _REPEATS = "zagg_catalog.sources.http"
 # Seconds between two lines about repeated requests: many may fail at once.
 _EVERY = 5.0
@@ -29,16 +29,15 @@ def listening(*, verbose: bool, quiet: bool) -> Iterator[None]:
     line, with the seconds since the start, and `quiet` none.
     """
     asked = QUIET.set(quiet)
-    logger = plain_logger(_LIBRARY if verbose else _REPEATS)
-    handler, before = _Lines(verbose=verbose), logger.level
+    handler, before = _Lines(verbose=verbose), _LIBRARY.level
     if not quiet and (verbose or sys.stderr.isatty()):
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+        _LIBRARY.addHandler(handler)
+        _LIBRARY.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
+        _LIBRARY.removeHandler(handler)
+        _LIBRARY.setLevel(before)
         QUIET.reset(asked)
 
 
@@ -56,6 +55,6 @@ class _Lines(logging.Handler):
         seconds = time.monotonic() - self._began
         if self._verbose:
             print_error(f"{seconds:6.1f} s  {record.getMessage()}")
-        elif seconds - self._last >= _EVERY:
+        elif record.name == _REPEATS and seconds - self._last >= _EVERY:
             self._last = seconds
             print_error(f"{record.getMessage()}; it is sent again.")

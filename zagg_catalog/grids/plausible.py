@@ -1,4 +1,4 @@
-"""Grids that a mistaken unit makes, and what to know about unusual ones."""
+"""Grids that a mistaken unit makes."""
 
 from __future__ import annotations
 
@@ -70,4 +70,4 @@ def _meant(bounds: tuple[float, ...], crs: str) -> str:
         return ""
     if not np.isfinite(box).all():
         return ""
-    return f"; did you mean [{', '.join(f'{side:.0f}' for side in box)}]?"[:-1]
+    return f"; did you mean [{', '.join(f'{side:.0f}' for side in box)}]"

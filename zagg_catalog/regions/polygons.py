@@ -88,24 +88,9 @@ class Region(list[Ring]):
 
 
 def tidy_region(parts: Region | Iterable[tuple[ArrayLike, ArrayLike]]) -> Region:
-    """Return checked, tidied polygons.
+    """Return checked, tidied polygons; in a plain list every ring is a polygon of its own.
 
-    Parameters
-    ----------
-    parts : Region or iterable of (lats, lons)
-        Coordinates in degrees. In a plain list every ring is a polygon of its own.
-
-    Returns
-    -------
-    Region
-        Repeated vertices are removed; an edge all around a parallel becomes many.
-
-    Raises
-    ------
-    InvalidRegion
-        If there is no ring, or one has fewer than three distinct vertices, no area, coordinates
-        that are not finite, latitudes beyond 90° or longitudes beyond 360°; if it goes around the
-        Earth across the equator, or more than once; or if a hole is not inside its polygon.
+    Raises as `zagg_catalog.regions.as_region`.
     """
     number = itertools.count()
     if isinstance(parts, Region):

@@ -49,14 +49,13 @@ from zagg_catalog.sources.revisions import older_revisions
 FOOTPRINTS = ("swath", "beams")
 # So many granules are not worth a test for those near the shards.
 _FEW = 500
-Area = RegionLike
 
 
 class BuildOptions(TypedDict, total=False):
     """Options of a build; see `zagg_catalog.shardmap.ShardMap.build`."""
 
-    region: Area | None
-    aoi: Area | None
+    region: RegionLike | None
+    aoi: RegionLike | None
     backend: str
     mortie_order: int | None
     footprint: str
@@ -68,8 +67,8 @@ def build_columns(
     catalog: Catalog,
     grids: Sequence[OutputGrid],
     *,
-    region: Area | None = None,
-    aoi: Area | None = None,
+    region: RegionLike | None = None,
+    aoi: RegionLike | None = None,
     backend: str = "auto",
     mortie_order: int | None = None,
     footprint: str = "swath",
@@ -383,7 +382,7 @@ def _merged(parts: list[_Part], count: int) -> tuple[Ints, Ints, NDArray[np.int3
     return used, np.append(0, ends[used]), rows
 
 
-def _mask(catalog: Catalog, region: Area | None) -> Region:
+def _mask(catalog: Catalog, region: RegionLike | None) -> Region:
     if region is not None:
         return as_region(region)
     box = catalog.metadata.get("bbox")

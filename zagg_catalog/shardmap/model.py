@@ -18,8 +18,9 @@ from zagg_catalog.errors import EmptyShardMap, SignatureMismatch, UnknownShard
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.messages import plain_logger
+from zagg_catalog.regions import RegionLike
 from zagg_catalog.shardmap.area import Edge
-from zagg_catalog.shardmap.build import Area, BuildOptions, BuiltColumns, build_columns
+from zagg_catalog.shardmap.build import BuildOptions, BuiltColumns, build_columns
 from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select, stable_metadata
 from zagg_catalog.shardmap.display import map_frame, map_html
 from zagg_catalog.shardmap.json_file import read_json, write_json
@@ -263,8 +264,8 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         catalog: Catalog | str | Path,
         grid: OutputGrid,
         *,
-        region: Area | None = None,
-        aoi: Area | None = None,
+        region: RegionLike | None = None,
+        aoi: RegionLike | None = None,
         backend: str = "auto",
         mortie_order: int | None = None,
         footprint: str = "swath",
@@ -429,8 +430,8 @@ def build_maps(
     catalog: Catalog,
     grids: Sequence[OutputGrid],
     *,
-    region: Area | None = None,
-    aoi: Area | None = None,
+    region: RegionLike | None = None,
+    aoi: RegionLike | None = None,
     backend: str = "auto",
     mortie_order: int | None = None,
     footprint: str = "swath",
