@@ -99,7 +99,7 @@ class Change:
 def deploy(target: Target, *, dry_run: bool = False) -> list[Change]:
     """Create, update and remove what differs from `target`; return all objects and their changes.
 
-    Raises `InvalidOption` for a pool of another type, a template that is none, or an alert block
+    Raises `InvalidOption` for a pool of another type, an invalid template, or an alert block
     that does not exist.
     """
     with get_client(sync_client=True) as client:

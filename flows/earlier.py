@@ -23,7 +23,7 @@ def earlier_release(job: Job) -> Values:
     -------
     dict
         ``catalog``, a key, and ``maps``, the key of each grid's manifest by the grid's name, of the
-        latest release; or ``reason``, a clause, if there is none that can be used.
+        latest release; or ``reason``, a clause, if no release can be used.
     """
     if job.force:
         return {"reason": "the run is to build everything again (force)"}

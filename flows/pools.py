@@ -75,7 +75,7 @@ def pool_template(
 
 
 def read_template(path: Path) -> Template:
-    """Read a base job template. Raises `InvalidOption` if the file is none."""
+    """Read a base job template. Raises `InvalidOption` if the file is not one."""
     try:
         template = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(template["variables"]["properties"], dict) and template["job_configuration"]:

@@ -65,7 +65,7 @@ class Received:
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
-        """Read a file; raise `InvalidCatalog` if it is none of `to_parquet`."""
+        """Read a file; raise `InvalidCatalog` if `to_parquet` did not write it."""
         try:
             table = pq.read_table(path)
             facts = ReceivedFacts.model_validate_json((table.schema.metadata or {})[_META])
