@@ -49,6 +49,7 @@ lint: $(STAMP)
 	$(BIN)/interrogate --quiet zagg_catalog
 
 unit: $(STAMP)
+	@tools/install-browser || echo "No Chromium: the tests of pages skip."
 	@tools/install-postgresql || echo "No PostgreSQL: the tests of the whole chain skip."
 	$(BIN)/python -m pytest -n 4 --dist loadfile  # a file shares its servers; most of its time it waits for them
 
