@@ -15,8 +15,9 @@ LAYERS = """
     jsonio yamlio
     remedies
     cycles config
-    catalog store geometry
+    store geometry
     regions
+    catalog
     sources grids sandbox
     shardmap
     registry build diff export
