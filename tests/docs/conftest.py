@@ -58,7 +58,8 @@ def _fetch(source: SandboxServer, folder: Path) -> None:
     grids = {name: from_config(GRIDS / f"{name}.yaml") for name in _REGISTERED}
     area = area_of(list(grids.values()), region)
     fetcher = CMRSource(root_url=source.root_url)
-    store = open_store(str(folder / "zagg-store"))
+    store = open_store(str(folder / "bucket" / "zagg"))
+    (folder / "zagg-store").symlink_to("bucket/zagg")
     (folder / "catalogs").mkdir()
     for cycle in (21, 22, 23):
         query = Query.for_cycle("ATL06", "007", cycle, folder / "antarctica.geojson", area=area)

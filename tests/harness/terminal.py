@@ -83,16 +83,21 @@ class Terminal:
 
     def _start(self, text: str) -> str:
         """Start a server and return its first line."""
+        self.close()
         words = shlex.split(text)
         assert words[0] == "python", text
         server = subprocess.Popen(
-            [sys.executable, *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, *words[1:]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.servers.append(server)
         return server.stdout.readline()
 
     def close(self) -> None:
-        for server in self.servers:
+        while self.servers:
+            server = self.servers.pop()
             server.terminate()
             server.communicate(timeout=60)
 
