@@ -19,7 +19,6 @@ from zagg_catalog.cli.tables import print_table
 from zagg_catalog.progress import track
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.registry.model import problem_of
-from zagg_catalog.shardmap.build import coverage_of
 from zagg_catalog.watch.events import event_body, send
 
 HEADINGS = ("grid", "product", "region", "kind", "shards", "signature")
@@ -87,7 +86,7 @@ def _row(registry: Registry, grid: RegisteredGrid) -> dict[str, Any]:
     shards, problem = None, grid.problem
     if grid.grid is not None:
         try:
-            shards = len(coverage_of(grid.grid, registry.regions[grid.region].region))
+            shards = len(grid.grid.coverage(registry.regions[grid.region].region))
         except Exception as error:  # noqa: BLE001  (it is the problem of this grid)
             problem = f"{registry.source}: grids.{grid.name}: {problem_of(error)}"
     return {
