@@ -177,6 +177,7 @@ def test_the_command_prints_the_plan_with_the_counts_of_the_source(store, regist
         )
         asked = len(server.requests)
     printed = capsys.readouterr().out
+    assert max(len(line.rstrip()) for line in printed.splitlines()[2:5]) <= 80
     assert code == 1  # nothing can be made of cycle 20
     assert asked == 2
     assert "all maps are current" not in printed  # cycle 22 needs nothing
