@@ -2,7 +2,7 @@
 
 ``python benchmarks/pick_up.py [--runs N]``: a server, the deployments of ``flows.deploy``, a source
 with a fortieth of a cycle's tracks, and one run of ``prepare-cycle`` over Antarctica. Then each run
-of ``aggregate/manual`` picks its release up by force, as a dry run. A run is started as a worker
+of ``aggregate/aggregate-one-release`` picks its release up by force, as a dry run. A run is started as a worker
 starts it. With ``PYTHONPATH`` the same is measured of another checkout.
 """
 
@@ -75,10 +75,10 @@ def main() -> int:
             with server.process(deploy, "deploy", environment) as child:
                 wait_for(lambda: not child.running, "flows.deploy", 300)
             values = {"product": "ATL06", "cycle": CYCLE, "regions": ["antarctica"]}
-            found = {"prepare-cycle": [run(server, "prepare-cycle/manual", values, environment)]}
+            found = {"prepare-cycle": [run(server, "prepare-cycle/prepare-one-cycle", values, environment)]}
             given = RELEASE | {"force": True, "dry_run": True}
             found["aggregate"] = [
-                run(server, "aggregate/manual", given, environment) for _ in range(options.runs)
+                run(server, "aggregate/aggregate-one-release", given, environment) for _ in range(options.runs)
             ]
     names = ("cpu_s", "first_line_s", "ends_s", "process_s")
     for flow, runs in found.items():

@@ -43,7 +43,7 @@ NORTH_BOUNDS = [-768000, -3584000, 1024000, -512000]
 TRACKS = 1387
 LATE = 3
 LIMIT_SECONDS = 600.0
-MANUAL = "aggregate/manual"
+MANUAL = "aggregate/aggregate-one-release"
 INTERRUPTED = 130
 UI_URL = "http://127.0.0.1:4200"
 # Changes are announced at once, and an event that was not processed is repeated after 15 s.
@@ -239,7 +239,10 @@ class Demo:
             "zagg": {"driver": "https"},
         }
         run = chain.server.start_run(MANUAL, parameters)
-        self.screen.say(f"aggregate/manual starts: zagg grids {heights.GRID}, no dry run.", "bold")
+        self.screen.say(
+            f"{MANUAL} starts: zagg grids {heights.GRID}, no dry run.",
+            "bold",
+        )
         return run
 
     def _aggregated(self, chain: Chain, run: UUID) -> Acknowledgement:

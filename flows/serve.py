@@ -20,11 +20,17 @@ from prefect.settings import get_current_settings
 
 from flows.automations import ensure_automations
 from flows.failures import check_server, reaching_prefect
+from flows.forms import Choices, form_of, registered_names
 from flows.pools import PREFECT_FILE
-from flows.settings import HEARTBEAT_SECONDS, flow_settings
+from flows.settings import HEARTBEAT_SECONDS, TAG, flow_settings
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import ZaggCatalogError
 
+# Deployments that older versions have made, under names that are no longer used.
+FORMER = (
+    *("prepare-cycle/manual", "backfill/manual", "aggregate/manual"),
+    *("fetch-catalog/manual", "build-shardmaps/manual"),
+)
 # Shorter than Prefect's default, for a user who waits.
 POLL_SECONDS = 2.0
 # Most runs at the same time; others wait.
@@ -34,7 +40,8 @@ RUNS = 8
 def deployments(path: Path = PREFECT_FILE) -> list[RunnerDeployment]:
     """Return the deployments in a Prefect file, to be served; pools and ``pull`` are ignored."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
-    return [_deployment(entry) for entry in entries]
+    choices = registered_names()
+    return [_deployment(entry, choices) for entry in entries]
 
 
 def _flow(entrypoint: str) -> Flow[..., Any]:
@@ -45,8 +52,9 @@ def _flow(entrypoint: str) -> Flow[..., Any]:
     return found
 
 
-def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
-    made = _flow(entry["entrypoint"]).to_deployment(
+def _deployment(entry: dict[str, Any], choices: Choices) -> RunnerDeployment:
+    flow = _flow(entry["entrypoint"])
+    made = flow.to_deployment(
         name=entry["name"],
         description=entry["description"],
         tags=entry["tags"],
@@ -57,6 +65,8 @@ def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
         ],
     )
     assert isinstance(made, RunnerDeployment)  # not a coroutine: there is no event loop here
+    if not entry.get("schedules") and "event" not in entry["tags"]:
+        made._parameter_openapi_schema = form_of(flow, choices)
     return made
 
 
@@ -96,6 +106,18 @@ def apply(deployment: RunnerDeployment) -> None:
         client.update_deployment(deployment_id, update)
 
 
+def remove_former() -> None:
+    """Delete the deployments of `FORMER` that have the tag."""
+    with get_client(sync_client=True) as client:
+        for name in FORMER:
+            try:
+                found = client.read_deployment_by_name(name)
+            except ObjectNotFound:
+                continue
+            if TAG in found.tags:
+                client.delete_deployment(found.id)
+
+
 def main() -> int:
     """Create deployments and automations, and serve until interrupted."""
     try:
@@ -105,6 +127,7 @@ def main() -> int:
             served = deployments()
             for deployment in served:
                 apply(deployment)
+            remove_former()
             ensure_automations()
     except ZaggCatalogError as error:
         print_line(error, file=sys.stderr)
