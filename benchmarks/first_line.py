@@ -1,8 +1,9 @@
 """Time from a click to the first line of a flow's code, with Prefect's own command and with ours.
 
 ``python benchmarks/first_line.py [--runs N]``: a server, the deployments of ``flows.deploy`` and a
-worker; each run of ``aggregate/aggregate-one-release`` finds nothing to do in an empty store. The two commands of
-the pool take turns. The CPU time is that of a run's processes, from their start to their end.
+worker; each run of ``aggregate/aggregate-one-release`` finds nothing to do in an empty store. The
+two commands of the pool take turns. The CPU time is that of a run's processes, from their start to
+their end.
 """
 
 from __future__ import annotations
