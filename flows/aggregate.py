@@ -331,7 +331,9 @@ def _final_state(
     """Return the final state of the run: Failed, with the grids that failed, or Completed."""
     if failures:
         message = clean_text(
-            f"{len(failures)} not picked up: {' | '.join(failures)}", limit=MESSAGE
+            f"{len(failures)} not picked up: {' | '.join(failures)} What can heal is tried again by"
+            " aggregate/catch-up, every hour; mend the rest, and start aggregate-one-release.",
+            limit=MESSAGE,
         )
         return Failed(message=message, data=AggregateFailed(message))
     counts: dict[str, int] = {}

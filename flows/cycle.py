@@ -51,10 +51,10 @@ from flows.shardmaps import build, failure_of
 from flows.status import renew_status
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
-from zagg_catalog.errors import EventRefused, SourceDown
+from zagg_catalog.errors import EventRefused, InvalidRelease, SourceDown, StoreError
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
-from zagg_catalog.releases import Published, Release
+from zagg_catalog.releases import Published, Release, ReleaseRecord
 from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import Store, open_store
@@ -265,6 +265,14 @@ class FetchedRegion:
     session: Session | None
     """None if nothing was fetched."""
 
+    @property
+    def previous(self) -> ReleaseRecord | None:
+        """The latest release when the run began; None if there is none, or it cannot be read."""
+        try:
+            return self.job.latest_record
+        except (StoreError, InvalidRelease):
+            return None
+
 
 def fetch_region(
     job: Job,
@@ -323,7 +331,7 @@ def release_region(
     # A run that was killed after it moved the pointer has not emitted the event.
     if published.latest and (published.moved or is_news(store, job.release_key, published)):
         announce_release(job, published, aggregate=aggregate)
-    record_release(store, job.release_key, published)
+    record_release(store, job.release_key, published, fetched.previous)
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome, published, row.values["publish_s"])
     _log_findings(job, published)
@@ -464,7 +472,11 @@ def _final_state(what: str, outcomes: Sequence[RegionOutcome]) -> Any:
     failures = [text for outcome in outcomes for text in outcome.failures]
     results = [asdict(outcome) for outcome in outcomes]
     if failures:
-        message = f"{what}: {'; '.join(failures)}"
+        bad = [outcome.region for outcome in outcomes if outcome.failures]
+        message = (
+            f"{what}: not complete for {', '.join(bad)}. Mend what is named here, or wait if it is"
+            f" the source, and start the run again: it continues. {'; '.join(failures)}"
+        )
         return Failed(message=message, data=CycleFailed(message))
     new = [outcome.region for outcome in outcomes if not outcome.unchanged]
     message = f"{what}: released {', '.join(new)}." if new else f"{what}: nothing new."

@@ -15,8 +15,12 @@ from zagg_catalog.messages import without_userinfo
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.store import Store
 
-# What Prefect logs of a task that has completed, and of one that it tries again.
+# What Prefect logs of a task that has completed or failed, and of one that it tries again.
 _COMPLETED = re.compile(r"Finished in state Completed\(.*\)")
+_FAILED = re.compile(
+    r"Finished in state Failed\((['\"])Task run encountered an exception (?P<error>.*)\1\)",
+    re.DOTALL,
+)
 _RETRY = re.compile(
     r"Task run failed with (?:exception|state): (?:\w+\((['\"]))?(?P<error>.*?)(?:\1\))?"
     r" - Retry (?P<number>\d+)/(?P<total>\d+) will start (?P<when>.*)"
@@ -56,13 +60,15 @@ def log_start(what: str, jobs: Sequence[Job], store: Store) -> None:
 
 
 def _shorten(record: logging.LogRecord) -> bool:
-    """Drop the line of a task that has completed, and shorten that of one that is tried again.
+    """Drop the line of a task that has completed, and shorten those of one that failed.
 
-    What failed, crashed or was cancelled keeps its line.
+    A task that failed, crashed or was cancelled keeps a line, with its error.
     """
     text = record.getMessage()
     if record.levelno == logging.INFO and _COMPLETED.fullmatch(text):
         return False
+    if found := _FAILED.fullmatch(text):
+        record.msg, record.args = f"Failed: {found['error']}", ()
     if found := _RETRY.fullmatch(text):
         when = found["when"].replace("second(s) from now", "s")
         when = re.sub(r"(\d+\.\d)\d+", r"\1", when)

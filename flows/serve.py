@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+import time
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from prefect.schedules import Cron
 from prefect.settings import get_current_settings
 
 from flows.automations import ensure_automations
-from flows.failures import check_server, reaching_prefect
+from flows.failures import PrefectUnavailable, check_server, reaching_prefect
 from flows.forms import Choices, form_of, registered_names
 from flows.pools import PREFECT_FILE
 from flows.settings import HEARTBEAT_SECONDS, TAG, flow_settings
@@ -118,12 +121,29 @@ def remove_former() -> None:
                 client.delete_deployment(found.id)
 
 
-def main() -> int:
+def _wait_for_server(seconds: float) -> None:
+    """Wait until Prefect's server can be used; raise `PrefectUnavailable` if that takes longer."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return check_server()
+        except PrefectUnavailable:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Create deployments and automations, and serve until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m flows.serve", description=__doc__)
+    parser.add_argument(
+        "--wait", type=float, default=0, metavar="S", help="seconds to wait for Prefect's server"
+    )
+    options = parser.parse_args(argv)
     try:
         flow_settings()
         with reaching_prefect():
-            check_server()
+            _wait_for_server(options.wait)
             served = deployments()
             for deployment in served:
                 apply(deployment)

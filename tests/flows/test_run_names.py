@@ -74,6 +74,8 @@ def test_a_task_that_completed_has_no_line_and_any_other_end_has():
     assert shown_of("Finished in state Completed()") is None
     for line in ("Finished in state Failed('no')", "Finished in state Crashed('killed')"):
         assert shown_of(line, logging.ERROR) == line
+    failed = "Finished in state Failed('Task run encountered an exception KeyError: 7')"
+    assert shown_of(failed, logging.ERROR) == "Failed: KeyError: 7"
     assert shown_of("Something of a task.") == "Something of a task."
 
 
