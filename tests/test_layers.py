@@ -18,8 +18,10 @@ LAYERS = """
     catalog store geometry
     regions
     sources grids sandbox
+    expected
     shardmap
     registry build diff export
+    report
     releases
     aggregation watch archive
     zagg_catalog

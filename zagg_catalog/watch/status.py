@@ -20,7 +20,7 @@ from zagg_catalog.releases.stale import MapCondition, map_conditions
 from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.store import Store
 from zagg_catalog.watch.cursor import Cursor, read_cursor
-from zagg_catalog.watch.expected import Expected, expected_granules
+from zagg_catalog.expected import Expected, expected_granules
 from zagg_catalog.watch.poll import with_processed
 from zagg_catalog.watch.state import Facts, State, state_of
 from zagg_catalog.watch.states import (
