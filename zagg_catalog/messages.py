@@ -28,6 +28,11 @@ def first_few(names: Sequence[object], total: int | None = None) -> str:
     return f"{count:,} in all: {shown}" + (", …" if count > SHOWN else "")
 
 
+def number_of(count: int, noun: str) -> str:
+    """Return a count and its noun, in the plural unless it is one: ``1 map``, ``2,000 maps``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 Clock = Callable[[], datetime]
 
 # What nothing shows, or what moves, recolours or turns around other text: control characters, ends

@@ -20,7 +20,7 @@ from zagg_catalog.errors import (
     StoreUnavailable,
 )
 from zagg_catalog.jsonio import as_json
-from zagg_catalog.messages import as_line, short_digest
+from zagg_catalog.messages import as_line, number_of, short_digest
 from zagg_catalog.regions import Bbox
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.layout import ReleaseKey
@@ -422,15 +422,17 @@ def totals(plans: Sequence[PlannedRelease]) -> str:
     lacking = sum(one.action == "lacks" for one in plans)
     lacks = [f"{lacking:,} cannot be made, since the source has no granule"] if lacking else []
     if not doing:
-        return f"{'; '.join(['Nothing to do', *lacks])}: {len(plans):,} releases looked at."
+        return f"{'; '.join(['Nothing to do', *lacks])}: {number_of(len(plans), 'release')} looked at."
     fetches = [one for one in doing if one.action == "fetch"]
     maps = sum(len(one.grids) for one in doing)
     unknown = sum(one.requests is None for one in fetches)
+    requests = sum(one.requests or 0 for one in fetches)
+    granules = sum(one.granules or 0 for one in fetches)
     parts = [
-        f"{len(doing):,} of {len(plans):,} releases to make, {maps:,} maps",
+        f"{len(doing):,} of {number_of(len(plans), 'release')} to make, {number_of(maps, 'map')}",
         f"{len(doing) - len(fetches):,} from stored catalogs",
-        f"{len(fetches):,} to fetch: about {sum(one.requests or 0 for one in fetches):,} requests"
-        f" for {sum(one.granules or 0 for one in fetches):,} granules",
+        f"{len(fetches):,} to fetch: about {number_of(requests, 'request')}"
+        f" for {number_of(granules, 'granule')}",
         *([f"{unknown:,} without a count"] if unknown else []),
         *lacks,
     ]
