@@ -11,11 +11,14 @@ ROOT = Path(__file__).parents[1]
 # Top-level modules and packages, low to high; those of one line do not know each other.
 LAYERS = """
     errors lazy
-    settings messages files granule_names reader frames html
+    settings messages files granule_names reader frames
     jsonio yamlio
     remedies
     cycles config
-    catalog store geometry
+    geometry
+    cartography
+    html
+    catalog store
     regions
     sources grids sandbox
     expected
