@@ -422,7 +422,9 @@ def totals(plans: Sequence[PlannedRelease]) -> str:
     lacking = sum(one.action == "lacks" for one in plans)
     lacks = [f"{lacking:,} cannot be made, since the source has no granule"] if lacking else []
     if not doing:
-        return f"{'; '.join(['Nothing to do', *lacks])}: {number_of(len(plans), 'release')} looked at."
+        return (
+            f"{'; '.join(['Nothing to do', *lacks])}: {number_of(len(plans), 'release')} looked at."
+        )
     fetches = [one for one in doing if one.action == "fetch"]
     maps = sum(len(one.grids) for one in doing)
     unknown = sum(one.requests is None for one in fetches)

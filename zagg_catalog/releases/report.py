@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Collection, Iterator
 
 from zagg_catalog.catalog import Catalog
+from zagg_catalog.catalog.completeness import Completeness
 from zagg_catalog.errors import InvalidRelease, ObjectMissing, StoreError
 from zagg_catalog.files import scratch
 from zagg_catalog.messages import boxes_text, clean_text, short_digest
@@ -113,7 +114,7 @@ def _own(record: ReleaseRecord) -> dict[str, object]:
     }
 
 
-def _completeness(record: ReleaseRecord) -> bool | str:
+def _completeness(record: ReleaseRecord) -> Completeness:
     if record.complete:
         return True
     unknown = record.harvest is None and not record.catalog.complete
@@ -135,8 +136,8 @@ def _state(view: ReleaseView) -> Iterator[Statement]:
         )
         yield Statement("good", f"All {len(record.grids):,} grids have a complete map")
     for lack in record.lacks:
-        level = "warn" if lack == "the catalog is not known to be complete" else "bad"
-        yield Statement(level, lack[:1].upper() + lack[1:])
+        unknown = lack == "the catalog is not known to be complete"
+        yield Statement("warn" if unknown else "bad", lack[:1].upper() + lack[1:])
     for grid in record.grids:
         if grid.quarantined:
             text = f"Grid {grid.name} leaves out {grid.quarantined:,} granules that cannot be used"
@@ -154,8 +155,8 @@ def _checks_statements(checks: CheckResults | None) -> Iterator[Statement]:
     if not checks.findings:
         yield Statement("good", f"No check found anything: {checks.summary}")
     for one in checks.findings:
-        level = "bad" if one.severity == "error" else "warn"
-        yield Statement(level, f"Check {one.check}: {one.text.rstrip('.')}")
+        text = f"Check {one.check}: {one.text.rstrip('.')}"
+        yield Statement("bad" if one.severity == "error" else "warn", text)
 
 
 def _change_statements(
@@ -196,9 +197,7 @@ def _before(
         return None, None, clean_text(str(error), limit=300).rstrip(".")
 
 
-def _figures(
-    record: ReleaseRecord, changes: ReleaseDiff | None
-) -> tuple[tuple[str, str], ...]:
+def _figures(record: ReleaseRecord, changes: ReleaseDiff | None) -> tuple[tuple[str, str], ...]:
     figures = [("granules", f"{record.catalog.rows:,}"), ("grids", f"{len(record.grids):,}")]
     if len(record.grids) == 1:
         figures += [("shards", f"{record.grids[0].shards:,}")]
@@ -270,7 +269,9 @@ def _provenance(store: Store, view: ReleaseView) -> Iterator[Fact]:
     if record.harvest is not None:
         for name in ("declared_after", "kept", "outside_cycle"):
             value = getattr(record.harvest, name)
-            yield Fact(f"granules {name.split('_')[0]}", "unknown" if value is None else f"{value:,}")
+            yield Fact(
+                f"granules {name.split('_')[0]}", "unknown" if value is None else f"{value:,}"
+            )
         yield Fact("granules superseded", f"{len(record.harvest.superseded):,}")
     yield Fact("catalog", f"sha256:{record.catalog.digest}", copied=True)
     for grid in record.grids:

@@ -26,10 +26,8 @@ def histogram(counts: ArrayLike) -> Markup:
     width = max(1, -(-(high - low + 1) // _BARS))
     sizes = np.bincount((values - low) // width).tolist()
     ranges = [(low + i * width, min(low + (i + 1) * width - 1, high)) for i in range(len(sizes))]
-    names = [f"{a:,}" if a == b else f"{a:,}–{b:,}" for a, b in ranges]
-    titles = [
-        f"{name} granules: {size:,} shards" for name, size in zip(names, sizes, strict=True)
-    ]
+    names = [f"{a:,}" if a == b else f"{a:,} to {b:,}" for a, b in ranges]
+    titles = [f"{name} granules: {size:,} shards" for name, size in zip(names, sizes, strict=True)]
     label = (
         f"Histogram of granules per shard: from {low:,} to {high:,}, half of the shards have at"
         f" most {int(np.median(values)):,}."
@@ -73,9 +71,7 @@ def _bars(
     for i, (size, title) in enumerate(zip(sizes, titles, strict=True)):
         high = round(down * size / most, 2)
         parts.append(
-            Markup(
-                '<rect x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>'
-            ).format(
+            Markup('<rect x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
                 round(_LEFT + i * step, 2),
                 round(14 + down - high, 2),
                 round(step - gap, 2),

@@ -146,9 +146,7 @@ def catalog_content(catalog: Catalog, *, name: str) -> ReportContent:
     )
 
 
-def map_content(
-    columns: MapColumns, *, name: str, catalog: Catalog | None = None
-) -> ReportContent:
+def map_content(columns: MapColumns, *, name: str, catalog: Catalog | None = None) -> ReportContent:
     """Return the content of the report of a shard map.
 
     Parameters

@@ -44,9 +44,7 @@ class Coverage:
         rows = []
         for region in range(REGIONS):
             counts = np.bincount(self.states[:, region], minlength=5).tolist()
-            named = dict(
-                zip(("outside", "held", "absent", "gap", "unknown"), counts, strict=True)
-            )
+            named = dict(zip(("outside", "held", "absent", "gap", "unknown"), counts, strict=True))
             if counts[OUTSIDE] < TRACKS:
                 rows.append({"region": region + 1} | named)
         return rows

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from zagg_catalog.cartography.paths import View
+from zagg_catalog.cartography import View
 from zagg_catalog.geometry.plane import Geometries
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.report.pack import Pack

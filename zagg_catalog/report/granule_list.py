@@ -8,14 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.catalog.ids import shown_id
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.granule_names import granule_name_columns
+from zagg_catalog.messages import one_line, shortened
 from zagg_catalog.report.pack import Pack
 from zagg_catalog.sandbox.orbit import SHIFT_PER_ORBIT
 
-# In a pattern of an address: the name of the file, and the day of its start as folders. An address
-# with characters that are not shown is written as it is.
+# In a pattern of an address: the name of the file, and the day of its start as folders. Addresses
+# lose characters like these before.
 _FILE, _DAY = "\x01", "\x02"
+_LONGEST = 2000
 _NAME = re.compile(r"[^/]*?\.(?:h5|nc|hdf5?)")
 _START = re.compile(r"ATL\d\d[^_]*_(\d{4})(\d\d)(\d\d)\d{6}_")
 
@@ -37,10 +40,13 @@ def orbit_order(ids: pa.Array) -> Ints:
 
 
 def add_granules(pack: Pack, table: pa.Table) -> None:
-    """Add names and addresses of granules to a pack: ``id``, and for ``https`` and ``s3`` the
-    patterns ``https.patterns`` and the place of each granule's pattern ``https.which``, 0 for none.
+    """Add names and addresses of granules to a pack.
+
+    ``id``; ``https.patterns`` and ``s3.patterns``, the first of them empty; and ``https.which`` and
+    ``s3.which``, the place of each granule's pattern. In a pattern, U+0001 stands for the name of
+    the file, and U+0002 for its day, ``2024/01/31``.
     """
-    ids = table["id"].to_pylist()
+    ids = [shown_id(name) for name in table["id"].to_pylist()]
     pack.add_lines("id", ids)
     for slot in ("https", "s3"):
         places: dict[str, int] = {"": 0}
@@ -54,10 +60,7 @@ def add_granules(pack: Pack, table: pa.Table) -> None:
 
 def _pattern(name: str, address: str | None) -> str:
     """Return an address with marks in place of what follows from the granule's name."""
-    if address is None:
-        return ""
-    if _FILE in address or _DAY in address:
-        return re.sub(f"[{_FILE}{_DAY}]", " ", address)
+    address = shortened(one_line(address or ""), _LONGEST)
     file = _NAME.match(name)
     pattern = address.replace(file[0], _FILE) if file else address
     if day := _START.match(name):

@@ -17,8 +17,6 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zagg_catalog.messages import one_line
-
 _PARTS = np.arange(10, dtype=np.uint64) * np.uint64(7)  # of an integer of 64 bits
 
 
@@ -39,7 +37,7 @@ class Pack:
         self._columns[name] = ("s", varints(folded.astype(np.uint64)))
 
     def add_lines(self, name: str, texts: Iterable[str]) -> None:
-        """Add a column of texts; each becomes one line without characters that are not shown."""
+        """Add a column of texts without line feeds."""
         self._columns[name] = ("t", "\n".join(texts).encode())
 
     def to_base64(self) -> str:

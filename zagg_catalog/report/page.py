@@ -60,15 +60,19 @@ def report_html(content: ReportContent, *, room: int = ROOM) -> str:
     payload = make_payload(content, room=room)
     style = _asset("report.css")
     script = _asset("report.js")
-    return _environment().from_string(_asset("page.html")).render(
-        content=content,
-        style=Markup(style),
-        style_hash=_csp_hash(style),
-        script=Markup(script),
-        script_hash=_csp_hash(script),
-        facts=Markup(_json(payload.facts)),
-        packs=[(name, Markup(pack)) for name, pack in payload.packs.items()],
-        **_words(content, payload),
+    return (
+        _environment()
+        .from_string(_asset("page.html"))
+        .render(
+            content=content,
+            style=Markup(style),
+            style_hash=_csp_hash(style),
+            script=Markup(script),
+            script_hash=_csp_hash(script),
+            facts=Markup(_json(payload.facts)),
+            packs=[(name, Markup(pack)) for name, pack in payload.packs.items()],
+            **_words(content, payload),
+        )
     )
 
 
@@ -155,8 +159,6 @@ def _histogram(place: int, one: GridMap) -> tuple[int, str, Markup, str]:
         f" median {float(np.median(counts)):g}."
     )
     return place, one.name, histogram(counts), text
-
-
 
 
 def _json(value: Any) -> str:

@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import shapely
 from numpy.typing import NDArray
 
-from zagg_catalog.cartography.colours import ColourClasses, colour_classes
-from zagg_catalog.cartography.extent import extent_of, scale_bar
-from zagg_catalog.cartography.graticule import graticule
-from zagg_catalog.cartography.land import land
-from zagg_catalog.cartography.paths import View
-from zagg_catalog.cartography.projection import MapProjection, projection_for
+from zagg_catalog.cartography import (
+    ColourClasses,
+    MapProjection,
+    View,
+    colour_classes,
+    extent_of,
+    graticule,
+    land,
+    projection_for,
+    scale_bar,
+)
 from zagg_catalog.errors import InvalidGrid
 from zagg_catalog.geometry.plane import Geometries
 from zagg_catalog.geometry.sphere import Ints
@@ -133,7 +137,7 @@ def _add_grid(
 
 def _classes(classes: ColourClasses) -> dict[str, Any]:
     return {
-        "limits": classes.limits,
+        "lows": classes.lows,
         "colours": classes.colours,
         "labels": classes.labels,
     }

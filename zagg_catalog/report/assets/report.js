@@ -174,7 +174,7 @@
     };
     for (let i = 0; i < names.length; i++) {
       let one = 0;
-      while (one + 1 < entry.colours.length && counts[i] >= entry.limits[one + 1]) one++;
+      while (one + 1 < entry.colours.length && counts[i] >= entry.lows[one + 1]) one++;
       found.classes[i] = one;
     }
     return found;
