@@ -15,11 +15,11 @@ LAYERS = """
     jsonio yamlio
     remedies
     cycles config
-    geometry
+    store geometry
     cartography
     html
-    catalog store
     regions
+    catalog
     sources grids sandbox
     expected
     shardmap

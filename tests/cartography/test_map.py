@@ -138,7 +138,7 @@ def test_paths_are_whole_units_that_go_back_to_the_shapes():
     assert view.box == "0 0 100 50"
     hole, missing, line, tiny = path_data(shapes, view)
     assert hole.count("M") == hole.count("z") == 2
-    assert hole.startswith("M10 50") or hole.startswith("M0 50")
+    assert hole.startswith(("M10 50", "M0 50"))
     assert missing == ""
     assert line == "M0 50l10-10 10 0"
     assert tiny == "M5 45h0z"

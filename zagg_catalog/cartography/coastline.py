@@ -12,7 +12,7 @@ from zagg_catalog.cartography.extent import Extent
 from zagg_catalog.cartography.projection import Geometries, MapProjection
 from zagg_catalog.geometry.plane import lonlat_polygon
 from zagg_catalog.geometry.ragged import to_offsets
-from zagg_catalog.geometry.sphere import angle_between, to_xyz
+from zagg_catalog.geometry.sphere import Floats, angle_between, to_latlon, to_xyz
 from zagg_catalog.lazy import lazy_module
 
 shapely = lazy_module("shapely")
@@ -87,17 +87,22 @@ def _cap(projection: MapProjection, extent: Extent) -> Any:
     centre = to_xyz(projection.lat, projection.lon)
     far = np.degrees(angle_between(to_xyz(ground[shown, 1], ground[shown, 0]), centre))
     radius = min(float(far.max(initial=0.0)) + _WIDER if shown.all() else _FARTHEST, _FARTHEST)
-    if abs(projection.lat) == 90.0:
-        edge = (90.0 - radius) * np.sign(projection.lat)
-        low, high = sorted([edge, projection.lat])
-        return shapely.box(-180.0, low, 180.0, high)
+    if radius <= 90.0:
+        return _disc(centre, radius)
+    return shapely.difference(
+        shapely.box(-180.0, -90.0, 180.0, 90.0), _disc(-centre, 180.0 - radius)
+    )
+
+
+def _disc(centre: Floats, radius: float) -> Any:
+    """Return a cap of at most half the Earth, whose centre is a unit vector, in degrees."""
     turn = np.radians(np.arange(0.0, 360.0, 2.0))
-    north = np.array([0.0, 0.0, 1.0]) - centre[2] * centre
-    north /= np.linalg.norm(north)
-    around = np.cos(turn)[:, None] * north + np.sin(turn)[:, None] * np.cross(north, centre)
+    least = np.eye(3)[np.argmin(np.abs(centre))]
+    across = np.cross(least, centre)
+    across /= np.linalg.norm(across)
+    around = np.cos(turn)[:, None] * across + np.sin(turn)[:, None] * np.cross(across, centre)
     xyz = np.cos(np.radians(radius)) * centre + np.sin(np.radians(radius)) * around
-    lats = np.degrees(np.arcsin(np.clip(xyz[:, 2], -1.0, 1.0)))
-    return lonlat_polygon(lats, np.degrees(np.arctan2(xyz[:, 1], xyz[:, 0])))
+    return lonlat_polygon(*to_latlon(xyz))
 
 
 def _areas(shapes: Geometries) -> Geometries:

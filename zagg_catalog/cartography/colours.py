@@ -67,12 +67,13 @@ def colour_classes(counts: ArrayLike, most: int = MOST_CLASSES) -> ColourClasses
         A class for each value if there are few values, else classes of about the same number of
         shapes, with limits of two digits where these are round.
     """
-    distinct = np.unique(np.asarray(counts, dtype=np.int64))
+    values = np.asarray(counts, dtype=np.int64)
+    distinct = np.unique(values)
     if not len(distinct):
         return ColourClasses((0,), (0,), (PLAIN,))
     starts = np.arange(len(distinct))
     if len(distinct) > most:
-        quantiles = np.quantile(counts, np.arange(1, most) / most)
+        quantiles = np.quantile(values, np.arange(1, most) / most)
         limits = [_round(one) for one in quantiles.tolist()]
         starts = np.unique(np.append(0, np.searchsorted(distinct, limits)))
         starts = starts[starts < len(distinct)]

@@ -11,6 +11,7 @@ from cyclopts import App, Group, Parameter
 
 from zagg_catalog.build import map_catalog, query_for
 from zagg_catalog.catalog import Catalog, IncompleteCatalog
+from zagg_catalog.catalog.selection import Selection
 from zagg_catalog.cli.common import check_output, exit_code_of, print_error, print_result
 from zagg_catalog.cli.inspect import summarise_map
 from zagg_catalog.cli.listening import QUIET, STEPS
@@ -32,7 +33,6 @@ from zagg_catalog.messages import utc_now
 from zagg_catalog.regions import Bbox
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query import PROVIDER
-from zagg_catalog.sources.stored import Selection
 from zagg_catalog.sources.update import Previous
 
 EXAMPLES = """Examples:
@@ -224,7 +224,7 @@ def build(
     if query is None:
         assert catalog is not None
         assert selection is not None
-        granules = selection.apply(Catalog.from_geoparquet(catalog))
+        granules = Catalog.from_geoparquet(catalog).select(selection)
     else:
         assert region is not None
         edge = geometry.edge or "shards"

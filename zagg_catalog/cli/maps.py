@@ -19,6 +19,7 @@ from zagg_catalog.archive import (
     select_from,
 )
 from zagg_catalog.archive.backfill import read_cycles
+from zagg_catalog.catalog.selection import Selection
 from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_line, print_result
 from zagg_catalog.cli.listening import QUIET, STEPS
 from zagg_catalog.cli.options import (
@@ -36,7 +37,6 @@ from zagg_catalog.grids import from_config
 from zagg_catalog.messages import number_of
 from zagg_catalog.regions import Region
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
-from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import open_store
 
 EXAMPLES = """Examples:

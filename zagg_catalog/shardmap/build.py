@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.completeness import all_complete
+from zagg_catalog.catalog.harvest_report import harvest_in
 from zagg_catalog.catalog.ids import id_problems, shown_id
 from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
@@ -43,7 +44,6 @@ from zagg_catalog.shardmap.copies import without_copies, without_older
 from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
 from zagg_catalog.shardmap.readable import mark_unreadable
 from zagg_catalog.shardmap.takeover import Earlier, TakenOver, Takeover, take_over
-from zagg_catalog.sources.report import harvest_in
 from zagg_catalog.sources.revisions import older_revisions
 
 FOOTPRINTS = ("swath", "beams")

@@ -1,4 +1,4 @@
-"""Selection: the granules that a query's filters select, in a harvest or in a stored catalog."""
+"""The granules that filters select, in a harvest or in a stored catalog."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zagg_catalog.sources.filters import KEPT, KINDS, UNREADABLE, NameFilters
-from zagg_catalog.sources.report import UNNAMED, Quarantined
+from zagg_catalog.catalog.filters import KEPT, KINDS, UNREADABLE, NameFilters
+from zagg_catalog.catalog.harvest_report import UNNAMED, Quarantined
 
 # An item without an id, which no filter can judge.
 _PLACE = re.compile(rf".*page \d+ item \d+|{UNNAMED} \w+")
@@ -22,6 +22,7 @@ _WHY = {
     "direction": "are not {direction}",
     "name": "have other names",
     "date": "are of other days",
+    "region": "do not touch the region",
 }
 
 

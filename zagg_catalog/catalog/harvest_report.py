@@ -169,8 +169,8 @@ class HarvestReport(StrictModel):
     were left out of a stored catalog."""
     outside: dict[str, NonNegativeInt] = Field(default={}, exclude_if=lambda counts: not counts)
     """Granules left out by each further filter of the query: ``track``, ``granule_region``,
-    ``direction``, ``name`` or ``date``; each counts for the first filter that leaves it out.
-    Stored only if they were left out of a stored catalog."""
+    ``direction``, ``name``, ``date`` or ``region``; each counts for the first filter that leaves
+    it out. Stored only if they were left out of a stored catalog."""
     missing: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
     """Granule names of the query that were not found; they make the harvest incomplete."""
     superseded: tuple[Superseded, ...]

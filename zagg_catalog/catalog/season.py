@@ -1,4 +1,4 @@
-"""Seasons: the same days of several years."""
+"""Days, and seasons: the same days of several years."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ Days = tuple[date, date]
 _PART = re.compile(r"(\d{2})(?:-(\d{2}))?(?:\.\.(\d{2})(?:-(\d{2}))?)?")
 # A leap year, so that 02-29 is a day.
 _LEAP = 2020
+
+
+def check_day(value: str | date, name: str) -> str:
+    """Return a day as ``YYYY-MM-DD``; raise `InvalidQuery` if it is not one."""
+    if isinstance(value, date):
+        return value.isoformat()[:10]
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+            raise ValueError
+        return date.fromisoformat(value).isoformat()
+    except (TypeError, ValueError):
+        raise InvalidQuery(f"{name} is a day, YYYY-MM-DD, not {value!r}.") from None
 
 
 def parse_season(text: str) -> list[tuple[Day, Day]]:
