@@ -120,7 +120,7 @@ def test_commands_fetch_the_map(published, page):
     store, _ = published
     release = find_release(store, *inputs.RELEASE_KEY)
     for grid in release.record.grids:
-        assert f"--grid {grid.name} --folder ." in page
+        assert f"--grid {grid.name} --output ." in page
         assert grid.manifest.document.key in page
 
 

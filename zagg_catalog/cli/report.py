@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.cli.common import DONE, exit_code_of, print_error, print_line
+from zagg_catalog.cli.common import DONE, exit_code_of, print_error, print_json, print_line
 from zagg_catalog.cli.inspect import load_file
-from zagg_catalog.cli.options import ReleasePlace, StoreUrl
+from zagg_catalog.cli.options import AsJson, ReleasePlace, StoreUrl
 from zagg_catalog.errors import InvalidOption, ObjectMissing
 from zagg_catalog.files import write_atomic
 from zagg_catalog.releases.read import find_release
@@ -41,6 +42,7 @@ def report(
     *,
     catalog: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     output: Output = _OUTPUT,
+    as_json: AsJson = False,
 ) -> int:
     """Write a report of a catalog or a shard map, one HTML file that needs no network.
 
@@ -63,7 +65,7 @@ def report(
         raise InvalidOption(f"{file} is a catalog; --catalog is for the report of a map.")
     else:
         content = catalog_content(loaded, name=file.name)
-    _write(content, output)
+    _write(content, output, as_json)
     kind = "catalog" if isinstance(loaded, Catalog) else "map"
     return exit_code_of(loaded, kind, partial=True)
 
@@ -79,6 +81,7 @@ def release(
     grid: Annotated[list[str] | None, Parameter(metavar="NAME")] = None,
     output: Output = _OUTPUT,
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> int:
     """Write a report of a release.
 
@@ -95,13 +98,18 @@ def release(
         if found.record.grid(name) is None:
             names = ", ".join(one.name for one in found.record.grids) or "none"
             raise ObjectMissing(f"The release has no grid {name!r}; it has {names}.")
-    _write(release_content(opened, found, grids=grid), output)
+    _write(release_content(opened, found, grids=grid), output, as_json)
     if not found.record.complete:
         print_error(f"note: the release is partial: {'; '.join(found.record.lacks)}.")
     return DONE
 
 
-def _write(content: ReportContent, output: Path) -> None:
+def _write(content: ReportContent, output: Path, as_json: bool) -> None:
     page = report_html(content).encode()
     write_atomic(output, [page])
-    print_line(f"{output}: {len(page) / 1e6:.2f} MB, {content.title}: {content.verdict}")
+    if as_json:
+        facts = {"file": output, "size": len(page), "kind": content.kind, "title": content.title}
+        statements = [asdict(one) for one in content.statements]
+        print_json(facts | {"verdict": content.verdict, "statements": statements})
+    else:
+        print_line(f"{output}: {len(page) / 1e6:.2f} MB, {content.title}: {content.verdict}")

@@ -298,7 +298,7 @@ def _commands(store: Store, release: Release) -> Iterator[tuple[str, str]]:
             continue
         stored = grid.manifest.document or grid.manifest.parquet
         resolve = ["zagg-catalog", "release", "resolve", *place, "--grid", grid.name]
-        yield f"Fetch the map of {grid.name}, verified", shlex.join([*resolve, "--folder", "."])
+        yield f"Fetch the map of {grid.name}, verified", shlex.join([*resolve, "--output", "."])
         manifest = f"{grid.name}-{stored.digest}.json"
         run = ["python", "-m", "zagg", "--config", f"{grid.name}.yaml", "--catalog", manifest]
         yield f"Aggregate {grid.name}", shlex.join([*run, "--dry-run"])
