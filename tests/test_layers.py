@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = """
     errors lazy
     settings messages files granule_names reader frames
+    progress
     jsonio yamlio
     remedies
     cycles config
