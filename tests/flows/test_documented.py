@@ -11,7 +11,7 @@ import pytest
 from tests.docs.conftest import shelf, source  # noqa: F401 - fixtures
 from tests.docs.test_commands import SHORTER, all_commands, reason
 from tests.harness.pages import Command
-from tests.harness.terminal import terminal
+from tests.harness.reader import terminal
 
 
 def flow_commands():

@@ -1,125 +1,81 @@
-"""A reader's terminal: it runs the commands of a page in a folder, one after the other."""
+"""A program whose standard error is a terminal."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import shlex
+import pty
+import re
 import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
-import pytest
-
-from tests.harness.pages import Command
-from tests.harness.servers import free_port
-from zagg_catalog.cli.main import main as zagg_catalog
-
-BIN = Path(sys.executable).parent
-# What a page writes for a place that a test has not.
-BUCKETS = ("s3://my-bucket/", "s3://bucket/")
-# Ports that pages use; each becomes a free one.
-PORTS = ("8300", "8917")
+# Sequences that move the cursor or erase, as rich writes them, and those that colour.
+_STYLE = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]")
 
 
-@dataclass
 class Terminal:
-    """A folder, an environment, and the servers that were started in the background."""
+    """Runs a program; what it writes on standard error is read as a terminal reads it."""
 
-    folder: Path
-    patch: pytest.MonkeyPatch
-    servers: list[subprocess.Popen] = field(default_factory=list)
-    ports: dict[str, str] = field(default_factory=lambda: {one: str(free_port()) for one in PORTS})
-    code: int = 0
-
-    def type(self, command: Command) -> str:
-        """Run a command; return what it prints, in the words of the page."""
-        text = self.here(command.text)
-        if text.endswith(" &"):
-            shown = self._start(text.removesuffix(" &"))
-        elif text == "echo $?":
-            shown, self.code = str(self.code), 0
-        else:
-            self.code, shown = self._run(Command(text, None))
-        for port, mine in self.ports.items():
-            shown = shown.replace(f":{mine}", f":{port}")
-        return shown
-
-    def here(self, text: str) -> str:
-        """Replace the buckets and ports of a page by a folder and ports that are free."""
-        for bucket in BUCKETS:
-            text = text.replace(bucket, f"{self.folder}/bucket/")
-        for port, mine in self.ports.items():
-            text = text.replace(f":{port}", f":{mine}").replace(f"--port {port}", f"--port {mine}")
-        return text
-
-    def _run(self, command: Command) -> tuple[int, str]:
-        match command.words:
-            case ["export", *variables]:
-                for variable in variables:
-                    self.patch.setenv(*variable.split("=", 1))
-                return 0, ""
-            case ["cd", folder]:
-                self.patch.chdir(folder)
-                return 0, ""
-            case ["zagg-catalog", *arguments]:
-                return _call(arguments)
-            case ["python", "-m", "zagg_catalog", *arguments]:
-                return _call(arguments)
-        environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-        done = subprocess.run(
-            ["bash", "-c", command.text],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=300,
+    def __init__(self, command: Sequence[str], *, columns: int = 80, stdin: int | None = None):
+        self._ours, theirs = pty.openpty()
+        self.text = ""
+        self.process = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+            env=os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns)},
         )
-        return done.returncode, done.stdout
+        os.close(theirs)
 
-    def _start(self, text: str) -> str:
-        """Start a server and return its first line."""
-        self.close()
-        words = shlex.split(text)
-        assert words[0] == "python", text
-        server = subprocess.Popen(
-            [sys.executable, *words[1:]],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.servers.append(server)
-        return server.stdout.readline()
+    def __enter__(self) -> Self:
+        return self
 
-    def close(self) -> None:
-        while self.servers:
-            server = self.servers.pop()
-            server.terminate()
-            server.communicate(timeout=60)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
 
+    def read_until(self, text: str) -> str:
+        """Read until a text has come; return all that has."""
+        while text not in self.text:
+            piece = self._read()
+            assert piece, f"{text!r} did not come: {self.text!r}"
+        return self.text
 
-@contextlib.contextmanager
-def terminal(folder: Path) -> Iterator[Terminal]:
-    """Open a terminal in a folder; the environment is as before in the end."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        opened = Terminal(folder, patch)
+    def rest(self) -> str:
+        """Read until the program ends; return what came since the last call."""
+        before = len(self.text)
+        while self._read():
+            pass
+        return self.text[before:]
+
+    def screen(self) -> str:
+        """Read until the program ends; return the lines that are left, without what was erased."""
+        self.rest()
+        lines, row = [""], 0
+        for part in re.split(r"(\r\n|\n|\r|\x1b\[1A|\x1b\[2K)", _STYLE.sub("", self.text)):
+            if part in ("\r\n", "\n"):
+                row += 1
+                lines += [""] * (row == len(lines))
+            elif part == "\x1b[1A":
+                row -= 1
+            elif part == "\x1b[2K":
+                lines[row] = ""
+            elif part not in ("", "\r"):
+                lines[row] = part
+        return "\n".join(lines).strip()
+
+    def _read(self) -> str:
         try:
-            yield opened
-        finally:
-            opened.close()
-
-
-def _call(arguments: list[str]) -> tuple[int, str]:
-    """Call the command line here; the start of a process would take longer than most commands."""
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
-        try:
-            code = zagg_catalog(arguments)
-        except SystemExit as left:
-            code = int(left.code or 0)
-    return code, shown.getvalue()
+            piece = os.read(self._ours, 1 << 16).decode(errors="replace")
+        except OSError:  # Linux ends a terminal whose other side is closed with EIO
+            return ""
+        self.text += piece
+        return piece

@@ -14,7 +14,7 @@ from zagg_catalog.catalog import Catalog, IncompleteCatalog
 from zagg_catalog.catalog.selection import Selection
 from zagg_catalog.cli.common import check_output, exit_code_of, print_error, print_result
 from zagg_catalog.cli.inspect import summarise_map
-from zagg_catalog.cli.listening import QUIET, STEPS
+from zagg_catalog.cli.listening import STEPS
 from zagg_catalog.cli.options import (
     OUTPUT,
     WHEN,
@@ -153,7 +153,7 @@ class FetchOptions:
                 partial=self.partial,
                 checkpoint=self.checkpoint or beside,
                 previous=earlier,
-                progress=False if QUIET.get() else None,
+                progress=False,  # of its own; it is on the display
             )
         if catalog_out and source.last_received is not None:
             source.last_received.to_parquet(_received(catalog_out))

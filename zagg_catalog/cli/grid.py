@@ -21,6 +21,7 @@ from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.messages import boxes_text, number_of
 from zagg_catalog.regions import Region
 from zagg_catalog.registry.needs import unmet_needs
+from zagg_catalog.shardmap.build import coverage_of
 
 EXAMPLES = """Examples:
   # cells of 5 km, shards of 25 km, on the polar stereographic map of Greenland
@@ -102,7 +103,7 @@ def _show(config: Path, region: Region | None, *, as_json: bool) -> int:
     grid = grids.from_config(config)
     needs = unmet_needs(grid.config) if grid.config else []
     notes = grid_notes(grid)
-    touched = None if region is None else len(grid.coverage(region))
+    touched = None if region is None else len(coverage_of(grid, region))
     signature = as_json_value(grid.spatial_signature())
     facts = {
         "config": config,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,8 +19,8 @@ from zagg_catalog.archive import (
 )
 from zagg_catalog.archive.backfill import read_cycles
 from zagg_catalog.catalog.selection import Selection
-from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_line, print_result
-from zagg_catalog.cli.listening import QUIET, STEPS
+from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_result
+from zagg_catalog.cli.listening import STEPS
 from zagg_catalog.cli.options import (
     OUTPUT,
     AreaOptions,
@@ -152,7 +151,7 @@ def build_maps(
             region=outline,
             suffix=".json" if format == "json" else ".parquet",
             merge=merge and (skip_missing or not missing),
-            on_map=_print_progress if sys.stderr.isatty() and not QUIET.get() else _log,
+            on_map=_log,
         )
     rows = [] if report is None else [*report.maps, *report.merged]
     facts = {"maps": [asdict(one) for one in rows], "missing": missing}
@@ -238,12 +237,7 @@ def _only(option: str, names: set[str]) -> str:
 
 
 def _log(made: ArchiveMap) -> None:
-    STEPS.info("%s %s: %s", made.catalog, made.grid, made.state)
-
-
-def _print_progress(made: ArchiveMap) -> None:
-    text = f"{made.catalog} {made.grid}: {made.state}, {made.seconds:.1f} s"
-    print_line(text, file=sys.stderr)
+    STEPS.info("%s %s: %s, %.1f s", made.catalog, made.grid, made.state, made.seconds)
 
 
 def _failure(one: ArchiveMap) -> str:

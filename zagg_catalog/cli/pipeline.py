@@ -16,6 +16,7 @@ from zagg_catalog.cli.common import (
 )
 from zagg_catalog.cli.options import AsJson, RegistryFile
 from zagg_catalog.cli.tables import print_table
+from zagg_catalog.progress import track
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.registry.model import problem_of
 from zagg_catalog.watch.events import event_body, send
@@ -31,7 +32,8 @@ def grids(*, registry: RegistryFile = None, as_json: AsJson = False) -> int:
     A grid that cannot be used is listed as broken, and its problem printed; the exit code is 2.
     """
     known = load_registry(registry, tolerate_broken_grids=True)
-    rows = [_row(known, grid) for _, grid in sorted(known.grids.items())]
+    ordered = [grid for _, grid in sorted(known.grids.items())]
+    rows = [_row(known, grid) for grid in track(ordered, "grids", "grid")]
     print_result(
         rows,
         lambda: print_table(HEADINGS, map(_cells, rows), title=known.source, numbers=("shards",)),

@@ -30,6 +30,7 @@ from zagg_catalog.geometry.plausible import SwathLimits
 from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, densify_edges, ring_areas
 from zagg_catalog.grids.base import Near
+from zagg_catalog.progress import step
 from zagg_catalog.shardmap import beams
 from zagg_catalog.shardmap.cells import Cells, footprint_cells, none_known, numbers_of, words_of
 
@@ -303,7 +304,12 @@ def index_footprints(
 
 def _columns(index: FootprintIndex) -> tuple[pa.ChunkedArray, pa.Array]:
     """Return the cells and the notes of all rows."""
-    lists = pa.chunked_array([_lists(batch.cells()) for batch in index.batches], CELLS_TYPE)
+    with step("footprints", "granule", index.table.num_rows) as counted:
+        found = []
+        for batch in index.batches:
+            found.append(_lists(batch.cells()))
+            counted.update(batch.last)
+    lists = pa.chunked_array(found, CELLS_TYPE)
     notes: list[str | None] = [None] * index.table.num_rows
     for batch in index.batches:
         for row, how in batch.repaired.items():
