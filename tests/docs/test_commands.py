@@ -27,7 +27,7 @@ import yaml
 import zagg_catalog
 from tests.harness.pages import PAGES, ROOT, Block, Command, blocks, commands, differs
 from tests.harness.reader import terminal
-from zagg_catalog import Catalog, Query, from_config, load_polygon
+from zagg_catalog import Catalog, Query, ShardMap, from_config, load_polygon
 
 # Commands that do not run, by their beginning, and why. All are parsed.
 NOT_RUN = {
@@ -131,6 +131,7 @@ def readers_names(folder) -> dict:
         "os": os,
         "query": Query.for_cycle("ATL06", "007", 22, (-50.5, 68.9, -47, 69.6)),
         "region": region,
+        "shard_map": ShardMap.from_parquet("map.parquet"),
         "subprocess": subprocess,
     }
 
