@@ -22,6 +22,7 @@ LAYERS = """
     registry build diff export
     releases
     aggregation watch archive
+    index
     zagg_catalog
     cli
     __main__ flows
