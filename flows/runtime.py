@@ -36,7 +36,7 @@ _NETWORK = (ConnectionError, TimeoutError)
 
 
 def _not_about_threads(record: logging.LogRecord) -> bool:
-    """Drop Prefect's warning about each task with a time limit; see docs/pipeline.md."""
+    """Drop Prefect's warning about each task with a time limit; see docs/operate/pipeline.md."""
     return "Timeouts in worker threads cannot interrupt" not in record.getMessage()
 
 

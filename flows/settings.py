@@ -47,9 +47,11 @@ class FlowSettings(BaseSettings):
     retry_delay: float = Field(default=10.0, ge=0)
     """Seconds before the first of them; doubled each time, with a random extra of up to 100 %."""
     fetch_timeout: float = Field(default=3600, gt=0)
-    """Seconds for an attempt of a task, as are the next two."""
+    """Seconds for an attempt of a task that fetches."""
     build_timeout: float = Field(default=3600, gt=0)
+    """Seconds for an attempt of a task that builds maps."""
     publish_timeout: float = Field(default=1800, gt=0)
+    """Seconds for an attempt of a task that publishes."""
     session_hours: float = Field(default=6.0, ge=0)
     """Hours in which an interrupted fetch can be continued."""
     lease: float = Field(default=60.0, ge=2)
@@ -74,11 +76,13 @@ class FlowSettings(BaseSettings):
     silent_after: float = Field(default=3 * 3600, ge=10)
     """Seconds without a poll of a product until an alert."""
     event_stores: tuple[str, ...] = ()
-    """Stores that an event may name, other than ``ZAGG_CATALOG_STORE``; a JSON list, as are the
-    next three."""
+    """Stores that an event may name, other than ``ZAGG_CATALOG_STORE``; a JSON list."""
     event_stac_roots: tuple[str, ...] = ()
+    """Roots of APIs that an event may name, other than that of the settings; a JSON list."""
     event_registries: tuple[str, ...] = ()
+    """Registries that an event may name, other than ``ZAGG_CATALOG_REGISTRY``; a JSON list."""
     event_providers: tuple[str, ...] = ()
+    """Providers that an event may name, other than ``NSIDC_CPRD``; a JSON list."""
     aggregate_dry_run: bool = True
     """Whether zagg only reports its plan; the parameter of a run overrides it."""
     aggregate_output: str | None = None

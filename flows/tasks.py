@@ -23,6 +23,7 @@ from zagg_catalog.archive.build import ArchiveGrid, build_stored
 from zagg_catalog.archive.catalogs import load_catalog
 from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.completeness import explain_missing
+from zagg_catalog.catalog.harvest_report import FetchFacts, Transfer
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.config import parse_config
 from zagg_catalog.errors import (
@@ -48,8 +49,6 @@ from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.received import Received, joined
-from zagg_catalog.sources.report import FetchFacts, Transfer
-from zagg_catalog.sources.stored import Selection
 from zagg_catalog.sources.update import CannotUpdate, Previous
 from zagg_catalog.store import ObjectRef, Store, open_store
 
@@ -268,7 +267,7 @@ def _selected(store: Store, key: str, spec: Values) -> Catalog:
 
     A catalog that was stored before the region had filters has other granules, too.
     """
-    return Selection(**spec.get("filters", {})).apply(_load_catalog(store, key))
+    return _load_catalog(store, key).filter(**spec.get("filters", {}))
 
 
 def _earlier_map(store: Store, earlier: Values, spec: Values) -> Earlier | str:

@@ -48,7 +48,7 @@ def environment(prefect_server):
 
 @pytest.fixture(scope="module")
 def deployed(environment):
-    """The deployments by name, made as in docs/operations.md."""
+    """The deployments by name, made as in docs/operate/operations.md."""
     with temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}):
         assert main([]) == 0
     with get_client(sync_client=True) as client:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.filters import REGION_PRODUCTS, NameFilters
+from zagg_catalog.catalog.season import season_days
 from zagg_catalog.cycles import KNOWN_GAPS, ORBIT_SECONDS, REGIONS, TRACKS, cycle_to_dates
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.sandbox.orbit import (
@@ -18,8 +20,6 @@ from zagg_catalog.sandbox.orbit import (
     region_phases,
     region_seconds,
 )
-from zagg_catalog.sources.filters import REGION_PRODUCTS, NameFilters
-from zagg_catalog.sources.season import season_days
 
 Box = tuple[float, float, float, float]
 Flags = NDArray[np.bool_]
