@@ -22,8 +22,10 @@ LAYERS = """
     regions
     catalog
     sources grids sandbox
+    expected
     shardmap
     registry build diff export
+    report
     releases
     aggregation watch archive
     zagg_catalog

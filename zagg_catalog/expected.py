@@ -41,10 +41,46 @@ class Expected:
     """These days, ``2024-05-10 to 2024-06-21``."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExpectedPasses:
+    """Which granules of a cycle the tracks can give in an area; both shape (1387, 14)."""
+
+    crossing: Flags
+    """Whether the granule of a track and region crosses the area."""
+    in_gaps: Flags
+    """Whether it lies in days without data, see `KNOWN_GAPS`."""
+    gaps: tuple[str, ...] = ()
+    """The days without data in which granules cross the area, ``2024-05-10 to 2024-06-21``."""
+
+
 def expected_granules(
     product: str, cycle: int, area: tuple[Box, ...], filters: dict[str, Any] | None = None
 ) -> Expected | None:
-    """Return the granules of a cycle that the tracks can give in an area.
+    """Return the numbers of granules of a cycle that the tracks can give in an area.
+
+    Parameters
+    ----------
+    product, cycle, area, filters
+        As for `expected_passes`.
+
+    Returns
+    -------
+    Expected or None
+        None where `expected_passes` returns None.
+    """
+    passes = expected_passes(product, cycle, area, filters)
+    if passes is None:
+        return None
+    flags, lost = passes.crossing, passes.in_gaps
+    return Expected(
+        count=int((flags & ~lost).sum()), in_gaps=int((flags & lost).sum()), gaps=passes.gaps
+    )
+
+
+def expected_passes(
+    product: str, cycle: int, area: tuple[Box, ...], filters: dict[str, Any] | None = None
+) -> ExpectedPasses | None:
+    """Return which granules of a cycle the tracks can give in an area.
 
     Parameters
     ----------
@@ -59,7 +95,7 @@ def expected_granules(
 
     Returns
     -------
-    Expected or None
+    ExpectedPasses or None
         None for products whose granules are not cut at the 14 along-track regions, and for
         filters by granule names.
     """
@@ -80,7 +116,7 @@ def expected_granules(
     if season is not None:
         flags &= _in_season(starts, season)
     lost, gaps = _in_gaps(starts, flags)
-    return Expected(count=int((flags & ~lost).sum()), in_gaps=int((flags & lost).sum()), gaps=gaps)
+    return ExpectedPasses(crossing=flags, in_gaps=lost, gaps=gaps)
 
 
 @lru_cache(maxsize=64)

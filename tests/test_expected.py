@@ -4,8 +4,8 @@ import pytest
 
 from zagg_catalog import CMRSource, Query
 from zagg_catalog.cycles import REGIONS, TRACKS
+from zagg_catalog.expected import expected_granules, tracks_in
 from zagg_catalog.sandbox import SandboxServer, simulate
-from zagg_catalog.watch.expected import expected_granules, tracks_in
 
 GLOBE = ((-180.0, -90.0, 180.0, 90.0),)
 EVERY = 20
