@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -9,9 +11,11 @@ from numpy.typing import NDArray
 
 from zagg_catalog.catalog.schema import CELLS_ORDER
 from zagg_catalog.geometry.footprints import Footprints
+from zagg_catalog.geometry.healpix_cells import FACE_SIDE
+from zagg_catalog.geometry.healpix_trace import FINEST_TRACED, trace, trace_rings
 from zagg_catalog.geometry.healpix_walk import Area, walk
 from zagg_catalog.geometry.plane import ring_edges
-from zagg_catalog.geometry.sphere import Ints
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, angle_between
 from zagg_catalog.grids import HealpixGrid
 from zagg_catalog.grids.base import Near
 from zagg_catalog.lazy import lazy_module
@@ -20,6 +24,9 @@ from zagg_catalog.shardmap.cell_index import FootprintBatch
 from zagg_catalog.shardmap.cells import Cells, coarse_numbers, cover, footprint_cells, may_hold
 
 mortie = lazy_module("mortie")  # loads pandas
+
+# Cells, about, of the rings that are traced at once, to limit memory.
+_SHARE = 1_000_000
 
 
 def prepare(
@@ -69,10 +76,10 @@ def lookup(covered: NDArray[np.uint64], order: int) -> tuple[int, Ints, NDArray[
 
 
 class EdgeJoin:
-    """Walks the edges of the footprints that have cells in the region, and covers the broad ones.
+    """Traces the edges of the footprints that have cells in the region, and fills or covers them.
 
     mortie's cover alone misses a cell that an edge enters through the bulge of a curved side,
-    in about one of a thousand large rings; the walk finds every cell that an edge passes through.
+    in about one of a thousand large rings; tracing finds every cell that an edge passes through.
     """
 
     def __init__(self, grid: HealpixGrid, covered: NDArray[np.uint64], order: int) -> None:
@@ -86,6 +93,10 @@ class EdgeJoin:
     @cached_property
     def _area(self) -> Area:
         return Area.of(self._covered, self._grid.parent_order)
+
+    @cached_property
+    def _places(self) -> _Places:
+        return _Places.of(self._covered, self._grid.parent_order)
 
     @cached_property
     def _lookup(self) -> tuple[int, Ints, NDArray[np.int32]]:
@@ -103,16 +114,64 @@ class EdgeJoin:
 
     def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
         """Return the pairs of other rings of the batch's granules."""
-        start, end, ring = ring_edges(rings.lats, rings.lons, rings.offsets)
-        passing, passed = walk(start, end, ring, self._area)
-        wide = np.flatnonzero(may_hold(rings, self._grid.parent_order))
-        holding, held, bad = self._held(rings, wide)
-        keys = np.concatenate([passed, held])
+        wide = may_hold(rings, self._grid.parent_order)
+        ladder = np.zeros(len(rings), dtype=bool)
+        if rings.breadth is not None:
+            ladder = np.isfinite(rings.breadth)
+        if self._grid.parent_order > FINEST_TRACED:
+            start, end, ring = ring_edges(rings.lats, rings.lons, rings.offsets)
+            owner, keys = walk(start, end, ring, self._area)
+            passed = [(np.searchsorted(self._covered, keys), owner)]
+        else:
+            filled = wide & ladder
+            passed = [
+                self._traced(rings, some) for some in self._shares(rings, np.flatnonzero(~filled))
+            ]
+            for some in self._shares(rings, np.flatnonzero(filled)):
+                *found, unsure = self._filled(rings, some)
+                passed.append((found[0], found[1]))
+                filled[unsure] = False
+            wide &= ~filled
+        holding, held, bad = self._held(rings, np.flatnonzero(wide))
+        passed.append((np.searchsorted(self._covered, held), holding))
         return Pairs(
-            shards=np.searchsorted(self._covered, keys),
-            rows=rings.granule[np.concatenate([passing, holding])],
+            shards=np.concatenate([shards.astype(np.int32) for shards, _ in passed]),
+            rows=np.concatenate([rings.granule[owner].astype(np.int32) for _, owner in passed]),
             problems=bad,
         )
+
+    def _shares(self, rings: Footprints, some: Ints) -> Iterator[Ints]:
+        """Yield some of the rings in shares of a limited number of cells."""
+        if not len(some):
+            return
+        start, end, ring = ring_edges(rings.lats, rings.lons, rings.offsets)
+        side = FACE_SIDE / (1 << self._grid.parent_order)
+        length = np.bincount(ring, angle_between(start, end), minlength=len(rings))[some] / side
+        breadth = np.ones(len(some))
+        if rings.breadth is not None:
+            breadth += np.nan_to_num(rings.breadth[some], posinf=0.0) / (EARTH_RADIUS * side)
+        share = (np.cumsum(length * breadth) // _SHARE).astype(np.int64)
+        yield from np.split(some, np.flatnonzero(np.diff(share)) + 1)
+
+    def _traced(self, rings: Footprints, some: Ints) -> tuple[NDArray[np.int32], Ints]:
+        """Return shards and rings of the cells that edges of some rings pass through."""
+        part = rings.take(some)
+        start, end, ring = ring_edges(part.lats, part.lons, part.offsets)
+        cells = trace(start, end, ring, self._grid.parent_order)
+        return self._found(cells, some)
+
+    def _filled(self, rings: Footprints, some: Ints) -> tuple[NDArray[np.int32], Ints, Ints]:
+        """Return shards and rings as `_traced`, inside too, and rings whose inside is unsure."""
+        part = rings.take(some)
+        start, end, ring = ring_edges(part.lats, part.lons, part.offsets)
+        cells, unsure = trace_rings(start, end, ring, self._grid.parent_order)
+        return *self._found(cells, some), some[unsure]
+
+    def _found(self, cells: Ints, rings: Ints) -> tuple[NDArray[np.int32], Ints]:
+        shift = 2 * self._grid.parent_order + 4
+        shards = self._places.of_cells(cells & ((1 << shift) - 1))
+        inside = np.flatnonzero(shards >= 0)
+        return shards[inside], rings[cells[inside] >> shift]
 
     def _held(
         self, footprints: Footprints, rings: Ints
@@ -123,3 +182,38 @@ class EdgeJoin:
             words, self._grid.parent_order, max_cells=None, offsets=offsets
         )
         return np.repeat(rings, np.diff(offsets)), keys, bad
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """The places of a region's shards, by their nested numbers.
+
+    Shards that share a coarser cell are adjacent, so most places follow from that cell's first.
+    """
+
+    numbers: Ints
+    """Shape (shards,), ascending."""
+    shift: int
+    first: NDArray[np.int32]
+    """For each coarser cell the place of its first shard, -1 without one, -2 if it has some."""
+
+    @classmethod
+    def of(cls, covered: NDArray[np.uint64], order: int) -> _Places:
+        """Return the places of shards from their keys, ascending."""
+        numbers = coarse_numbers(covered, order)
+        shift = 2 * max(order - CELLS_ORDER, 0)
+        first = np.full(12 << (2 * order - shift), -1, dtype=np.int32)
+        coarse = numbers >> shift
+        start = np.flatnonzero(np.append(True, coarse[1:] != coarse[:-1])[: len(coarse)])
+        whole = np.diff(np.append(start, len(coarse))) == 1 << shift
+        first[coarse[start]] = np.where(whole, start, -2)
+        return cls(numbers, shift, first)
+
+    def of_cells(self, cells: Ints) -> NDArray[np.int32]:
+        """Return the places of shards from their nested numbers, -1 for others."""
+        places = self.first[cells >> self.shift]
+        some = np.flatnonzero(places == -2)
+        places += np.where(places >= 0, cells & ((1 << self.shift) - 1), 0).astype(np.int32)
+        at = np.minimum(np.searchsorted(self.numbers, cells[some]), len(self.numbers) - 1)
+        places[some] = np.where(self.numbers[at] == cells[some], at, -1)
+        return places
