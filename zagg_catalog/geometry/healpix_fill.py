@@ -21,8 +21,8 @@ from zagg_catalog.geometry.sphere import Floats, Ints
 # corner of a base cell, in cells, is left to others; such a corner may be a pole.
 _MOST_BEND = 0.25
 _NEAR_CORNER = 8.0
-# Steps from one base cell to the next are halved so often, to a millionth of their length.
-_HALVINGS = 20
+# Steps from one base cell to the next are halved so often, to a thousandth of their length.
+_HALVINGS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,8 @@ class Crossings:
     other side of the ring; the first column if the corner itself is inside."""
     unsure: Ints
     """Owners whose cells inside these crossings do not give."""
+    leaves: bool
+    """Whether a ring leaves a base cell, so that columns may be inside up to their ends."""
 
     def inside(self, cells: Ints) -> Ints:
         """Return the cells inside the rings that no edge passes.
@@ -64,7 +66,7 @@ class Crossings:
         same = column[1:] == column[:-1]
         gap = np.flatnonzero(same & (cells[1:] - cells[:-1] > 1))
         low, high = cells[gap] + 1, cells[gap + 1]
-        if len(self.feet):
+        if self.leaves:
             # Between the foot and the first cell, and from the last cell to the top.
             first = np.flatnonzero(np.append(True, ~same))
             end = np.append(first[1:], len(cells)) - 1
@@ -129,10 +131,11 @@ class Path:
             heights += more
             unsure.append(lost)
         return Crossings(
-            order,
-            np.sort(np.concatenate(heights)),
-            np.sort(feet),
-            np.unique(np.concatenate(unsure)),
+            order=order,
+            heights=np.sort(np.concatenate(heights)),
+            feet=np.sort(feet),
+            unsure=np.unique(np.concatenate(unsure)),
+            leaves=len(change) > 0,
         )
 
     def _base(self, points: Ints, order: int) -> Ints:

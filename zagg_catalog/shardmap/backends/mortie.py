@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from zagg_catalog.geometry.healpix_cells import FACE_SIDE
 from zagg_catalog.geometry.healpix_trace import FINEST_TRACED, trace, trace_rings
 from zagg_catalog.geometry.healpix_walk import Area, walk
 from zagg_catalog.geometry.plane import ring_edges
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, angle_between
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between
 from zagg_catalog.grids import HealpixGrid
 from zagg_catalog.grids.base import Near
 from zagg_catalog.lazy import lazy_module
@@ -53,14 +54,14 @@ class CellJoin:
         """The arguments of `Cells.shards`."""
         return lookup(self._covered, self._grid.parent_order)
 
-    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
-        """Return the pairs of the batch's footprints."""
-        return self._of_cells(cells, batch.uncovered(cells, self.near))
+    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Iterator[Pairs]:
+        """Yield the pairs of the batch's footprints."""
+        yield self._of_cells(cells, batch.uncovered(cells, self.near))
 
-    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
-        """Return the pairs of other rings of the batch's granules."""
+    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Iterator[Pairs]:
+        """Yield the pairs of other rings of the batch's granules."""
         cells = footprint_cells(rings, batch.first, batch.last)
-        return self._of_cells(cells, cells.uncovered)
+        yield self._of_cells(cells, cells.uncovered)
 
     def _of_cells(self, cells: Cells, problems: dict[int, str]) -> Pairs:
         shards, rows = cells.shards(*self._lookup)
@@ -105,83 +106,88 @@ class EdgeJoin:
         held = mortie.clip2order(order, self._covered) if len(self._covered) else self._covered
         return lookup(np.unique(held), order)
 
-    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
-        """Return the pairs of the batch's footprints."""
+    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Iterator[Pairs]:
+        """Yield the pairs of the batch's footprints, by runs of rows."""
         rows = np.unique(cells.shards(*self._lookup)[1]).astype(np.int64)
-        found = self.of_rings(batch, batch.rings(rows))
-        problems = found.problems | batch.uncovered(cells, self.near)
-        return Pairs(shards=found.shards, rows=found.rows, problems=problems)
+        none = np.empty(0, np.int32)
+        yield Pairs(shards=none, rows=none, problems=batch.uncovered(cells, self.near))
+        yield from self.of_rings(batch, batch.rings(rows))
 
-    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
-        """Return the pairs of other rings of the batch's granules."""
-        wide = may_hold(rings, self._grid.parent_order)
-        ladder = np.zeros(len(rings), dtype=bool)
-        if rings.breadth is not None:
-            ladder = np.isfinite(rings.breadth)
-        if self._grid.parent_order > FINEST_TRACED:
-            start, end, ring = ring_edges(rings.lats, rings.lons, rings.offsets)
-            owner, keys = walk(start, end, ring, self._area)
-            passed = [(np.searchsorted(self._covered, keys), owner)]
-        else:
-            filled = wide & ladder
-            passed = [
-                self._traced(rings, some) for some in self._shares(rings, np.flatnonzero(~filled))
-            ]
-            for some in self._shares(rings, np.flatnonzero(filled)):
-                *found, unsure = self._filled(rings, some)
-                passed.append((found[0], found[1]))
-                filled[unsure] = False
-            wide &= ~filled
-        holding, held, bad = self._held(rings, np.flatnonzero(wide))
-        passed.append((np.searchsorted(self._covered, held), holding))
-        return Pairs(
-            shards=np.concatenate([shards.astype(np.int32) for shards, _ in passed]),
-            rows=np.concatenate([rings.granule[owner].astype(np.int32) for _, owner in passed]),
-            problems=bad,
-        )
+    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Iterator[Pairs]:
+        """Yield the pairs of other rings of the batch's granules, by runs of rows."""
+        for some in self._shares(rings):
+            yield self._of_share(rings.take(some))
 
-    def _shares(self, rings: Footprints, some: Ints) -> Iterator[Ints]:
-        """Yield some of the rings in shares of a limited number of cells."""
-        if not len(some):
-            return
+    def _shares(self, rings: Footprints) -> list[Ints]:
+        """Return the rings in shares of a limited number of cells, each of whole granules."""
+        if not len(rings):
+            return []
         start, end, ring = ring_edges(rings.lats, rings.lons, rings.offsets)
         side = FACE_SIDE / (1 << self._grid.parent_order)
-        length = np.bincount(ring, angle_between(start, end), minlength=len(rings))[some] / side
-        breadth = np.ones(len(some))
+        cells = np.bincount(ring, angle_between(start, end), minlength=len(rings)) / side
         if rings.breadth is not None:
-            breadth += np.nan_to_num(rings.breadth[some], posinf=0.0) / (EARTH_RADIUS * side)
-        share = (np.cumsum(length * breadth) // _SHARE).astype(np.int64)
-        yield from np.split(some, np.flatnonzero(np.diff(share)) + 1)
+            cells *= 1.0 + np.nan_to_num(rings.breadth, posinf=0.0) / (EARTH_RADIUS * side)
+        share = (np.cumsum(cells) // _SHARE).astype(np.int64)
+        share = share[np.searchsorted(rings.granule, rings.granule)]  # that of the granule's first
+        return np.split(np.arange(len(rings)), np.flatnonzero(np.diff(share)) + 1)
 
-    def _traced(self, rings: Footprints, some: Ints) -> tuple[NDArray[np.int32], Ints]:
-        """Return shards and rings of the cells that edges of some rings pass through."""
-        part = rings.take(some)
-        start, end, ring = ring_edges(part.lats, part.lons, part.offsets)
-        cells = trace(start, end, ring, self._grid.parent_order)
-        return self._found(cells, some)
+    def _of_share(self, rings: Footprints) -> Pairs:
+        start, end, ring = ring_edges(rings.lats, rings.lons, rings.offsets)
+        wide = may_hold(rings, self._grid.parent_order)
+        if self._grid.parent_order > FINEST_TRACED:
+            owner, keys = walk(start, end, ring, self._area)
+            found: list[tuple[NDArray[np.integer[Any]], Ints]]
+            found = [(np.searchsorted(self._covered, keys), owner)]
+        else:
+            fill = wide & _ladders(rings)
+            found = [
+                self._found(trace(*_edges_of(~fill, start, end, ring), self._grid.parent_order))
+            ]
+            cells, unsure = trace_rings(*_edges_of(fill, start, end, ring), self._grid.parent_order)
+            found.append(self._found(cells))
+            fill[unsure] = False
+            wide &= ~fill
+        owner, keys, problems = self._held(rings, np.flatnonzero(wide))
+        found.append((np.searchsorted(self._covered, keys), owner))
+        return Pairs(
+            shards=np.concatenate([shards.astype(np.int32) for shards, _ in found]),
+            rows=np.concatenate([rings.granule[owner].astype(np.int32) for _, owner in found]),
+            problems=problems,
+        )
 
-    def _filled(self, rings: Footprints, some: Ints) -> tuple[NDArray[np.int32], Ints, Ints]:
-        """Return shards and rings as `_traced`, inside too, and rings whose inside is unsure."""
-        part = rings.take(some)
-        start, end, ring = ring_edges(part.lats, part.lons, part.offsets)
-        cells, unsure = trace_rings(start, end, ring, self._grid.parent_order)
-        return *self._found(cells, some), some[unsure]
-
-    def _found(self, cells: Ints, rings: Ints) -> tuple[NDArray[np.int32], Ints]:
+    def _found(self, cells: Ints) -> tuple[NDArray[np.int32], Ints]:
+        """Return the region's shards, and the rings, of cells as `trace` returns them."""
         shift = 2 * self._grid.parent_order + 4
         shards = self._places.of_cells(cells & ((1 << shift) - 1))
         inside = np.flatnonzero(shards >= 0)
-        return shards[inside], rings[cells[inside] >> shift]
+        return shards[inside], cells[inside] >> shift
 
     def _held(
         self, footprints: Footprints, rings: Ints
     ) -> tuple[Ints, NDArray[np.uint64], dict[int, str]]:
+        if not len(rings):
+            return rings, np.empty(0, np.uint64), {}
         mocs, rings, bad = cover(footprints, rings, self._order)
         words, offsets = mortie.moc_and(self._covered, mocs[0], offsets=mocs[1])
         keys, offsets = mortie.moc_to_order(
             words, self._grid.parent_order, max_cells=None, offsets=offsets
         )
         return np.repeat(rings, np.diff(offsets)), keys, bad
+
+
+def _ladders(rings: Footprints) -> NDArray[np.bool_]:
+    """Return which rings are ladders."""
+    if rings.breadth is None:
+        return np.zeros(len(rings), dtype=bool)
+    return np.isfinite(rings.breadth)
+
+
+def _edges_of(
+    rings: NDArray[np.bool_], start: Floats, end: Floats, ring: Ints
+) -> tuple[Floats, Floats, Ints]:
+    """Return the edges of some rings."""
+    some = rings[ring]
+    return start[some], end[some], ring[some]
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,4 +222,5 @@ class _Places:
         places += np.where(places >= 0, cells & ((1 << self.shift) - 1), 0).astype(np.int32)
         at = np.minimum(np.searchsorted(self.numbers, cells[some]), len(self.numbers) - 1)
         places[some] = np.where(self.numbers[at] == cells[some], at, -1)
-        return places
+        found: NDArray[np.int32] = places
+        return found
