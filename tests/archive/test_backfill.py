@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -64,7 +65,7 @@ def test_a_release_that_is_current_needs_nothing(store, registry, only):
     (planned,) = plan(store, registry, cycles="22", only=only)
     assert planned.action == "none"
     assert planned.reasons == ("all maps are current",)
-    assert totals([planned]) == "Nothing to do: 1 releases looked at."
+    assert totals([planned]) == "Nothing to do: 1 release looked at."
 
 
 def test_a_grid_that_was_registered_later_is_built_from_the_stored_catalog(store, registry):
@@ -177,6 +178,8 @@ def test_the_command_prints_the_plan_with_the_counts_of_the_source(store, regist
         )
         asked = len(server.requests)
     printed = capsys.readouterr().out
+    assert re.search(r"^ +20  lacks +0 +0  \S+, \S+ *$", printed, re.MULTILINE)
+    assert re.search(r"^  cycle 20: ", printed, re.MULTILINE)
     assert code == 1  # nothing can be made of cycle 20
     assert asked == 2
     assert "all maps are current" not in printed  # cycle 22 needs nothing

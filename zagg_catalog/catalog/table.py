@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from zagg_catalog.catalog.addresses import clean_column
 from zagg_catalog.catalog.columns import check_table, iso_times
 from zagg_catalog.catalog.completeness import (
     Completeness,
+    IncompleteCatalog,
     completeness,
     completeness_text,
     set_aside,
@@ -34,15 +36,24 @@ from zagg_catalog.catalog.schema import (
     has_cells,
     plain_metadata,
 )
-from zagg_catalog.errors import InvalidCatalog
+from zagg_catalog.errors import InvalidCatalog, UnknownGranule
 from zagg_catalog.frames import geo_frame
 from zagg_catalog.html import facts_html, svg_map
 from zagg_catalog.lazy import lazy_module
+from zagg_catalog.messages import shown
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
+    from zagg_catalog.catalog.filters import Numbers
+    from zagg_catalog.catalog.selection import Selection
+    from zagg_catalog.cycles import Convention
+    from zagg_catalog.regions import RegionLike
+
+pandas = lazy_module("pandas")
 shapely = lazy_module("shapely")
+# Commands that only read a catalog start faster without regions and pydantic.
+selecting = lazy_module("zagg_catalog.catalog.select")
 
 
 class GranulesSkipped(UserWarning):
@@ -75,6 +86,11 @@ class Catalog:
     cells_file: CellsFile | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.table, pa.Table):
+            raise InvalidCatalog(
+                f"A catalog is made of a pyarrow.Table, not of {shown(self.table)};"
+                " Catalog.from_geoparquet(path) reads a file."
+            )
         try:
             check_metadata(self.metadata)
         except ValueError as error:
@@ -97,6 +113,27 @@ class Catalog:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Iterate over `granule_records`."""
         return iter(self.granule_records())
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is a granule of an id."""
+        return self._row(name) is not None
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        """Return the record of a granule by its id; see `granule_records`."""
+        row = self._row(name)
+        if row is None:
+            raise UnknownGranule(
+                f"The catalog has no granule {name!r:.300}; it has {len(self):,}, whose names are"
+                " in ids."
+            )
+        one = Catalog.of_checked(self.table.slice(row, 1), self.metadata)
+        return next(iter(one.granule_records()), entry_dicts(granule_entries(one.table))[0])
+
+    def _row(self, name: object) -> int | None:
+        if not isinstance(name, str):
+            return None
+        row = pc.index(pc.cast(self.table["id"], pa.string()), name).as_py()
+        return None if row < 0 else int(row)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Catalog):
@@ -135,6 +172,11 @@ class Catalog:
         """The box of the query, ``(west, south, east, north)``; None if it is not recorded."""
         box = self.metadata.get("bbox")
         return None if box is None else (box[0], box[1], box[2], box[3])
+
+    @property
+    def crs(self) -> str:
+        """The CRS of the footprints, EPSG:4326; longitude is before latitude."""
+        return "EPSG:4326"
 
     @property
     def complete(self) -> bool:
@@ -234,6 +276,115 @@ class Catalog:
             table = table.append_column(columns.schema.field(name), columns[name])
         return Catalog.of_checked(table, self.metadata)
 
+    def filter(
+        self,
+        *,
+        bbox: Sequence[float] | None = None,
+        region: RegionLike | None = None,
+        start_date: str | date | None = None,
+        end_date: str | date | None = None,
+        cycle: int | None = None,
+        convention: Convention = "mission",
+        season: str | None = None,
+        tracks: Numbers | None = None,
+        granule_regions: Numbers | None = None,
+        direction: str | None = None,
+        granules: str | Iterable[str] | None = None,
+        short_name: str | None = None,
+        version: str | int | None = None,
+        provider: str | None = None,
+    ) -> Catalog:
+        """Return the granules that a query of the same arguments would find.
+
+        Parameters
+        ----------
+        bbox : sequence of float, optional
+            ``(west, south, east, north)``, degrees; west > east over the antimeridian. Granules
+            whose footprints touch the box.
+        region : path, box, geometry, Region or list of (lats, lons), optional
+            Instead of ``bbox``, any form of a region; see `ShardMap.build`. Granules whose
+            footprints touch its polygons, not only their box.
+        start_date, end_date : str or date, optional
+            Inclusive days, ``YYYY-MM-DD``, UTC, within those of the catalog.
+        cycle : int, optional
+            Mission cycle, of which the catalog has all days.
+        convention : {"mission", "nominal"}
+            ``nominal`` selects zagg's 91 days of ``cycle``, whatever cycle the names have.
+        season : str, optional
+            Days of each year: ``12-01..02-28``, or months ``06..08``.
+        tracks : str or int or iterable of int, optional
+            Reference ground tracks (RGT), 1 to 1387: ``"1-100,205"``.
+        granule_regions : str or int or iterable of int, optional
+            Along-track regions, 1 to 14: ``"10-12"``.
+        direction : {"ascending", "descending"}, optional
+            Direction of the satellite; granules of the regions 4 and 11 have both.
+        granules : str or iterable of str, optional
+            Granule names, with or without ``.h5``.
+        short_name, version, provider : str, optional
+            Product that the catalog must be of.
+
+        Returns
+        -------
+        Catalog
+            Rows in the same order. Its metadata has the selection: ``filters``, days, ``bbox``,
+            and in ``area`` the boxes that it is complete for. ``harvest`` counts in ``outside``
+            what each filter left out, and lists in ``missing`` the names that were not found,
+            which make it incomplete. The catalog itself if nothing is selected.
+
+        Warns
+        -----
+        IncompleteCatalog
+            If the region reaches beyond the area of the catalog; the result is incomplete.
+
+        Raises
+        ------
+        InvalidQuery
+            If a value is not valid, or the catalog cannot hold all that is selected: it is of
+            another product, or its days, cycles or filters are narrower. The message says what it
+            holds.
+        InvalidRegion, RegionNotFound
+            If the region is not usable, or its file does not exist.
+        EmptyHarvest
+            If no granule is left; the message says why.
+
+        Examples
+        --------
+        >>> january = catalog.filter(start_date="2024-01-01", end_date="2024-01-31")
+        >>> jakobshavn = catalog.filter(region="jakobshavn.gpkg", direction="ascending")
+        """
+        selection = selecting.Selection(
+            bbox=bbox,
+            region=region,
+            start_date=start_date,
+            end_date=end_date,
+            cycle=cycle,
+            convention=convention,
+            season=season,
+            tracks=tracks,
+            granule_regions=granule_regions,
+            direction=direction,
+            granules=granules,
+            short_name=short_name,
+            version=version,
+            provider=provider,
+        )
+        return self.select(selection, stacklevel=3)
+
+    def select(self, selection: Selection, *, stacklevel: int = 2) -> Catalog:
+        """Return the granules of a selection; see `filter`."""
+        if not selection:
+            return self
+        found = selecting.select(self.table, self.metadata, selection)
+        if found.area is not None and found.area.beyond:
+            said = found.area.sentence()
+            warnings.warn(IncompleteCatalog(f"{said[0].upper()}{said[1:]}."), stacklevel=stacklevel)
+        if found.keep.all():
+            selected = Catalog.of_checked(self.table, found.metadata)
+            selected.cells_file = self.cells_file
+            return selected
+        table = self.without_cells().table.filter(pa.array(found.keep)).combine_chunks()
+        return Catalog.of_checked(table, plain_metadata(found.metadata))
+
     def to_geopandas(self) -> GeoDataFrame:
         """Return the granules as a GeoDataFrame.
 
@@ -249,13 +400,33 @@ class Catalog:
         MissingPackage
             Without geopandas, which the extra ``geopandas`` installs.
         """
+        return geo_frame(self.to_pandas(), self._shapes())
+
+    def head(self, n: int = 5) -> Any:
+        """Return the first rows of `to_pandas`.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        """
+        return Catalog.of_checked(self.table.slice(0, n), self.metadata).to_pandas()
+
+    def to_pandas(self) -> Any:
+        """Return the granules as a DataFrame without footprints.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of `to_geopandas` but the last, and a row for each granule.
+        """
         entries = granule_entries(self.table)
         times = {
             name: pc.cast(entries[name], pa.timestamp("us", "UTC")).to_pandas()
             for name in ("time_start", "time_end")
         }
         texts = {name: entries[name].to_pandas() for name in ("id", "https", "s3")}
-        return geo_frame({"id": texts.pop("id"), **times, **texts}, self._shapes())
+        return pandas.DataFrame({"id": texts.pop("id"), **times, **texts})
 
     def _shapes(self) -> NDArray[np.object_]:
         """Return the footprints as the table has them; None for one that is missing or damaged."""

@@ -1,4 +1,4 @@
-"""The command group ``release``: publish, list, show, resolve, verify, diff, rollback and gc."""
+"""The commands ``release``: publish, list, show, resolve, verify, diff, rollback, gc and index."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from zagg_catalog.cli.common import (
     print_error,
     print_json,
     print_line,
+    print_result,
 )
 from zagg_catalog.cli.options import (
     AcceptPartial,
@@ -31,10 +32,13 @@ from zagg_catalog.cli.options import (
     StoreUrl,
 )
 from zagg_catalog.errors import InvalidOption, InvalidQuery
+from zagg_catalog.index import INDEX_KEY, check_index, renew_index, try_to_renew_index
+from zagg_catalog.messages import first_few
+from zagg_catalog.registry import Registry
 from zagg_catalog.registry.load import registry_if_any
 from zagg_catalog.releases.gc import GRACE
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.store import open_store
+from zagg_catalog.store import Store, open_store
 
 EXAMPLES = """Examples:
   zagg-catalog release publish --region antarctica --catalog c22.parquet \\
@@ -65,9 +69,10 @@ def publish(
     allow_contraction: bool = False,
     allow_failed_checks: bool = False,
     registry: RegistryFile = None,
-    json_manifests: Annotated[bool, Parameter(name="--json")] = False,
+    json_manifests: bool = False,
     by: PublishedBy = None,
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> int:
     """Publish a catalog and its maps.
 
@@ -110,7 +115,9 @@ def publish(
         json_manifests=json_manifests,
         published_by=by,
     )
-    tables.print_published(published)
+    facts = tables.published_facts(published)
+    print_result(facts, lambda: tables.print_published(published), as_json=as_json)
+    _renew_index(opened, registered)
     if published.held_back:
         print_error(
             f"latest does not point to the release: {'; '.join(published.held_back)}."
@@ -133,10 +140,8 @@ def list_releases(
 ) -> int:
     """List the releases of a store."""
     found = releases.list_releases(open_store(store), which.product, which.region, which.cycle)
-    if as_json:
-        print_json([tables.listed_facts(one) for one in found])
-    else:
-        tables.print_list(found)
+    facts = [tables.listed_facts(one) for one in found]
+    print_result(facts, lambda: tables.print_list(found), as_json=as_json)
     return DONE
 
 
@@ -151,10 +156,8 @@ def show(
 ) -> int:
     """Describe a release; a partial one that is not the latest ends with exit code 1."""
     shown = releases.show(open_store(store), *place.parts(), digest=digest)
-    if as_json:
-        print_json(tables.shown_facts(shown))
-    else:
-        tables.print_shown(shown)
+    facts = tables.shown_facts(shown)
+    print_result(facts, lambda: tables.print_shown(shown), as_json=as_json)
     return _code_of(shown.release.record, accepted=shown.latest or partial)
 
 
@@ -167,6 +170,7 @@ def resolve(
     partial: AcceptPartial = False,
     output: Annotated[Path, Parameter(alias=("-o", "--folder"), metavar="DIR")] = Path("manifests"),
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> int:
     """Write a grid's manifest to a local file for zagg, and print its path.
 
@@ -181,7 +185,15 @@ def resolve(
     """
     opened = open_store(store)
     release = releases.find_release(opened, *place.parts(), digest=digest)
-    print_line(releases.resolve_grid(opened, release, grid, output))
+    path = releases.resolve_grid(opened, release, grid, output)
+    facts = {
+        "map": path,
+        "grid": grid,
+        "release": release.digest,
+        "complete": release.record.complete,
+        "lacks": release.record.lacks,
+    }
+    print_result(facts, lambda: print_line(path), as_json=as_json)
     return _code_of(release.record, accepted=digest is None or partial)
 
 
@@ -210,10 +222,8 @@ def diff(
         releases.find_release(opened, *place.parts(), digest=digest) for digest in (old, new)
     )
     found = releases.diff(opened, before, after)
-    if as_json:
-        print_json(tables.diff_facts(found))
-    else:
-        tables.print_diff(found)
+    facts = tables.diff_facts(found)
+    print_result(facts, lambda: tables.print_diff(found), as_json=as_json)
     return WRONG_DATA if exit_code and not found.same else DONE
 
 
@@ -240,11 +250,8 @@ def verify(
     outputs = None
     if output:
         outputs = list(verify_outputs(opened, *parts, registry=registry_if_any(registry)))
-    if as_json:
-        print_json(tables.verification_facts(found, outputs))
-    else:
-        tables.print_verification(found)
-        tables.print_outputs(outputs or [], asked=output)
+    facts = tables.verification_facts(found, outputs)
+    print_result(facts, lambda: tables.print_verification(found, outputs), as_json=as_json)
     sound = found.clean and all(one.clean for one in outputs or [])
     return DONE if sound else WRONG_DATA
 
@@ -258,6 +265,7 @@ def rollback(
     partial_latest: bool = False,
     by: PublishedBy = None,
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> int:
     """Move the latest pointer back to another release.
 
@@ -268,10 +276,13 @@ def rollback(
     partial_latest
         Accept a partial release that was never the latest.
     """
+    opened = open_store(store)
     publication = releases.rollback(
-        open_store(store), *place.parts(), digest, partial_latest=partial_latest, published_by=by
+        opened, *place.parts(), digest, partial_latest=partial_latest, published_by=by
     )
-    tables.print_publication(publication)
+    facts = publication.model_dump(mode="json")
+    print_result(facts, lambda: tables.print_publication(publication), as_json=as_json)
+    _renew_index(opened)
     return DONE
 
 
@@ -284,6 +295,7 @@ def gc(
     grace: Annotated[float, Parameter(metavar="DAYS")] = GRACE.days,
     older_releases: Annotated[float | None, Parameter(name="--releases", metavar="DAYS")] = None,
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> int:
     """List or remove the files that no release and no run needs.
 
@@ -300,6 +312,8 @@ def gc(
     older_releases
         Also remove older releases that no pointer's history names (default: none).
     """
+    if as_json and delete and not yes:
+        raise InvalidOption("--delete asks for an answer, and --json does not; give --yes, too.")
     place = open_store(store)
     garbage = releases.collect_garbage(
         place,
@@ -307,18 +321,64 @@ def gc(
         releases_after=None if older_releases is None else timedelta(days=older_releases),
         accept_lost=accept_lost,
     )
-    tables.print_garbage(garbage)
+    if not as_json:
+        tables.print_garbage(garbage)
     for sentence in garbage.left:
         print_error(sentence)
-    if not delete or not garbage.files:
-        return DONE
-    if not yes and not sys.stdin.isatty():
-        raise InvalidOption("--delete asks on a terminal, and there is none; give --yes, too.")
-    if not yes and input("Remove these files? [y/N] ").strip().lower() not in ("y", "yes"):
-        print_line("Nothing was removed.")
-        return DONE
-    tables.print_garbage(releases.remove_garbage(place, garbage))
+    if delete and garbage.files:
+        if not yes and not sys.stdin.isatty():
+            raise InvalidOption("--delete asks on a terminal, and there is none; give --yes, too.")
+        if not yes and input("Remove these files? [y/N] ").strip().lower() not in ("y", "yes"):
+            print_line("Nothing was removed.")
+            return DONE
+        garbage = releases.remove_garbage(place, garbage)
+        if not as_json:
+            tables.print_garbage(garbage)
+    if delete:
+        _renew_index(place)
+    if as_json:
+        print_json(tables.garbage_facts(garbage))
     return DONE
+
+
+@app.command(help_epilogue="")
+def index(
+    *,
+    check: Annotated[bool, Parameter(negative="")] = False,
+    registry: RegistryFile = None,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Make the page of all releases, index.html, from what the store has.
+
+    Parameters
+    ----------
+    check
+        Write nothing; exit with 1 if the page does not say what the store has.
+    registry
+        Path or s3://bucket/key, for the rules of states (default: the setting).
+    """
+    opened, registered = open_store(store), registry_if_any(registry)
+    checked = check_index(opened, registered) if check else None
+    found = checked.index if checked else renew_index(opened, registered, whole=True).index
+    differing, problem = (checked.differing, checked.problem) if checked else ([], None)
+    facts = tables.index_facts(opened.uri(INDEX_KEY), found, differing, problem)
+    print_result(facts, lambda: tables.print_index(facts["index"], found), as_json=as_json)
+    if problem:
+        print_error(problem)
+    if differing:
+        print_error(
+            f"the index says something else than the store of {first_few(differing)};"
+            " zagg-catalog release index renews it."
+        )
+    return WRONG_DATA if problem or differing else DONE
+
+
+def _renew_index(store: Store, registry: Registry | None = None) -> None:
+    """Renew the index after a change of the store; say it if that fails, which is no error."""
+    problem = try_to_renew_index(store, registry)
+    if problem:
+        print_error(f"warning: {problem}")
 
 
 def _code_of(record: releases.ReleaseRecord, *, accepted: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -10,7 +11,8 @@ from typing import Any
 from zagg_catalog.aggregation.output_verify import VerifiedOutput
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.cli.tables import counted, print_summary, print_table
-from zagg_catalog.messages import short_digest, utc_now
+from zagg_catalog.index import Index
+from zagg_catalog.messages import number_of, short_digest, utc_now
 from zagg_catalog.releases import (
     Garbage,
     GridDiff,
@@ -19,6 +21,7 @@ from zagg_catalog.releases import (
     Publication,
     Published,
     ReleaseDiff,
+    ReleaseKey,
     ReleaseRow,
     ReleaseSummary,
     ReleaseView,
@@ -58,6 +61,23 @@ def print_published(published: Published) -> None:
     print_summary(str(record.release_key), facts)
     _print_grids(record.grids)
     _print_findings(published.checks)
+
+
+def published_facts(published: Published) -> dict[str, Any]:
+    """Return the result of a publish as JSON-ready values."""
+    return {
+        "digest": published.digest,
+        "key": published.key,
+        "latest": published.latest,
+        "moved": published.moved,
+        "unchanged": published.unchanged,
+        "written": published.written,
+        "held_back": published.held_back,
+        "accepted_by": published.accepted_by,
+        "contraction": published.contraction.model_dump(mode="json"),
+        "record": published.record.model_dump(mode="json"),
+        "checks": published.checks.model_dump(mode="json"),
+    }
 
 
 def _print_findings(checks: CheckResults | None) -> None:
@@ -213,14 +233,18 @@ def diff_facts(found: ReleaseDiff) -> dict[str, Any]:
     }
 
 
-def print_verification(found: Verification) -> None:
-    """Print the problems in a store."""
-    count = f"{found.releases:,} release(s) and {found.files:,} file(s)"
+def print_verification(
+    found: Verification, outputs: Sequence[VerifiedOutput] | None = None
+) -> None:
+    """Print the problems in a store, and those of zagg's outputs; None if none were asked for."""
+    count = f"{number_of(found.releases, 'release')} and {number_of(found.files, 'file')}"
     if found.clean:
         print_line(f"{count}: all is well.")
-        return
-    print_line(f"{count}: {len(found.findings):,} findings.")
-    print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
+    else:
+        print_line(f"{count}: {number_of(len(found.findings), 'finding')}.")
+        print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
+    if outputs is not None:
+        _print_outputs(outputs)
 
 
 def verification_facts(
@@ -233,9 +257,9 @@ def verification_facts(
     )
 
 
-def print_outputs(outputs: Sequence[VerifiedOutput], *, asked: bool) -> None:
+def _print_outputs(outputs: Sequence[VerifiedOutput]) -> None:
     """Print what zagg's outputs hold, and their problems."""
-    if asked and not outputs:
+    if not outputs:
         print_line("No pick-up wrote an output.")
         return
     for one in outputs:
@@ -251,7 +275,11 @@ def _output_text(one: VerifiedOutput) -> str:
     if check is None:
         return "not compared."
     text = f"{check.read:,} of {check.shards:,} shards compared, {check.overviews:,} overviews"
-    text += f", {check.problem_count:,} problem(s)." if check.problem_count else ": all is well."
+    text += (
+        f", {number_of(check.problem_count, 'problem')}."
+        if check.problem_count
+        else ": all is well."
+    )
     return " ".join([text, *check.notes])
 
 
@@ -267,18 +295,60 @@ def _output_facts(one: VerifiedOutput) -> dict[str, Any]:
     }
 
 
+def garbage_facts(garbage: Garbage) -> dict[str, Any]:
+    """Return garbage as JSON-ready values."""
+    return {
+        "files": [asdict(one) for one in garbage.files],
+        "count": len(garbage.files),
+        "size": garbage.size,
+        "deleted": garbage.deleted,
+        "young": garbage.young,
+        "left": garbage.left,
+    }
+
+
 def print_garbage(garbage: Garbage) -> None:
     """Print garbage that was found, or how much of it was removed."""
     found = garbage.files
+    count = f"{number_of(len(found), 'file')}, {number_of(garbage.size, 'byte')}"
     if garbage.deleted:
-        print_line(f"{len(found):,} files, {garbage.size:,} bytes, removed.")
+        print_line(f"{count}, removed.")
         return
     print_table(
         ("file", "bytes", "stored"),
         [(one.key, f"{one.size:,}", f"{one.modified:%Y-%m-%d %H:%M}") for one in found],
     )
-    young = f"; {garbage.young:,} are too young" if garbage.young else ""
-    print_line(f"{len(found):,} files, {garbage.size:,} bytes, to remove with --delete{young}.")
+    verb = "is" if garbage.young == 1 else "are"
+    young = f"; {garbage.young:,} {verb} too young" if garbage.young else ""
+    print_line(f"{count}, to remove with --delete{young}.")
+
+
+def print_index(place: str, index: Index | None) -> None:
+    """Print where the index of a store is, and what it says; nothing if it cannot be read."""
+    if index is None:
+        return
+    counts = Counter(row.state or "not known" for row in index.rows)
+    states = ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
+    print_line(
+        f"{place}: {index.extent}, as of {index.as_of:%Y-%m-%d %H:%M} UTC"
+        f"{f': {states}' if states else ''}."
+    )
+    for problem in index.problems:
+        print_line(problem)
+
+
+def index_facts(
+    place: str, index: Index | None, differing: Sequence[ReleaseKey], problem: str | None
+) -> dict[str, Any]:
+    """Return the index of a store as JSON-ready values."""
+    return {
+        "index": place,
+        "current": not (problem or differing),
+        "problem": problem,
+        "differing": [asdict(one) for one in differing],
+        "as_of": index.as_of if index else None,
+        "rows": index.model_dump(mode="json")["rows"] if index else [],
+    }
 
 
 def _grid_facts(grid: GridDiff) -> dict[str, Any]:

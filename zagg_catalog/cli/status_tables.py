@@ -9,15 +9,17 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+from zagg_catalog.catalog.filters import number_text
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.cli.release_tables import pickup_facts, pickup_summary
 from zagg_catalog.cli.tables import print_table
 from zagg_catalog.messages import short_digest, utc_now
 from zagg_catalog.releases import ReleaseSummary
-from zagg_catalog.sources.filters import number_text
 from zagg_catalog.watch.status import CycleStatus, Status
 
 HEADINGS = ("cycle", "state", "granules", "expected", "age", "release", "maps", "picked up")
+# The digest of a release has no room in 80 columns beside the counts of the source.
+SOURCE_HEADINGS = (*HEADINGS[:4], "source now", "age", "maps", "picked up")
 NUMBERS = ("cycle", "granules", "expected", "source now", "age")
 # Clauses on what one row lacks; a terminal shows the first ones.
 _CLAUSES = 4
@@ -31,7 +33,7 @@ def print_status(status: Status, *, source: bool = False) -> None:
     now = utc_now()
     for (product, region), rows in groupby(status.rows, _place):
         found = list(rows)
-        heads = (*HEADINGS[:4], "source now", *HEADINGS[4:]) if source else HEADINGS
+        heads = SOURCE_HEADINGS if source else HEADINGS
         print_table(
             heads,
             [_cells(row, now, source=source) for row in found],
@@ -180,7 +182,7 @@ def _cells(row: CycleStatus, now: datetime, *, source: bool) -> Sequence[str]:
         expected_text(row),
         *([source_text(row)] if source else []),
         age_text(row.changed, now),
-        short_digest(digest) if digest else "none",
+        *([] if source else [short_digest(digest) if digest else "none"]),
         maps_text(row),
         picked_up_text(row),
     )
