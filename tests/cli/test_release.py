@@ -322,3 +322,12 @@ def test_an_index_that_cannot_be_written_is_a_warning(published, folder, release
     assert len(digests(release)) == 1
     code, _, err = release("index")
     assert (code, "index.html" in err) == (1, True)
+
+
+def test_a_store_without_a_release_is_not_sound(folder, release):
+    code, out, err = release("verify", "--store", folder / "mistyped")
+    assert code == 1
+    assert "mistyped has no release. There is nothing to verify" in err
+    code, _, err = release("list", "--region", "nowhere")
+    assert code == 0
+    assert "has no release of these." in err
