@@ -274,11 +274,7 @@
       context.setTransform(...transform());
       context.fillStyle = colour("held");
       context.globalAlpha = 0.18;
-      for (let i = 0; i < granules.count; i++) {
-        context.beginPath();
-        trace(context, footprints.drawn, i);
-        context.fill("evenodd");
-      }
+      for (let i = 0; i < granules.count; i++) paint(context, footprints.drawn, [i], () => context.fill("evenodd"));
       context.globalAlpha = 1;
     }
   }
@@ -291,27 +287,32 @@
     ];
   }
 
-  // A path of each colour: a call for each shard would take seconds.
+  // Shapes that are painted at once: one call for each takes long, and so does a path of thousands.
+  const AT_ONCE = 256;
+
   function drawShards(context, pixel) {
     const byChange = state.mode === "change";
     const names = byChange ? CHANGES.map(colour) : grid.colours;
     const ofShard = byChange ? grid.changes : grid.classes;
-    const paths = names.map(() => new Path2D());
     const last = byChange ? grid.names.length : grid.own;
-    for (let i = 0; i < last; i++) {
-      if (inView(grid.boxes, i)) trace(paths[ofShard[i]], grid.drawn, i);
-    }
-    paths.forEach((path, i) => {
-      context.fillStyle = context.strokeStyle = names[i];
-      context.fill(path, "evenodd");
-      // Neighbours leave a seam otherwise.
+    const lists = names.map(() => []);
+    for (let i = 0; i < last; i++) if (inView(grid.boxes, i)) lists[ofShard[i]].push(i);
+    const sides = grid.typical * scale() > 9 ? colour("page") : null;
+    lists.forEach((list, k) => paint(context, grid.drawn, list, () => {
+      context.fillStyle = names[k];
+      context.fill("evenodd");
+      // In its own colour: neighbours leave a seam otherwise.
+      context.strokeStyle = sides || names[k];
       context.lineWidth = 0.7 * pixel;
-      context.stroke(path);
-    });
-    if (grid.typical * scale() > 9) {
-      context.strokeStyle = colour("page");
-      context.lineWidth = 0.6 * pixel;
-      for (const path of paths) context.stroke(path);
+      context.stroke();
+    }));
+  }
+
+  function paint(context, drawn, list, finish) {
+    for (let first = 0; first < list.length; first += AT_ONCE) {
+      context.beginPath();
+      for (const i of list.slice(first, first + AT_ONCE)) trace(context, drawn, i);
+      finish();
     }
   }
 
@@ -372,9 +373,7 @@
     const context = prepare($("#map-over"));
     const pixel = 1 / scale();
     const mark = colour("mark");
-    const outlined = (drawn, list, width, fill) => {
-      context.beginPath();
-      for (const i of list) trace(context, drawn, i);
+    const outlined = (drawn, list, width, fill) => paint(context, drawn, list, () => {
       if (fill) {
         context.globalAlpha = fill;
         context.fillStyle = mark;
@@ -384,7 +383,7 @@
       context.strokeStyle = mark;
       context.lineWidth = width * pixel;
       context.stroke();
-    };
+    });
     if (state.granule >= 0) {
       if (grid) outlined(grid.drawn, state.touched, 1);
       if (footprints) outlined(footprints.drawn, [state.granule], 2, 0.25);
