@@ -216,9 +216,7 @@ def _figures(record: ReleaseRecord, changes: ReleaseDiff | None) -> tuple[tuple[
 def _grid_map(
     grid: GridRecord, shard_map: ShardMap | None, change: GridDiff | None, *, asked: bool
 ) -> GridMap:
-    problem = grid.error
-    if not asked:
-        problem = "it was not asked for"
+    problem = grid.error if asked else "it was not asked for."
     comparable = change is not None and change.change in ("same", "changed")
     text = None if change is None else _CHANGES[change.change]
     if change is not None and change.config_changed and text is not None:

@@ -76,8 +76,6 @@ class GridMap:
     """How the map differs from that of the release before, a sentence; None without one."""
     diff: MapDiff | None = None
     """Shards that differ; None without a map before, or if its grid is another."""
-    left_out: bool = False
-    """Whether the map is not on the page, because the page would be too large."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

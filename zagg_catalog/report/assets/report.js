@@ -170,7 +170,7 @@
     const drawn = shapes(pack, "shard");
     const found = {
       ...entry, names, own, counts, starts, rows: gaps, drawn, boxes: boxes(drawn),
-      changes: pack.numbers("changes"), classes: new Uint8Array(names.length),
+      changes: pack.numbers("changes"), beyond: pack.numbers("beyond"), classes: new Uint8Array(names.length),
     };
     for (let i = 0; i < names.length; i++) {
       let one = 0;
@@ -306,6 +306,18 @@
       context.lineWidth = 0.7 * pixel;
       context.stroke();
     }));
+    drawBeyond(context, pixel);
+  }
+
+  // Shards that may lack granules, because they reach beyond the area of the catalog.
+  function drawBeyond(context, pixel) {
+    const list = [];
+    for (let i = 0; i < grid.own; i++) if (grid.beyond[i] && inView(grid.boxes, i)) list.push(i);
+    paint(context, grid.drawn, list, () => {
+      context.strokeStyle = colour("absent");
+      context.lineWidth = 2 * pixel;
+      context.stroke();
+    });
   }
 
   function paint(context, drawn, list, finish) {
@@ -454,6 +466,7 @@
     fill(
       make("h3", {}, "Shard ", make("span", { class: "name", id: "shard-key" }, grid.names[shard]), ...tag),
       make("p", { id: "shard-count", "data-count": rows.length }, plural(rows.length, "granule", "granules"), copyButton(grid.names[shard], "the shard key")),
+      ...(grid.beyond[shard] ? [make("p", { class: "bad" }, "It reaches beyond the catalog's area, and may lack granules there.")] : []),
       list(rows),
     );
     say(`Shard ${grid.names[shard]}, ${plural(rows.length, "granule", "granules")}${tag.length ? `, ${CHANGES[change]}` : ""}.`);
@@ -735,6 +748,7 @@
     } else if (footprints) {
       items.push(item("var(--held)", "footprints of the granules"));
     }
+    if (grid?.beyond.includes(1)) items.push(item("var(--absent)", "outlined: reaches beyond the catalog's area, and may lack granules"));
     $("#legend").replaceChildren(...items);
   }
 
