@@ -9,7 +9,7 @@
   const plural = (count, one, many) => `${format(count)} ${count === 1 ? one : many}`;
   const CHANGES = ["same", "added", "changed", "removed"];
   const STATES = ["outside", "held", "absent", "gap", "unknown"];
-  const LISTED = 100; // granules of a shard that are listed at first
+  const LISTED = 50; // granules of a shard that are listed at first
   const MATCHES = 30;
 
   function make(tag, attributes = {}, ...children) {
@@ -315,7 +315,7 @@
     for (let i = 0; i < grid.own; i++) if (grid.beyond[i] && inView(grid.boxes, i)) list.push(i);
     paint(context, grid.drawn, list, () => {
       context.strokeStyle = colour("absent");
-      context.lineWidth = 2 * pixel;
+      context.lineWidth = Math.min(2 * pixel, grid.typical / 4);
       context.stroke();
     });
   }
@@ -342,7 +342,8 @@
         Math.min(Math.max(left + (side === "left" ? half : side === "right" ? -half : 0), half), view.width - half),
         Math.min(Math.max(top + (side === "top" ? 9 : side === "bottom" ? -9 : 0), 9), view.height - 9),
       ];
-      halo(context, text, ...at);
+      const atScaleBar = at[0] < view.width / 3 && at[1] > view.height - 40;
+      if (!atScaleBar) halo(context, text, ...at);
     }
   }
 
@@ -489,10 +490,12 @@
     fill(make("p", { class: "soft" }, grid
       ? "Point at a shard, tap it, or move to it with the arrow keys: its key and its granules stand here."
       : "Point at a footprint or tap it, or search a granule."));
+    details.dataset.empty = "";
     delete details.dataset.shard;
   }
 
   function fill(...children) {
+    delete details.dataset.empty;
     details.replaceChildren(...children);
     details.scrollTop = 0;
   }
