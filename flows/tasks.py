@@ -18,6 +18,7 @@ from flows.results import (
     write_result,
 )
 from flows.runtime import check_cancelled
+from flows.status import renew_index
 from zagg_catalog.archive.build import ArchiveGrid, build_stored
 from zagg_catalog.archive.catalogs import load_catalog
 from zagg_catalog.build import write_indexed
@@ -56,7 +57,7 @@ Values = dict[str, Any]
 _loading = Lock()
 
 
-@task(task_run_name="fetch {label}", persist_result=False)
+@task(task_run_name="{label}", persist_result=False)
 def fetch_slice(query: Values, source: Values, store: str, key: str, label: str) -> Values:
     """Fetch one slice of a query, unless the store has it already.
 
@@ -75,7 +76,7 @@ def fetch_slice(query: Values, source: Values, store: str, key: str, label: str)
 
 
 @task(
-    task_run_name="catalog {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    task_run_name="{release_key[1]} c{release_key[2]}: store the catalog",
     persist_result=False,
 )
 def store_catalog(
@@ -115,7 +116,7 @@ def store_catalog(
 
 
 @task(
-    task_run_name="update {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    task_run_name="{release_key[1]} c{release_key[2]}: update the catalog",
     persist_result=False,
 )
 def update_catalog(query: Values, release_key: list[Any], store: str, source: Values) -> Values:
@@ -199,7 +200,10 @@ def _stored(catalog: Catalog, ref: ObjectRef, facts: FetchFacts, transfer: Value
     }
 
 
-@task(task_run_name="build {spec[grid]}", persist_result=False)
+@task(
+    task_run_name="{spec[release_key][1]} c{spec[release_key][2]}: build {spec[grid]}",
+    persist_result=False,
+)
 def build_grid(
     spec: Values, store: str, key: str, *, again: bool = False, earlier: Values | None = None
 ) -> Values:
@@ -291,7 +295,7 @@ def _earlier_catalog(store: Store, key: str | None) -> Catalog | None:
 
 
 @task(
-    task_run_name="publish {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    task_run_name="{release_key[1]} c{release_key[2]}: publish",
     persist_result=False,
 )
 def publish_release(
@@ -312,7 +316,7 @@ def publish_release(
     place = open_store(store)
     with scratch() as folder:
         path = place.download(catalog["key"], Path(folder, "catalog.parquet"))
-        return publish(
+        published = publish(
             place,
             catalog=path,
             maps=[_grid_build(place, entry, Path(folder)) for entry in grids],
@@ -327,6 +331,8 @@ def publish_release(
             fetch=FetchFacts.of_json(catalog["fetch"]) if catalog.get("fetch") else None,
             fetched_at=catalog.get("fetched_at"),
         )
+    renew_index(place)
+    return published
 
 
 def _fetch(
