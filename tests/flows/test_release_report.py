@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from flows.artifacts import links_of
 from flows.pictures import LARGEST, drawn_grid, release_picture
 from flows.release_report import counts_sentence, description, report
 from tests.releases import inputs
@@ -83,6 +84,17 @@ def test_the_changes_are_those_since_the_release_before(store, published):
 def test_an_address_that_a_browser_can_read_is_a_link(store, published):
     text = report(store, KEY, published, links={"All releases": "https://x.org/a>b"})
     assert "\n[All releases](<https://x.org/a%3Eb>)\n" in text
+
+
+def test_links_are_those_of_the_store_of_the_settings(store, published, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZAGG_CATALOG_STORE", store.url)
+    assert links_of(store, published) == {}
+    monkeypatch.setenv("ZAGG_CATALOG_FLOW_STORE_URL", "https://maps.example.org/team/")
+    assert links_of(store, published) == {
+        "Index of all releases": "https://maps.example.org/team/index.html",
+        "Record of this release": f"https://maps.example.org/team/{published.key}",
+    }
+    assert links_of(LocalStore(tmp_path), published) == {}
 
 
 def test_the_description_is_a_sentence_without_digests(published):
