@@ -56,7 +56,7 @@ Values = dict[str, Any]
 _loading = Lock()
 
 
-@task(task_run_name="fetch {label}", persist_result=False)
+@task(task_run_name="{label}", persist_result=False)
 def fetch_slice(query: Values, source: Values, store: str, key: str, label: str) -> Values:
     """Fetch one slice of a query, unless the store has it already.
 
@@ -75,7 +75,7 @@ def fetch_slice(query: Values, source: Values, store: str, key: str, label: str)
 
 
 @task(
-    task_run_name="catalog {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    task_run_name="{release_key[1]} c{release_key[2]}: store the catalog",
     persist_result=False,
 )
 def store_catalog(
@@ -115,7 +115,7 @@ def store_catalog(
 
 
 @task(
-    task_run_name="update {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    task_run_name="{release_key[1]} c{release_key[2]}: update the catalog",
     persist_result=False,
 )
 def update_catalog(query: Values, release_key: list[Any], store: str, source: Values) -> Values:
@@ -199,7 +199,10 @@ def _stored(catalog: Catalog, ref: ObjectRef, facts: FetchFacts, transfer: Value
     }
 
 
-@task(task_run_name="build {spec[grid]}", persist_result=False)
+@task(
+    task_run_name="{spec[release_key][1]} c{spec[release_key][2]}: build {spec[grid]}",
+    persist_result=False,
+)
 def build_grid(
     spec: Values, store: str, key: str, *, again: bool = False, earlier: Values | None = None
 ) -> Values:
@@ -291,7 +294,7 @@ def _earlier_catalog(store: Store, key: str | None) -> Catalog | None:
 
 
 @task(
-    task_run_name="publish {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    task_run_name="{release_key[1]} c{release_key[2]}: publish",
     persist_result=False,
 )
 def publish_release(
