@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,11 +51,15 @@ def _drawing(columns: MapColumns) -> str:
 def map_frame(columns: MapColumns, grid: OutputGrid | None = None) -> GeoDataFrame:
     """Return the shards of a map as a GeoDataFrame; see `ShardMap.to_geopandas`."""
     grid = grid or from_signature(columns.grid_signature)
+    return geo_frame(map_facts(columns), grid.outlines(columns.shards))
+
+
+def map_facts(columns: MapColumns) -> dict[str, Any]:
+    """Return the columns of `ShardMap.to_pandas`."""
     names = columns.table["id"].take(pa.array(columns.rows)).to_pylist()
     ends = columns.offsets.tolist()
-    facts = {
+    return {
         "shard_key": columns.shards,
         "granules": np.diff(columns.offsets),
         "ids": [names[start:stop] for start, stop in pairwise(ends)],
     }
-    return geo_frame(facts, grid.outlines(columns.shards))
