@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from flows.artifacts import links_of
-from flows.pictures import LARGEST, drawn_grid, release_picture
+from flows.pictures import drawn_grid, release_picture
 from flows.release_report import counts_sentence, description, report
 from tests.releases import inputs
 from zagg_catalog.catalog.harvest_report import FetchFacts, Superseded
@@ -118,7 +118,7 @@ def test_the_picture_is_inlined_and_small(store, published):
     picture = release_picture(store, published.record)
     assert picture.startswith("![The ")
     assert "](data:image/svg+xml;base64," in picture
-    assert len(picture) < LARGEST * 4 / 3 + 1000
+    assert len(picture) < 40_500
 
 
 def test_a_map_that_is_lost_leaves_a_report_without_a_picture(tmp_path, published, monkeypatch):
