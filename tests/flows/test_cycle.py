@@ -392,6 +392,7 @@ def test_a_source_that_is_down_is_given_up_once_for_all_regions(team, monkeypatc
     assert state.is_failed()
     assert state.message.count("HTTP 503") == 1
     assert "ATL06_007, antarctica, cycle 22: GET http" in state.message
+    assert "not complete for antarctica, greenland. Mend what is named here" in state.message
     assert state.message.endswith("Not tried: greenland.")
     # Two attempts for each of the slices of one region, which are fetched side by side.
     assert asked <= 4 * 2
