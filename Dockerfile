@@ -1,7 +1,7 @@
 # zagg-catalog with zagg and Prefect: for the command line, flow runs, workers and a server.
 # `make image` builds and checks it.
 ARG PYTHON=3.12.12
-# Tags can move; docs/operations.md shows how to name both by their digests.
+# Tags can move; docs/operate/operations.md shows how to name both by their digests.
 ARG BUILD_BASE=python:${PYTHON}-bookworm
 ARG BASE=python:${PYTHON}-slim-bookworm
 

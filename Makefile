@@ -10,12 +10,13 @@ ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
 export ZAGG_CATALOG_TEST_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help audit demo check test lint unit test-large plain-install image newest-zagg bench pgstac env format constraints clean
+.PHONY: help audit demo check test site lint unit test-large plain-install image newest-zagg bench pgstac env format constraints clean
 
 help:
 	@echo "make demo           offline: two maps by command, then all from a new cycle to gridded heights"
 	@echo "make check          lint, types and the tests that start no server and kill nothing"
 	@echo "make test           the checks and tests; none needs an account"
+	@echo "make site           the documentation, in ./site; open site/index.html"
 	@echo "make lint           ruff, mypy and docstrings only"
 	@echo "make plain-install  install with plain pip and no pins, and build a map there"
 	@echo "make test-large     the aggregations that take minutes and that no other target runs"
@@ -52,6 +53,9 @@ unit: $(STAMP)
 	@tools/install-postgresql || echo "No PostgreSQL: the tests of the whole chain skip."
 	$(BIN)/python -m pytest -n 4 --dist loadfile  # a file shares its servers; most of its time it waits for them
 
+site: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 test-large: $(STAMP)
 	$(BIN)/python -m pytest -m large --durations=0
 
@@ -79,4 +83,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-pgstac .venv-zagg .venv-audit demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-pgstac .venv-zagg .venv-audit demo site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,8 +1,9 @@
 """Time from a click to the first line of a flow's code, with Prefect's own command and with ours.
 
 ``python benchmarks/first_line.py [--runs N]``: a server, the deployments of ``flows.deploy`` and a
-worker; each run of ``aggregate/manual`` finds nothing to do in an empty store. The two commands of
-the pool take turns. The CPU time is that of a run's processes, from their start to their end.
+worker; each run of ``aggregate/aggregate-one-release`` finds nothing to do in an empty store. The
+two commands of the pool take turns. The CPU time is that of a run's processes, from their start to
+their end.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def set_command(server: LocalServer, value: str | None) -> None:
 def one_run(server: LocalServer, process: psutil.Process) -> tuple[float, float]:
     """Start a run; return seconds until its code begins, and CPU seconds of its processes."""
     before = children_cpu(process)
-    number = server.start_run("aggregate/manual")
+    number = server.start_run("aggregate/aggregate-one-release")
 
     def ended() -> FlowRun | None:
         with server.client() as client:

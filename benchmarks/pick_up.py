@@ -2,8 +2,8 @@
 
 ``python benchmarks/pick_up.py [--runs N]``: a server, the deployments of ``flows.deploy``, a source
 with a fortieth of a cycle's tracks, and one run of ``prepare-cycle`` over Antarctica. Then each run
-of ``aggregate/manual`` picks its release up by force, as a dry run. A run is started as a worker
-starts it. With ``PYTHONPATH`` the same is measured of another checkout.
+of ``aggregate/aggregate-one-release`` picks its release up by force, as a dry run. A run is started
+as a worker starts it. With ``PYTHONPATH`` the same is measured of another checkout.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from flows.demo import PRODUCT, write_registry
 from flows.local_server import LocalServer, utc, wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
 
+PREPARE, AGGREGATE = "prepare-cycle/prepare-one-cycle", "aggregate/aggregate-one-release"
 CYCLE = 22
 RELEASE = {"product": "ATL06", "region": "antarctica", "cycle": CYCLE}
 
@@ -75,10 +76,10 @@ def main() -> int:
             with server.process(deploy, "deploy", environment) as child:
                 wait_for(lambda: not child.running, "flows.deploy", 300)
             values = {"product": "ATL06", "cycle": CYCLE, "regions": ["antarctica"]}
-            found = {"prepare-cycle": [run(server, "prepare-cycle/manual", values, environment)]}
+            found = {"prepare-cycle": [run(server, PREPARE, values, environment)]}
             given = RELEASE | {"force": True, "dry_run": True}
             found["aggregate"] = [
-                run(server, "aggregate/manual", given, environment) for _ in range(options.runs)
+                run(server, AGGREGATE, given, environment) for _ in range(options.runs)
             ]
     names = ("cpu_s", "first_line_s", "ends_s", "process_s")
     for flow, runs in found.items():

@@ -22,13 +22,12 @@ from flows.command import run_command
 from flows.events import check_resource, release_resource, trusted_place
 from flows.failures import RunFailed, error_sentence, plainly, sentence_of
 from flows.logs import log_about
+from flows.run_names import aggregate_name, named_by
 from flows.run_table import RunTable
 from flows.runtime import cancellable, is_cancelled, with_retries
 from flows.settings import (
     Cycle,
-    GridName,
     Product,
-    RegionName,
     Version,
     declared_settings,
     flow_settings,
@@ -64,6 +63,7 @@ class AggregateFailed(RunFailed):
 
 @flow(
     name="aggregate",
+    flow_run_name=named_by(aggregate_name),
     task_runner=_GRIDS,
     log_prints=False,
 )
@@ -72,9 +72,9 @@ def aggregate(
     event: Announcement | None = None,
     product: Product | None = None,
     version: Version = "007",
-    region: RegionName | None = None,
+    region: str | None = None,
     cycle: Cycle | None = None,
-    grids: list[GridName] | None = None,
+    grids: list[str] | None = None,
     release: DigestStart | None = None,
     artifact: str | None = None,
     only_changed: bool = False,
@@ -257,7 +257,10 @@ def _pending_requests(
     return requests, problems
 
 
-@task(task_run_name="aggregate {request.grid}, {request.release_key}", persist_result=False)
+@task(
+    task_run_name="{request.release_key.region} c{request.release_key.cycle}: {request.grid}",
+    persist_result=False,
+)
 def aggregate_grid(
     store: str, request: PickupRequest, registry: str, batches: BatchTasks, start: Start
 ) -> Any:
@@ -328,7 +331,9 @@ def _final_state(
     """Return the final state of the run: Failed, with the grids that failed, or Completed."""
     if failures:
         message = clean_text(
-            f"{len(failures)} not picked up: {' | '.join(failures)}", limit=MESSAGE
+            f"{len(failures)} not picked up: {' | '.join(failures)} What can heal is tried again by"
+            " aggregate/catch-up, every hour; mend the rest, and start aggregate-one-release.",
+            limit=MESSAGE,
         )
         return Failed(message=message, data=AggregateFailed(message))
     counts: dict[str, int] = {}

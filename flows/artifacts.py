@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,16 +20,23 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.exceptions import ObjectNotFound
 
 from flows.jobs import release_key_name
+from flows.pictures import release_picture
+from flows.release_report import NAMED, description, report
 from zagg_catalog.aggregation.references import Reference, artifact_reference
 from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
-from zagg_catalog.messages import as_cell, as_markdown, first_few, one_line, short_digest
-from zagg_catalog.releases import Acknowledgement, GridRecord, Published, ReleaseKey
+from zagg_catalog.messages import as_cell, first_few
+from zagg_catalog.releases import (
+    Acknowledgement,
+    GridRecord,
+    Published,
+    ReleaseKey,
+    ReleaseRecord,
+)
 from zagg_catalog.releases.batches import GranuleList, ShardCounts, ShardList, shards_text
 from zagg_catalog.releases.record import manifests_of
 from zagg_catalog.store import Store
 
-NAMED = 20
 # Seconds between two updates of the progress of a pick-up.
 PERIOD = 5.0
 
@@ -105,11 +113,16 @@ def _table_cells(rows: Sequence[Values]) -> list[Values]:
     ]
 
 
-def record_release(store: Store, release_key: ReleaseKey, published: Published) -> None:
+def record_release(
+    store: Store,
+    release_key: ReleaseKey,
+    published: Published,
+    previous: ReleaseRecord | None = None,
+) -> None:
     """Create the artifacts of a release: its report, its table of grids, and one for each map.
 
     An artifact is created only if the newest one of its key describes another release or map, or
-    if the release has become the latest.
+    if the release has become the latest. `previous` is the latest release before it.
     """
     if not (published.moved or is_news(store, release_key, published)):
         return
@@ -117,41 +130,53 @@ def record_release(store: Store, release_key: ReleaseKey, published: Published) 
     for grid in record.grids:
         if grid.manifest is None:
             continue
-        mark = mark_of(store, grid.manifest.parquet.digest)
-        if not newest_has(shardmap_key(release_key, grid.name), mark):
+        manifest = store.uri(grid.manifest.parquet.key)
+        if not newest_has(shardmap_key(release_key, grid.name), manifest=manifest):
             create_table(
                 [map_content(store, release_key, published, grid)],
                 key=shardmap_key(release_key, grid.name),
-                description=f"{grid.shards:,} shards, {grid.pairs:,} pairs {mark}",
+                description=f"Map of {grid.name}: {grid.shards:,} shards, {grid.pairs:,} pairs.",
             )
     create_markdown_artifact(
-        report(store, release_key, published),
+        report(
+            store,
+            release_key,
+            published,
+            previous=previous,
+            picture=release_picture(store, record),
+        ),
         key=key,
-        description=f"{record.status}: {record.catalog.rows:,} granules, {len(record.grids)} grids",
+        description=as_cell(description(published)),
     )
     create_table(
-        [_grid_row(store, grid) for grid in record.grids],
+        [_grid_row(store, published, grid) for grid in record.grids],
         key=f"{key}-grids",
-        description=f"grids of {release_key} {mark_of(store, published.digest)}",
+        description=f"The grids of {release_key}: {_states_of(record.grids)}.",
     )
+
+
+def _states_of(grids: Sequence[GridRecord]) -> str:
+    """Return how many grids have which state, ``2 complete, 1 failed``."""
+    counts = Counter(grid.status for grid in grids)
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
 
 
 def is_news(store: Store, release_key: ReleaseKey, published: Published) -> bool:
     """Return whether the newest artifact of the product, region and cycle is of another release."""
-    return not newest_has(
-        f"release-{release_key_name(release_key)}-grids", mark_of(store, published.digest)
-    )
+    key = f"release-{release_key_name(release_key)}-grids"
+    return not newest_has(key, release=store.uri(published.key))
 
 
-def mark_of(store: Store, name: str) -> str:
-    """Return the end of an artifact's description, which `newest_has` looks for."""
-    return f"({name} in {store.url})"
+def newest_has(key: str, **facts: str) -> bool:
+    """Return whether the first row of the newest table of a key has these values."""
+    row = _row(key)
+    return row is not None and all(row.get(k) == as_cell(v) for k, v in facts.items())
 
 
-def newest_has(key: str, mark: str) -> bool:
-    """Return whether the description of the newest artifact of a key has a mark."""
-    newest = _newest(key)
-    return newest is not None and as_cell(mark) in (newest.description or "")
+def newest_is(key: str, rows: Sequence[Values]) -> bool:
+    """Return whether the newest table of a key has exactly these rows."""
+    wanted: list[Any] = json.loads(json.dumps(_table_cells(rows)))
+    return _rows(key) == wanted
 
 
 def map_content(
@@ -188,7 +213,7 @@ def map_content(
     }
 
 
-def _grid_row(store: Store, grid: GridRecord) -> Values:
+def _grid_row(store: Store, published: Published, grid: GridRecord) -> Values:
     files = manifests_of(grid)
     return {
         "grid": grid.name,
@@ -197,142 +222,11 @@ def _grid_row(store: Store, grid: GridRecord) -> Values:
         "pairs": grid.pairs,
         "granules": grid.granules,
         "shards_beyond_area": grid.shards_beyond_area,
-        "signature": short_digest(grid.signature_digest),
-        "manifest": store.uri(files[0].key) if files else "",
         "error": grid.error or "",
+        "signature": grid.signature_digest,
+        "manifest": store.uri(files[0].key) if files else "",
+        "release": store.uri(published.key),
     }
-
-
-def report(store: Store, release_key: ReleaseKey, published: Published) -> str:
-    """Return a release's report in Markdown."""
-    record = published.record
-    lines = [
-        f"# {release_key.product}, {release_key.region}, cycle {release_key.cycle}:"
-        f" {record.status}",
-        "",
-        f"Release `{published.digest}`"
-        + (
-            ", the latest."
-            if published.latest
-            else f", **not the latest**: {_why_not_latest(published)}."
-        ),
-        "",
-        "| | |",
-        "|---|---|",
-        f"| granules | {record.catalog.rows:,} |",
-        f"| days | {record.query.start_date} to {record.query.end_date} |",
-        *_filters(record.query.filters),
-        f"| box | {_box(record.query.bbox)} |",
-        f"| complete for the area | {_area(record.query.area)} |",
-        f"| harvest | {_harvest(published)} |",
-        f"| checks | {published.checks.summary} |",
-        f"| granules removed since the previous release | {_removed(published)} |",
-        f"| record | {_code(store.uri(published.key))} |",
-        f"| catalog | {_code(store.uri(record.catalog.key))} |",
-        "",
-        "| grid | status | signature | shards | pairs | granules | map |",
-        "|---|---|---|---:|---:|---:|---|",
-        *(_grid_line(store, grid) for grid in record.grids),
-        *_missing(published),
-        *_findings(published),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _grid_line(store: Store, grid: GridRecord) -> str:
-    files = manifests_of(grid)
-    link = _code(store.uri(files[0].key)) if files else "none"
-    return (
-        f"| {grid.name} | {grid.status} | `{short_digest(grid.signature_digest)}` |"
-        f" {grid.shards:,} | {grid.pairs:,} | {grid.granules:,} | {link} |"
-    )
-
-
-def _code(text: str) -> str:
-    """Return text as code in a cell of a table."""
-    return f"`{one_line(text).replace('`', "'").replace('|', '%7C')}`"
-
-
-def _why_not_latest(published: Published) -> str:
-    """Return why the pointer was not moved, a clause."""
-    return as_markdown("; ".join(published.held_back)) or "the pointer was not moved"
-
-
-def _missing(published: Published) -> list[str]:
-    """Return the section of failed grids, unusable granules and an incomplete harvest."""
-    record, harvest = published.record, published.record.harvest
-    lines = [
-        f"- grid {grid.name}: {as_markdown(grid.error)}" for grid in record.grids if grid.error
-    ]
-    lines += [
-        f"- grid {grid.name}: {grid.quarantined:,} granules that cannot be used"
-        for grid in record.grids
-        if grid.quarantined
-    ]
-    lines += [
-        f"- grid {grid.name}: {grid.shards_beyond_area:,} shards reach beyond the area"
-        for grid in record.grids
-        if grid.shards_beyond_area
-    ]
-    if not record.catalog.complete:
-        known = "incomplete" if harvest is not None else "not known to be complete"
-        lines.append(f"- the harvest is {known}")
-    if harvest is not None and harvest.quarantined:
-        names = [as_markdown(f"{one.id} ({one.reason})") for one in harvest.quarantined]
-        more = f" … and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-        lines.append(f"- {len(names):,} unusable items: {', '.join(names[:NAMED])}{more}")
-    if published.contraction.count:
-        few = first_few(published.contraction.ids, published.contraction.count)
-        lines.append(f"- granules of the previous latest release, {as_markdown(few)}")
-    return ["", "## Missing", "", *lines] if lines else []
-
-
-def _findings(published: Published) -> list[str]:
-    """Return the section of what the checks found."""
-    lines = [
-        f"- {one.severity}: {one.check}: {as_markdown(one.text)}"
-        for one in published.checks.findings
-    ]
-    return ["", "## Checks", "", *lines] if lines else []
-
-
-def _box(box: tuple[float, ...] | None) -> str:
-    return ", ".join(f"{side:g}°" for side in box) if box else "not known"
-
-
-def _area(boxes: tuple[tuple[float, ...], ...] | None) -> str:
-    return "; ".join(map(_box, boxes)) if boxes else "not known"
-
-
-def _filters(filters: dict[str, Any] | None) -> list[str]:
-    """Return a row for each filter of the query."""
-    known = {key.replace("_", " "): value for key, value in (filters or {}).items()}
-    if "granules" in known:
-        known["granules"] = f"{len(known['granules']):,} names"
-    shown = {as_markdown(name): as_markdown(str(value)) for name, value in known.items()}
-    return [f"| {name} | {value} |" for name, value in shown.items()]
-
-
-def _harvest(published: Published) -> str:
-    harvest = published.record.harvest
-    if harvest is None:
-        return "no report"
-    own = published.publication if published.latest else None
-    facts = own.fetch if own is not None and own.fetch is not None else harvest.facts
-    return (
-        f"{facts.harvested:,} harvested, {facts.shared:,} of them in two of"
-        f" {len(facts.slices)} slices, {facts.declared_after or 0:,} declared in all;"
-        f" {len(harvest.superseded):,} superseded,"
-        f" {facts.outside_cycle:,} of other cycles,"
-        f" {sum(facts.outside.values()):,} left out by filters,"
-        f" {len(harvest.quarantined):,} unusable"
-        + (f"; {as_markdown(harvest.names_note)}" if harvest.names_note else "")
-    )
-
-
-def _removed(published: Published) -> str:
-    count = published.contraction.count
-    return "not known" if count is None else f"{count:,}"
 
 
 def artifact_reference_by_key(key: str) -> Reference:
@@ -363,8 +257,8 @@ def record_pickup(store: Store, result: PickupResult) -> None:
     if result.entry is None:
         return
     release_key, grid = result.request.release_key, result.request.grid
-    key, mark = f"pickup-{release_key_name(release_key)}-{grid}", mark_of(store, result.entry.key)
-    if newest_has(key, mark):
+    key = f"pickup-{release_key_name(release_key)}-{grid}"
+    if newest_has(key, acknowledgement=store.uri(result.entry.key)):
         return
     record = result.acknowledgement
     if record is None:
@@ -372,7 +266,7 @@ def record_pickup(store: Store, result: PickupResult) -> None:
     create_table(
         [pickup_content(store, record, result.entry.key)],
         key=key,
-        description=f"{record.outcome}, {_shards(record)} {mark}",
+        description=f"{record.outcome.capitalize()}: {_shards(record)}.",
     )
 
 
@@ -439,13 +333,19 @@ def _named(shards: ShardList) -> str:
 
 def _row(key: str) -> Values | None:
     """Return the first row of a table artifact, or None if it does not exist."""
+    rows = _rows(key)
+    row = rows[0] if rows else None
+    return row if isinstance(row, dict) else None
+
+
+def _rows(key: str) -> list[Any] | None:
+    """Return the rows of the newest table of a key, or None if it does not exist."""
     artifact = _newest(key)
     try:
         data = json.loads(artifact.data) if artifact is not None else None
     except (TypeError, ValueError):
         return None
-    row = data[0] if isinstance(data, list) and data else None
-    return row if isinstance(row, dict) else None
+    return data if isinstance(data, list) else None
 
 
 def _newest(key: str) -> Any:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import sys
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Annotated, Any
@@ -18,21 +15,21 @@ from pydantic import Field
 
 from flows.artifacts import TableProgress
 from flows.command import run_command
-from flows.cycle import RegionOutcome, failed_region, prepare_region, stored_catalog
+from flows.cycle import (
+    RegionOutcome,
+    failed_region,
+    fetch_region,
+    release_region,
+    stored_catalog,
+)
 from flows.events import claim_of, mark_processed
 from flows.failures import RunFailed, error_sentence, plainly
 from flows.jobs import Job
 from flows.logs import log_about
+from flows.run_names import backfill_name, named_by
 from flows.run_table import Row
-from flows.runtime import (
-    GRACE_SECONDS,
-    cancel,
-    cancellable,
-    check_cancelled,
-    one_run_of,
-    task_runner,
-)
-from flows.settings import GridName, RegionName, Slices
+from flows.runtime import background, cancellable, check_cancelled, one_run_of, task_runner
+from flows.settings import Slices
 from flows.status import renew_status
 from flows.watch import ProductName
 from zagg_catalog.archive.backfill import (
@@ -67,13 +64,18 @@ class BackfillFailed(RunFailed):
     """Raised by a run that could not make every map; the message lists the failures."""
 
 
-@flow(name="backfill", task_runner=task_runner(), log_prints=False)
+@flow(
+    name="backfill",
+    flow_run_name=named_by(backfill_name),
+    task_runner=task_runner(),
+    log_prints=False,
+)
 @plainly
 def backfill(
     cycles: Cycles = "all",
     products: list[ProductName] | None = None,
-    regions: list[RegionName] | None = None,
-    grids: list[GridName] | None = None,
+    regions: list[str] | None = None,
+    grids: list[str] | None = None,
     only: Only = Only.ALL,
     parallel: Parallel = 2,
     dry_run: bool = False,
@@ -209,27 +211,14 @@ class Lane:
 
     def run(self, cycles: Sequence[list[PlannedRelease]]) -> None:
         """Prepare cycles; those that another run is preparing come last, and wait for it."""
-        self._each(cycles, lambda some: self._cycle(some, wait=0))
+        self._each(cycles, wait=0)
         busy, self.busy = self.busy, []
-        self._each(busy, lambda some: self._cycle(some, wait=None))
+        self._each(busy, wait=None)
 
-    def _each(
-        self,
-        cycles: Sequence[list[PlannedRelease]],
-        prepare: Callable[[list[PlannedRelease]], None],
-    ) -> None:
-        pool = ThreadPoolExecutor(self.parallel, thread_name_prefix="backfill")
-        futures = [pool.submit(copy_context().run, prepare, some) for some in cycles]
-        try:
-            for future in futures:
+    def _each(self, cycles: Sequence[list[PlannedRelease]], wait: float | None) -> None:
+        with background(self.parallel) as submit:
+            for future in [submit(self._cycle, some, wait) for some in cycles]:
                 future.result()
-        except BaseException:
-            # The threads end at their next look, while there is a Prefect server to tell.
-            cancel()
-            pool.shutdown(wait=False, cancel_futures=True)
-            concurrent.futures.wait(futures, timeout=GRACE_SECONDS)
-            raise
-        pool.shutdown()
 
     def _cycle(self, some: list[PlannedRelease], wait: float | None) -> None:
         """Prepare the releases of a product's cycle."""
@@ -331,15 +320,16 @@ class Lane:
             **self.options,
         )
         try:
-            outcome = prepare_region(
+            fetched = fetch_region(
                 job,
                 [self.registry.grids[name] for name in planned.grids],
                 self.registry,
-                self.accepted,
                 row,
                 first=not self.answered,
                 catalog=None if latest is None else stored_catalog(self.store, latest),
-                aggregate=self.aggregate,
+            )
+            outcome = release_region(
+                fetched, self.registry, self.accepted, row, aggregate=self.aggregate
             )
         except SourceDown as error:
             self.down = str(error)

@@ -40,7 +40,7 @@ POLL = 1.0
 STOPPING = 10.0
 
 
-@task(task_run_name="batch {job.number}, {job.grid}, {job.release_key}", persist_result=False)
+@task(task_run_name="{job.grid} c{job.release_key.cycle}: batch {job.number}", persist_result=False)
 def aggregate_batch(job: BatchJob) -> BatchResult:
     """Run zagg on a batch, on whichever machine the task runner chooses."""
     return run_batch(job, stop=is_cancelled)

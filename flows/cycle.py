@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -25,16 +26,22 @@ from flows.events import (
 from flows.failures import RunFailed, error_sentence, plainly, sentence_of
 from flows.fetch import fetch
 from flows.jobs import Job
-from flows.logs import log_about
+from flows.logs import log_about, log_start
 from flows.results import Session, collect_maps
+from flows.run_names import cycle_name, named_by
 from flows.run_table import Row, RunTable
-from flows.runtime import cancellable, one_run_of, task_runner, with_retries
+from flows.runtime import (
+    background,
+    cancellable,
+    check_cancelled,
+    one_run_of,
+    task_runner,
+    with_retries,
+)
 from flows.settings import (
     Cycle,
-    GridName,
     NoticeId,
     Product,
-    RegionName,
     Slices,
     Version,
     cycle_or_current,
@@ -44,12 +51,11 @@ from flows.shardmaps import build, failure_of
 from flows.status import renew_status
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
-from zagg_catalog.errors import EventRefused, SourceDown
+from zagg_catalog.errors import EventRefused, InvalidRelease, SourceDown, StoreError
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
-from zagg_catalog.releases import Published, Release
+from zagg_catalog.releases import Published, Release, ReleaseRecord
 from zagg_catalog.releases.publication import read_latest
-from zagg_catalog.releases.read import load_release
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import Store, open_store
 from zagg_catalog.watch.events import cycle_resource
@@ -78,14 +84,19 @@ class CycleFailed(RunFailed):
     """Raised by a run that could not prepare everything; the message lists the failures."""
 
 
-@flow(name="prepare-cycle", task_runner=task_runner(), log_prints=False)
+@flow(
+    name="prepare-cycle",
+    flow_run_name=named_by(cycle_name),
+    task_runner=task_runner(),
+    log_prints=False,
+)
 @plainly
 def prepare_cycle(
     product: Product = Product.ATL06,
     version: Version = "007",
     cycle: Cycle | None = None,
-    regions: list[RegionName] | None = None,
-    grids: list[GridName] | None = None,
+    regions: list[str] | None = None,
+    grids: list[str] | None = None,
     force: bool = False,
     publish_partial: bool = False,
     allow_contraction: bool = False,
@@ -138,8 +149,24 @@ def prepare_cycle(
         "allow_contraction": allow_contraction,
         "allow_failed_checks": allow_failed_checks,
     }
-    outcomes = []
     target = open_store(store)
+    jobs = {
+        region: Job(
+            product=name,
+            cycle=number,
+            region=registered.regions[region],
+            store=store,
+            stac_root=stac_root,
+            provider=provider,
+            slices=slices,
+            force=force,
+            announced=notice is not None,
+            recheck_days=registered.watch_rules(name).recheck_days,
+        )
+        for region in chosen
+        if region in registered.regions
+    }
+    log_start(f"{name}, cycle {number}", [*jobs.values()], target)
     with (
         cancellable(),
         one_run_of(target, name, number) as lease,
@@ -150,38 +177,66 @@ def prepare_cycle(
                 message=f"{name}, cycle {number}: an earlier run has processed this event."
             )
         claim = claim_of(target, name, number, notice)
-        for region, wanted in chosen.items():
-            lease.check()
-            if region not in registered.regions:
-                reason = "; ".join(registered.problems)
-                outcomes.append(RegionOutcome(region=region, failures=[f"{region}: {reason}"]))
-                continue
-            job = Job(
-                product=name,
-                cycle=number,
-                region=registered.regions[region],
-                store=store,
-                stac_root=stac_root,
-                provider=provider,
-                slices=slices,
-                force=force,
-                announced=notice is not None,
-                recheck_days=registered.watch_rules(name).recheck_days,
+        outcomes = {
+            region: RegionOutcome(
+                region=region, failures=[f"{region}: {'; '.join(registered.problems)}"]
             )
-            row = table.row(product=name, region=region, cycle=number)
-            first = not any(outcome.release for outcome in outcomes)
-            with log_about(job.release_key):
-                try:
-                    outcomes.append(_prepare(job, wanted, registered, accepted, row, first=first))
-                except SourceDown as error:
-                    outcomes.append(_given_up(job, error, [*chosen][len(outcomes) + 1 :]))
-                    break
-        state = _final_state(f"{name}, cycle {number}", outcomes)
+            for region in chosen
+            if region not in jobs
+        }
+        outcomes |= _prepare_each(jobs, chosen, registered, accepted, table, lease.check)
+        results = [outcomes[region] for region in chosen if region in outcomes]
+        state = _final_state(f"{name}, cycle {number}", results)
         # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
             mark_processed(claim)
         renew_status(target, registered, [name])
     return state
+
+
+def _prepare_each(
+    jobs: Mapping[str, Job],
+    wanted: Mapping[str, Sequence[RegisteredGrid]],
+    registry: Registry,
+    accepted: dict[str, bool],
+    table: RunTable,
+    check: Callable[[], object],
+) -> dict[str, RegionOutcome]:
+    """Prepare regions; return the outcome of each that was tried.
+
+    They are fetched one after another, each with all connections; while one is fetched, the maps
+    of those before it are built and published. An error of one does not stop the others, but a
+    source that answers nothing is given up.
+    """
+    outcomes: dict[str, RegionOutcome] = {}
+    with background(flow_settings().workers) as submit:
+        releasing: dict[str, Future[RegionOutcome]] = {}
+        for number, (region, job) in enumerate(jobs.items()):
+            check()
+            row = table.row(product=job.product, region=region, cycle=job.cycle)
+            with log_about(job.release_key):
+                try:
+                    fetched = fetch_region(job, wanted[region], registry, row, first=not releasing)
+                except SourceDown as error:
+                    outcomes[region] = _given_up(job, error, [*jobs][number + 1 :])
+                    break
+                except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
+                    outcomes[region] = failed_region(job, error)
+                    continue
+                releasing[region] = submit(_release, fetched, registry, accepted, row)
+        outcomes |= {region: future.result() for region, future in releasing.items()}
+    return outcomes
+
+
+def _release(
+    fetched: FetchedRegion, registry: Registry, accepted: dict[str, bool], row: Row
+) -> RegionOutcome:
+    """Build and publish a region; an error is recorded and does not stop the others."""
+    try:
+        return release_region(fetched, registry, accepted, row)
+    except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
+        check_cancelled()
+        return failed_region(fetched.job, error)
 
 
 def _given_up(job: Job, error: SourceDown, others: Sequence[str]) -> RegionOutcome:
@@ -192,27 +247,6 @@ def _given_up(job: Job, error: SourceDown, others: Sequence[str]) -> RegionOutco
     return RegionOutcome(region=job.region.name, failures=[why])
 
 
-def _prepare(
-    job: Job,
-    wanted: Sequence[RegisteredGrid],
-    registry: Registry,
-    accepted: dict[str, bool],
-    row: Row,
-    *,
-    first: bool,
-) -> RegionOutcome:
-    """Prepare one region; an error is recorded and does not stop the others.
-
-    If `first`, a source that answers nothing raises `SourceDown`.
-    """
-    try:
-        return prepare_region(job, wanted, registry, accepted, row, first=first)
-    except SourceDown:
-        raise
-    except Exception as error:  # noqa: BLE001  (it is recorded, and the run ends Failed)
-        return failed_region(job, error)
-
-
 def failed_region(job: Job, error: Exception) -> RegionOutcome:
     """Record, and log, that a region could not be prepared."""
     why = f"{job.release_key}: {error_sentence(error, limit=1000)}"
@@ -220,34 +254,64 @@ def failed_region(job: Job, error: Exception) -> RegionOutcome:
     return RegionOutcome(region=job.region.name, failures=[why])
 
 
-def prepare_region(
+@dataclass(frozen=True, kw_only=True)
+class FetchedRegion:
+    """A region whose catalog is in the store, and whose maps are to be built."""
+
+    job: Job
+    grids: Sequence[RegisteredGrid]
+    catalog: Values
+    """As `fetch` returns it."""
+    session: Session | None
+    """None if nothing was fetched."""
+
+    @property
+    def previous(self) -> ReleaseRecord | None:
+        """The latest release when the run began; None if there is none, or it cannot be read."""
+        try:
+            return self.job.latest_record
+        except (StoreError, InvalidRelease):
+            return None
+
+
+def fetch_region(
     job: Job,
     wanted: Sequence[RegisteredGrid],
     registry: Registry,
-    accepted: dict[str, bool],
     row: Row,
     *,
     first: bool,
     catalog: Values | None = None,
-    aggregate: bool = True,
-) -> RegionOutcome:
-    """Fetch a region's catalog, build the maps of its grids, and publish them as a release.
+) -> FetchedRegion:
+    """Fetch a region's catalog.
 
     With `catalog`, as `stored_catalog` returns it, nothing is fetched. If `first`, a source that
-    answers nothing raises `SourceDown`. `aggregate` is that of `announce_release`.
+    answers nothing raises `SourceDown`.
     """
-    store = job.open_store()
     registry = registry.without_broken_areas(job.product, job.region.name)
     job = replace(job, area=tuple(registry.area_of(job.product, job.region.name)))
     grids = _with_released(job, [registry.grids[grid.name] for grid in wanted], registry)
-    session = None if catalog is not None else Session(store, job.release_key, force=job.force)
-    if session is not None:
+    session = None
+    if catalog is None:
+        session = Session(job.open_store(), job.release_key, force=job.force)
         with row.step("fetch"):
             catalog = fetch(job, session, first=first)
-    assert catalog is not None
     row.add(**_fetched(catalog))
+    return FetchedRegion(job=job, grids=grids, catalog=catalog, session=session)
+
+
+def release_region(
+    fetched: FetchedRegion,
+    registry: Registry,
+    accepted: dict[str, bool],
+    row: Row,
+    *,
+    aggregate: bool = True,
+) -> RegionOutcome:
+    """Build the maps of a region, and publish them; `aggregate` is that of `announce_release`."""
+    job, catalog, store = fetched.job, fetched.catalog, fetched.job.open_store()
     with row.step("build"):
-        outcomes = build(job, grids, catalog)
+        outcomes = build(job, fetched.grids, catalog)
     row.add(**_built(outcomes))
     publishing = with_retries(publish_release, flow_settings().publish_timeout)
     release_key = [job.product, job.region.name, job.cycle]
@@ -260,16 +324,16 @@ def prepare_region(
             checks=registry.check_plan(job.region.name).model_dump(mode="json"),
             **accepted,
         )
-    if session is not None:
-        session.end()
+    if fetched.session is not None:
+        fetched.session.end()
     results = [entry["result"] for entry in outcomes if entry.get("result")]
     collect_maps(store, job.release_key, results)
     # A run that was killed after it moved the pointer has not emitted the event.
     if published.latest and (published.moved or is_news(store, job.release_key, published)):
         announce_release(job, published, aggregate=aggregate)
-    record_release(store, job.release_key, published)
+    record_release(store, job.release_key, published, fetched.previous)
     outcome = _outcome(job, published, outcomes)
-    _log(job, outcome)
+    _log(job, outcome, published, row.values["publish_s"])
     _log_findings(job, published)
     return outcome
 
@@ -322,22 +386,31 @@ def _with_released(
     job: Job, wanted: Sequence[RegisteredGrid], registry: Registry
 ) -> list[RegisteredGrid]:
     """Add the registered grids of the latest release, so that the next one has them, too."""
-    store = job.open_store()
-    latest = read_latest(store, job.release_key).digest
-    if latest is None:
+    record = job.latest_record
+    if record is None:
         return list(wanted)
     mine = registry.select(job.product, regions=[job.region.name])[job.region.name]
-    released = {grid.name for grid in load_release(store, job.release_key, latest).record.grids}
-    names = {grid.name for grid in wanted} | released
+    names = {grid.name for grid in wanted} | {grid.name for grid in record.grids}
     return [grid for grid in mine if grid.name in names]
 
 
-def _log(job: Job, outcome: RegionOutcome) -> None:
+def _log(job: Job, outcome: RegionOutcome, published: Published, seconds: float) -> None:
+    """Log what was published, with counts and seconds."""
     short = short_digest(outcome.release or "")
     if outcome.unchanged:
         get_run_logger().info("%s: nothing new, release %s stays.", job.release_key, short)
-    else:
-        get_run_logger().info("%s: release %s, %s.", job.release_key, short, outcome.status)
+        return
+    record = published.record
+    get_run_logger().info(
+        "%s: published release %s, %s%s, with %d maps of %s granules, in %.1f s.",
+        job.release_key,
+        short,
+        outcome.status,
+        "" if published.latest else ", not the latest",
+        sum(grid.manifest is not None for grid in record.grids),
+        f"{record.catalog.rows:,}",
+        seconds,
+    )
 
 
 def _log_findings(job: Job, published: Published) -> None:
@@ -399,7 +472,11 @@ def _final_state(what: str, outcomes: Sequence[RegionOutcome]) -> Any:
     failures = [text for outcome in outcomes for text in outcome.failures]
     results = [asdict(outcome) for outcome in outcomes]
     if failures:
-        message = f"{what}: {'; '.join(failures)}"
+        bad = [outcome.region for outcome in outcomes if outcome.failures]
+        message = (
+            f"{what}: not complete for {', '.join(bad)}. Mend what is named here, or wait if it is"
+            f" the source, and start the run again: it continues. {'; '.join(failures)}"
+        )
         return Failed(message=message, data=CycleFailed(message))
     new = [outcome.region for outcome in outcomes if not outcome.unchanged]
     message = f"{what}: released {', '.join(new)}." if new else f"{what}: nothing new."

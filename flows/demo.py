@@ -16,14 +16,13 @@ from typing import Any
 from uuid import UUID
 
 import yaml
-from prefect.client.schemas.objects import FlowRun
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from flows import heights
 from flows.chain import WATCH, Chain, Progress, timings
-from flows.local_server import START_SECONDS, LocalFailure, LocalServer, program, wait_for
+from flows.local_server import LocalFailure, LocalServer, program, wait_for
 from flows.pools import FOLDER
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import short_digest
@@ -43,9 +42,10 @@ NORTH_BOUNDS = [-768000, -3584000, 1024000, -512000]
 TRACKS = 1387
 LATE = 3
 LIMIT_SECONDS = 600.0
-MANUAL = "aggregate/manual"
+MANUAL = "aggregate/aggregate-one-release"
 INTERRUPTED = 130
 UI_URL = "http://127.0.0.1:4200"
+DURATION = "about a minute on two idle cores, several on a busy machine"
 # Changes are announced at once, and an event that was not processed is repeated after 15 s.
 RULES: dict[str, object] = {"changed_hours": 0, "patience_hours": 0.004, "overdue_days": None}
 
@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="folder of the files")
     parser.add_argument("--every", type=int, default=1, help="only every n-th track (default: 1)")
     parser.add_argument("--once", action="store_true", help="without the late granules")
+    parser.add_argument("--times", action="store_true", help="print the duration of each step")
     options = parser.parse_args(argv)
     screen = Screen()
     absent = [name for name in ("zagg", "h5py", "trustme") if find_spec(name) is None]
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             " pip install 'zagg-catalog[aggregator,sandbox]'"
         )
         return 1
-    demo = Demo(screen, _new_folder(options.folder), options.cycle, options.every, options.once)
+    demo = Demo(screen, _new_folder(options.folder), options)
     try:
         with _interruptible():
             demo.run()
@@ -116,6 +117,15 @@ class Screen:
         """Print details of the last line."""
         self.console.print(Text(" " * 9 + text, style), soft_wrap=True)
 
+    @contextmanager
+    def status(self, text: str) -> Iterator[None]:
+        """Show on a terminal that work goes on."""
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            with self.console.status(text):
+                yield
+        else:
+            yield
+
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> None:
         """Print a table whose columns from `right` on are numbers."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -129,13 +139,14 @@ class Screen:
 class Demo:
     """One run of the demo.
 
-    `folder` is for the store, the registry, and Prefect's home with the logs. `cycle` is the cycle
-    that appears. Every n-th track is simulated. With `once` there are no late granules.
+    `folder` is for the store, the registry, and Prefect's home with the logs. `options` are those
+    of `main`.
     """
 
-    def __init__(self, screen: Screen, folder: Path, cycle: int, every: int, once: bool) -> None:
-        self.screen, self.folder, self.cycle, self.once = screen, folder, cycle, once
-        self.tracks = list(range(1, TRACKS + 1, every))
+    def __init__(self, screen: Screen, folder: Path, options: argparse.Namespace) -> None:
+        self.screen, self.folder = screen, folder
+        self.cycle, self.once, self.times = options.cycle, options.once, options.times
+        self.tracks = list(range(1, TRACKS + 1, options.every))
         step = len(self.tracks) // (LATE + 1)
         self.late = self.tracks[step::step][:LATE]
         self.store = str(folder / "store")
@@ -144,7 +155,7 @@ class Demo:
     def run(self) -> None:
         """Start source and server, let granules arrive twice, and print a summary."""
         screen = self.screen
-        screen.head("The whole chain: source → watch → maps → release → zagg → heights")
+        self._announce()
         with ExitStack() as stack:
             server = LocalServer(self.folder / "prefect")
             stack.callback(server.close)
@@ -155,16 +166,16 @@ class Demo:
                 f"The source, a simulated CMR-STAC at {source.root_url}, has cycle"
                 f" {self.cycle - 1}: {len(before):,} granules."
             )
-            with screen.console.status("Prefect's server starts"):
-                wait_for(server.healthy, "Prefect's server starts", START_SECONDS)
-            screen.say(f"Prefect's server answers at {server.api_url.removesuffix('/api')}.")
             # Data files are written when they are read.
             earthdata = EarthdataServer(self.folder / "granules", create=True)
             stack.enter_context(earthdata)
-            with screen.console.status("deployments and automations are created"):
+            with screen.status("Prefect's server starts"):
                 environment = self._environment(source) | earthdata.environment
                 stack.enter_context(server.serve(environment))
-            screen.say("Its deployments are served, and its automations listen.")
+            screen.say(
+                f"Prefect's server at {server.api_url.removesuffix('/api')} has the deployments,"
+                " and its automations listen."
+            )
             chain = Chain(
                 server=server,
                 store=open_store(self.store),
@@ -179,6 +190,22 @@ class Demo:
             self._summarize(found)
             self._print_heights(chain, self._aggregated(chain, run))
         self._advise()
+
+    def _announce(self) -> None:
+        """Say what will happen, and how long it takes."""
+        self.screen.head(f"The whole pipeline, offline, on this machine: {DURATION}")
+        late = [] if self.once else ["Late granules arrive; only what they change is done again."]
+        steps = [
+            "A simulated CMR-STAC and Prefect's server start.",
+            f"Cycle {self.cycle} appears; it is found, fetched, mapped on 5 grids, published for"
+            f" {len(REGIONS)} regions, and checked by zagg.",
+            *late,
+            f"zagg grids a part of {REGIONS[0]}, and the heights are compared with the data files.",
+        ]
+        for number, step in enumerate(steps, 1):
+            self.screen.note(f"{number}. {step}", "")
+        self.screen.note("At the end stands what to look at. Ctrl-C ends everything.", "")
+        self.screen.head("Start")
 
     def _follow_new(self, chain: Chain, source: SandboxServer) -> Progress:
         """Let the cycle appear, without the late tracks."""
@@ -200,14 +227,8 @@ class Demo:
         source.add(granules)
         self.screen.say(f"{len(granules):,} granules of {len(tracks)} tracks {what}.", "bold")
         chain.server.start_run(WATCH)
-        self.screen.note("watch-cycles starts now; by its schedule it runs every hour.")
-        with self.screen.console.status("watch-cycles starts") as status:
-            reporter = Reporter(self.screen)
-
-            def report(found: Progress) -> None:
-                reporter.report(found)
-                status.update(active_flow(found))
-
+        report = Reporter(self.screen).report
+        with self.screen.status("each flow runs in a process, which takes seconds to start"):
             return start.follow(report, seconds=LIMIT_SECONDS, on_restart=self._restarted)
 
     def _restarted(self) -> None:
@@ -239,13 +260,16 @@ class Demo:
             "zagg": {"driver": "https"},
         }
         run = chain.server.start_run(MANUAL, parameters)
-        self.screen.say(f"aggregate/manual starts: zagg grids {heights.GRID}, no dry run.", "bold")
+        self.screen.say(
+            f"{MANUAL} starts: zagg grids {heights.GRID}, no dry run.",
+            "bold",
+        )
         return run
 
     def _aggregated(self, chain: Chain, run: UUID) -> Acknowledgement:
         """Wait for the aggregation, and return its record."""
         self.screen.head(f"Gridded heights: {heights.GRID}, 16 km, cells of 500 m")
-        with self.screen.console.status("zagg reads and grids the granules"):
+        with self.screen.status("zagg reads and grids the granules"):
             wait_for(lambda: _ended(chain.server, run), "aggregate", LIMIT_SECONDS, every=0.5)
         one = self._acknowledged(chain, run)
         assert one.states is not None
@@ -284,12 +308,12 @@ class Demo:
         return Acknowledgement.load(chain.store.get(found[0].key), found[0].key)
 
     def _summarize(self, parts: dict[str, Progress]) -> None:
-        """Print the releases and the duration of each step."""
+        """Print the releases, and the duration of each step if that is asked for."""
         screen = self.screen
         screen.head("Releases, and who picked them up")
         heads = ("release", "grid", "picked up by run", "how", "shards", "to redo")
         screen.table(heads, [row for found in parts.values() for row in release_rows(found)], 4)
-        for what, found in parts.items():
+        for what, found in parts.items() if self.times else ():
             screen.head(f"Times, {what}")
             rows = [(step, f"{at:.1f}", f"{took:.1f}") for step, at, took in timings(found)]
             screen.table(("step", "s since the event", "s"), rows, 1)
@@ -297,54 +321,52 @@ class Demo:
     def _advise(self) -> None:
         """Print the commands to inspect the results."""
         screen = self.screen
-        screen.head(f"Done in {screen.seconds:.0f} s. To inspect the results")
-        screen.note("the heights, a Zarr group with x, y, count, h_mean and h_q50:")
-        screen.note(f"  {os.path.relpath(self.output)}/rectilinear", "bold")
-        screen.note("the releases, and who picked them up:")
+        screen.head(f"Done in {screen.seconds:.0f} s. What to look at")
         command = os.path.relpath(program("zagg-catalog"))
-        screen.note(f"  {command} release list --store {os.path.relpath(self.store)}", "bold")
-        screen.note(f"runs, events, automations and artifacts, at {UI_URL} after:")
-        screen.note(f"  export PREFECT_HOME={self.folder / 'prefect'}", "bold")
-        prefect = os.path.relpath(program("prefect"))
-        screen.note(f"  PREFECT_SERVER_ANALYTICS_ENABLED=false {prefect} server start", "bold")
+        screen.note("1. The releases, and who picked them up:")
+        screen.note(f"   {command} release list --store {os.path.relpath(self.store)}", "bold")
+        screen.note("2. The heights, a Zarr group with x, y, count, h_mean and h_q50:")
+        screen.note(f"   {os.path.relpath(self.output)}/rectilinear", "bold")
+        prefect, home = os.path.relpath(program("prefect")), self.folder / "prefect"
+        screen.note("3. Runs, their logs and graphs in Prefect's UI, after this command:")
+        screen.note(f"   PREFECT_HOME={home} {prefect} server start", "bold")
+        screen.note(f"   runs       {UI_URL}/runs")
+        key = f"release-atl06-007-{REGIONS[0]}-c{self.cycle}"
+        screen.note(f"   artifacts  {UI_URL}/artifacts, which no side bar lists; first of all")
+        screen.note(f"              {UI_URL}/artifacts/key/{key}")
 
 
 class Reporter:
-    """Prints what is new in each progress of a chain."""
+    """Prints a line for each step of a chain, once."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._known: set[str] = set()
 
     def report(self, found: Progress) -> None:
-        """Print events, releases, pick-ups and ended runs that were not printed before."""
-        say, note = self._screen.say, self._screen.note
+        """Print events, releases, releases that are picked up, and failures."""
+        say = self._screen.say
         for event in found.events:
             if self._is_new(f"event {event['id']}"):
                 say(announced(found, event["payload"], event["occurred"]), "cyan")
         for region, view in found.releases.items():
             record, digest = view.release.record, view.release.digest
             if self._is_new(f"release {digest}"):
-                counts = f"{len(record.grids)} grids of {record.catalog.rows:,} granules"
-                say(f"prepare-cycle published {region}: {counts}, {short_digest(digest)}.", "green")
-        for grid, one in found.acknowledgements.items():
-            if self._is_new(f"pick-up {grid} {one.release} {one.ended_at}"):
-                how = "checked by a dry run" if one.outcome == "checked" else one.outcome
-                say(f"{grid}: picked up and {how}.", "green" if one.finished else "bold red")
-                note(shards_of(one))
-                if one.reason:
-                    note(one.reason, "red")
+                counts = f"{len(record.grids)} maps of {record.catalog.rows:,} granules"
+                say(f"prepare-cycle published {region}: {counts}.", "green")
+            records = [found.acknowledgements.get(grid.name) for grid in record.grids]
+            ended = [one for one in records if one is not None]
+            if len(ended) == len(records) and self._is_new(f"pick-up {digest}"):
+                good = all(one.finished for one in ended)
+                say(picked_up(region, ended), "green" if good else "bold red")
+                for one in ended:
+                    if one.reason:
+                        self._screen.note(f"{one.grid}: {one.reason}", "red")
         for flow, run in [(flow, run) for flow, runs in found.runs.items() for run in runs]:
-            self._report_run(flow, run)
-
-    def _report_run(self, flow: str, run: FlowRun) -> None:
-        by_event = run.created_by is not None and run.created_by.type == "AUTOMATION"
-        if by_event and self._is_new(f"run {run.id}"):
-            self._screen.say(f"An automation started {flow}.")
-        state = run.state
-        if state is not None and state.is_final() and self._is_new(f"end {run.id}"):
-            style = "" if state.is_completed() else "bold red"
-            self._screen.say(f"{flow} ended: {state.message or state.name}", style)
+            state = run.state
+            bad = state is not None and state.is_final() and not state.is_completed()
+            if state is not None and bad and self._is_new(f"end {run.id}"):
+                say(f"{flow} ended {state.name}: {state.message or 'no message'}", "bold red")
 
     def _is_new(self, what: str) -> bool:
         known = what in self._known
@@ -360,26 +382,16 @@ def announced(found: Progress, payload: dict[str, Any], occurred: str) -> str:
     return f"watch-cycles announced cycle {payload['cycle']}{shown} after {seconds:.1f} s."
 
 
-def active_flow(found: Progress) -> str:
-    """Return the status of the active flow."""
-    for flow in ("aggregate", "prepare-cycle", "watch-cycles"):
-        states = [run.state for run in found.runs.get(flow, ()) if run.state is not None]
-        if any(state.is_running() for state in states):
-            return f"{flow} runs"
-        if any(not state.is_final() for state in states):
-            return f"the process of {flow} starts"
-    return "an event is on its way"
-
-
-def shards_of(one: Acknowledgement) -> str:
-    """Return the number of shards passed to zagg, and how many changed since the last pick-up."""
-    version = f"zagg {one.zagg_version}" if one.zagg_version else "zagg did not run"
-    parts = [f"{one.shards:,} shards"] if one.shards is not None else []
-    if one.changes is not None:
-        changes = one.changes
-        parts += [f"{changes.added.count:,} new", f"{changes.changed.count:,} changed"]
-        parts += [f"{changes.dropped.count:,} dropped"]
-    return ": ".join([version, *([", ".join(parts)] if parts else [])])
+def picked_up(region: str, records: Sequence[Acknowledgement]) -> str:
+    """Return a sentence about the pick-ups of a release: maps, shards, and what had changed."""
+    how = ", ".join(sorted({"checked" if one.dry_run else one.outcome for one in records}))
+    shards = sum(one.shards or 0 for one in records)
+    changes = [one.changes for one in records if one.changes is not None]
+    redo = sum(one.added.count + one.changed.count for one in changes)
+    known = f", {redo:,} of them new or changed" if len(changes) == len(records) else ""
+    versions = ", ".join(sorted({one.zagg_version or "" for one in records} - {""}))
+    by = f" by zagg {versions}, a dry run" if versions and records[0].dry_run else ""
+    return f"aggregate picked {region} up: {len(records)} maps {how}{by}; {shards:,} shards{known}."
 
 
 def release_rows(found: Progress) -> list[tuple[str, ...]]:

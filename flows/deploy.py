@@ -48,7 +48,7 @@ from flows.pools import (
     public_environment,
     secret_block,
 )
-from flows.serve import deployments, kept_schedules
+from flows.serve import FORMER, deployments, kept_schedules
 from flows.settings import TAG, PoolType, flow_settings
 from zagg_catalog import __version__
 from zagg_catalog.cli.common import print_line
@@ -236,7 +236,7 @@ class _Deploy:
         variable = self.client.read_variable_by_name(RECORD)
         before = _record(variable.value if variable is not None else None)
         self.limits()
-        for name in sorted({*before.get("deployments", ())} - {*now["deployments"]}):
+        for name in sorted({*before.get("deployments", ()), *FORMER} - {*now["deployments"]}):
             self.remove_deployment(name)
         for name in sorted({*before.get("automations", ())} - {*now["automations"]}):
             self.remove_automation(name)

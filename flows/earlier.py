@@ -8,8 +8,7 @@ from typing import Any
 from flows.jobs import Job
 from zagg_catalog.errors import InvalidRelease, StoreError
 from zagg_catalog.messages import clean_text
-from zagg_catalog.releases.publication import package_versions, read_latest
-from zagg_catalog.releases.read import load_release
+from zagg_catalog.releases.publication import package_versions
 
 Values = dict[str, Any]
 # Most characters of a reason.
@@ -27,14 +26,12 @@ def earlier_release(job: Job) -> Values:
     """
     if job.force:
         return {"reason": "the run is to build everything again (force)"}
-    store = job.open_store()
     try:
-        latest = read_latest(store, job.release_key)
-        if latest.publication is None:
+        latest, record = job.latest, job.latest_record
+        if latest.publication is None or record is None:
             return _nothing(latest.problem or "there is no earlier release")
         if differ := _other_packages(latest.publication.packages):
             return _nothing(differ)
-        record = load_release(store, job.release_key, latest.publication.digest).record
     except (StoreError, InvalidRelease) as error:
         return _nothing(f"the earlier release cannot be read, {error}")
     maps = {grid.name: grid.manifest.parquet.key for grid in record.grids if grid.manifest}

@@ -17,11 +17,11 @@ from flows.earlier import earlier_release
 from flows.failures import plainly
 from flows.jobs import Job, query_values
 from flows.results import Session, read_received
+from flows.run_names import fetch_name, named_by
 from flows.runtime import cancellable, one_run_of, task_runner, with_retries
 from flows.settings import (
     Cycle,
     Product,
-    RegionName,
     Slices,
     Version,
     cycle_or_current,
@@ -30,7 +30,6 @@ from flows.settings import (
 from flows.tasks import fetch_slice, store_catalog, update_catalog
 from zagg_catalog.errors import IncompleteHarvest, InvalidCursor, InvalidQuery
 from zagg_catalog.registry import load_registry
-from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query import PROVIDER
@@ -41,12 +40,17 @@ from zagg_catalog.watch.cursor import unseen_until
 Values = dict[str, Any]
 
 
-@flow(name="fetch-catalog", task_runner=task_runner(), log_prints=False)
+@flow(
+    name="fetch-catalog",
+    flow_run_name=named_by(fetch_name),
+    task_runner=task_runner(),
+    log_prints=False,
+)
 @plainly
 def fetch_catalog(
     product: Product = Product.ATL06,
     version: Version = "007",
-    region: RegionName = "antarctica",
+    region: str = "antarctica",
     cycle: Cycle | None = None,
     slices: Slices | None = None,
     partial: bool = False,
@@ -109,7 +113,7 @@ def fetch(job: Job, session: Session, *, first: bool = True) -> Values:
 
     If `first`, `SourceDown` is raised as soon as no request is answered, without further retries.
     """
-    logger = get_run_logger()
+    logger, began = get_run_logger(), time.monotonic()
     updated, why = (None, None) if job.force or session.begun else _update(job, first=first)
     if updated is not None:
         return updated
@@ -124,21 +128,29 @@ def fetch(job: Job, session: Session, *, first: bool = True) -> Values:
     catalog: Values = store(
         query_values(job.query), release_key, job.store, parts, earlier, _source(job), why
     )
-    logger.info(
-        "%s: %s granules, %s.",
+    what = "a new catalog" if catalog["written"] else "the store has the catalog already"
+    _log_fetched(job, catalog, what, time.monotonic() - began)
+    return catalog
+
+
+def _log_fetched(job: Job, catalog: Values, what: str, seconds: float) -> None:
+    """Log what was fetched, with counts and seconds."""
+    get_run_logger().info(
+        "%s: fetched %s granules with %s requests in %.1f s; %s.",
         job.release_key,
         f"{catalog['rows']:,}",
-        "a new catalog" if catalog["written"] else "the store has the catalog already",
+        f"{catalog['transfer']['requests']:,}",
+        seconds,
+        what,
     )
-    return catalog
 
 
 def _update(job: Job, *, first: bool) -> tuple[Values | None, str | None]:
     """Return the catalog of the last fetch with what has changed since; or None, and why not."""
-    store, logger = job.open_store(), get_run_logger()
+    store, logger, began = job.open_store(), get_run_logger(), time.monotonic()
     held = read_received(store, job.release_key)
     if held is None:
-        why = why_nothing_is_held(job, store)
+        why = why_nothing_is_held(job)
         if why is not None:
             logger.info("%s: fetching everything, since %s.", job.release_key, why)
         return None, why
@@ -158,23 +170,18 @@ def _update(job: Job, *, first: bool) -> tuple[Values | None, str | None]:
         elif same and job.announced and job.api == "stac":
             why = "a change was announced that the counts of the source do not show"
         else:
-            transfer = found["transfer"]
-            logger.info(
-                "%s: %s granules, %s; an update of the last fetch, with %d requests.",
-                job.release_key,
-                f"{found['rows']:,}",
-                "unchanged" if same else "a new catalog",
-                transfer["requests"],
-            )
+            what = "unchanged" if same else "a new catalog"
+            what = f"{what}, an update of the last fetch"
+            _log_fetched(job, found, what, time.monotonic() - began)
             return found, None
     if why is not None:
         logger.info("%s: fetching everything, since %s.", job.release_key, why)
     return None, why
 
 
-def why_nothing_is_held(job: Job, store: Store) -> str | None:
+def why_nothing_is_held(job: Job) -> str | None:
     """Return why there is no fetch to begin from, a clause; None before the first release."""
-    if read_latest(store, job.release_key).digest is None:
+    if job.latest.digest is None:
         return None
     if CMRSource(root_url=job.root, api=job.api).fetch_key(job.query) is None:
         return "the query needs several searches"
@@ -202,10 +209,10 @@ def _fetch_slices(
     job: Job, session: Session, queries: list[Query], *, first: bool = False
 ) -> list[Values]:
     """Fetch slices in parallel; each is retried separately."""
-    settings = flow_settings()
+    settings, count = flow_settings(), len(queries)
     fetching = with_retries(fetch_slice, settings.fetch_timeout)
     # All slices together use at most as many connections as one fetch.
-    parallel = max(1, min(len(queries), settings.workers))
+    parallel = max(1, min(count, settings.workers))
     source: Values = {
         "root": job.root,
         "api": job.api,
@@ -218,7 +225,7 @@ def _fetch_slices(
         values = query_values(query)
         key = session.key({"query": values, "root": job.root, "api": job.api})
         begun += session.is_begun(key)
-        label = f"{job.name} {number} of {len(queries)}"
+        label = f"{job.short_name}: fetch {number} of {count}"
         futures.append(fetching.submit(values, source, job.store, key, label))
     if begun:
         get_run_logger().info(
@@ -226,9 +233,9 @@ def _fetch_slices(
             " whole or in part.",
             job.release_key,
             begun,
-            len(queries),
+            count,
         )
-    bar = Progress("fetch", job.release_key, len(futures), f"Fetching {job.release_key}")
+    bar = Progress("fetch", job.release_key, count, f"Fetching {job.release_key}.")
     for future in as_completed(futures):
         future.wait()
         bar.step()

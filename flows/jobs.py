@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from zagg_catalog.cycles import Convention
 from zagg_catalog.regions import Bbox
 from zagg_catalog.registry import RegisteredGrid, RegisteredRegion
-from zagg_catalog.releases import ReleaseKey
+from zagg_catalog.releases import ReleaseKey, ReleaseRecord
+from zagg_catalog.releases.publication import CurrentRelease, read_latest
+from zagg_catalog.releases.read import load_release
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources import Query
 from zagg_catalog.sources.query import PROVIDER
@@ -63,8 +66,13 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Part of the names of artifacts and tasks, see `release_key_name`."""
+        """Part of the keys of artifacts, see `release_key_name`."""
         return release_key_name(self.release_key)
+
+    @property
+    def short_name(self) -> str:
+        """Start of the names of tasks, ``antarctica c22``."""
+        return f"{self.region.name} c{self.cycle}"
 
     @property
     def query(self) -> Query:
@@ -85,6 +93,18 @@ class Job:
     def open_store(self) -> Store:
         """Open the store."""
         return open_store(self.store)
+
+    @cached_property
+    def latest(self) -> CurrentRelease:
+        """The pointer to the latest release, as it is when the job first reads it."""
+        return read_latest(self.open_store(), self.release_key)
+
+    @cached_property
+    def latest_record(self) -> ReleaseRecord | None:
+        """The record of that release; None if there is none. Raises as `load_release` does."""
+        if self.latest.digest is None:
+            return None
+        return load_release(self.open_store(), self.release_key, self.latest.digest).record
 
 
 def query_values(query: Query) -> dict[str, Any]:

@@ -39,7 +39,7 @@ LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _FILES}
 # Shorter intervals than the defaults, for a user who waits.
 QUICK = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "1",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
 }
 
@@ -245,8 +245,12 @@ class LocalServer:
 
     @contextlib.contextmanager
     def serve(self, env: Mapping[str, str] | None = None) -> Iterator[Process]:
-        """Run ``python -m flows.serve``: all deployments and automations, polled every 2 s."""
-        with self.process([sys.executable, "-m", "flows.serve"], "serve", env) as child:
+        """Run ``python -m flows.serve``: all deployments and automations, polled every second.
+
+        The server may still be starting.
+        """
+        command = [sys.executable, "-m", "flows.serve", "--wait", f"{START_SECONDS:g}"]
+        with self.process(command, "serve", env) as child:
             before = child.output.count("being served")
             wait_for(lambda: _printed(child, "being served", before), "flows.serve", START_SECONDS)
             yield child

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import timedelta
 from typing import Any
 
@@ -36,7 +39,7 @@ _NETWORK = (ConnectionError, TimeoutError)
 
 
 def _not_about_threads(record: logging.LogRecord) -> bool:
-    """Drop Prefect's warning about each task with a time limit; see docs/pipeline.md."""
+    """Drop Prefect's warning about each task with a time limit; see docs/operate/pipeline.md."""
     return "Timeouts in worker threads cannot interrupt" not in record.getMessage()
 
 
@@ -143,6 +146,31 @@ def cancellable() -> Iterator[None]:
             leave.daemon = True
             leave.start()
         raise
+
+
+@contextmanager
+def background(most: int) -> Iterator[Callable[..., Future[Any]]]:
+    """Yield a function that submits a call to one of `most` threads, as a part of this flow run.
+
+    The block waits for all calls. If it fails or is interrupted, the run is cancelled.
+    """
+    pool = ThreadPoolExecutor(most, thread_name_prefix="background")
+    futures: list[Future[Any]] = []
+
+    def submit(work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        futures.append(pool.submit(copy_context().run, work, *arguments))
+        return futures[-1]
+
+    try:
+        yield submit
+        concurrent.futures.wait(futures)
+    except BaseException:
+        # The threads end at their next look, while there is a Prefect server to tell.
+        cancel()
+        pool.shutdown(wait=False, cancel_futures=True)
+        concurrent.futures.wait(futures, timeout=GRACE_SECONDS)
+        raise
+    pool.shutdown()
 
 
 class CycleLease(Lease[Leased[StoredLease], StoredLease]):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+import time
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,18 @@ from prefect.schedules import Cron
 from prefect.settings import get_current_settings
 
 from flows.automations import ensure_automations
-from flows.failures import check_server, reaching_prefect
+from flows.failures import PrefectUnavailable, check_server, reaching_prefect
+from flows.forms import Choices, form_of, registered_names
 from flows.pools import PREFECT_FILE
-from flows.settings import HEARTBEAT_SECONDS, flow_settings
+from flows.settings import HEARTBEAT_SECONDS, TAG, flow_settings
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import ZaggCatalogError
 
+# Deployments that older versions have made, under names that are no longer used.
+FORMER = (
+    *("prepare-cycle/manual", "backfill/manual", "aggregate/manual"),
+    *("fetch-catalog/manual", "build-shardmaps/manual"),
+)
 # Shorter than Prefect's default, for a user who waits.
 POLL_SECONDS = 2.0
 # Most runs at the same time; others wait.
@@ -34,7 +43,8 @@ RUNS = 8
 def deployments(path: Path = PREFECT_FILE) -> list[RunnerDeployment]:
     """Return the deployments in a Prefect file, to be served; pools and ``pull`` are ignored."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
-    return [_deployment(entry) for entry in entries]
+    choices = registered_names()
+    return [_deployment(entry, choices) for entry in entries]
 
 
 def _flow(entrypoint: str) -> Flow[..., Any]:
@@ -45,8 +55,9 @@ def _flow(entrypoint: str) -> Flow[..., Any]:
     return found
 
 
-def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
-    made = _flow(entry["entrypoint"]).to_deployment(
+def _deployment(entry: dict[str, Any], choices: Choices) -> RunnerDeployment:
+    flow = _flow(entry["entrypoint"])
+    made = flow.to_deployment(
         name=entry["name"],
         description=entry["description"],
         tags=entry["tags"],
@@ -57,6 +68,8 @@ def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
         ],
     )
     assert isinstance(made, RunnerDeployment)  # not a coroutine: there is no event loop here
+    if not entry.get("schedules") and "event" not in entry["tags"]:
+        made._parameter_openapi_schema = form_of(flow, choices)
     return made
 
 
@@ -96,15 +109,45 @@ def apply(deployment: RunnerDeployment) -> None:
         client.update_deployment(deployment_id, update)
 
 
-def main() -> int:
+def remove_former() -> None:
+    """Delete the deployments of `FORMER` that have the tag."""
+    with get_client(sync_client=True) as client:
+        for name in FORMER:
+            try:
+                found = client.read_deployment_by_name(name)
+            except ObjectNotFound:
+                continue
+            if TAG in found.tags:
+                client.delete_deployment(found.id)
+
+
+def _wait_for_server(seconds: float) -> None:
+    """Wait until Prefect's server can be used; raise `PrefectUnavailable` if that takes longer."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return check_server()
+        except PrefectUnavailable:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Create deployments and automations, and serve until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m flows.serve", description=__doc__)
+    parser.add_argument(
+        "--wait", type=float, default=0, metavar="S", help="seconds to wait for Prefect's server"
+    )
+    options = parser.parse_args(argv)
     try:
         flow_settings()
         with reaching_prefect():
-            check_server()
+            _wait_for_server(options.wait)
             served = deployments()
             for deployment in served:
                 apply(deployment)
+            remove_former()
             ensure_automations()
     except ZaggCatalogError as error:
         print_line(error, file=sys.stderr)

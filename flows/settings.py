@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -16,7 +14,7 @@ from zagg_catalog.aggregation.request import PAIRS
 from zagg_catalog.aggregation.zagg import STALL
 from zagg_catalog.cycles import LATENCY, check_begun, cycle_of
 from zagg_catalog.errors import ZaggCatalogError
-from zagg_catalog.settings import get_settings, read_settings
+from zagg_catalog.settings import read_settings
 
 # Tag of every run.
 TAG = "zagg-catalog"
@@ -47,9 +45,11 @@ class FlowSettings(BaseSettings):
     retry_delay: float = Field(default=10.0, ge=0)
     """Seconds before the first of them; doubled each time, with a random extra of up to 100 %."""
     fetch_timeout: float = Field(default=3600, gt=0)
-    """Seconds for an attempt of a task, as are the next two."""
+    """Seconds for an attempt of a task that fetches."""
     build_timeout: float = Field(default=3600, gt=0)
+    """Seconds for an attempt of a task that builds maps."""
     publish_timeout: float = Field(default=1800, gt=0)
+    """Seconds for an attempt of a task that publishes."""
     session_hours: float = Field(default=6.0, ge=0)
     """Hours in which an interrupted fetch can be continued."""
     lease: float = Field(default=60.0, ge=2)
@@ -74,11 +74,13 @@ class FlowSettings(BaseSettings):
     silent_after: float = Field(default=3 * 3600, ge=10)
     """Seconds without a poll of a product until an alert."""
     event_stores: tuple[str, ...] = ()
-    """Stores that an event may name, other than ``ZAGG_CATALOG_STORE``; a JSON list, as are the
-    next three."""
+    """Stores that an event may name, other than ``ZAGG_CATALOG_STORE``; a JSON list."""
     event_stac_roots: tuple[str, ...] = ()
+    """Roots of APIs that an event may name, other than that of the settings; a JSON list."""
     event_registries: tuple[str, ...] = ()
+    """Registries that an event may name, other than ``ZAGG_CATALOG_REGISTRY``; a JSON list."""
     event_providers: tuple[str, ...] = ()
+    """Providers that an event may name, other than ``NSIDC_CPRD``; a JSON list."""
     aggregate_dry_run: bool = True
     """Whether zagg only reports its plan; the parameter of a run overrides it."""
     aggregate_output: str | None = None
@@ -140,30 +142,11 @@ class Product(StrEnum):
     ATL24 = "ATL24"
 
 
-def _names(section: str) -> list[str]:
-    """Return the names in the registry of the working directory, for the run form."""
-    try:
-        location = get_settings().registry
-        if "://" in location or not Path(location).is_file():
-            return []
-        content = yaml.safe_load(Path(location).read_text(encoding="utf-8"))
-        return [str(name) for name in content[section]]
-    except (ZaggCatalogError, OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        return []  # a run reports the problem; the form has no names to choose from
-
-
-def _choices(section: str) -> dict[str, Any]:
-    names = _names(section)
-    return {"enum": names} if names else {}
-
-
 # Where Prefect's server checks a parameter, "$" also matches before a newline at the end.
 Version = Annotated[str, Field(pattern=r"^[0-9]{3}$", max_length=3)]
 Cycle = Annotated[int, Field(ge=1, le=99)]
 NoticeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,120}$")]
 Slices = Annotated[int, Field(ge=1, le=32)]
-RegionName = Annotated[str, Field(json_schema_extra=_choices("regions"))]
-GridName = Annotated[str, Field(json_schema_extra=_choices("grids"))]
 
 
 def cycle_or_current(cycle: int | None, now: datetime | None = None) -> int:

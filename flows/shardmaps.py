@@ -16,8 +16,9 @@ from flows.earlier import earlier_map, earlier_release
 from flows.failures import RunFailed, error_sentence, plainly
 from flows.jobs import Job, build_values
 from flows.results import map_key
+from flows.run_names import build_name, named_by
 from flows.runtime import cancellable, task_runner, with_retries
-from flows.settings import GridName, flow_settings
+from flows.settings import flow_settings
 from flows.tasks import build_grid
 from zagg_catalog.messages import clean_text
 from zagg_catalog.registry import RegisteredGrid, load_registry
@@ -27,11 +28,16 @@ from zagg_catalog.settings import get_settings
 Values = dict[str, Any]
 
 
-@flow(name="build-shardmaps", task_runner=task_runner(), log_prints=False)
+@flow(
+    name="build-shardmaps",
+    flow_run_name=named_by(build_name),
+    task_runner=task_runner(),
+    log_prints=False,
+)
 @plainly
 def build_shardmaps(
     catalog: str,
-    grids: list[GridName] | None = None,
+    grids: list[str] | None = None,
     force: bool = False,
     partial: bool = False,
     store: str | None = None,
@@ -102,9 +108,26 @@ def build(job: Job, grids: Sequence[RegisteredGrid], catalog: Values) -> list[Va
     for name, outcome in sorted(found.items()):
         if outcome.get("error"):
             get_run_logger().error("Grid %s: %s", name, outcome["error"])
+        else:
+            _log_map(job, outcome)
         if outcome.get("beyond_area"):
             get_run_logger().warning("Grid %s: %s", name, outcome["beyond_area"])
     return [found[grid.name] for grid in grids]
+
+
+def _log_map(job: Job, outcome: Values) -> None:
+    """Log a map, with counts and seconds; a map of an earlier run was not built now."""
+    built = "taken_over" in outcome
+    get_run_logger().info(
+        "%s: %s %s: %s shards, %s pairs of %s granules%s.",
+        job.release_key,
+        "built" if built else "kept the map of",
+        outcome["grid"],
+        f"{outcome['shards']:,}",
+        f"{outcome['pairs']:,}",
+        f"{outcome['granules']:,}",
+        f", in {outcome['seconds']:.1f} s" if built else ", since nothing has changed",
+    )
 
 
 def failure_of(job: Job, failed: Sequence[Values]) -> str:

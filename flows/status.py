@@ -7,12 +7,11 @@ from typing import Any
 
 from prefect import get_run_logger
 
-from flows.artifacts import create_table, mark_of, newest_has
+from flows.artifacts import create_table, newest_is
 from flows.failures import error_sentence
 from zagg_catalog.cli.status_tables import maps_text, picked_up_text, summary_of
 from zagg_catalog.errors import ZaggCatalogError
-from zagg_catalog.jsonio import canonical_digest
-from zagg_catalog.messages import short_digest, shortened, utc_now
+from zagg_catalog.messages import shortened, utc_now
 from zagg_catalog.registry import Registry
 from zagg_catalog.store import Store
 from zagg_catalog.watch.status import CycleStatus, read_status
@@ -32,9 +31,8 @@ def renew_status(store: Store, registry: Registry, products: Iterable[str]) -> N
             get_run_logger().warning("Status of %s: %s", product, error_sentence(error))
             continue
         key, rows = f"status-{product.lower().replace('_', '-')}", [*map(status_row, found.rows)]
-        mark = mark_of(store, short_digest(canonical_digest(rows)))
-        if rows and not newest_has(key, mark):
-            create_table(rows, key=key, description=f"{summary_of(found)} {mark}")
+        if rows and not newest_is(key, rows):
+            create_table(rows, key=key, description=summary_of(found))
 
 
 def status_row(row: CycleStatus) -> Values:

@@ -22,6 +22,7 @@ from zagg_catalog.archive.build import ArchiveGrid, build_stored
 from zagg_catalog.archive.catalogs import load_catalog
 from zagg_catalog.build import write_indexed
 from zagg_catalog.catalog.completeness import explain_missing
+from zagg_catalog.catalog.harvest_report import FetchFacts, Transfer
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.config import parse_config
 from zagg_catalog.errors import (
@@ -47,8 +48,6 @@ from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.query_slices import merge_slices
 from zagg_catalog.sources.received import Received, joined
-from zagg_catalog.sources.report import FetchFacts, Transfer
-from zagg_catalog.sources.stored import Selection
 from zagg_catalog.sources.update import CannotUpdate, Previous
 from zagg_catalog.store import ObjectRef, Store, open_store
 
@@ -57,7 +56,7 @@ Values = dict[str, Any]
 _loading = Lock()
 
 
-@task(task_run_name="fetch {label}", persist_result=False)
+@task(task_run_name="{label}", persist_result=False)
 def fetch_slice(query: Values, source: Values, store: str, key: str, label: str) -> Values:
     """Fetch one slice of a query, unless the store has it already.
 
@@ -76,7 +75,7 @@ def fetch_slice(query: Values, source: Values, store: str, key: str, label: str)
 
 
 @task(
-    task_run_name="catalog {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    task_run_name="{release_key[1]} c{release_key[2]}: store the catalog",
     persist_result=False,
 )
 def store_catalog(
@@ -116,7 +115,7 @@ def store_catalog(
 
 
 @task(
-    task_run_name="update {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    task_run_name="{release_key[1]} c{release_key[2]}: update the catalog",
     persist_result=False,
 )
 def update_catalog(query: Values, release_key: list[Any], store: str, source: Values) -> Values:
@@ -200,7 +199,10 @@ def _stored(catalog: Catalog, ref: ObjectRef, facts: FetchFacts, transfer: Value
     }
 
 
-@task(task_run_name="build {spec[grid]}", persist_result=False)
+@task(
+    task_run_name="{spec[release_key][1]} c{spec[release_key][2]}: build {spec[grid]}",
+    persist_result=False,
+)
 def build_grid(
     spec: Values, store: str, key: str, *, again: bool = False, earlier: Values | None = None
 ) -> Values:
@@ -267,7 +269,7 @@ def _selected(store: Store, key: str, spec: Values) -> Catalog:
 
     A catalog that was stored before the region had filters has other granules, too.
     """
-    return Selection(**spec.get("filters", {})).apply(_load_catalog(store, key))
+    return _load_catalog(store, key).filter(**spec.get("filters", {}))
 
 
 def _earlier_map(store: Store, earlier: Values, spec: Values) -> Earlier | str:
@@ -292,7 +294,7 @@ def _earlier_catalog(store: Store, key: str | None) -> Catalog | None:
 
 
 @task(
-    task_run_name="publish {release_key[0]} {release_key[1]} cycle {release_key[2]}",
+    task_run_name="{release_key[1]} c{release_key[2]}: publish",
     persist_result=False,
 )
 def publish_release(

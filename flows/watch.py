@@ -16,6 +16,8 @@ from pydantic import Field
 from flows.command import run_command
 from flows.events import deliver, emit
 from flows.failures import RunFailed, error_sentence, plainly
+from flows.forms import renew_forms
+from flows.run_names import named_by, overdue_name, watch_name
 from flows.status import renew_status
 from zagg_catalog.errors import InvalidQuery, PointerConflict, ZaggCatalogError
 from zagg_catalog.messages import as_cell, as_markdown, clean_text
@@ -74,7 +76,7 @@ class Target:
         }
 
 
-@flow(name="watch-cycles", log_prints=False)
+@flow(name="watch-cycles", flow_run_name=named_by(watch_name), log_prints=False)
 @plainly
 def watch_cycles(
     products: list[ProductName] | None = None,
@@ -111,6 +113,7 @@ def watch_cycles(
             failures.append(f"{product}: {error_sentence(error, limit=800)}")
             get_run_logger().error("%s", failures[-1])
     if not dry_run:
+        renew_forms()
         renew_status(target.open_store(), registered, found)
     if failures:
         message = "; ".join(failures)
@@ -191,7 +194,7 @@ def summary(found: Poll) -> str:
     return ", ".join(parts)
 
 
-@flow(name="report-overdue", log_prints=False)
+@flow(name="report-overdue", flow_run_name=named_by(overdue_name), log_prints=False)
 @plainly
 def report_overdue(resource: ResourceId, message: str | None = None) -> Any:
     """Report that a cycle or the watch itself is overdue, by a run that ends Failed.

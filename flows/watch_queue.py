@@ -28,7 +28,7 @@ from zagg_catalog.watch.queue import WAIT, Group, Inbox, Queue, Told
 Seconds = Annotated[float, Field(ge=0, le=6 * 3600)]
 
 
-@flow(name="watch-queue", log_prints=False)
+@flow(name="watch-queue", flow_run_name="watch the queue", log_prints=False)
 @plainly
 def watch_queue(
     listen: Seconds = 0,

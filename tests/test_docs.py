@@ -20,7 +20,7 @@ from zagg_catalog.cli.main import make_app
 from zagg_catalog.shardmap import index_footprints
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(language):
@@ -76,7 +76,7 @@ def offer_spatial(connection, folder):
 
 def lines_of_others():
     """The lines of the documentation in which other programs read a file."""
-    section = (ROOT / "docs/library.md").read_text().partition("## Other programs")[2]
+    section = (ROOT / "docs/reference/library.md").read_text().partition("## Other programs")[2]
     return section.partition("```python\n")[2].partition("```")[0].splitlines()
 
 

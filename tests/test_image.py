@@ -123,7 +123,7 @@ def test_a_server_of_ours_keeps_its_leases_in_files():
     (name,) = LEASES
     server = yaml.safe_load(COMPOSE.read_text())["services"]["server"]
     assert server["environment"][name] == LEASES[name]
-    assert f"export {name}={LEASES[name]}\n" in (ROOT / "docs/operations.md").read_text()
+    assert f"export {name}={LEASES[name]}\n" in (ROOT / "docs/operate/operations.md").read_text()
     assert import_module(LEASES[name]).ConcurrencyLeaseStorage
 
 

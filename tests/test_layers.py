@@ -11,15 +11,21 @@ ROOT = Path(__file__).parents[1]
 # Top-level modules and packages, low to high; those of one line do not know each other.
 LAYERS = """
     errors lazy
-    settings messages files granule_names reader frames html
+    settings messages files granule_names reader frames
+    progress
     jsonio yamlio
     remedies
     cycles config
-    catalog store geometry
+    store geometry
+    cartography
+    html
     regions
+    catalog
     sources grids sandbox
+    expected
     shardmap
     registry build diff export
+    report
     releases
     aggregation watch archive
     zagg_catalog

@@ -17,7 +17,6 @@ from zagg_catalog.shardmap.build import coverage_of
 from zagg_catalog.shardmap.empty import no_shard_reason
 from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.sources import CMRSource, Query
-from zagg_catalog.sources.stored import Selection
 
 
 def make_shardmap(
@@ -86,7 +85,7 @@ def make_shardmap(
     InvalidOption, InvalidRegion, MissingBackend
         If the map cannot be built; see `ShardMap.build`.
     InvalidQuery
-        If the catalog is of another product, or narrower than the query; see `Selection.apply`.
+        If the catalog is of another product, or narrower than the query; see `Catalog.filter`.
     """
     mask = bbox_region(query.bbox) if region is None else as_region(region)
     query = query_for(query, [grid], mask, edge=edge, allow_empty=allow_empty)
@@ -161,7 +160,7 @@ def _granules(
     if catalog is None:
         return (source or CMRSource()).fetch(query)
     stored = catalog if isinstance(catalog, Catalog) else Catalog.from_geoparquet(catalog)
-    return Selection.of(query).apply(stored)
+    return stored.select(query.selection)
 
 
 def map_catalog(

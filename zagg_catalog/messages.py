@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import SplitResult, unquote_plus, urlsplit, urlunsplit
 
 SHOWN = 5
+MOST_BOXES = 3
 # Most characters of a line of a terminal, of a log and of an event.
 _LONGEST = 4000
 
@@ -26,6 +27,11 @@ def first_few(names: Sequence[object], total: int | None = None) -> str:
     count = len(names) if total is None else total
     shown = ", ".join(map(str, names[:SHOWN]))
     return f"{count:,} in all: {shown}" + (", …" if count > SHOWN else "")
+
+
+def number_of(count: int, noun: str) -> str:
+    """Return a count and its noun, in the plural unless it is one: ``1 map``, ``2,000 maps``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 Clock = Callable[[], datetime]
@@ -210,8 +216,10 @@ def names_note(irregular: int) -> str | None:
 
 
 def boxes_text(boxes: Sequence[Sequence[float]]) -> str:
-    """Return boxes as text, ``[-76.72871, 38.71166, -76.37671, 39.09519]``."""
-    return " and ".join(f"[{', '.join(f'{side:.10g}' for side in box)}]" for box in boxes)
+    """Return boxes as text, ``[-76.72871, 38.71166, -76.37671, 39.09519]``; the first three."""
+    some = [f"[{', '.join(f'{side:.10g}' for side in box)}]" for box in boxes[:MOST_BOXES]]
+    more = [f"{len(boxes) - MOST_BOXES} more boxes"] if len(boxes) > MOST_BOXES else []
+    return " and ".join([*some, *more]) or "no box"
 
 
 def extent_text(extent: Sequence[float] | None) -> str:

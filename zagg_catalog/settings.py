@@ -25,85 +25,88 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    # Root of the STAC API, without the sub-catalog of the provider.
     stac_root: str = CMR_STAC_ROOT
-    # API to fetch granules from: a STAC API, or CMR's own search.
+    """Root of the STAC API, without the sub-catalog of the provider."""
     api: Literal["stac", "cmr"] = "stac"
-    # Root of CMR's own search.
+    """API to fetch granules from: a STAC API, or CMR's own search."""
     cmr_root: str = CMR_ROOT
-    # Method of STAC searches; the paging of a few servers works by POST only.
+    """Root of CMR's own search."""
     stac_method: Literal["GET", "POST"] = "GET"
-    # Bearer token of Earthdata Login, for collections under access control.
+    """Method of STAC searches; the paging of a few servers works by POST only."""
     earthdata_token: SecretStr | None = None
-    # Number of connections of a large fetch.
+    """Bearer token of Earthdata Login, for collections under access control."""
     connections: int = Field(default=8, ge=1, le=32)
-    # Seconds for one request.
+    """Number of connections of a large fetch."""
     timeout: float = Field(default=60.0, gt=0)
-    # Most megabytes of one response, as sent and unpacked; a page of 2,000 items has about 40.
+    """Seconds for one request."""
     max_response_mb: int = Field(default=512, ge=1)
-    # Number of attempts after the first one.
+    """Most megabytes of one response, as sent and unpacked; a page of 2,000 items has about 40."""
     retries: int = Field(default=6, ge=0, le=20)
-    # Longest wait between attempts, seconds; also limits ``Retry-After``.
+    """Number of attempts after the first one."""
     retry_wait_max: float = Field(default=60.0, gt=0)
-    # Store of catalogs, shard maps and releases: a folder or ``s3://bucket/prefix``.
+    """Longest wait between attempts, seconds; also limits ``Retry-After``."""
     store: str = "./zagg-store"
-    # Registry of regions and grids: a path or ``s3://bucket/key``.
+    """Store of catalogs, shard maps and releases: a folder or ``s3://bucket/prefix``."""
     registry: str = "deployments/registry.yaml"
-    # Largest number of shards of a region.
+    """Registry of regions and grids: a path or ``s3://bucket/key``."""
     max_shards: int = Field(default=1_000_000, ge=1, le=2**40)
-    # Largest number of cells of one shard, and of the masks of one map.
+    """Largest number of shards of a region."""
     max_cells: int = Field(default=200_000_000, ge=1, le=2**40)
-    # Whether to replace pointers on a server without conditional writes.
+    """Largest number of cells of one shard, and of the masks of one map."""
     accept_last_writer_wins: bool = False
-    # URL of an S3 server other than AWS.
+    """Whether to replace pointers on a server without conditional writes."""
     s3_endpoint: str | None = Field(
         default=None,
         validation_alias=AliasChoices(
             "ZAGG_CATALOG_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"
         ),
     )
-    # URL of the S3 server that zagg reads granules from. Default: AWS, even if
-    # ``AWS_ENDPOINT_URL_S3`` names another server for the store and for outputs.
+    """URL of an S3 server other than AWS."""
     granule_s3_endpoint: str | None = None
+    """URL of the S3 server that zagg reads granules from. Default: AWS, even if
+    ``AWS_ENDPOINT_URL_S3`` names another server for the store and for outputs."""
     s3_region: str | None = Field(
         default=None,
         validation_alias=AliasChoices("ZAGG_CATALOG_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
     )
-    # Where requests name the bucket: in the path, or as a part of the host. Default: in the path
-    # for a server that an endpoint names, and as boto3 decides for AWS.
+    """Region of the store's bucket. Default: boto3's own chain."""
     s3_addressing: Literal["path", "virtual"] | None = None
-    # Profile of the AWS config files; overrides ``AWS_PROFILE``, which boto3 reads.
+    """Where requests name the bucket: in the path, or as a part of the host. Default: in the path
+    for a server that an endpoint names, and as boto3 decides for AWS."""
     s3_profile: str | None = None
-    # Explicit credentials; they override a profile. Default: boto3's own chain.
+    """Profile of the AWS config files; overrides ``AWS_PROFILE``, which boto3 reads."""
     s3_access_key_id: SecretStr | None = None
+    """Access key, which overrides a profile. Default: boto3's own chain."""
     s3_secret_access_key: SecretStr | None = None
+    """Secret of the access key."""
     s3_session_token: SecretStr | None = None
-    # Whether to send S3 requests without a signature, to read public buckets.
+    """Session token of temporary credentials."""
     s3_unsigned: bool = False
-    # Whether to pay for requests to buckets whose requesters pay.
+    """Whether to send S3 requests without a signature, to read public buckets."""
     s3_requester_pays: bool = False
-    # Key of AWS KMS (id, ARN or alias) to encrypt objects with; default: as the bucket is set.
+    """Whether to pay for requests to buckets whose requesters pay."""
     s3_kms_key_id: str | None = None
-    # Seconds to wait for an S3 server to connect or to send data.
+    """Key of AWS KMS (id, ARN or alias) to encrypt objects with; default: as the bucket is set."""
     s3_timeout: float = Field(default=30.0, gt=0)
-    # Number of attempts for one S3 request.
+    """Seconds to wait for an S3 server to connect or to send data."""
     s3_attempts: int = Field(default=6, ge=1, le=20)
-    # URL of the SQS queue to which CMR's notifications of granules go.
+    """Number of attempts for one S3 request."""
     queue_url: str | None = None
-    # URL of the queue for messages that cannot be read. Default: that of its redrive policy.
+    """URL of the SQS queue to which CMR's notifications of granules go."""
     queue_dead_letters: str | None = None
-    # Region of the two; default: the one in the URL.
+    """URL of the queue for messages that cannot be read. Default: that of its redrive policy."""
     queue_region: str | None = None
-    # URL of an SQS server other than AWS.
+    """Region of the two queues. Default: the one in the URL."""
     queue_endpoint: str | None = Field(
         default=None,
         validation_alias=AliasChoices("ZAGG_CATALOG_QUEUE_ENDPOINT", "AWS_ENDPOINT_URL_SQS"),
     )
-    # Seconds in which messages are grouped, from the first one of a group.
+    """URL of an SQS server other than AWS."""
     queue_group: float = Field(default=300.0, ge=0, le=3600)
-    # Seconds from the end of a group until its cycles are counted, since CMR's search knows a
-    # granule a moment after its notification.
+    """Seconds in which messages are grouped, from the first one of a group."""
     queue_settle: float = Field(default=30.0, ge=0, le=3600)
+    """Seconds from the end of a group until its cycles are counted, since CMR's search knows a
+    granule a moment after its notification."""
 
 
 def get_settings() -> Settings:

@@ -64,7 +64,7 @@ def test_a_release_that_is_current_needs_nothing(store, registry, only):
     (planned,) = plan(store, registry, cycles="22", only=only)
     assert planned.action == "none"
     assert planned.reasons == ("all maps are current",)
-    assert totals([planned]) == "Nothing to do: 1 releases looked at."
+    assert totals([planned]) == "Nothing to do: 1 release looked at."
 
 
 def test_a_grid_that_was_registered_later_is_built_from_the_stored_catalog(store, registry):

@@ -81,7 +81,7 @@ def test_publishing_again_says_that_nothing_changed(published):
 
 
 def test_json_manifests_are_stored_if_asked_for(published, release):
-    published("first", "--json", "--by", "the robot")
+    published("first", "--json-manifests", "--by", "the robot")
     shown = json.loads(release("show", *RELEASE_KEY, "--json")[1])
     assert shown["record"]["grids"][0]["manifest"]["json"]["size"] > 0
     assert shown["publication"]["published_by"] == "the robot"
@@ -212,7 +212,7 @@ def test_gc_lists_first_and_asks_before_it_removes(published, release, folder, m
     (place,) = folder.glob("catalogs/*/*/*")
     orphan = place / f"{'0' * 64}.parquet"
     orphan.write_text("x")
-    assert "1 are too young" in release("gc")[1]
+    assert "1 is too young" in release("gc")[1]
     code, out, _ = release("gc", "--grace", 0)
     assert (code, orphan.name in out, "--delete" in out) == (0, True, True)
     assert orphan.exists()
@@ -220,7 +220,7 @@ def test_gc_lists_first_and_asks_before_it_removes(published, release, folder, m
     code, out, err = release(*given)
     assert (code, orphan.name in out, "--yes" in err) == (2, True, True)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    for answer, said in (("", "Nothing was removed."), ("y", "1 files, 1 bytes, removed.")):
+    for answer, said in (("", "Nothing was removed."), ("y", "1 file, 1 byte, removed.")):
         assert orphan.exists()
         monkeypatch.setattr("builtins.input", lambda _, answer=answer: answer)
         code, out, _ = release(*given)

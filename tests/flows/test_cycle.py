@@ -128,8 +128,12 @@ def test_the_report_says_what_where_and_how_many(prepared):
     release = team.release("greenland")
     text = artifact_of(run, "release-atl06-007-greenland-c22").data
     assert "# ATL06_007, greenland, cycle 22: complete" in text
-    assert f"`{release.digest}`" in text
-    assert f"| granules | {release.record.catalog.rows:,} |" in text
+    rows = release.record.catalog.rows
+    assert f"Complete, and the latest release. {rows:,} of {rows:,} declared, complete." in text
+    assert "2 of 2 maps. Checks: " in text
+    assert f"{release.digest}\n" in text
+    assert f"| granules | {rows:,} |" in text
+    assert "This is the first release of the cycle." in text
     assert "## Missing" not in text
     rows = json.loads(artifact_of(run, "release-atl06-007-greenland-c22-grids").data)
     assert [row["grid"] for row in rows] == GREENLAND

@@ -165,7 +165,7 @@ def test_a_pool_of_containers_runs_the_flows_of_its_image(client, monkeypatch):
 def test_the_command_of_containers_runs_a_flow_and_imports_little(client, tmp_path):
     """In any folder, as in the image; the deployment has no code to pull."""
     deploy(target("docker"))
-    entry = client.read_deployment_by_name("aggregate/manual")
+    entry = client.read_deployment_by_name("aggregate/aggregate-one-release")
     run = client.create_flow_run_from_deployment(entry.id)
     pool = client.read_work_pool("pool-docker").base_job_template
     command = pool["variables"]["properties"]["command"]["default"].replace(

@@ -2,6 +2,7 @@
 
 import os
 import time
+from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
+from prefect.utilities.callables import ParameterSchema
 
 from flows import automations
 from flows.deploy import main
+from flows.forms import renew_forms
 from flows.local_server import Process, program
 from flows.serve import apply, deployments
+from flows.settings import cycle_or_current
 from tests.harness.processes import flow_processes
 from tests.harness.waiting import wait_for
 from zagg_catalog.sandbox import SandboxServer, simulate
@@ -24,7 +28,7 @@ from zagg_catalog.sandbox import SandboxServer, simulate
 ROOT = Path(__file__).parents[2]
 PAGE = 5
 NAMES = {
-    "prepare-cycle/manual",
+    "prepare-cycle/prepare-one-cycle",
     "prepare-cycle/daily",
     "prepare-cycle/on-cycle",
     "watch-cycles/hourly",
@@ -32,10 +36,10 @@ NAMES = {
     "report-overdue/on-event",
     "aggregate/on-release",
     "aggregate/catch-up",
-    "aggregate/manual",
-    "fetch-catalog/manual",
-    "build-shardmaps/manual",
-    "backfill/manual",
+    "aggregate/aggregate-one-release",
+    "fetch-catalog/fetch-one-catalog",
+    "build-shardmaps/build-maps-of-catalog",
+    "backfill/backfill-many-cycles",
 }
 
 
@@ -48,7 +52,7 @@ def environment(prefect_server):
 
 @pytest.fixture(scope="module")
 def deployed(environment):
-    """The deployments by name, made as in docs/operations.md."""
+    """The deployments by name, made as in docs/operate/operations.md."""
     with temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}):
         assert main([]) == 0
     with get_client(sync_client=True) as client:
@@ -76,33 +80,48 @@ def test_one_command_creates_every_deployment(deployed):
 
 @pytest.mark.slow
 def test_a_backfill_has_a_queue_of_its_own(deployed):
-    others = {one.work_queue_name for name, one in deployed.items() if name != "backfill/manual"}
-    assert others == {"default"}
-    assert deployed["backfill/manual"].work_queue_name == "backfill"
-    with get_client(sync_client=True) as client:
-        queue = client.read_work_queue_by_name("backfill", work_pool_name="zagg-catalog")
-    assert (queue.concurrency_limit, queue.priority > 1) == (1, True)
+    queues = {name: one.work_queue_name for name, one in deployed.items()}
+    assert queues.pop("backfill/backfill-many-cycles") == "backfill"
+    assert set(queues.values()) == {"default"}
 
 
 @pytest.mark.slow
 def test_the_run_form_has_choices_limits_and_descriptions(deployed):
-    schema = deployed["prepare-cycle/manual"].parameter_openapi_schema
+    schema = deployed["prepare-cycle/prepare-one-cycle"].parameter_openapi_schema
     form = schema["properties"]
     assert all(entry.get("description") for entry in form.values())
     assert "ATL06" in schema["definitions"]["Product"]["enum"]
-    assert form["regions"]["anyOf"][0]["items"]["enum"] == ["antarctica", "greenland", "serc"]
-    assert "atl06-greenland-healpix" in form["grids"]["anyOf"][0]["items"]["enum"]
-    assert form["cycle"]["anyOf"][0] | {"type": "integer"} == {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": 99,
-    }
+    assert form["regions"]["items"]["enum"] == ["antarctica", "greenland", "serc"]
+    assert "atl06-greenland-healpix" in form["grids"]["items"]["enum"]
+    assert form["cycle"]["type"] == "integer"
+    assert form["cycle"]["default"] == cycle_or_current(None)
+
+
+@pytest.mark.slow
+def test_what_an_event_starts_takes_names_that_are_no_choices(deployed):
+    form = deployed["prepare-cycle/on-cycle"].parameter_openapi_schema["properties"]
+    assert form["regions"]["anyOf"][0]["items"] == {"type": "string"}
+
+
+@pytest.mark.slow
+def test_the_watch_renews_the_current_cycle_of_a_form(deployed):
+    name = "prepare-cycle/prepare-one-cycle"
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name(name)
+        schema = deepcopy(found.parameter_openapi_schema)
+        schema["properties"]["cycle"]["default"] = 22
+        update = DeploymentUpdate(parameter_openapi_schema=ParameterSchema(**schema))
+        client.update_deployment(found.id, update)
+        renew_forms()
+        again = client.read_deployment_by_name(name)
+    assert again.parameter_openapi_schema == found.parameter_openapi_schema
+    assert (again.tags, again.schedules) == (found.tags, found.schedules)
 
 
 @pytest.mark.slow
 def test_a_worker_runs_the_deployment(worker, team, prepared):
     parameters = team.parameters(regions=["greenland"])
-    run = run_deployment("prepare-cycle/manual", parameters=parameters, timeout=900)
+    run = run_deployment("prepare-cycle/prepare-one-cycle", parameters=parameters, timeout=900)
     assert run.state.is_completed(), run.state.message
     assert run.state.message == "ATL06_007, cycle 22: released greenland."
     control, _ = prepared
@@ -114,7 +133,7 @@ def test_cancelling_ends_the_work_within_seconds(worker, team):
     granules = simulate("ATL06", cycle=22, tracks=range(1, 1388, 20))
     with SandboxServer(granules, page_size=PAGE, faults=["latency=2"]) as slow:
         parameters = team.parameters(stac_root=slow.root_url, regions=["antarctica"], cycle=22)
-        run = run_deployment("prepare-cycle/manual", parameters=parameters, timeout=0)
+        run = run_deployment("prepare-cycle/prepare-one-cycle", parameters=parameters, timeout=0)
         wait_for(lambda: slow.requests)
         processes = flow_processes(run.id)
         assert processes

@@ -94,6 +94,5 @@ def test_a_lost_map_is_a_reason_and_no_failure(team, source, caplog):
 
 def test_a_fetch_of_everything_has_a_reason_if_there_is_a_release(job):
     across = replace(job, area=((170.0, -80.0, -170.0, -75.0),))
-    store = job.open_store()
-    assert why_nothing_is_held(across, store) == "the query needs several searches"
-    assert why_nothing_is_held(replace(across, cycle=21), store) is None
+    assert why_nothing_is_held(across) == "the query needs several searches"
+    assert why_nothing_is_held(replace(across, cycle=21)) is None

@@ -80,7 +80,7 @@ def test_an_odd_event_of_a_release_starts_no_run(change):
 
 def webhook(payload):
     """The event that the documented webhook makes of a payload."""
-    page = (ROOT / "docs/watch.md").read_text()
+    page = (ROOT / "docs/operate/watch.md").read_text()
     template = page.partition("```jinja\n")[2].partition("```")[0]
     body = [{"event": "x.y", "resource": {"prefect.resource.id": "x"}, "payload": payload}]
     return json.loads(Environment().from_string(template).render(body=body))

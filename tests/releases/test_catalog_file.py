@@ -11,7 +11,6 @@ from zagg_catalog.cli.main import main
 from zagg_catalog.errors import EmptyHarvest, InvalidCatalog
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.releases.catalog_file import read_catalog_file
-from zagg_catalog.sources.stored import Selection
 
 BOX = bbox_region((-1, -1, 2, 2))
 
@@ -19,7 +18,7 @@ BOX = bbox_region((-1, -1, 2, 2))
 def build(path, config):
     catalog = Catalog.from_geoparquet(path)
     with suppress(EmptyHarvest):
-        Selection(start_date="2020-01-01", end_date="2030-01-01").apply(catalog)
+        catalog.filter(start_date="2020-01-01", end_date="2030-01-01")
     return ShardMap.build(catalog, from_config(config), region=BOX)
 
 

@@ -24,7 +24,6 @@ from zagg_catalog.releases.check_results import CheckFinding, CheckResults
 from zagg_catalog.releases.checks import CHECKS
 from zagg_catalog.releases.results import results_key
 from zagg_catalog.sandbox import simulate
-from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import open_store
 
 PRODUCT, REGION = "ATL06_007", "south"
@@ -226,7 +225,7 @@ def test_an_incomplete_catalog_is_partial_and_its_counts_are_not_compared(releas
 
 
 def test_a_selection_of_a_fetched_catalog_has_what_it_declares(released):
-    done = released(Selection(tracks="401-404", granule_regions=10).apply(catalog()))
+    done = released(catalog().filter(tracks="401-404", granule_regions=10))
     assert done.record.catalog.rows == 4
     assert "declared" in done.checks.passed
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.releases import inputs
 from zagg_catalog import Catalog, ShardMap
+from zagg_catalog.catalog.harvest_report import Transfer
 from zagg_catalog.errors import (
     InvalidCatalog,
     InvalidConfig,
@@ -21,7 +22,6 @@ from zagg_catalog.errors import (
     SignatureMismatch,
 )
 from zagg_catalog.releases import MapToPublish, find_release, list_releases, verify
-from zagg_catalog.sources.report import Transfer
 
 
 def keys(store):

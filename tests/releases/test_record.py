@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from zagg_catalog.catalog.harvest_report import HarvestReport, Quarantined, SliceCount, Superseded
 from zagg_catalog.errors import InvalidRelease
 from zagg_catalog.jsonio import canonical_digest, canonical_json
 from zagg_catalog.releases.layout import ReleaseKey
@@ -26,7 +27,6 @@ from zagg_catalog.releases.record import (
     StoredFile,
     status_of,
 )
-from zagg_catalog.sources.report import HarvestReport, Quarantined, SliceCount, Superseded
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ROOT = Path(__file__).parents[2]

@@ -17,18 +17,18 @@ import shapely
 from tests.sources.served import WORLD, cycle_22, ids
 from tests.sources.stub import Stub, name, ok, page, quick, stac_search
 from zagg_catalog.catalog import IncompleteCatalog
-from zagg_catalog.errors import EmptyHarvest, InputNotFound, InvalidQuery
-from zagg_catalog.granule_names import granule_name_columns
-from zagg_catalog.sandbox import SandboxServer, simulate
-from zagg_catalog.sources import Catalog, CMRSource, Query
-from zagg_catalog.sources.cmr import name_patterns
-from zagg_catalog.sources.filters import (
+from zagg_catalog.catalog.filters import (
     DIRECTION_REGIONS,
     NameFilters,
     number_text,
     numbers,
     read_granule_names,
 )
+from zagg_catalog.errors import EmptyHarvest, InputNotFound, InvalidQuery
+from zagg_catalog.granule_names import granule_name_columns
+from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.sources import Catalog, CMRSource, Query
+from zagg_catalog.sources.cmr import name_patterns
 from zagg_catalog.sources.harvest import harvest
 from zagg_catalog.sources.query_slices import merge_slices, time_slices
 from zagg_catalog.sources.spool import Spool

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.sources.stub import Stub, item, name, ok, page, quick, stac_search
+from zagg_catalog.catalog.filters import NameFilters
+from zagg_catalog.catalog.harvest_report import HarvestReport
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest, PagingError, RequestFailed
-from zagg_catalog.sources.filters import NameFilters
 from zagg_catalog.sources.harvest import harvest
 from zagg_catalog.sources.progress import Progress
-from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.sources.search import BoxSearch
 from zagg_catalog.sources.spool import Spool
 

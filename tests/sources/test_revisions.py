@@ -6,8 +6,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zagg_catalog.sources.filters import KEPT, UNREADABLE, NameFilters
-from zagg_catalog.sources.report import Superseded
+from zagg_catalog.catalog.filters import KEPT, UNREADABLE, NameFilters
+from zagg_catalog.catalog.harvest_report import Superseded
 from zagg_catalog.sources.revisions import newest_revisions
 
 A1 = "ATL06_20240101000000_01232203_007_01.h5"

@@ -7,11 +7,11 @@ from datetime import date, datetime
 import pytest
 
 from tests.sources.served import WORLD, ids
+from zagg_catalog.catalog.season import season_days
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query_slices import time_slices
-from zagg_catalog.sources.season import season_days
 
 
 def days(season: str, first: str, last: str) -> list[str]:

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from tests.sources.served import cycle_22
 from tests.sources.stub import item, name
 from zagg_catalog import Catalog
+from zagg_catalog.catalog.filters import NameFilters
+from zagg_catalog.catalog.harvest_report import Transfer
 from zagg_catalog.errors import IncompleteHarvest
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources import CMRSource, harvest, spool
 from zagg_catalog.sources.batches import gather
-from zagg_catalog.sources.filters import NameFilters
 from zagg_catalog.sources.harvest_slices import combine
 from zagg_catalog.sources.items import read_items
-from zagg_catalog.sources.report import Transfer
 from zagg_catalog.sources.search import Page, SearchResult
 from zagg_catalog.sources.spool import Spool
 from zagg_catalog.sources.stac import StacSearch

@@ -18,6 +18,7 @@ from zagg_catalog.errors import (
     StoreUnavailable,
 )
 from zagg_catalog.messages import Clock, short_digest, utc_now
+from zagg_catalog.progress import track
 from zagg_catalog.registry import Registry
 from zagg_catalog.releases.batches import OutputCheck
 from zagg_catalog.releases.layout import ReleaseKey
@@ -91,7 +92,8 @@ def verify_outputs(
     MissingPackage
         If the packages that come with zagg are not installed.
     """
-    for release_key, grid in sorted(pickup_history_keys(store, product, region, cycle)):
+    keys = sorted(pickup_history_keys(store, product, region, cycle))
+    for release_key, grid in track(keys, "verify outputs", "output"):
         registered = registry.grids.get(grid) if registry is not None else None
         config = read_config(registered.config) if registered is not None else {}
         history, _ = read_pickup_history(store, release_key, grid)

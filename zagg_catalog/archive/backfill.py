@@ -20,7 +20,8 @@ from zagg_catalog.errors import (
     StoreUnavailable,
 )
 from zagg_catalog.jsonio import as_json
-from zagg_catalog.messages import as_line, short_digest
+from zagg_catalog.messages import as_line, number_of, short_digest
+from zagg_catalog.progress import step
 from zagg_catalog.regions import Bbox
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.layout import ReleaseKey
@@ -169,7 +170,8 @@ def plan_backfill(
                 usable = usable.without_broken_areas(product, region)
         planner = _Planner(store, usable, scope)
         keys = [ReleaseKey(product, region, cycle) for cycle in cycles for region in chosen]
-        known = store.read_each(partial(_latest, store), keys)
+        with step(f"releases of {product}", "release", len(keys)) as counted:
+            known = store.read_each(counted.counting(partial(_latest, store)), keys)
         for key, (latest, problem) in zip(keys, known, strict=True):
             grids = [usable.grids[grid.name] for grid in chosen[key.region]]
             plans.append(planner.plan(key, grids, latest, problem))
@@ -358,8 +360,13 @@ def _counted(
         found[place] = ask(plans[place])
         if found[place].requests is None:
             return found
-    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="count") as pool:
-        for place, one in zip(asked[1:], pool.map(ask, [plans[i] for i in asked[1:]]), strict=True):
+    rest = asked[1:]
+    with (
+        step("counts of the source", "release", len(rest)) as counted,
+        ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="count") as pool,
+    ):
+        answers = pool.map(counted.counting(ask), [plans[place] for place in rest])
+        for place, one in zip(rest, answers, strict=True):
             found[place] = one
     return found
 
@@ -422,15 +429,19 @@ def totals(plans: Sequence[PlannedRelease]) -> str:
     lacking = sum(one.action == "lacks" for one in plans)
     lacks = [f"{lacking:,} cannot be made, since the source has no granule"] if lacking else []
     if not doing:
-        return f"{'; '.join(['Nothing to do', *lacks])}: {len(plans):,} releases looked at."
+        return (
+            f"{'; '.join(['Nothing to do', *lacks])}: {number_of(len(plans), 'release')} looked at."
+        )
     fetches = [one for one in doing if one.action == "fetch"]
     maps = sum(len(one.grids) for one in doing)
     unknown = sum(one.requests is None for one in fetches)
+    requests = sum(one.requests or 0 for one in fetches)
+    granules = sum(one.granules or 0 for one in fetches)
     parts = [
-        f"{len(doing):,} of {len(plans):,} releases to make, {maps:,} maps",
+        f"{len(doing):,} of {number_of(len(plans), 'release')} to make, {number_of(maps, 'map')}",
         f"{len(doing) - len(fetches):,} from stored catalogs",
-        f"{len(fetches):,} to fetch: about {sum(one.requests or 0 for one in fetches):,} requests"
-        f" for {sum(one.granules or 0 for one in fetches):,} granules",
+        f"{len(fetches):,} to fetch: about {number_of(requests, 'request')}"
+        f" for {number_of(granules, 'granule')}",
         *([f"{unknown:,} without a count"] if unknown else []),
         *lacks,
     ]

@@ -32,6 +32,7 @@ from zagg_catalog.errors import (
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.messages import clean_text
+from zagg_catalog.progress import step
 from zagg_catalog.regions import Region, region_digest
 from zagg_catalog.releases.publication import version_of
 from zagg_catalog.shardmap import ShardMap, merge_maps
@@ -183,14 +184,16 @@ def build_archive(
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(folder, grids, region, ".parquet" if merge else suffix)
-    maps = []
-    for made in run.all_of(catalogs):
-        on_map(made)
-        maps.append(made)
-    merged = []
-    for grid in grids if merge else ():
-        merged.append(run.merged(grid, catalogs, maps, suffix))
-        on_map(merged[-1])
+    maps, merged = list[ArchiveMap](), list[ArchiveMap]()
+    with step("maps", "map", len(grids) * (len(catalogs) + merge)) as counted:
+        for made in run.all_of(catalogs):
+            maps.append(made)
+            counted.add()
+            on_map(made)
+        for grid in grids if merge else ():
+            merged.append(run.merged(grid, catalogs, maps, suffix))
+            counted.add()
+            on_map(merged[-1])
     return ArchiveReport(maps=maps, merged=merged, seconds=time.perf_counter() - started)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from glob import glob
 from pathlib import Path
 
+from zagg_catalog.catalog.selection import Selection
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import (
     CorruptObject,
@@ -19,7 +20,6 @@ from zagg_catalog.errors import (
 from zagg_catalog.files import digest_file, scratch
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.releases import find_release
-from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import Store
 
 
@@ -150,4 +150,4 @@ def select_from(catalog: StoredCatalog, selection: Selection) -> StoredCatalog:
         return catalog
     product = [selection.short_name, selection.version]
     digest = canonical_digest([catalog.digest, *product, selection.filters.values()])
-    return replace(catalog, digest=digest, load=lambda: selection.apply(catalog.load()))
+    return replace(catalog, digest=digest, load=lambda: catalog.load().select(selection))

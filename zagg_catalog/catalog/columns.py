@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,6 +18,7 @@ _TIMES = ("datetime", "start_datetime", "end_datetime")
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
 _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _INT64 = 2**63 - 1
+_RFC3339 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})?$"
 
 
 def check_table(table: pa.Table) -> pa.Table:
@@ -87,6 +92,34 @@ def utc_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
     zone = kind.tz if pa.types.is_timestamp(kind) else None
     micros = pc.cast(_within_years(column), pa.timestamp("us", zone), safe=False)
     return pc.cast(micros, TIME) if zone else pc.assume_timezone(micros, "UTC")
+
+
+def parse_times(values: Sequence[Any]) -> pa.Array:
+    """Return RFC 3339 texts as timestamps[us, UTC]; other values become null.
+
+    Texts without ``Z`` or an offset are UTC. Fractions are cut to microseconds.
+    """
+    text = pa.array(
+        [v if isinstance(v, str) and v.isascii() else None for v in values], pa.string()
+    )
+    text = pc.if_else(pc.match_substring_regex(text, _RFC3339), text, None)
+    text = pc.replace_substring_regex(text, r"^(.{10}).", r"\1T")
+    text = pc.replace_substring_regex(text, r"[zZ]$", "+00:00")
+    bare = pc.invert(pc.match_substring_regex(text, r"[+-]\d{2}:\d{2}$"))
+    text = pc.if_else(bare, pc.binary_join_element_wise(text, "+00:00", ""), text)
+    text = pc.replace_substring_regex(text, r"(\.\d{6})\d+", r"\1")
+    try:
+        return pc.cast(text, TIME)
+    except pa.ArrowInvalid:
+        # A day such as 02-30 matches the pattern; parse each text separately.
+        return pa.array([_parsed_time(value) for value in text.to_pylist()], TIME)
+
+
+def _parsed_time(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _within_years(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -9,6 +9,10 @@ from zagg_catalog.messages import SHOWN, boxes_text, first_few
 
 # In a map's metadata: the keys of the shards that reach beyond the area of the catalog.
 BEYOND_KEY = "shards_beyond_area"
+# In a catalog's metadata: that the region by which it was selected reaches beyond its area.
+BEYOND_REGION_KEY = "region_beyond_area"
+# In the filters of a catalog's metadata: the digest of the polygons by which it was selected.
+REGION_KEY = "region"
 Completeness = Literal["unknown"] | bool
 """True, False, or ``"unknown"`` if the metadata does not say it."""
 
@@ -87,6 +91,9 @@ def explain_missing(metadata: Mapping[str, Any]) -> str:
     parts = [name_set_aside(aside)] if aside else []
     if isinstance(harvest, Mapping) and (missing := harvest.get("missing")):
         parts.append(f"granules that were asked for and not found, {first_few(missing)}")
+    if metadata.get(BEYOND_REGION_KEY):
+        box = boxes_text([metadata["bbox"]]) if metadata.get("bbox") else "selected"
+        parts.append(f"the region {box} reaches beyond the area of the catalog")
     if beyond := metadata.get(BEYOND_KEY):
         area = boxes_text(metadata.get("area") or [])
         parts.append(f"{len(beyond):,} shards of the region reach beyond the area {area}")

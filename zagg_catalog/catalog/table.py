@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from zagg_catalog.catalog.addresses import clean_column
 from zagg_catalog.catalog.columns import check_table, iso_times
 from zagg_catalog.catalog.completeness import (
     Completeness,
+    IncompleteCatalog,
     completeness,
     completeness_text,
     set_aside,
@@ -42,7 +44,14 @@ from zagg_catalog.lazy import lazy_module
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
+    from zagg_catalog.catalog.filters import Numbers
+    from zagg_catalog.catalog.selection import Selection
+    from zagg_catalog.cycles import Convention
+    from zagg_catalog.regions import RegionLike
+
 shapely = lazy_module("shapely")
+# Commands that only read a catalog start faster without regions and pydantic.
+selecting = lazy_module("zagg_catalog.catalog.select")
 
 
 class GranulesSkipped(UserWarning):
@@ -233,6 +242,115 @@ class Catalog:
         for name in (CELLS_COLUMN, NOTE_COLUMN):
             table = table.append_column(columns.schema.field(name), columns[name])
         return Catalog.of_checked(table, self.metadata)
+
+    def filter(
+        self,
+        *,
+        bbox: Sequence[float] | None = None,
+        region: RegionLike | None = None,
+        start_date: str | date | None = None,
+        end_date: str | date | None = None,
+        cycle: int | None = None,
+        convention: Convention = "mission",
+        season: str | None = None,
+        tracks: Numbers | None = None,
+        granule_regions: Numbers | None = None,
+        direction: str | None = None,
+        granules: str | Iterable[str] | None = None,
+        short_name: str | None = None,
+        version: str | int | None = None,
+        provider: str | None = None,
+    ) -> Catalog:
+        """Return the granules that a query of the same arguments would find.
+
+        Parameters
+        ----------
+        bbox : sequence of float, optional
+            ``(west, south, east, north)``, degrees; west > east over the antimeridian. Granules
+            whose footprints touch the box.
+        region : path, box, geometry, Region or list of (lats, lons), optional
+            Instead of ``bbox``, any form of a region; see `ShardMap.build`. Granules whose
+            footprints touch its polygons, not only their box.
+        start_date, end_date : str or date, optional
+            Inclusive days, ``YYYY-MM-DD``, UTC, within those of the catalog.
+        cycle : int, optional
+            Mission cycle, of which the catalog has all days.
+        convention : {"mission", "nominal"}
+            ``nominal`` selects zagg's 91 days of ``cycle``, whatever cycle the names have.
+        season : str, optional
+            Days of each year: ``12-01..02-28``, or months ``06..08``.
+        tracks : str or int or iterable of int, optional
+            Reference ground tracks (RGT), 1 to 1387: ``"1-100,205"``.
+        granule_regions : str or int or iterable of int, optional
+            Along-track regions, 1 to 14: ``"10-12"``.
+        direction : {"ascending", "descending"}, optional
+            Direction of the satellite; granules of the regions 4 and 11 have both.
+        granules : str or iterable of str, optional
+            Granule names, with or without ``.h5``.
+        short_name, version, provider : str, optional
+            Product that the catalog must be of.
+
+        Returns
+        -------
+        Catalog
+            Rows in the same order. Its metadata has the selection: ``filters``, days, ``bbox``,
+            and in ``area`` the boxes that it is complete for. ``harvest`` counts in ``outside``
+            what each filter left out, and lists in ``missing`` the names that were not found,
+            which make it incomplete. The catalog itself if nothing is selected.
+
+        Warns
+        -----
+        IncompleteCatalog
+            If the region reaches beyond the area of the catalog; the result is incomplete.
+
+        Raises
+        ------
+        InvalidQuery
+            If a value is not valid, or the catalog cannot hold all that is selected: it is of
+            another product, or its days, cycles or filters are narrower. The message says what it
+            holds.
+        InvalidRegion, RegionNotFound
+            If the region is not usable, or its file does not exist.
+        EmptyHarvest
+            If no granule is left; the message says why.
+
+        Examples
+        --------
+        >>> january = catalog.filter(start_date="2024-01-01", end_date="2024-01-31")
+        >>> jakobshavn = catalog.filter(region="jakobshavn.gpkg", direction="ascending")
+        """
+        selection = selecting.Selection(
+            bbox=bbox,
+            region=region,
+            start_date=start_date,
+            end_date=end_date,
+            cycle=cycle,
+            convention=convention,
+            season=season,
+            tracks=tracks,
+            granule_regions=granule_regions,
+            direction=direction,
+            granules=granules,
+            short_name=short_name,
+            version=version,
+            provider=provider,
+        )
+        return self.select(selection, stacklevel=3)
+
+    def select(self, selection: Selection, *, stacklevel: int = 2) -> Catalog:
+        """Return the granules of a selection; see `filter`."""
+        if not selection:
+            return self
+        found = selecting.select(self.table, self.metadata, selection)
+        if found.area is not None and found.area.beyond:
+            said = found.area.sentence()
+            warnings.warn(IncompleteCatalog(f"{said[0].upper()}{said[1:]}."), stacklevel=stacklevel)
+        if found.keep.all():
+            selected = Catalog.of_checked(self.table, found.metadata)
+            selected.cells_file = self.cells_file
+            return selected
+        table = self.without_cells().table.filter(pa.array(found.keep)).combine_chunks()
+        return Catalog.of_checked(table, plain_metadata(found.metadata))
 
     def to_geopandas(self) -> GeoDataFrame:
         """Return the granules as a GeoDataFrame.

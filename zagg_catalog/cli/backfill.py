@@ -16,7 +16,7 @@ from zagg_catalog.archive.backfill import (
     plan_backfill,
     totals,
 )
-from zagg_catalog.cli.common import DONE, WRONG_DATA, print_json
+from zagg_catalog.cli.common import DONE, WRONG_DATA, print_result
 from zagg_catalog.cli.options import HOW, OUTPUT, AsJson, RegistryFile, StoreUrl
 from zagg_catalog.cli.tables import print_table
 from zagg_catalog.errors import InvalidQuery
@@ -110,7 +110,8 @@ def backfill(
     )
     if dry_run:
         plans = _plan(scope, store, registry, stac_root, provider, slices)
-        _print_plan(plans, as_json=as_json)
+        facts = {"releases": [one.row for one in plans], "summary": totals(plans)}
+        print_result(facts, lambda: _print_plan(plans), as_json=as_json)
         return WRONG_DATA if any(one.action == "lacks" for one in plans) else DONE
     if as_json:
         raise InvalidQuery("--json prints the plan; give it with --dry-run.")
@@ -152,13 +153,9 @@ def _plan(
     return plan_backfill(open_store(store), registered, scope, count)
 
 
-def _print_plan(plans: list[PlannedRelease], *, as_json: bool) -> None:
-    rows = [one.row for one in plans]
-    if as_json:
-        print_json({"releases": rows, "summary": totals(plans)})
-        return
+def _print_plan(plans: list[PlannedRelease]) -> None:
     # The title counts the releases that need nothing.
-    wanted = [row for row in rows if row["action"] != "none"]
+    wanted = [one.row for one in plans if one.action != "none"]
     cells = [[_cell(row[heading]) for heading in HEADINGS] for row in wanted]
     print_table(HEADINGS, cells, title=totals(plans), numbers=NUMBERS)
 

@@ -11,13 +11,16 @@ from cyclopts import App, Group, Parameter
 
 from zagg_catalog.build import map_catalog, query_for
 from zagg_catalog.catalog import Catalog, IncompleteCatalog
-from zagg_catalog.cli.common import exit_code_of, print_error
-from zagg_catalog.cli.listening import QUIET, STEPS
+from zagg_catalog.catalog.selection import Selection
+from zagg_catalog.cli.common import check_output, exit_code_of, print_error, print_result
+from zagg_catalog.cli.inspect import summarise_map
+from zagg_catalog.cli.listening import STEPS
 from zagg_catalog.cli.options import (
     OUTPUT,
     WHEN,
     AoiOptions,
     AreaOptions,
+    AsJson,
     FilterOptions,
     GeometryOptions,
 )
@@ -30,7 +33,6 @@ from zagg_catalog.messages import utc_now
 from zagg_catalog.regions import Bbox
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query import PROVIDER
-from zagg_catalog.sources.stored import Selection
 from zagg_catalog.sources.update import Previous
 
 EXAMPLES = """Examples:
@@ -151,7 +153,7 @@ class FetchOptions:
                 partial=self.partial,
                 checkpoint=self.checkpoint or beside,
                 previous=earlier,
-                progress=False if QUIET.get() else None,
+                progress=False,  # of its own; it is on the display
             )
         if catalog_out and source.last_received is not None:
             source.last_received.to_parquet(_received(catalog_out))
@@ -184,6 +186,7 @@ def build(
     allow_empty: Annotated[bool, Parameter(group=OUTPUT)] = False,
     output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT, metavar="FILE")] = None,
     catalog_out: Annotated[Path | None, Parameter(group=OUTPUT, metavar="FILE")] = None,
+    as_json: Annotated[AsJson, Parameter(group=OUTPUT)] = False,
 ) -> int:
     """Build a granule shard map for a config's grid, from CMR-STAC or a stored catalog.
 
@@ -221,7 +224,7 @@ def build(
     if query is None:
         assert catalog is not None
         assert selection is not None
-        granules = selection.apply(Catalog.from_geoparquet(catalog))
+        granules = Catalog.from_geoparquet(catalog).select(selection)
     else:
         assert region is not None
         edge = geometry.edge or "shards"
@@ -236,8 +239,24 @@ def build(
     target = output or _default_output(granules)
     (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)
     STEPS.info("%s written", target)
-    print_build(granules, built, target, catalog_out, fetched=query is not None)
-    for note in grid_notes(grid):
+    notes = grid_notes(grid)
+    metadata = shard_map.metadata
+    facts = {
+        "map": target,
+        "catalog": catalog_out,
+        **summarise_map(shard_map),
+        "unreadable": metadata.get("unreadable") or [],
+        "superseded": metadata.get("superseded") or [],
+        "harvest": granules.metadata.get("harvest") or {},
+        "notes": notes,
+    }
+    fetched = query is not None
+    print_result(
+        facts,
+        lambda: print_build(granules, built, target, catalog_out, fetched=fetched),
+        as_json=as_json,
+    )
+    for note in notes:
         print_error(f"note: {note}")
     return exit_code_of(shard_map, "map", partial=fetch.partial)
 
@@ -309,18 +328,6 @@ def _cycle_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise InvalidQuery(f"A cycle is a whole number from 1 to 99, not {text!r}.") from None
-
-
-def check_output(path: Path | None, suffixes: tuple[str, ...]) -> None:
-    """Check the suffix and the folder of an output file before a long fetch or build."""
-    if path is None:
-        return
-    if path.suffix.lower() not in suffixes:
-        raise InvalidQuery(f"The output file must end in {' or '.join(suffixes)}; got {path}.")
-    if path.is_dir() or not path.parent.is_dir():
-        raise InvalidQuery(
-            f"{path} cannot be written; it must be a file, and its folder must exist."
-        )
 
 
 def _default_output(catalog: Catalog) -> Path:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from zagg_catalog.catalog.completeness import explain_missing
-from zagg_catalog.errors import InputNotFound
+from zagg_catalog.errors import InputNotFound, InvalidQuery
 from zagg_catalog.messages import HIDDEN, as_line
 
 if TYPE_CHECKING:
@@ -34,13 +35,29 @@ def print_line(text: object, *, file: TextIO | None = None) -> None:
     print(as_line(str(text)), file=file)
 
 
+def print_result(facts: object, show: Callable[[], object], *, as_json: bool) -> None:
+    """Print the result of a command: what `show` prints, or `facts` as one JSON document."""
+    if as_json:
+        print_json(facts)
+    else:
+        show()
+
+
 def print_json(value: object) -> None:
-    """Print a value for programs; times and paths become strings.
+    """Print a value for programs; times and paths become strings, NaN and infinity null.
 
     Characters that would move or turn around the text of a terminal are escaped.
     """
-    text = json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    known = json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None)
+    text = json.dumps(known, indent=2, ensure_ascii=False)
     print("\n".join(HIDDEN.sub(_escape, line) for line in text.split("\n")))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no type for: numbers of numpy as numbers, the rest as text."""
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -63,3 +80,15 @@ def check_file(path: Path) -> Path:
     if not path.is_file():
         raise InputNotFound(f"There is no file {path}.")
     return path
+
+
+def check_output(path: Path | None, suffixes: tuple[str, ...]) -> None:
+    """Check the suffix and the folder of an output file before a long fetch or build."""
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise InvalidQuery(f"The output file must end in {' or '.join(suffixes)}; got {path}.")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InvalidQuery(
+            f"{path} cannot be written; it must be a file, and its folder must exist."
+        )

@@ -1,4 +1,4 @@
-"""The command ``export``: catalogs and shard maps as GeoJSON or GeoPackage."""
+"""The commands ``export``, to formats of other programs, and ``convert``, of a map for zagg."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from cyclopts import Parameter
 
 from zagg_catalog import grids
 from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.cli.common import exit_code_of, print_error, print_line
-from zagg_catalog.cli.inspect import load_file
+from zagg_catalog.cli.common import (
+    check_output,
+    exit_code_of,
+    print_error,
+    print_line,
+    print_result,
+)
+from zagg_catalog.cli.inspect import load_file, load_map
+from zagg_catalog.cli.options import AsJson
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.export.features import Features, catalog_features, map_features
 from zagg_catalog.export.files import check_export_path, write_features
+from zagg_catalog.messages import number_of
+from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.shardmap.columns import MapColumns
 
 
@@ -25,6 +34,7 @@ def export(
     *,
     tracks: bool = False,
     config: Annotated[Path | None, Parameter(alias="--grid", metavar="FILE")] = None,
+    as_json: AsJson = False,
 ) -> int:
     """Write a catalog or a shard map as GeoJSON or GeoPackage.
 
@@ -43,11 +53,47 @@ def export(
     loaded = load_file(file)
     features = _features(file, loaded, tracks, config)
     write_features(features, output)
-    print_line(f"{output}: {len(features.shapes):,} {features.kind} of {file}")
     without = int(shapely.is_missing(features.shapes).sum())
+    facts = {
+        "file": output,
+        "source": file,
+        "kind": features.kind,
+        "features": len(features.shapes),
+        "without_shape": without,
+        "complete": loaded.completeness,
+    }
+    text = f"{output}: {number_of(len(features.shapes), features.kind.removesuffix('s'))} of {file}"
+    print_result(facts, lambda: print_line(text), as_json=as_json)
     if without:
-        print_error(f"{without:,} {features.kind} have no shape; their field problem says why.")
+        kind = features.kind.removesuffix("s")
+        print_error(f"{number_of(without, kind)} without a shape; the field problem says why.")
     return exit_code_of(loaded, _kind(loaded), partial=True)
+
+
+def convert(file: Path, output: Path, /, *, as_json: AsJson = False) -> int:
+    """Write a shard map in its other format: JSON, which zagg reads, or compact parquet.
+
+    Parameters
+    ----------
+    file
+        A map (.json, .parquet), of this package or of zagg.
+    output
+        The file to write: .json or .parquet.
+    """
+    check_output(output, (".json", ".parquet"))
+    shard_map = ShardMap.from_columns(load_map(file, "convert"))
+    write = shard_map.to_parquet if output.suffix.lower() == ".parquet" else shard_map.to_json
+    write(output)
+    facts = {
+        "file": output,
+        "source": file,
+        "shards": len(shard_map),
+        "pairs": shard_map.n_pairs,
+        "complete": shard_map.completeness,
+    }
+    text = f"{output}: {number_of(len(shard_map), 'shard')} of {file}"
+    print_result(facts, lambda: print_line(text), as_json=as_json)
+    return exit_code_of(shard_map, "map", partial=True)
 
 
 def _kind(loaded: Catalog | MapColumns) -> str:

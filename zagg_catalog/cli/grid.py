@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from zagg_catalog import grids
-from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json, print_line
+from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_line, print_result
 from zagg_catalog.cli.options import AreaOptions, AsJson
 from zagg_catalog.cli.tables import print_fields
 from zagg_catalog.errors import InvalidOption, InvalidQuery
 from zagg_catalog.files import write_atomic
+from zagg_catalog.grids import HealpixGrid, RectilinearGrid
 from zagg_catalog.grids.describe import describe_grid, grid_notes
 from zagg_catalog.grids.new import Product, config_text, new_healpix, new_rectilinear
 from zagg_catalog.jsonio import as_json as as_json_value
 from zagg_catalog.jsonio import canonical_digest
-from zagg_catalog.messages import boxes_text
+from zagg_catalog.messages import boxes_text, number_of
 from zagg_catalog.regions import Region
 from zagg_catalog.registry.needs import unmet_needs
+from zagg_catalog.shardmap.build import coverage_of
 
 EXAMPLES = """Examples:
   # cells of 5 km, shards of 25 km, on the polar stereographic map of Greenland
@@ -45,6 +47,7 @@ def new(
     healpix: bool = False,
     product: Product = "ATL06",
     output: Annotated[Path, Parameter(alias="-o", metavar="FILE")],
+    as_json: AsJson = False,
 ) -> int:
     """Write a commented config whose grid covers a region.
 
@@ -79,8 +82,9 @@ def new(
     else:
         made = new_rectilinear(area, crs=crs, resolution=resolution, shard=shard)
     write_atomic(output, [config_text(made, product=product).encode()])
-    print_line(f"{output}: written; change it as you like, and see it with `grid show`.")
-    return _show(output, area, as_json=False)
+    if not as_json:
+        print_line(f"{output}: written; change it as you like, and see it with `grid show`.")
+    return _show(output, area, as_json=as_json)
 
 
 @app.command(help_epilogue="")
@@ -99,16 +103,49 @@ def _show(config: Path, region: Region | None, *, as_json: bool) -> int:
     grid = grids.from_config(config)
     needs = unmet_needs(grid.config) if grid.config else []
     notes = grid_notes(grid)
-    facts = describe_grid(grid)
-    if region is not None:
-        facts["in the region"] = f"{len(grid.coverage(region)):,} shards"
-    extent = grid.extent()
-    facts["box"] = boxes_text([extent]) if extent else "outside the domain of the crs"
-    facts["signature"] = canonical_digest(as_json_value(grid.spatial_signature()))
-    if as_json:
-        print_json({**facts, "notes": notes, "needs": needs})
-    else:
-        print_fields(f"grid {config}", [*facts.items(), *(("note", note) for note in notes)])
+    touched = None if region is None else len(coverage_of(grid, region))
+    signature = as_json_value(grid.spatial_signature())
+    facts = {
+        "config": config,
+        "kind": grid.kind,
+        **_sizes(grid),
+        "shards_in_region": touched,
+        "box": grid.extent(),
+        "grid_signature": signature,
+        "signature": canonical_digest(signature),
+        "notes": notes,
+        "needs": needs,
+    }
+    print_result(facts, lambda: _print_grid(grid, facts), as_json=as_json)
     for text in needs:
         print_error(f"zagg cannot aggregate with {config} yet: {text}")
     return WRONG_DATA if needs else DONE
+
+
+def _sizes(grid: HealpixGrid | RectilinearGrid) -> dict[str, Any]:
+    """Return sizes of cells and shards, and the number of all shards."""
+    if isinstance(grid, HealpixGrid):
+        return {
+            "parent_order": grid.parent_order,
+            "child_order": grid.child_order,
+            "cells_per_shard": 4 ** (grid.child_order - grid.parent_order),
+            "shards": 12 * 4**grid.parent_order,
+        }
+    rows, columns = grid.chunk_shape
+    return {
+        "crs": grid.crs,
+        "resolution": [grid.res_x, grid.res_y],
+        "chunk_shape": [rows, columns],
+        "cells_per_shard": rows * columns,
+        "shards": grid.n_row_blocks * grid.n_col_blocks,
+    }
+
+
+def _print_grid(grid: HealpixGrid | RectilinearGrid, facts: dict[str, Any]) -> None:
+    rows = describe_grid(grid)
+    if facts["shards_in_region"] is not None:
+        rows["in the region"] = number_of(facts["shards_in_region"], "shard")
+    rows["box"] = boxes_text([facts["box"]]) if facts["box"] else "outside the domain of the crs"
+    rows["signature"] = facts["signature"]
+    notes = (("note", note) for note in facts["notes"])
+    print_fields(f"grid {facts['config']}", [*rows.items(), *notes])

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from cyclopts import Parameter
 
 from zagg_catalog import grids, registry, shardmap
+from zagg_catalog.aggregation.zagg_names import TESTED
 from zagg_catalog.catalog.columns import iso_times
 from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
@@ -23,8 +24,8 @@ from zagg_catalog.cli.common import (
     check_file,
     exit_code_of,
     print_error,
-    print_json,
     print_line,
+    print_result,
 )
 from zagg_catalog.cli.options import AcceptPartial, AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
@@ -73,10 +74,7 @@ def show(file: Path, /, *, as_json: AsJson = False, partial: AcceptPartial = Fal
     loaded = load_file(file)
     summary = summarise_map(loaded) if isinstance(loaded, MapColumns) else summarise_catalog(loaded)
     kind = "shard map" if isinstance(loaded, MapColumns) else "catalog"
-    if as_json:
-        print_json(summary)
-    else:
-        print_summary(f"{kind} {file}", summary)
+    print_result(summary, lambda: print_summary(f"{kind} {file}", summary), as_json=as_json)
     return exit_code_of(loaded, kind, partial=partial)
 
 
@@ -98,13 +96,16 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False, as_json: AsJso
         found = diff_catalogs(before, after)
     else:
         raise InvalidQuery("diff compares two catalogs or two shard maps; got one of each.")
-    if as_json:
-        print_json({"same": found.same, **asdict(found)})
-    elif isinstance(found, MapDiff):
+    facts = {"same": found.same, **asdict(found)}
+    print_result(facts, lambda: _print_diff(found), as_json=as_json)
+    return WRONG_DATA if exit_code and not found.same else DONE
+
+
+def _print_diff(found: MapDiff | CatalogDiff) -> None:
+    if isinstance(found, MapDiff):
         print_map_diff(found)
     else:
         print_catalog_diff(found)
-    return WRONG_DATA if exit_code and not found.same else DONE
 
 
 def check(
@@ -113,6 +114,7 @@ def check(
     *,
     config: Annotated[Path, Parameter(alias="--grid", metavar="FILE")],
     partial: AcceptPartial = False,
+    as_json: AsJson = False,
 ) -> int:
     """Compare a map's signature, shard keys and addresses with a config's grid and reader.
 
@@ -124,21 +126,53 @@ def check(
         Pipeline config YAML.
     """
     grid = grids.from_config(config)
-    loaded = load_file(map)
-    if not isinstance(loaded, MapColumns):
-        raise InvalidShardMap(f"{map} is a catalog; check needs a shard map.")
+    loaded = load_map(map, "check")
     shard_map = shardmap.ShardMap.from_columns(loaded)
     shard_map.check(grid)
     grid.check_keys(shard_map.shards)
     if not shard_map.n_pairs:
         raise EmptyShardMap(
-            f"{map} has no pair, so it belongs to no grid; {extent_text(grid.extent())}."
+            f"{map} has no pair, so zagg has nothing to read; {extent_text(grid.extent())}. Build"
+            " it over a region in this box, from a catalog with granules there."
         )
     read = mark_unreadable(loaded, grid.config.needs) if grid.config else loaded
-    print_line(f"{map} belongs to {config}: {shard_map!r}")
-    if needs := registry.unmet_needs(grid.config) if grid.config else []:
-        print_error(f"note: zagg cannot aggregate with {config} yet: {' '.join(needs)}")
+    needs = registry.unmet_needs(grid.config) if grid.config else []
+    format_need = _format_need(map)
+    facts = {
+        "map": map,
+        "config": config,
+        "shards": len(shard_map),
+        "pairs": shard_map.n_pairs,
+        "complete": read.completeness,
+        "unreadable": read.metadata.get("unreadable") or [],
+        "needs": [*needs, *format_need],
+    }
+    text = f"{map} belongs to {config}: {shard_map!r}"
+    print_result(facts, lambda: print_line(text), as_json=as_json)
+    for need in needs:
+        print_error(f"note: zagg cannot aggregate with {config} yet: {need}")
+    for need in format_need:
+        print_error(f"note: {need}")
     return exit_code_of(read, "map", partial=partial)
+
+
+def _format_need(path: Path) -> list[str]:
+    """Return what zagg needs beyond a map of its grid: a file that it reads."""
+    if path.suffix.lower() == ".json":
+        return []
+    converted = f"zagg-catalog convert {path} {path.with_suffix('.json')}"
+    return [f"zagg {' and '.join(TESTED)} reads maps as JSON only; `{converted}` writes one."]
+
+
+def load_map(path: Path, command: str) -> MapColumns:
+    """Load a shard map; say of a catalog that the command needs a map, and how to make one."""
+    loaded = load_file(path)
+    if not isinstance(loaded, MapColumns):
+        raise InvalidShardMap(
+            f"{path} is a catalog, and {command} needs a shard map; `zagg-catalog build --config"
+            f" FILE --catalog {path}` builds one."
+        )
+    return loaded
 
 
 def load_file(path: Path) -> Catalog | MapColumns:

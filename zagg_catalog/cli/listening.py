@@ -1,19 +1,16 @@
-"""Lines of the library's log on standard error: repeated requests, and with ``-v`` each step."""
+"""What a command says while it runs, on standard error: bars, repeated requests, and its steps."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 from zagg_catalog.cli.common import print_error
 from zagg_catalog.messages import plain_logger
+from zagg_catalog.progress import Display, Step, displayed, on_terminal
 
-# Whether the user asked for no progress.
-QUIET = ContextVar("quiet", default=False)
 STEPS = plain_logger("zagg_catalog.cli")
 _LIBRARY = plain_logger("zagg_catalog")
 _REPEATS = "zagg_catalog.sources.http"
@@ -23,22 +20,27 @@ _EVERY = 5.0
 
 @contextmanager
 def listening(*, verbose: bool, quiet: bool) -> Iterator[None]:
-    """Print what the library logs while a command runs.
+    """Show the progress of a command, and print what the library logs while it runs.
 
-    By default these are requests that are sent again, on a terminal; `verbose` prints every
-    line, with the seconds since the start, and `quiet` none.
+    On a terminal there are bars, and lines about requests that are sent again. `verbose` prints
+    every line, and one for each step that ends, with the seconds since the start; `quiet` nothing.
     """
-    asked = QUIET.set(quiet)
     handler, before = _Lines(verbose=verbose), _LIBRARY.level
-    if not quiet and (verbose or sys.stderr.isatty()):
+    terminal = on_terminal() and not quiet
+    if terminal or (verbose and not quiet):
         _LIBRARY.addHandler(handler)
         _LIBRARY.setLevel(logging.INFO)
     try:
-        yield
+        with displayed(Display(bars=terminal, on_end=_say)):
+            yield
     finally:
         _LIBRARY.removeHandler(handler)
         _LIBRARY.setLevel(before)
-        QUIET.reset(asked)
+
+
+def _say(step: Step) -> None:
+    seconds = f"{time.monotonic() - step.began:.1f} s"
+    STEPS.info("%s: %s", step.title, ", ".join(filter(None, (step.count, seconds))))
 
 
 class _Lines(logging.Handler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,8 +18,9 @@ from zagg_catalog.archive import (
     select_from,
 )
 from zagg_catalog.archive.backfill import read_cycles
-from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json, print_line
-from zagg_catalog.cli.listening import QUIET, STEPS
+from zagg_catalog.catalog.selection import Selection
+from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_result
+from zagg_catalog.cli.listening import STEPS
 from zagg_catalog.cli.options import (
     OUTPUT,
     AreaOptions,
@@ -33,9 +33,9 @@ from zagg_catalog.cli.options import (
 from zagg_catalog.cli.tables import print_table
 from zagg_catalog.errors import InvalidConfig, InvalidQuery
 from zagg_catalog.grids import from_config
+from zagg_catalog.messages import number_of
 from zagg_catalog.regions import Region
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
-from zagg_catalog.sources.stored import Selection
 from zagg_catalog.store import open_store
 
 EXAMPLES = """Examples:
@@ -151,9 +151,17 @@ def build_maps(
             region=outline,
             suffix=".json" if format == "json" else ".parquet",
             merge=merge and (skip_missing or not missing),
-            on_map=_print_progress if sys.stderr.isatty() and not QUIET.get() else _log,
+            on_map=_log,
         )
-    _print_report(report, missing, as_json=as_json)
+    rows = [] if report is None else [*report.maps, *report.merged]
+    facts = {"maps": [asdict(one) for one in rows], "missing": missing}
+    print_result(facts, lambda: _print_report(report, missing), as_json=as_json)
+    for one in [] if report is None else report.failed:
+        print_error(_failure(one))
+    # Maps of one catalog often lack the same.
+    lacking = dict.fromkeys((one.catalog, one.lacks) for one in rows if one.lacks)
+    for label, lacks in lacking:
+        print_error(f"{label} is incomplete: {lacks}.")
     if report is None or report.failed or (missing and not skip_missing):
         return WRONG_DATA
     if report.completeness == "unknown":
@@ -229,28 +237,21 @@ def _only(option: str, names: set[str]) -> str:
 
 
 def _log(made: ArchiveMap) -> None:
-    STEPS.info("%s %s: %s", made.catalog, made.grid, made.state)
+    STEPS.info("%s %s: %s, %.1f s", made.catalog, made.grid, made.state, made.seconds)
 
 
-def _print_progress(made: ArchiveMap) -> None:
-    text = f"{made.catalog} {made.grid}: {made.state}, {made.seconds:.1f} s"
-    print_line(text, file=sys.stderr)
+def _failure(one: ArchiveMap) -> str:
+    """Return why a map failed; some errors begin with the name of the catalog."""
+    error = str(one.error)
+    where = "" if error.startswith(one.catalog) else f"{one.catalog}: "
+    return f"{one.grid}: {where}{error}"
 
 
-def _print_report(report: ArchiveReport | None, missing: dict[str, str], *, as_json: bool) -> None:
+def _print_report(report: ArchiveReport | None, missing: dict[str, str]) -> None:
     rows = [] if report is None else [*report.maps, *report.merged]
-    if as_json:
-        print_json({"maps": [asdict(one) for one in rows], "missing": missing})
-        return
-    title = f"{len(rows)} maps" if report is None else f"{len(rows)} maps, {report.seconds:.1f} s"
+    title = number_of(len(rows), "map") + (f", {report.seconds:.1f} s" if report else "")
     absent = [(label, "", "", "", "", "", "", "missing") for label in missing]
     print_table(_HEADINGS, [*map(_cells, rows), *absent], title=title, numbers=_NUMBERS)
-    for one in [] if report is None else report.failed:
-        print_error(f"{one.grid}, {one.catalog}: {one.error}")
-    # Maps of one catalog often lack the same.
-    lacking = dict.fromkeys((one.catalog, one.lacks) for one in rows if one.lacks)
-    for catalog, lacks in lacking:
-        print_error(f"{catalog} is incomplete: {lacks}.")
 
 
 def _cells(one: ArchiveMap) -> tuple[str, ...]:

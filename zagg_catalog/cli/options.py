@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from zagg_catalog import registry as registries
+from zagg_catalog.catalog.filters import Direction, read_granule_names
 from zagg_catalog.errors import InvalidQuery, InvalidRegion, RegionNotFound
 from zagg_catalog.regions import (
     Bbox,
@@ -19,7 +20,6 @@ from zagg_catalog.regions import (
     check_bbox,
     polygon_to_bbox,
 )
-from zagg_catalog.sources.filters import Direction, read_granule_names
 
 # Names of regions, not of files.
 _NAME = re.compile(r"[\w-]+")

@@ -6,9 +6,17 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from zagg_catalog.cli.common import DONE, WRONG_CALL, print_error, print_json, print_line
+from zagg_catalog.cli.common import (
+    DONE,
+    WRONG_CALL,
+    print_error,
+    print_json,
+    print_line,
+    print_result,
+)
 from zagg_catalog.cli.options import AsJson, RegistryFile
 from zagg_catalog.cli.tables import print_table
+from zagg_catalog.progress import track
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.registry.model import problem_of
 from zagg_catalog.watch.events import event_body, send
@@ -24,11 +32,13 @@ def grids(*, registry: RegistryFile = None, as_json: AsJson = False) -> int:
     A grid that cannot be used is listed as broken, and its problem printed; the exit code is 2.
     """
     known = load_registry(registry, tolerate_broken_grids=True)
-    rows = [_row(known, grid) for _, grid in sorted(known.grids.items())]
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(HEADINGS, map(_cells, rows), title=known.source, numbers=("shards",))
+    ordered = [grid for _, grid in sorted(known.grids.items())]
+    rows = [_row(known, grid) for grid in track(ordered, "grids", "grid")]
+    print_result(
+        rows,
+        lambda: print_table(HEADINGS, map(_cells, rows), title=known.source, numbers=("shards",)),
+        as_json=as_json,
+    )
     # Those of a config and of a region are among the registry's.
     uncovered = [one["problem"] for one in rows if not known.grids[one["grid"]].problem]
     problems = [*known.problems, *filter(None, uncovered)]
@@ -45,6 +55,7 @@ def notify(
     cycle: Annotated[int, Parameter(metavar="N")],
     api_url: Annotated[str | None, Parameter(metavar="URL")] = None,
     only_print: Annotated[bool, Parameter(name="--print")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Announce an available cycle to Prefect, as the watch does.
 
@@ -66,7 +77,8 @@ def notify(
         print_json([event])
         return DONE
     where = send(event, api_url)
-    print_line(f"{event['resource']['prefect.resource.name']}: announced at {where}.")
+    text = f"{event['resource']['prefect.resource.name']}: announced at {where}."
+    print_result({"event": event, "url": where}, lambda: print_line(text), as_json=as_json)
     return DONE
 
 

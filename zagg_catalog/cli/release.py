@@ -19,6 +19,7 @@ from zagg_catalog.cli.common import (
     print_error,
     print_json,
     print_line,
+    print_result,
 )
 from zagg_catalog.cli.options import (
     AcceptPartial,
@@ -65,9 +66,10 @@ def publish(
     allow_contraction: bool = False,
     allow_failed_checks: bool = False,
     registry: RegistryFile = None,
-    json_manifests: Annotated[bool, Parameter(name="--json")] = False,
+    json_manifests: bool = False,
     by: PublishedBy = None,
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> int:
     """Publish a catalog and its maps.
 
@@ -110,7 +112,8 @@ def publish(
         json_manifests=json_manifests,
         published_by=by,
     )
-    tables.print_published(published)
+    facts = tables.published_facts(published)
+    print_result(facts, lambda: tables.print_published(published), as_json=as_json)
     if published.held_back:
         print_error(
             f"latest does not point to the release: {'; '.join(published.held_back)}."
@@ -133,10 +136,8 @@ def list_releases(
 ) -> int:
     """List the releases of a store."""
     found = releases.list_releases(open_store(store), which.product, which.region, which.cycle)
-    if as_json:
-        print_json([tables.listed_facts(one) for one in found])
-    else:
-        tables.print_list(found)
+    facts = [tables.listed_facts(one) for one in found]
+    print_result(facts, lambda: tables.print_list(found), as_json=as_json)
     return DONE
 
 
@@ -151,10 +152,8 @@ def show(
 ) -> int:
     """Describe a release; a partial one that is not the latest ends with exit code 1."""
     shown = releases.show(open_store(store), *place.parts(), digest=digest)
-    if as_json:
-        print_json(tables.shown_facts(shown))
-    else:
-        tables.print_shown(shown)
+    facts = tables.shown_facts(shown)
+    print_result(facts, lambda: tables.print_shown(shown), as_json=as_json)
     return _code_of(shown.release.record, accepted=shown.latest or partial)
 
 
@@ -167,6 +166,7 @@ def resolve(
     partial: AcceptPartial = False,
     output: Annotated[Path, Parameter(alias=("-o", "--folder"), metavar="DIR")] = Path("manifests"),
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> int:
     """Write a grid's manifest to a local file for zagg, and print its path.
 
@@ -181,7 +181,15 @@ def resolve(
     """
     opened = open_store(store)
     release = releases.find_release(opened, *place.parts(), digest=digest)
-    print_line(releases.resolve_grid(opened, release, grid, output))
+    path = releases.resolve_grid(opened, release, grid, output)
+    facts = {
+        "map": path,
+        "grid": grid,
+        "release": release.digest,
+        "complete": release.record.complete,
+        "lacks": release.record.lacks,
+    }
+    print_result(facts, lambda: print_line(path), as_json=as_json)
     return _code_of(release.record, accepted=digest is None or partial)
 
 
@@ -210,10 +218,8 @@ def diff(
         releases.find_release(opened, *place.parts(), digest=digest) for digest in (old, new)
     )
     found = releases.diff(opened, before, after)
-    if as_json:
-        print_json(tables.diff_facts(found))
-    else:
-        tables.print_diff(found)
+    facts = tables.diff_facts(found)
+    print_result(facts, lambda: tables.print_diff(found), as_json=as_json)
     return WRONG_DATA if exit_code and not found.same else DONE
 
 
@@ -240,11 +246,8 @@ def verify(
     outputs = None
     if output:
         outputs = list(verify_outputs(opened, *parts, registry=registry_if_any(registry)))
-    if as_json:
-        print_json(tables.verification_facts(found, outputs))
-    else:
-        tables.print_verification(found)
-        tables.print_outputs(outputs or [], asked=output)
+    facts = tables.verification_facts(found, outputs)
+    print_result(facts, lambda: tables.print_verification(found, outputs), as_json=as_json)
     sound = found.clean and all(one.clean for one in outputs or [])
     return DONE if sound else WRONG_DATA
 
@@ -258,6 +261,7 @@ def rollback(
     partial_latest: bool = False,
     by: PublishedBy = None,
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> int:
     """Move the latest pointer back to another release.
 
@@ -271,7 +275,8 @@ def rollback(
     publication = releases.rollback(
         open_store(store), *place.parts(), digest, partial_latest=partial_latest, published_by=by
     )
-    tables.print_publication(publication)
+    facts = publication.model_dump(mode="json")
+    print_result(facts, lambda: tables.print_publication(publication), as_json=as_json)
     return DONE
 
 
@@ -284,6 +289,7 @@ def gc(
     grace: Annotated[float, Parameter(metavar="DAYS")] = GRACE.days,
     older_releases: Annotated[float | None, Parameter(name="--releases", metavar="DAYS")] = None,
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> int:
     """List or remove the files that no release and no run needs.
 
@@ -300,6 +306,8 @@ def gc(
     older_releases
         Also remove older releases that no pointer's history names (default: none).
     """
+    if as_json and delete and not yes:
+        raise InvalidOption("--delete asks for an answer, and --json does not; give --yes, too.")
     place = open_store(store)
     garbage = releases.collect_garbage(
         place,
@@ -307,17 +315,21 @@ def gc(
         releases_after=None if older_releases is None else timedelta(days=older_releases),
         accept_lost=accept_lost,
     )
-    tables.print_garbage(garbage)
+    if not as_json:
+        tables.print_garbage(garbage)
     for sentence in garbage.left:
         print_error(sentence)
-    if not delete or not garbage.files:
-        return DONE
-    if not yes and not sys.stdin.isatty():
-        raise InvalidOption("--delete asks on a terminal, and there is none; give --yes, too.")
-    if not yes and input("Remove these files? [y/N] ").strip().lower() not in ("y", "yes"):
-        print_line("Nothing was removed.")
-        return DONE
-    tables.print_garbage(releases.remove_garbage(place, garbage))
+    if delete and garbage.files:
+        if not yes and not sys.stdin.isatty():
+            raise InvalidOption("--delete asks on a terminal, and there is none; give --yes, too.")
+        if not yes and input("Remove these files? [y/N] ").strip().lower() not in ("y", "yes"):
+            print_line("Nothing was removed.")
+            return DONE
+        garbage = releases.remove_garbage(place, garbage)
+        if not as_json:
+            tables.print_garbage(garbage)
+    if as_json:
+        print_json(tables.garbage_facts(garbage))
     return DONE
 
 

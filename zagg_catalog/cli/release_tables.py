@@ -10,7 +10,7 @@ from typing import Any
 from zagg_catalog.aggregation.output_verify import VerifiedOutput
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.cli.tables import counted, print_summary, print_table
-from zagg_catalog.messages import short_digest, utc_now
+from zagg_catalog.messages import number_of, short_digest, utc_now
 from zagg_catalog.releases import (
     Garbage,
     GridDiff,
@@ -58,6 +58,23 @@ def print_published(published: Published) -> None:
     print_summary(str(record.release_key), facts)
     _print_grids(record.grids)
     _print_findings(published.checks)
+
+
+def published_facts(published: Published) -> dict[str, Any]:
+    """Return the result of a publish as JSON-ready values."""
+    return {
+        "digest": published.digest,
+        "key": published.key,
+        "latest": published.latest,
+        "moved": published.moved,
+        "unchanged": published.unchanged,
+        "written": published.written,
+        "held_back": published.held_back,
+        "accepted_by": published.accepted_by,
+        "contraction": published.contraction.model_dump(mode="json"),
+        "record": published.record.model_dump(mode="json"),
+        "checks": published.checks.model_dump(mode="json"),
+    }
 
 
 def _print_findings(checks: CheckResults | None) -> None:
@@ -213,14 +230,18 @@ def diff_facts(found: ReleaseDiff) -> dict[str, Any]:
     }
 
 
-def print_verification(found: Verification) -> None:
-    """Print the problems in a store."""
-    count = f"{found.releases:,} release(s) and {found.files:,} file(s)"
+def print_verification(
+    found: Verification, outputs: Sequence[VerifiedOutput] | None = None
+) -> None:
+    """Print the problems in a store, and those of zagg's outputs; None if none were asked for."""
+    count = f"{number_of(found.releases, 'release')} and {number_of(found.files, 'file')}"
     if found.clean:
         print_line(f"{count}: all is well.")
-        return
-    print_line(f"{count}: {len(found.findings):,} findings.")
-    print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
+    else:
+        print_line(f"{count}: {number_of(len(found.findings), 'finding')}.")
+        print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
+    if outputs is not None:
+        _print_outputs(outputs)
 
 
 def verification_facts(
@@ -233,9 +254,9 @@ def verification_facts(
     )
 
 
-def print_outputs(outputs: Sequence[VerifiedOutput], *, asked: bool) -> None:
+def _print_outputs(outputs: Sequence[VerifiedOutput]) -> None:
     """Print what zagg's outputs hold, and their problems."""
-    if asked and not outputs:
+    if not outputs:
         print_line("No pick-up wrote an output.")
         return
     for one in outputs:
@@ -251,7 +272,11 @@ def _output_text(one: VerifiedOutput) -> str:
     if check is None:
         return "not compared."
     text = f"{check.read:,} of {check.shards:,} shards compared, {check.overviews:,} overviews"
-    text += f", {check.problem_count:,} problem(s)." if check.problem_count else ": all is well."
+    text += (
+        f", {number_of(check.problem_count, 'problem')}."
+        if check.problem_count
+        else ": all is well."
+    )
     return " ".join([text, *check.notes])
 
 
@@ -267,18 +292,32 @@ def _output_facts(one: VerifiedOutput) -> dict[str, Any]:
     }
 
 
+def garbage_facts(garbage: Garbage) -> dict[str, Any]:
+    """Return garbage as JSON-ready values."""
+    return {
+        "files": [asdict(one) for one in garbage.files],
+        "count": len(garbage.files),
+        "size": garbage.size,
+        "deleted": garbage.deleted,
+        "young": garbage.young,
+        "left": garbage.left,
+    }
+
+
 def print_garbage(garbage: Garbage) -> None:
     """Print garbage that was found, or how much of it was removed."""
     found = garbage.files
+    count = f"{number_of(len(found), 'file')}, {number_of(garbage.size, 'byte')}"
     if garbage.deleted:
-        print_line(f"{len(found):,} files, {garbage.size:,} bytes, removed.")
+        print_line(f"{count}, removed.")
         return
     print_table(
         ("file", "bytes", "stored"),
         [(one.key, f"{one.size:,}", f"{one.modified:%Y-%m-%d %H:%M}") for one in found],
     )
-    young = f"; {garbage.young:,} are too young" if garbage.young else ""
-    print_line(f"{len(found):,} files, {garbage.size:,} bytes, to remove with --delete{young}.")
+    verb = "is" if garbage.young == 1 else "are"
+    young = f"; {garbage.young:,} {verb} too young" if garbage.young else ""
+    print_line(f"{count}, to remove with --delete{young}.")
 
 
 def _grid_facts(grid: GridDiff) -> dict[str, Any]:

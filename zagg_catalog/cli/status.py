@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_json
+from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_result
 from zagg_catalog.cli.options import AsJson, RegistryFile, ReleaseFilter, StoreUrl
 from zagg_catalog.cli.status_tables import print_status, status_facts
 from zagg_catalog.messages import utc_now
@@ -48,10 +48,7 @@ def status(
     )
     if source:
         found = with_source(found, CMRSource(), registered)
-    if as_json:
-        print_json(status_facts(found))
-    else:
-        print_status(found, source=source)
+    print_result(status_facts(found), lambda: print_status(found, source=source), as_json=as_json)
     for problem in registered.problems if registered else ():
         print_error(problem)
     return DONE if found.complete and found.rows else WRONG_DATA

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+from zagg_catalog.catalog.filters import number_text
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.cli.release_tables import pickup_facts, pickup_summary
 from zagg_catalog.cli.tables import print_table
 from zagg_catalog.messages import short_digest, utc_now
 from zagg_catalog.releases import ReleaseSummary
-from zagg_catalog.sources.filters import number_text
 from zagg_catalog.watch.status import CycleStatus, Status
 
 HEADINGS = ("cycle", "state", "granules", "expected", "age", "release", "maps", "picked up")

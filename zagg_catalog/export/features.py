@@ -71,7 +71,7 @@ def catalog_features(catalog: Catalog, *, tracks: bool = False) -> Features:
     problems: list[str | None] = [None] * len(catalog)
     for row, why in footprints.problems.items():
         problems[row] = why
-    draw = _draw_tracks if tracks else _draw_footprints
+    draw = _draw_tracks if tracks else draw_footprints
     shapes = draw(footprints, len(catalog))
     for row in np.flatnonzero(shapely.is_missing(shapes)).tolist():
         problems[row] = problems[row] or _NO_TRACK
@@ -152,7 +152,8 @@ def _features(
     return Features(kind=kind, shapes=shapes, table=table, metadata=metadata)
 
 
-def _draw_footprints(footprints: Footprints, rows: int) -> Geometries:
+def draw_footprints(footprints: Footprints, rows: int) -> Geometries:
+    """Return the outline of each granule in longitude and latitude, shape (rows,), or None."""
     rings = lonlat_polygons(footprints.lats, footprints.lons, footprints.offsets)
     shapes = np.full(rows, None, dtype=object)
     shapes[footprints.granule] = rings

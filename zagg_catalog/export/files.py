@@ -17,6 +17,7 @@ import shapely
 from zagg_catalog.errors import InvalidOption, MissingPackage
 from zagg_catalog.export.features import Features
 from zagg_catalog.files import TEMPORARY, atomic_path, make_folder
+from zagg_catalog.progress import step
 
 GEOJSON, GEOPACKAGE = (".geojson", ".json"), (".gpkg",)
 _TIMES = ("time_start", "time_end")
@@ -75,14 +76,16 @@ def _write_geojson(features: Features, path: str | Path) -> None:
 
 def _encoded(features: Features) -> Iterator[bytes]:
     """Yield the features as JSON, some thousand at a time."""
-    for first in range(0, len(features.shapes), _BLOCK):
-        shapes = shapely.to_geojson(features.shapes[first : first + _BLOCK])
-        rows = features.table.slice(first, _BLOCK).to_pylist()
-        yield b",\n".join(
-            b'{"type":"Feature","geometry":%s,"properties":%s}'
-            % ((shape or "null").encode(), orjson.dumps(row))
-            for shape, row in zip(shapes, rows, strict=True)
-        )
+    with step("write", "feature", len(features.shapes)) as counted:
+        for first in range(0, len(features.shapes), _BLOCK):
+            shapes = shapely.to_geojson(features.shapes[first : first + _BLOCK])
+            rows = features.table.slice(first, _BLOCK).to_pylist()
+            yield b",\n".join(
+                b'{"type":"Feature","geometry":%s,"properties":%s}'
+                % ((shape or "null").encode(), orjson.dumps(row))
+                for shape, row in zip(shapes, rows, strict=True)
+            )
+            counted.add(len(shapes))
 
 
 def _write_geopackage(features: Features, path: Path) -> None:

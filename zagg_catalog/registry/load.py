@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from zagg_catalog.catalog.filters import NameFilters, granule_names, names_in
 from zagg_catalog.config import config_boundary, parse_config
 from zagg_catalog.errors import (
     InvalidQuery,
@@ -28,7 +29,6 @@ from zagg_catalog.registry.model import RegisteredGrid, RegisteredRegion, Regist
 from zagg_catalog.registry.needs import unmet_needs
 from zagg_catalog.registry.schema import GridEntry, RegionEntry, RegistryEntries, read_entries
 from zagg_catalog.settings import get_settings
-from zagg_catalog.sources.filters import NameFilters, granule_names, names_in
 from zagg_catalog.store.s3 import read_url
 from zagg_catalog.yamlio import MOST_BYTES, BoundedLoader, load_yaml
 

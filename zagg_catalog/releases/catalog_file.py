@@ -16,13 +16,13 @@ from zagg_catalog.catalog.columns import check_ids, check_schema
 from zagg_catalog.catalog.completeness import Completeness, completeness
 from zagg_catalog.catalog.footprint_column import check_described
 from zagg_catalog.catalog.geoparquet import stored_metadata
+from zagg_catalog.catalog.harvest_report import HarvestReport, harvest_in
 from zagg_catalog.errors import CatalogNotFound, InvalidCatalog
 from zagg_catalog.files import digest_file, scratch
 from zagg_catalog.jsonio import first_problem
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.releases.record import QueryRecord, ReleaseRecord
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.sources.report import HarvestReport, harvest_in
 from zagg_catalog.store import Store
 
 

@@ -8,6 +8,7 @@ from itertools import batched, groupby
 
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.messages import Clock
+from zagg_catalog.progress import step
 from zagg_catalog.releases.collection import Collection
 from zagg_catalog.releases.layout import KINDS, ReleaseKey, list_keys, parse_key
 from zagg_catalog.releases.pickups import read_pickup_histories
@@ -143,10 +144,13 @@ def remove_garbage(store: Store, garbage: Garbage) -> Garbage:
     releases, objects = list[ObjectInfo](), list[ObjectInfo]()
     found = sorted((*garbage.releases, *garbage.objects), key=lambda info: info.key)
     found.sort(key=release_key_of)
-    for release_key, infos in groupby(found, release_key_of):
-        removed = _remove(store, release_key, list(infos), garbage.kept)
-        releases += [info for info in removed if parse_key(info.key).kind == "releases"]
-        objects += [info for info in removed if parse_key(info.key).kind != "releases"]
+    with step("remove files", "file", len(found)) as counted:
+        for release_key, group in groupby(found, release_key_of):
+            infos = list(group)
+            removed = _remove(store, release_key, infos, garbage.kept)
+            releases += [info for info in removed if parse_key(info.key).kind == "releases"]
+            objects += [info for info in removed if parse_key(info.key).kind != "releases"]
+            counted.add(len(infos))
     return replace(garbage, releases=releases, objects=objects, deleted=True)
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 import pyarrow as pa
 from pydantic import Field, NonNegativeInt, model_validator
 
+from zagg_catalog.catalog.harvest_report import FetchFacts, Transfer
 from zagg_catalog.diff import diff_ids
 from zagg_catalog.errors import InvalidRelease, StoreError
 from zagg_catalog.jsonio import Document, StrictModel, Time
@@ -26,7 +27,6 @@ from zagg_catalog.releases.record import (
     ReleaseRecord,
     Status,
 )
-from zagg_catalog.sources.report import FetchFacts, Transfer
 from zagg_catalog.store import Store
 from zagg_catalog.store.keys import digest_in
 

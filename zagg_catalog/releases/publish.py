@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from zagg_catalog.catalog.completeness import BEYOND_KEY
+from zagg_catalog.catalog.harvest_report import FetchFacts, Transfer
 from zagg_catalog.config import parse_config
 from zagg_catalog.errors import (
     ConfigNotFound,
@@ -56,7 +57,6 @@ from zagg_catalog.releases.record import (
 from zagg_catalog.releases.upload import StagedUpload
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.shardmap.readable import mark_unreadable
-from zagg_catalog.sources.report import FetchFacts, Transfer
 from zagg_catalog.store import Store, check_name
 from zagg_catalog.yamlio import load_yaml
 

@@ -14,11 +14,11 @@ from pydantic import (
 )
 
 from zagg_catalog.catalog.completeness import explain_missing
+from zagg_catalog.catalog.harvest_report import HarvestReport
 from zagg_catalog.cycles import Convention
 from zagg_catalog.files import digest_of
 from zagg_catalog.jsonio import Document, StrictModel, canonical_digest
 from zagg_catalog.releases.layout import ReleaseKey
-from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.store.keys import check_digest, check_key, check_name, digest_in
 
 SCHEMA_VERSION: Final = 1

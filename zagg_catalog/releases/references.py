@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from zagg_catalog.errors import InvalidName, InvalidRelease
+from zagg_catalog.progress import step
 from zagg_catalog.releases.layout import KeyParts, Kind, ReleaseKey, list_keys, parse_key
 from zagg_catalog.releases.pickups import (
     Acknowledgement,
@@ -105,7 +106,9 @@ class _Listed:
         kept = {info.key for info in records}.difference(info.key for info in old)
         # Records that are about to be removed are not read; nor are those of which all stays.
         read = [info.key for info in records if info.key in kept and led(info)]
-        wanted = wanted.union(*store.read_each(lambda key: files_of(store, key), read))
+        with step("read releases", "release", len(read)) as counted:
+            files = counted.counting(lambda key: files_of(store, key))
+            wanted = wanted.union(*store.read_each(files, read))
         found = self.objects(*_KINDS)
         return References(
             objects=[info for info in found if info.key not in wanted and led(info)],

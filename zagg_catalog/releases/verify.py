@@ -15,6 +15,7 @@ from zagg_catalog.errors import (
     StoreUnavailable,
 )
 from zagg_catalog.files import scratch
+from zagg_catalog.progress import track
 from zagg_catalog.releases.catalog_file import CatalogFile, read_catalog_file
 from zagg_catalog.releases.layout import KINDS, ReleaseKey, folder_key, list_keys, parse_key
 from zagg_catalog.releases.pickups import (
@@ -83,7 +84,8 @@ def verify(
     """
     check = _Check(store)
     release_keys: set[ReleaseKey] = set()
-    for _, parts in list_keys(store, "releases", product, region, cycle):
+    listed = list(list_keys(store, "releases", product, region, cycle))
+    for _, parts in track(listed, "verify releases", "record"):
         release_keys.add(parts.release_key)
         if parts.digest is not None:
             check.release(parts.release_key, parts.digest)
@@ -148,7 +150,8 @@ class _Check:
     def others(self, product: str | None, region: str | None, cycle: int | None) -> None:
         """Check the layout, the pick-ups, and the digests of unreferenced objects."""
         for kind in KINDS:
-            for info in self.store.list(folder_key(kind)):
+            infos = list(self.store.list(folder_key(kind)))
+            for info in track(infos, f"verify {kind}", "file"):
                 try:
                     parts = parse_key(info.key)
                 except InvalidName as error:

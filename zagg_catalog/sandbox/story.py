@@ -54,7 +54,7 @@ def story(
     Returns
     -------
     Timeline
-        Its days are in ``docs/sandbox.md``.
+        Its days are in ``docs/reference/sandbox.md``.
 
     Raises
     ------

@@ -9,12 +9,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from zagg_catalog.catalog.completeness import BEYOND_KEY, Completeness
-from zagg_catalog.errors import InvalidCatalog, InvalidOption, InvalidRegion
+from zagg_catalog.catalog.region_filter import area_in, is_of_region
+from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.extents import are_inside, enclosing, enlarged, rounded_outwards
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.grids.base import Keys
 from zagg_catalog.messages import boxes_text
-from zagg_catalog.regions import Bbox, Region, check_bbox, polygon_to_bbox
+from zagg_catalog.regions import Bbox, Region, polygon_to_bbox, region_digest
 
 Edge = Literal["shards", "region"]
 # A fetch asks for this much more than the shards, metres: footprints within 10 m are paired.
@@ -68,7 +69,10 @@ def check_area(
     """
     area = area_in(metadata)
     if check_edge(edge) == "region":
-        whole = area is not None and bool(are_inside(np.array([polygon_to_bbox(region)]), area)[0])
+        whole = area is not None and (
+            is_of_region(metadata, region_digest(region))
+            or bool(are_inside(np.array([polygon_to_bbox(region)]), area)[0])
+        )
         return AreaCheck(
             edge="region",
             area=area,
@@ -93,24 +97,6 @@ def check_edge(edge: str) -> Edge:
     if edge in get_args(Edge):
         return edge  # type: ignore[return-value]
     raise InvalidOption(f"edge must be 'shards' or 'region'; got {edge!r}.")
-
-
-def area_in(metadata: Mapping[str, Any]) -> list[Bbox] | None:
-    """Return the boxes that a catalog is complete for, given its metadata; None if not known.
-
-    A catalog without ``area`` but with a harvest report was fetched for its ``bbox``.
-    """
-    boxes = metadata.get("area")
-    if boxes is None and metadata.get("harvest") and metadata.get("bbox"):
-        boxes = [metadata["bbox"]]
-    if boxes is None:
-        return None
-    try:
-        return [check_bbox(box) for box in boxes] or None
-    except (InvalidRegion, TypeError) as error:
-        raise InvalidCatalog(
-            f"The area in the catalog's metadata is not a list of boxes: {error}"
-        ) from None
 
 
 def keys_beyond(grid: OutputGrid, keys: Keys, area: Sequence[Bbox]) -> list[int]:

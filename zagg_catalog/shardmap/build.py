@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.completeness import all_complete
+from zagg_catalog.catalog.harvest_report import harvest_in
 from zagg_catalog.catalog.ids import id_problems, shown_id
 from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
@@ -26,6 +27,7 @@ from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys
 from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Near
+from zagg_catalog.progress import step
 from zagg_catalog.regions import Region, RegionLike, as_region, bbox_region, region_digest
 from zagg_catalog.shardmap import beams
 from zagg_catalog.shardmap.area import AreaCheck, ShardsBeyondArea, check_area, check_edge
@@ -43,7 +45,6 @@ from zagg_catalog.shardmap.copies import without_copies, without_older
 from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
 from zagg_catalog.shardmap.readable import mark_unreadable
 from zagg_catalog.shardmap.takeover import Earlier, TakenOver, Takeover, take_over
-from zagg_catalog.sources.report import harvest_in
 from zagg_catalog.sources.revisions import older_revisions
 
 FOOTPRINTS = ("swath", "beams")
@@ -142,9 +143,11 @@ def _pair(catalog: Catalog, works: Sequence[_Work], *, strips: bool) -> None:
 def _pair_batches(index: FootprintIndex, works: Sequence[_Work], *, strips: bool) -> None:
     few = index.table.num_rows <= _FEW
     near = None if few else _any_near([work.join for work in works])
-    for batch in index.batches:
-        cells = None if strips else batch.cells(near)
-        in_threads(partial(_Work.add, batch=batch, cells=cells), works)
+    with step("pairs", "granule", index.table.num_rows) as counted:
+        for batch in index.batches:
+            cells = None if strips else batch.cells(near)
+            in_threads(partial(_Work.add, batch=batch, cells=cells), works)
+            counted.update(batch.last)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,7 +193,8 @@ class _Coverage:
 # Enough for a team's grids over a few regions.
 @lru_cache(maxsize=16)
 def _covered(coverage: _Coverage) -> Keys:
-    keys = coverage.grid.coverage(coverage.region)
+    with step("shards of the region", "shard"):
+        keys = coverage.grid.coverage(coverage.region)
     keys.flags.writeable = False
     return keys
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.geoparquet import CELLS_ROWS, CellsFile
+from zagg_catalog.catalog.region_filter import product_limits
 from zagg_catalog.catalog.schema import (
     CELLS_COLUMN,
     CELLS_ORDER,
@@ -25,10 +26,11 @@ from zagg_catalog.catalog.unchanged import earlier_rows
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.footprints import Footprints, read_footprints
 from zagg_catalog.geometry.plane import ring_edges
-from zagg_catalog.geometry.plausible import SwathLimits, swath_limits
+from zagg_catalog.geometry.plausible import SwathLimits
 from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, densify_edges, ring_areas
 from zagg_catalog.grids.base import Near
+from zagg_catalog.progress import step
 from zagg_catalog.shardmap import beams
 from zagg_catalog.shardmap.cells import Cells, footprint_cells, none_known, numbers_of, words_of
 
@@ -214,15 +216,6 @@ class FootprintIndex:
         return beams.with_breadth(_of_rows(found, rows))
 
 
-def limits_of(catalog: Catalog) -> SwathLimits | None:
-    """Return the limits for footprints of the catalog's product."""
-    name = catalog.metadata.get("collection") or catalog.metadata.get("short_name")
-    if name is None and "collection" in catalog.table.schema.names:
-        names = pc.unique(catalog.table["collection"])
-        name = names[0].as_py() if len(names) == 1 else None
-    return swath_limits(name)
-
-
 def _of_rows(found: Footprints, rows: Ints) -> Footprints:
     return Footprints(
         lats=found.lats,
@@ -311,7 +304,12 @@ def index_footprints(
 
 def _columns(index: FootprintIndex) -> tuple[pa.ChunkedArray, pa.Array]:
     """Return the cells and the notes of all rows."""
-    lists = pa.chunked_array([_lists(batch.cells()) for batch in index.batches], CELLS_TYPE)
+    with step("footprints", "granule", index.table.num_rows) as counted:
+        found = []
+        for batch in index.batches:
+            found.append(_lists(batch.cells()))
+            counted.update(batch.last)
+    lists = pa.chunked_array(found, CELLS_TYPE)
     notes: list[str | None] = [None] * index.table.num_rows
     for batch in index.batches:
         for row, how in batch.repaired.items():
@@ -376,3 +374,8 @@ def _decode_notes(column: pa.ChunkedArray, first: int) -> Notes:
         noted = problems if text.startswith(_UNUSABLE) else repaired
         noted[row] = text.split(": ", 1)[1]
     return problems, repaired
+
+
+def limits_of(catalog: Catalog) -> SwathLimits | None:
+    """Return the limits for footprints of the catalog's product."""
+    return product_limits(catalog.table, catalog.metadata)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zagg_catalog.catalog.region_filter import area_in
 from zagg_catalog.geometry.extents import meet
 from zagg_catalog.grids import OutputGrid
 from zagg_catalog.messages import boxes_text, extent_text
 from zagg_catalog.regions import Bbox, Region, polygon_to_bbox
-from zagg_catalog.shardmap.area import area_in
 from zagg_catalog.shardmap.columns import MapColumns
 
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 from zagg_catalog.lazy import lazy_attribute
 
 if TYPE_CHECKING:
+    from zagg_catalog.catalog.harvest_report import HarvestReport
+    from zagg_catalog.catalog.selection import Selection
     from zagg_catalog.catalog.table import Catalog
     from zagg_catalog.sources.query import Query
-    from zagg_catalog.sources.report import HarvestReport
     from zagg_catalog.sources.source import CMRSource
-    from zagg_catalog.sources.stored import Selection
 
 __all__ = [
     "CMRSource",
@@ -22,9 +22,9 @@ __all__ = [
 _MODULES = {
     "Catalog": "zagg_catalog.catalog.table",
     "Query": "zagg_catalog.sources.query",
-    "HarvestReport": "zagg_catalog.sources.report",
+    "HarvestReport": "zagg_catalog.catalog.harvest_report",
     "CMRSource": "zagg_catalog.sources.source",
-    "Selection": "zagg_catalog.sources.stored",
+    "Selection": "zagg_catalog.catalog.selection",
 }
 
 

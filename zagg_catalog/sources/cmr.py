@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.catalog.columns import parse_times
+from zagg_catalog.catalog.filters import base_names
 from zagg_catalog.granule_names import MULTI_CYCLE_PRODUCTS
-from zagg_catalog.sources.filters import base_names
 from zagg_catalog.sources.http import SEARCH_AFTER, ApiRequest, Transport
-from zagg_catalog.sources.items import parse_times
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
 from zagg_catalog.sources.umm import meta_of, needs_collection, stac_items

@@ -15,21 +15,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.catalog.choice import choose, reasons
 from zagg_catalog.catalog.copies import share_a_name
+from zagg_catalog.catalog.filters import NO_FILTERS, NameFilters
+from zagg_catalog.catalog.harvest_report import HarvestReport, Superseded, Transfer, by_id
 from zagg_catalog.catalog.schema import catalog_schema
 from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.batches import Batch, gather
 from zagg_catalog.sources.earthdata import HINT
-from zagg_catalog.sources.filters import NO_FILTERS, NameFilters
 from zagg_catalog.sources.harvest_slices import ATTEMPTS, KEPT_PAGES, SlicedFetch
 from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import NO_GEOMETRY, align_assets, ordered_assets, with_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
 from zagg_catalog.sources.received import Received, ReceivedFacts, ids_digest, is_too_much
-from zagg_catalog.sources.report import HarvestReport, Superseded, Transfer, by_id
 from zagg_catalog.sources.revisions import (
     followed,
     newest_revisions,
@@ -37,7 +38,6 @@ from zagg_catalog.sources.revisions import (
     superseded_copies,
 )
 from zagg_catalog.sources.search import BoxSearch, Page, SearchResult
-from zagg_catalog.sources.selection import choose, reasons
 from zagg_catalog.sources.spool import Decoder, Spool
 
 ORBIT_HINT = (

@@ -6,16 +6,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.addresses import without_secrets
+from zagg_catalog.catalog.columns import parse_times
+from zagg_catalog.catalog.harvest_report import Quarantined
 from zagg_catalog.catalog.ids import id_problem, shown_id
 from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema, column_values
 from zagg_catalog.geometry.footprints import read_footprints
@@ -24,40 +24,6 @@ from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.sources.data_asset import HDF5, DataAsset, path_of
 from zagg_catalog.sources.item_box import box_of_item, is_doubtful, with_wide_boxes
 from zagg_catalog.sources.item_columns import decode_regular_page
-from zagg_catalog.sources.report import Quarantined
-
-TIME = pa.timestamp("us", tz="UTC")
-
-_RFC3339 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})?$"
-
-
-def parse_times(values: Sequence[Any]) -> pa.Array:
-    """Return RFC 3339 texts as timestamps[us, UTC]; other values become null.
-
-    Texts without ``Z`` or an offset are UTC. Fractions are cut to microseconds.
-    """
-    text = pa.array(
-        [v if isinstance(v, str) and v.isascii() else None for v in values], pa.string()
-    )
-    text = pc.if_else(pc.match_substring_regex(text, _RFC3339), text, None)
-    text = pc.replace_substring_regex(text, r"^(.{10}).", r"\1T")
-    text = pc.replace_substring_regex(text, r"[zZ]$", "+00:00")
-    bare = pc.invert(pc.match_substring_regex(text, r"[+-]\d{2}:\d{2}$"))
-    text = pc.if_else(bare, pc.binary_join_element_wise(text, "+00:00", ""), text)
-    text = pc.replace_substring_regex(text, r"(\.\d{6})\d+", r"\1")
-    try:
-        return pc.cast(text, TIME)
-    except pa.ArrowInvalid:
-        # A day such as 02-30 matches the pattern; parse each text separately.
-        return pa.array([_one(value) for value in text.to_pylist()], TIME)
-
-
-def _one(text: str | None) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC) if text else None
-    except (ValueError, OverflowError):
-        return None
-
 
 Asset = dict[str, Any]
 Assets = dict[str, Asset]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
+from zagg_catalog.progress import on_terminal, step
 
 # Called with the granules received so far and the declared count, or None if it is unknown.
 OnPage = Callable[[int, int | None], None]
@@ -54,25 +51,12 @@ class Progress:
 
 @contextmanager
 def show_progress(title: str, show: bool | OnPage | None = None) -> Iterator[Progress]:
-    """Show the progress of a fetch on standard error.
+    """Show the progress of a fetch: on the program's display, or on standard error.
 
     With `show=None` a bar is shown if standard error is a terminal; a callable replaces the bar.
     """
     if callable(show):
         yield Progress(show)
         return
-    if show is None:
-        show = sys.stderr is not None and sys.stderr.isatty()
-    if not show:
-        yield Progress()
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("granules"),
-        TimeElapsedColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None)
-        yield Progress(lambda done, total: bar.update(task, completed=done, total=total))
+    with step(f"fetch {title}", "granule", show=on_terminal() if show is None else show) as counted:
+        yield Progress(counted.update)

@@ -9,14 +9,15 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, get_args
 
+from zagg_catalog.catalog.filters import NameFilters, Numbers
+from zagg_catalog.catalog.season import check_day, season_days
+from zagg_catalog.catalog.selection import Selection
 from zagg_catalog.cycles import Convention, check_cycle, cycle_to_days
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.granule_names import NETCDF_PRODUCTS, is_icesat2
 from zagg_catalog.regions import Bbox, RegionLike, check_bbox, polygon_to_bbox
 from zagg_catalog.sources.data_asset import HDF5, NETCDF, DataAsset
-from zagg_catalog.sources.filters import NameFilters, Numbers
 from zagg_catalog.sources.margin import Margin, check_margin, widened
-from zagg_catalog.sources.season import season_days
 
 PROVIDER = "NSIDC_CPRD"
 
@@ -227,6 +228,20 @@ class Query:
         return season | self.filters.values()
 
     @property
+    def selection(self) -> Selection:
+        """What selects the query's granules from a stored catalog; without its region."""
+        mission = self.filters.cycle is not None
+        return Selection(
+            short_name=self.short_name,
+            version=self.version,
+            # The days of a mission cycle follow from its number.
+            start_date=None if mission else self.start_date,
+            end_date=None if mission else self.end_date,
+            cycle=self.filters.cycle,
+            **self.filter_values,
+        )
+
+    @property
     def _days(self) -> tuple[date, date]:
         first, last = (date.fromisoformat(str(day)) for day in (self.start_date, self.end_date))
         return first, last
@@ -256,18 +271,6 @@ def _span(first: date, last: date) -> tuple[datetime, datetime]:
     second. CMR reads up to nine digits and counts milliseconds.
     """
     return datetime.combine(first, time.min), datetime.combine(last, time.max)
-
-
-def check_day(value: str | date, name: str) -> str:
-    """Return a day as ``YYYY-MM-DD``; raise `InvalidQuery` if it is not one."""
-    if isinstance(value, date):
-        return value.isoformat()[:10]
-    try:
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-            raise ValueError
-        return date.fromisoformat(value).isoformat()
-    except (TypeError, ValueError):
-        raise InvalidQuery(f"{name} is a day, YYYY-MM-DD, not {value!r}.") from None
 
 
 def _short_name(value: str) -> str:

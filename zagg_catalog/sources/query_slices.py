@@ -11,19 +11,19 @@ from datetime import date, timedelta
 import numpy as np
 import pyarrow as pa
 
+from zagg_catalog.catalog.harvest_report import HarvestReport, Superseded, by_id, total
+from zagg_catalog.catalog.season import season_days
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import EmptyHarvest, InvalidQuery
 from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.items import align_assets, unique_rows, without_unused_assets
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.report import HarvestReport, Superseded, by_id, total
 from zagg_catalog.sources.revisions import (
     followed,
     newest_revisions,
     not_replaced,
     superseded_copies,
 )
-from zagg_catalog.sources.season import season_days
 
 # Shorter slices would fetch more of the shared days than they save.
 SHORTEST = timedelta(days=7)

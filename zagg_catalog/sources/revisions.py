@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zagg_catalog.catalog.copies import codes, find_copies, first_of_run
+from zagg_catalog.catalog.harvest_report import Quarantined, Superseded
 from zagg_catalog.catalog.table import granule_entries
 from zagg_catalog.granule_names import granule_keys, granule_name_columns, revision_ranks
-from zagg_catalog.sources.report import Quarantined, Superseded
 
 # Granules of sea-ice products are also distinguished by hemisphere and start.
 _SEA_ICE = r"ATL\d{2}(?:QL)?-\d{2}_(?P<start>\d{14})_"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
+from zagg_catalog.catalog.harvest_report import Quarantined, SliceCount
 from zagg_catalog.errors import IncompleteHarvest
 from zagg_catalog.regions import Bbox
 from zagg_catalog.sources.batches import Batch
 from zagg_catalog.sources.http import ApiRequest, Transport
 from zagg_catalog.sources.items import item_name
-from zagg_catalog.sources.report import Quarantined, SliceCount
 
 Interval = tuple[datetime, datetime]
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from zagg_catalog.catalog.completeness import IncompleteCatalog, explain_missing
 from zagg_catalog.catalog.geoparquet import GROUP_ROWS, write_catalog
+from zagg_catalog.catalog.harvest_report import HarvestReport, total
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.cycles import cycle_to_dates
 from zagg_catalog.errors import BadResponse, EmptyHarvest, InvalidQuery
@@ -25,7 +26,6 @@ from zagg_catalog.sources.http import PACKAGE_VERSION, Transport
 from zagg_catalog.sources.progress import OnPage, show_progress
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.received import Received
-from zagg_catalog.sources.report import HarvestReport, total
 from zagg_catalog.sources.search import BoxSearch
 from zagg_catalog.sources.spool import Spool
 from zagg_catalog.sources.stac import stac_searches

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from zagg_catalog.catalog.harvest_report import Quarantined
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.files import digest_file
 from zagg_catalog.sources.batches import Batch, write_arrow
@@ -28,7 +29,6 @@ from zagg_catalog.sources.data_asset import HDF5, DataAsset
 from zagg_catalog.sources.http import PACKAGE_VERSION
 from zagg_catalog.sources.item_columns import decode_regular_page
 from zagg_catalog.sources.items import ItemRows, align_assets, read_items, screened
-from zagg_catalog.sources.report import Quarantined
 from zagg_catalog.sources.search import BoxSearch, SearchResult
 
 FORMAT = 3

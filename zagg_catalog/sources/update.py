@@ -20,18 +20,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.catalog.filters import NameFilters
+from zagg_catalog.catalog.harvest_report import Quarantined, Transfer
 from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.errors import IncompleteHarvest, InvalidCatalog, ZaggCatalogError
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.sources.cmr import CmrSearch
-from zagg_catalog.sources.filters import NameFilters
 from zagg_catalog.sources.harvest import Harvest, merge
 from zagg_catalog.sources.http import Transport
 from zagg_catalog.sources.items import align_assets
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
 from zagg_catalog.sources.received import Received, ids_digest, plain_rows, start_times
-from zagg_catalog.sources.report import Quarantined, Transfer
 from zagg_catalog.sources.search import BoxSearch, SearchResult, timestamp
 from zagg_catalog.sources.spool import Decoder, Spool
 

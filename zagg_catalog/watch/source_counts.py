@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from zagg_catalog.errors import FetchError, InvalidQuery
 from zagg_catalog.messages import clean_text
+from zagg_catalog.progress import track
 from zagg_catalog.registry import Registry
 from zagg_catalog.sources import CMRSource, Query
 from zagg_catalog.sources.query import PROVIDER
@@ -14,7 +15,10 @@ from zagg_catalog.watch.status import CycleStatus, SourceCount, Status
 
 def with_source(status: Status, source: CMRSource, registry: Registry | None) -> Status:
     """Return the status with the counts of the source now: a request for each box and row."""
-    rows = [replace(row, source=_count(row, source, registry)) for row in status.rows]
+    rows = [
+        replace(row, source=_count(row, source, registry))
+        for row in track(status.rows, "counts of the source", "cycle")
+    ]
     return replace(status, rows=tuple(rows))
 
 

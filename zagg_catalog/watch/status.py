@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from zagg_catalog.catalog.harvest_report import HarvestReport
 from zagg_catalog.errors import InvalidCursor
+from zagg_catalog.expected import Expected, expected_granules
 from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import Registry
 from zagg_catalog.registry.schema import WatchRules
@@ -17,10 +19,8 @@ from zagg_catalog.releases.read import read_standings
 from zagg_catalog.releases.record import QueryRecord, ReleaseRecord
 from zagg_catalog.releases.slots import Slot, read_release, read_slots
 from zagg_catalog.releases.stale import MapCondition, map_conditions
-from zagg_catalog.sources.report import HarvestReport
 from zagg_catalog.store import Store
 from zagg_catalog.watch.cursor import Cursor, read_cursor
-from zagg_catalog.watch.expected import Expected, expected_granules
 from zagg_catalog.watch.poll import with_processed
 from zagg_catalog.watch.state import Facts, State, state_of
 from zagg_catalog.watch.states import (

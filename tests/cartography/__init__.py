@@ -1,0 +1,1 @@
+"""Maps: projection, coastline, graticule, paths, colours."""
