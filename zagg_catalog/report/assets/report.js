@@ -291,27 +291,35 @@
     ];
   }
 
-  // A path of each colour: a call for each shard would take seconds.
+  // A call for each shard takes long, and so does a path of all: the time to make a path grows with
+  // the square of its length.
+  const SHARDS_IN_PATH = 64;
+
   function drawShards(context, pixel) {
     const byChange = state.mode === "change";
     const names = byChange ? CHANGES.map(colour) : grid.colours;
     const ofShard = byChange ? grid.changes : grid.classes;
-    const paths = names.map(() => new Path2D());
+    const paths = names.map(() => []), counts = names.map(() => 0);
     const last = byChange ? grid.names.length : grid.own;
     for (let i = 0; i < last; i++) {
-      if (inView(grid.boxes, i)) trace(paths[ofShard[i]], grid.drawn, i);
+      if (!inView(grid.boxes, i)) continue;
+      const one = ofShard[i];
+      if (counts[one]++ % SHARDS_IN_PATH === 0) paths[one].push(new Path2D());
+      trace(paths[one].at(-1), grid.drawn, i);
     }
-    paths.forEach((path, i) => {
+    paths.forEach((ofColour, i) => {
       context.fillStyle = context.strokeStyle = names[i];
-      context.fill(path, "evenodd");
-      // Neighbours leave a seam otherwise.
+      // Neighbours leave a seam without their outlines.
       context.lineWidth = 0.7 * pixel;
-      context.stroke(path);
+      for (const path of ofColour) {
+        context.fill(path, "evenodd");
+        context.stroke(path);
+      }
     });
     if (grid.typical * scale() > 9) {
       context.strokeStyle = colour("page");
       context.lineWidth = 0.6 * pixel;
-      for (const path of paths) context.stroke(path);
+      for (const path of paths.flat()) context.stroke(path);
     }
   }
 
