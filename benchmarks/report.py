@@ -81,7 +81,8 @@ def main() -> int:
             wall, cpu = seconds_to_open((Path(folder) / "report.html").as_uri(), options.runs)
         print(
             f"| {name} | {one['granules']:,} | {one['shards']:,} | {one['pairs']:,}"
-            f" | {one['bytes'] / 1e6:.2f} MB | {one['written']:.1f} s | {cpu:.2f} s | {wall:.2f} s |",
+            f" | {one['bytes'] / 1e6:.2f} MB | {one['written']:.1f} s | {cpu:.2f} s"
+            f" | {wall:.2f} s |",
             flush=True,
         )
     return 0
