@@ -1,4 +1,4 @@
-"""The status of a product as an artifact, which each run renews."""
+"""The status of a product as an artifact, and the index of the store, which each run renews."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from flows.artifacts import create_table, newest_is
 from flows.failures import error_sentence
 from zagg_catalog.cli.status_tables import maps_text, picked_up_text, summary_of
 from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.index import try_to_renew_index
 from zagg_catalog.messages import shortened, utc_now
 from zagg_catalog.registry import Registry
 from zagg_catalog.store import Store
@@ -22,8 +23,10 @@ Values = dict[str, Any]
 def renew_status(store: Store, registry: Registry, products: Iterable[str]) -> None:
     """Renew the artifact ``status-<product>`` of each product whose newest one shows another table.
 
-    A status that cannot be read is a warning in the log, since the work of the run is done.
+    The index of the store is renewed first. What cannot be read is a warning in the log, since the
+    work of the run is done.
     """
+    renew_index(store, registry)
     for product in sorted(set(products)):
         try:
             found = read_status(store, registry, utc_now(), product=product)
@@ -33,6 +36,13 @@ def renew_status(store: Store, registry: Registry, products: Iterable[str]) -> N
         key, rows = f"status-{product.lower().replace('_', '-')}", [*map(status_row, found.rows)]
         if rows and not newest_is(key, rows):
             create_table(rows, key=key, description=summary_of(found))
+
+
+def renew_index(store: Store, registry: Registry | None = None) -> None:
+    """Renew the index of the store; if that fails, it is a warning in the log."""
+    problem = try_to_renew_index(store, registry)
+    if problem:
+        get_run_logger().warning("%s", problem)
 
 
 def status_row(row: CycleStatus) -> Values:

@@ -18,6 +18,7 @@ from flows.results import (
     write_result,
 )
 from flows.runtime import check_cancelled
+from flows.status import renew_index
 from zagg_catalog.archive.build import ArchiveGrid, build_stored
 from zagg_catalog.archive.catalogs import load_catalog
 from zagg_catalog.build import write_indexed
@@ -315,7 +316,7 @@ def publish_release(
     place = open_store(store)
     with scratch() as folder:
         path = place.download(catalog["key"], Path(folder, "catalog.parquet"))
-        return publish(
+        published = publish(
             place,
             catalog=path,
             maps=[_grid_build(place, entry, Path(folder)) for entry in grids],
@@ -330,6 +331,8 @@ def publish_release(
             fetch=FetchFacts.of_json(catalog["fetch"]) if catalog.get("fetch") else None,
             fetched_at=catalog.get("fetched_at"),
         )
+    renew_index(place)
+    return published
 
 
 def _fetch(

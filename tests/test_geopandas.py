@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
@@ -13,6 +16,7 @@ from zagg_catalog import Catalog, HealpixGrid, ShardMap
 from zagg_catalog.errors import SignatureMismatch
 
 GRID = HealpixGrid(6, 10)
+OLD = Path(__file__).parent / "releases/fixtures/catalog-v1.parquet"
 
 
 @pytest.fixture
@@ -31,6 +35,29 @@ def test_a_catalog_has_a_row_for_each_granule(catalog, tmp_path):
     with pytest.warns(UserWarning, match="spherical edges"):
         read = geopandas.read_parquet(tmp_path / "c.parquet")
     assert shapely.equals(frame.geometry.values, read.geometry.values).all()
+
+
+def test_a_file_joins_with_frames_in_epsg_4326_without_a_warning(catalog, tmp_path):
+    catalog.to_geoparquet(tmp_path / "c.parquet")
+    with pytest.warns(UserWarning, match="spherical edges") as warned:
+        read = geopandas.read_parquet(tmp_path / "c.parquet")
+    assert len(warned) == 1
+    areas = geopandas.GeoDataFrame(geometry=[shapely.box(0.2, 0.6, 0.3, 0.7)], crs="EPSG:4326")
+    # Longitude is first, though EPSG:4326 has latitude first.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        joined = read.sjoin(areas)
+    assert joined["id"].tolist() == catalog.ids[:1]
+    assert read.crs == "EPSG:4326"
+
+
+def test_a_file_without_a_crs_has_the_same_granules(tmp_path):
+    """As older versions wrote them."""
+    old = Catalog.from_geoparquet(OLD)
+    assert b'"crs"' not in pq.read_schema(OLD).metadata[b"geo"]
+    old.to_geoparquet(tmp_path / "new.parquet")
+    assert b'"crs"' in pq.read_schema(tmp_path / "new.parquet").metadata[b"geo"]
+    assert Catalog.from_geoparquet(tmp_path / "new.parquet") == old
 
 
 def test_a_map_has_a_row_for_each_shard(catalog):

@@ -28,6 +28,7 @@ LAYERS = """
     report
     releases
     aggregation watch archive
+    index
     zagg_catalog
     cli
     __main__ flows

@@ -3,13 +3,66 @@
 import ast
 import importlib
 import inspect
+import pickle
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
+
+from tests.test_catalog import SQUARE, make_catalog
+from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap
+from zagg_catalog.errors import InvalidCatalog, InvalidShardMap, UnknownGranule, UnknownShard
+from zagg_catalog.regions import as_region
 
 ROOT = Path(__file__).parents[1]
+GRID = HealpixGrid(6, 10)
+TILES = RectilinearGrid("EPSG:3413", 5000.0, (-250000, -2350000, 0, -2100000), (5, 5))
+REGION = as_region((0, 0, 1, 1))
+# What users of geopandas, xarray and odc-geo type: an expression that holds, for each name.
+NATURAL = """
+m[key][0]["id"] in catalog.ids
+key in m and 7 not in m and "7" not in m
+list(m) == m.shard_keys == list(m.keys())
+m[key] == m.get(key) == dict(m.items())[key] == list(m.values())[0]
+m.get(7) is None and m.get(7, []) == []
+len(m) == len(m.shard_keys)
+m.granules[0] == m[m.shard_keys[0]]
+m == ShardMap.read("m.json") == ShardMap.read("m.parquet") and m != m.select([key])
+m.select([key]).shard_keys == [key]
+m.grid == grid
+sorted(m.ids) == sorted(catalog.ids)
+m.complete is False
+m.to_geopandas().columns[-1] == "geometry"
+m.to_pandas()["shard_key"].tolist() == m.shard_keys
+ShardMap.from_json("m.json") == ShardMap.from_parquet("m.parquet")
+len(catalog) == 2
+[granule["id"] for granule in catalog] == catalog.ids
+catalog.ids[0] in catalog and "ATL06" not in catalog and 0 not in catalog
+catalog[catalog.ids[1]]["id"] == catalog.ids[1]
+catalog.bbox == (0, 0, 1, 1)
+catalog.crs == catalog.to_geopandas().crs
+catalog == Catalog.from_geoparquet("c.parquet") != catalog.filter(tracks=1)
+len(catalog.filter(bbox=(0, 0, 0.1, 0.1))) == 1
+len(catalog.filter(region=shapely.box(0, 0, 0.1, 0.1), cycle=22)) == 1
+len(catalog.filter(start_date="2023-12-18", direction="ascending", tracks=2)) == 1
+catalog.head(1)["id"].tolist() == catalog.ids[:1]
+catalog.to_pandas()["id"].tolist() == catalog.ids
+catalog.complete is False and catalog.completeness == "unknown"
+grid == HealpixGrid(6, 10) and grid != HealpixGrid(6, 11) and grid != tiles
+grid[key].hausdorff_distance(grid.outlines([key])[0]) < 0.001
+key in grid and key in list(grid.coverage(region)) and 7 not in grid
+grid.shard_at(0.5, 0.5) == grid.shard_at([0.5], [0.5])[0]
+grid.to_geopandas([key]).crs == "EPSG:4326"
+tiles.crs == "EPSG:3413" and tiles.shape == (50, 50) and tiles.resolution == (5000, 5000)
+tiles.bounds == (-250000, -2350000, 0, -2100000)
+region == as_region("0,0,1,1") and region != as_region((0, 0, 1, 2))
+region.bounds == (0, 0, 1, 1) == as_region(shapely.box(0, 0, 1, 1)).bounds
+shapely.geometry.shape(region).covers(shapely.box(0, 0, 1, 1))
+len({catalog, catalog}) == len({grid, HealpixGrid(6, 10)}) == 1
+pickle.loads(pickle.dumps(m)) == m and pickle.loads(pickle.dumps(catalog)) == catalog
+""".strip().splitlines()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # zagg's names with their parameters; ours may take more, by name. `*` stands where zagg's does.
 PAGE = {
@@ -97,3 +150,49 @@ def test_imports_of_the_docs_work(page: Path) -> None:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zagg_catalog"):
                 for alias in node.names:
                     found(f"{node.module}.{alias.name}")
+
+
+@pytest.fixture(scope="module")
+def nouns(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A catalog, its map, and their files in a folder."""
+    catalog = make_catalog(SQUARE, [(0.5, 0.5), (2, 0.5), (2, 2), (0.5, 2)])
+    shard_map = ShardMap.build(catalog, GRID, region=REGION)
+    folder = tmp_path_factory.mktemp("files")
+    catalog.to_geoparquet(folder / "c.parquet")
+    shard_map.to_json(folder / "m.json")
+    shard_map.to_parquet(folder / "m.parquet")
+    values = {"catalog": catalog, "m": shard_map, "key": shard_map.shard_keys[0], "folder": folder}
+    classes = (Catalog, HealpixGrid, RectilinearGrid, ShardMap, as_region, pickle, shapely)
+    named = {one.__name__: one for one in classes}
+    return named | values | {"grid": GRID, "tiles": TILES, "region": REGION}
+
+
+@pytest.mark.parametrize("expression", NATURAL)
+def test_what_people_type_works(
+    nouns: dict[str, Any], expression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(nouns["folder"])
+    assert eval(expression, nouns)
+
+
+@pytest.mark.parametrize(
+    ("expression", "error", "says"),
+    [
+        ("m[7]", UnknownShard, "has no shard 7; it has"),
+        ("catalog['ATL06']", UnknownGranule, "has no granule 'ATL06'; it has 2"),
+        ("catalog[0]", UnknownGranule, "whose names are in ids"),
+        ("Catalog('c.parquet')", InvalidCatalog, r"Catalog\.from_geoparquet\(path\) reads a file"),
+        ("ShardMap.from_json('m.parquet')", InvalidShardMap, "is a parquet file; read it with"),
+        ("ShardMap.from_parquet('m.json')", InvalidShardMap, "is JSON; read it with"),
+    ],
+)
+def test_what_cannot_work_says_what_to_type(
+    nouns: dict[str, Any],
+    expression: str,
+    error: type[Exception],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(nouns["folder"])
+    with pytest.raises(error, match=says):
+        eval(expression, nouns)

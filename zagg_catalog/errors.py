@@ -96,6 +96,14 @@ class UnknownShard(ZaggCatalogError, KeyError):
     __str__ = Exception.__str__
 
 
+class UnknownGranule(ZaggCatalogError, KeyError):
+    """Raised when a catalog has no granule of an id."""
+
+    exit_code = 2
+
+    __str__ = Exception.__str__
+
+
 class SignatureMismatch(ZaggCatalogError, ValueError):
     """Raised when a shard map is used with another grid than the one it was built for."""
 

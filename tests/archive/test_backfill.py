@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -177,6 +178,8 @@ def test_the_command_prints_the_plan_with_the_counts_of_the_source(store, regist
         )
         asked = len(server.requests)
     printed = capsys.readouterr().out
+    assert re.search(r"^ +20  lacks +0 +0  \S+, \S+ *$", printed, re.MULTILINE)
+    assert re.search(r"^  cycle 20: ", printed, re.MULTILINE)
     assert code == 1  # nothing can be made of cycle 20
     assert asked == 2
     assert "all maps are current" not in printed  # cycle 22 needs nothing

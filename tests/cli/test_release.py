@@ -290,3 +290,35 @@ def test_an_unknown_command_or_a_missing_flag_ends_with_2(folder, release, argum
     with pytest.raises(SystemExit) as caught:
         release(*arguments)
     assert caught.value.code == 2
+
+
+def test_the_index_is_renewed_and_checked(published, folder, release):
+    assert published("first")[0] == 0
+    assert published("next", "--allow-contraction")[0] == 0
+    page = (folder / "index.html").read_bytes()
+    assert all(one.encode() in page for one in digests(release))
+    code, out, _ = release("index", "--check")
+    assert (code, "2 releases of 1 cycle" in out) == (0, True)
+
+    old = digests(release)[0]
+    release("rollback", *RELEASE_KEY, old)
+    assert release("index", "--check")[0] == 0
+    (folder / "index.html").write_bytes(page)
+    code, out, err = release("index", "--check")
+    assert (code, "ATL06_007, antarctica, cycle 22" in err) == (1, True)
+    assert json.loads(release("index", "--check", "--json")[1])["current"] is False
+    assert release("gc", "--delete", "--yes")[0] == 0
+    assert release("index", "--check")[0] == 0
+    (folder / "index.html").unlink()
+    assert release("index", "--check")[0] == 1
+    assert release("index")[0] == 0
+    assert release("index", "--check")[0] == 0
+
+
+def test_an_index_that_cannot_be_written_is_a_warning(published, folder, release):
+    (folder / "index.html").mkdir(parents=True)
+    code, _, err = published("first")
+    assert (code, "warning: the index of the store is not renewed" in err) == (0, True)
+    assert len(digests(release)) == 1
+    code, _, err = release("index")
+    assert (code, "index.html" in err) == (1, True)

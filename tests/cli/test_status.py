@@ -87,8 +87,10 @@ def test_the_source_is_asked_only_if_the_call_says_so(desk, status, monkeypatch)
         assert not server.requests
         code, shown = status("--cycle", "22", "--source", columns=120)
         assert len(server.requests) == 1
+        folded = status("--cycle", "22", "--source", columns=80)[1]
     assert code == 1
     assert "source now" in shown
+    assert re.search(r"^ +22  settled +8/8 .* \d+ d  2/2 +0 of 2$", folded, re.MULTILINE)
     assert re.search(r"cycle 22: the source declares \d+ granules, and the release is of 8", shown)
 
 

@@ -122,7 +122,7 @@ PRELOAD = ("--preload", "flows.tasks")
 
 @contextlib.contextmanager
 def dask(folder, workers: int) -> Iterator[tuple[str, list[subprocess.Popen]]]:
-    """A Dask scheduler and workers in processes of their own, as docs/operate/pipeline.md starts them."""
+    """A Dask scheduler and workers in processes of their own, as docs/operate/pipeline.md says."""
     port = servers.free_port()
     address = f"tcp://127.0.0.1:{port}"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler"]

@@ -15,6 +15,15 @@ from zagg_catalog.regions import load_polygon, polygon_to_bbox
 BOX = (-51.0, 68.6, -46.5, 69.9)
 JAK = shapely.Polygon([(-51, 68.6), (-47, 68.6), (-46.5, 69.2), (-47, 69.9), (-51, 69.9)])
 DEGREES = ["geojson", "gpkg", "kml", "shp", "zip", "parquet", "wkt"]
+METRES = ["geojson", "gpkg", "shp"]
+PART = r"a part of a Shapefile; give the file that ends with \.shp"
+REFUSED = {
+    "empty.geojson": "no Polygon or MultiPolygon; draw the area",
+    "flowline.geojson": "only LineString; draw the area, or buffer",
+    "point.geojson": "only Point; draw the area, or buffer",
+    **{f"jak.{suffix}": PART for suffix in ("cpg", "dbf", "prj", "shx")},
+    **{f"jak3413.{suffix}": PART for suffix in ("dbf", "prj", "shx")},
+}
 
 
 @pytest.fixture
@@ -34,7 +43,7 @@ def test_every_format_gives_the_same_region(mistakes, name):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("suffix", ["geojson", "gpkg", "shp"])
+@pytest.mark.parametrize("suffix", METRES)
 def test_a_file_in_metres_is_transformed_along_its_edges(mistakes, suffix):
     (region,) = load_polygon(mistakes / f"jak3413.{suffix}")
     corners = shapely.points(*shapely.get_coordinates(JAK).T)
@@ -48,19 +57,25 @@ def test_a_file_in_metres_is_transformed_along_its_edges(mistakes, suffix):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("empty.geojson", "no Polygon or MultiPolygon; draw the area"),
-        ("flowline.geojson", "only LineString; draw the area, or buffer"),
-        ("point.geojson", "only Point; draw the area, or buffer"),
-        ("jak.dbf", r"a part of a Shapefile; give the file that ends with \.shp"),
-        ("jak.prj", r"a part of a Shapefile; give the file that ends with \.shp"),
-    ],
-)
-def test_a_file_without_an_area_gets_one_sentence(mistakes, name, says):
-    with pytest.raises(InvalidRegion, match=says):
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_without_an_area_gets_one_sentence(mistakes, name):
+    with pytest.raises(InvalidRegion, match=REFUSED[name]) as caught:
         load_polygon(mistakes / name)
+    assert name in str(caught.value)
+
+
+@pytest.mark.realdata
+def test_swapped_axes_within_range_are_another_region(mistakes):
+    """An empty map says that the axes may be swapped: tests/shardmap/test_empty.py."""
+    west, south, east, north = BOX
+    assert polygon_to_bbox(load_polygon(mistakes / "swapped.geojson")) == (south, west, north, east)
+
+
+@pytest.mark.realdata
+def test_each_file_of_the_folder_has_its_test(mistakes):
+    read = [f"jak.{suffix}" for suffix in DEGREES] + ["jak3d.geojson", "swapped.geojson"]
+    metres = [f"jak3413.{suffix}" for suffix in METRES]
+    assert {path.name for path in mistakes.iterdir()} == {*read, *metres, *REFUSED}
 
 
 @pytest.mark.parametrize("suffix", ["gpkg", "fgb", "geojson", "parquet", "shp"])

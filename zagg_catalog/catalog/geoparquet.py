@@ -33,6 +33,40 @@ _CELLS_ENCODING: dict[str, Any] = {
     "data_page_size": 16 << 20,
 }
 _SMALL_FILE = 16 << 20  # bytes
+# EPSG:4326 as PROJJSON, of which GeoParquet overrides the order of the axes: longitude is first.
+# Frames in EPSG:4326 are more frequent than those in OGC:CRS84, GeoParquet's default. It is written
+# here since PROJ's own text changes with its version.
+LON_LAT: dict[str, Any] = {
+    "type": "GeographicCRS",
+    "name": "WGS 84",
+    "datum": {
+        "type": "GeodeticReferenceFrame",
+        "name": "World Geodetic System 1984",
+        "ellipsoid": {
+            "name": "WGS 84",
+            "semi_major_axis": 6378137,
+            "inverse_flattening": 298.257223563,
+        },
+    },
+    "coordinate_system": {
+        "subtype": "ellipsoidal",
+        "axis": [
+            {
+                "name": "Geodetic latitude",
+                "abbreviation": "Lat",
+                "direction": "north",
+                "unit": "degree",
+            },
+            {
+                "name": "Geodetic longitude",
+                "abbreviation": "Lon",
+                "direction": "east",
+                "unit": "degree",
+            },
+        ],
+    },
+    "id": {"authority": "EPSG", "code": 4326},
+}
 
 
 class CellsFile:
@@ -158,8 +192,9 @@ def _geo_metadata(schema: pa.Schema) -> dict[str, Any]:
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": [],
-        # Great circles, as CMR means its footprints; no crs entry: OGC:CRS84.
+        # Great circles, as CMR means its footprints.
         "edges": "spherical",
+        "crs": LON_LAT,
     }
     if "bbox" in schema.names and pa.types.is_struct(schema.field("bbox").type):
         sides = ("xmin", "ymin", "xmax", "ymax")

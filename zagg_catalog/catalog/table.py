@@ -36,10 +36,11 @@ from zagg_catalog.catalog.schema import (
     has_cells,
     plain_metadata,
 )
-from zagg_catalog.errors import InvalidCatalog
+from zagg_catalog.errors import InvalidCatalog, UnknownGranule
 from zagg_catalog.frames import geo_frame
 from zagg_catalog.html import facts_html, svg_map
 from zagg_catalog.lazy import lazy_module
+from zagg_catalog.messages import shown
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from zagg_catalog.cycles import Convention
     from zagg_catalog.regions import RegionLike
 
+pandas = lazy_module("pandas")
 shapely = lazy_module("shapely")
 # Commands that only read a catalog start faster without regions and pydantic.
 selecting = lazy_module("zagg_catalog.catalog.select")
@@ -84,6 +86,11 @@ class Catalog:
     cells_file: CellsFile | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.table, pa.Table):
+            raise InvalidCatalog(
+                f"A catalog is made of a pyarrow.Table, not of {shown(self.table)};"
+                " Catalog.from_geoparquet(path) reads a file."
+            )
         try:
             check_metadata(self.metadata)
         except ValueError as error:
@@ -106,6 +113,27 @@ class Catalog:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Iterate over `granule_records`."""
         return iter(self.granule_records())
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is a granule of an id."""
+        return self._row(name) is not None
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        """Return the record of a granule by its id; see `granule_records`."""
+        row = self._row(name)
+        if row is None:
+            raise UnknownGranule(
+                f"The catalog has no granule {name!r:.300}; it has {len(self):,}, whose names are"
+                " in ids."
+            )
+        one = Catalog.of_checked(self.table.slice(row, 1), self.metadata)
+        return next(iter(one.granule_records()), entry_dicts(granule_entries(one.table))[0])
+
+    def _row(self, name: object) -> int | None:
+        if not isinstance(name, str):
+            return None
+        row = pc.index(pc.cast(self.table["id"], pa.string()), name).as_py()
+        return None if row < 0 else int(row)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Catalog):
@@ -144,6 +172,11 @@ class Catalog:
         """The box of the query, ``(west, south, east, north)``; None if it is not recorded."""
         box = self.metadata.get("bbox")
         return None if box is None else (box[0], box[1], box[2], box[3])
+
+    @property
+    def crs(self) -> str:
+        """The CRS of the footprints, EPSG:4326; longitude is before latitude."""
+        return "EPSG:4326"
 
     @property
     def complete(self) -> bool:
@@ -367,13 +400,33 @@ class Catalog:
         MissingPackage
             Without geopandas, which the extra ``geopandas`` installs.
         """
+        return geo_frame(self.to_pandas(), self._shapes())
+
+    def head(self, n: int = 5) -> Any:
+        """Return the first rows of `to_pandas`.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        """
+        return Catalog.of_checked(self.table.slice(0, n), self.metadata).to_pandas()
+
+    def to_pandas(self) -> Any:
+        """Return the granules as a DataFrame without footprints.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of `to_geopandas` but the last, and a row for each granule.
+        """
         entries = granule_entries(self.table)
         times = {
             name: pc.cast(entries[name], pa.timestamp("us", "UTC")).to_pandas()
             for name in ("time_start", "time_end")
         }
         texts = {name: entries[name].to_pandas() for name in ("id", "https", "s3")}
-        return geo_frame({"id": texts.pop("id"), **times, **texts}, self._shapes())
+        return pandas.DataFrame({"id": texts.pop("id"), **times, **texts})
 
     def _shapes(self) -> NDArray[np.object_]:
         """Return the footprints as the table has them; None for one that is missing or damaged."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated
 
 from cyclopts import App, Group, Parameter
@@ -16,7 +18,8 @@ from zagg_catalog.archive.backfill import (
     plan_backfill,
     totals,
 )
-from zagg_catalog.cli.common import DONE, WRONG_DATA, print_result
+from zagg_catalog.catalog.filters import number_text
+from zagg_catalog.cli.common import DONE, WRONG_DATA, print_line, print_result
 from zagg_catalog.cli.options import HOW, OUTPUT, AsJson, RegistryFile, StoreUrl
 from zagg_catalog.cli.tables import print_table
 from zagg_catalog.errors import InvalidQuery
@@ -35,7 +38,7 @@ EXAMPLES = """Examples:
 """
 SCOPE = Group("What to look at", sort_key=1)
 PLACES = Group("Places", sort_key=2)
-HEADINGS = ("product", "region", "cycle", "action", "grids", "granules", "requests", "why")
+HEADINGS = ("cycle", "action", "granules", "requests", "grids")
 NUMBERS = ("cycle", "granules", "requests")
 
 Names = Annotated[
@@ -154,10 +157,21 @@ def _plan(
 
 
 def _print_plan(plans: list[PlannedRelease]) -> None:
-    # The title counts the releases that need nothing.
+    """Print a table for each product and region, and below it why, by cycles."""
+    print_line(totals(plans))
+    # The first line counts the releases that need nothing.
     wanted = [one.row for one in plans if one.action != "none"]
-    cells = [[_cell(row[heading]) for heading in HEADINGS] for row in wanted]
-    print_table(HEADINGS, cells, title=totals(plans), numbers=NUMBERS)
+    wanted.sort(key=itemgetter("product", "region", "cycle"))
+    for place, group in groupby(wanted, itemgetter("product", "region")):
+        rows = list(group)
+        cells = [[_cell(row[heading]) for heading in HEADINGS] for row in rows]
+        print_line("")
+        print_table(HEADINGS, cells, title=", ".join(place), numbers=NUMBERS, whole=NUMBERS)
+        reasons: dict[str, list[int]] = {}
+        for row in rows:
+            reasons.setdefault(row["why"], []).append(row["cycle"])
+        for why, cycles in reasons.items():
+            print_line(f"  cycle{'s' if len(cycles) > 1 else ''} {number_text(cycles)}: {why}")
 
 
 def _cell(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The command group ``release``: publish, list, show, resolve, verify, diff, rollback and gc."""
+"""The commands ``release``: publish, list, show, resolve, verify, diff, rollback, gc and index."""
 
 from __future__ import annotations
 
@@ -32,10 +32,13 @@ from zagg_catalog.cli.options import (
     StoreUrl,
 )
 from zagg_catalog.errors import InvalidOption, InvalidQuery
+from zagg_catalog.index import INDEX_KEY, check_index, renew_index, try_to_renew_index
+from zagg_catalog.messages import first_few
+from zagg_catalog.registry import Registry
 from zagg_catalog.registry.load import registry_if_any
 from zagg_catalog.releases.gc import GRACE
 from zagg_catalog.shardmap import ShardMap
-from zagg_catalog.store import open_store
+from zagg_catalog.store import Store, open_store
 
 EXAMPLES = """Examples:
   zagg-catalog release publish --region antarctica --catalog c22.parquet \\
@@ -114,6 +117,7 @@ def publish(
     )
     facts = tables.published_facts(published)
     print_result(facts, lambda: tables.print_published(published), as_json=as_json)
+    _renew_index(opened, registered)
     if published.held_back:
         print_error(
             f"latest does not point to the release: {'; '.join(published.held_back)}."
@@ -272,11 +276,13 @@ def rollback(
     partial_latest
         Accept a partial release that was never the latest.
     """
+    opened = open_store(store)
     publication = releases.rollback(
-        open_store(store), *place.parts(), digest, partial_latest=partial_latest, published_by=by
+        opened, *place.parts(), digest, partial_latest=partial_latest, published_by=by
     )
     facts = publication.model_dump(mode="json")
     print_result(facts, lambda: tables.print_publication(publication), as_json=as_json)
+    _renew_index(opened)
     return DONE
 
 
@@ -328,9 +334,51 @@ def gc(
         garbage = releases.remove_garbage(place, garbage)
         if not as_json:
             tables.print_garbage(garbage)
+    if delete:
+        _renew_index(place)
     if as_json:
         print_json(tables.garbage_facts(garbage))
     return DONE
+
+
+@app.command(help_epilogue="")
+def index(
+    *,
+    check: Annotated[bool, Parameter(negative="")] = False,
+    registry: RegistryFile = None,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Make the page of all releases, index.html, from what the store has.
+
+    Parameters
+    ----------
+    check
+        Write nothing; exit with 1 if the page does not say what the store has.
+    registry
+        Path or s3://bucket/key, for the rules of states (default: the setting).
+    """
+    opened, registered = open_store(store), registry_if_any(registry)
+    checked = check_index(opened, registered) if check else None
+    found = checked.index if checked else renew_index(opened, registered, whole=True).index
+    differing, problem = (checked.differing, checked.problem) if checked else ([], None)
+    facts = tables.index_facts(opened.uri(INDEX_KEY), found, differing, problem)
+    print_result(facts, lambda: tables.print_index(facts["index"], found), as_json=as_json)
+    if problem:
+        print_error(problem)
+    if differing:
+        print_error(
+            f"the index says something else than the store of {first_few(differing)};"
+            " zagg-catalog release index renews it."
+        )
+    return WRONG_DATA if problem or differing else DONE
+
+
+def _renew_index(store: Store, registry: Registry | None = None) -> None:
+    """Renew the index after a change of the store; say it if that fails, which is no error."""
+    problem = try_to_renew_index(store, registry)
+    if problem:
+        print_error(f"warning: {problem}")
 
 
 def _code_of(record: releases.ReleaseRecord, *, accepted: bool) -> int:

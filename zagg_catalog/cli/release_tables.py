@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 from zagg_catalog.aggregation.output_verify import VerifiedOutput
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.cli.tables import counted, print_summary, print_table
+from zagg_catalog.index import Index
 from zagg_catalog.messages import number_of, short_digest, utc_now
 from zagg_catalog.releases import (
     Garbage,
@@ -19,6 +21,7 @@ from zagg_catalog.releases import (
     Publication,
     Published,
     ReleaseDiff,
+    ReleaseKey,
     ReleaseRow,
     ReleaseSummary,
     ReleaseView,
@@ -318,6 +321,34 @@ def print_garbage(garbage: Garbage) -> None:
     verb = "is" if garbage.young == 1 else "are"
     young = f"; {garbage.young:,} {verb} too young" if garbage.young else ""
     print_line(f"{count}, to remove with --delete{young}.")
+
+
+def print_index(place: str, index: Index | None) -> None:
+    """Print where the index of a store is, and what it says; nothing if it cannot be read."""
+    if index is None:
+        return
+    counts = Counter(row.state or "not known" for row in index.rows)
+    states = ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
+    print_line(
+        f"{place}: {index.extent}, as of {index.as_of:%Y-%m-%d %H:%M} UTC"
+        f"{f': {states}' if states else ''}."
+    )
+    for problem in index.problems:
+        print_line(problem)
+
+
+def index_facts(
+    place: str, index: Index | None, differing: Sequence[ReleaseKey], problem: str | None
+) -> dict[str, Any]:
+    """Return the index of a store as JSON-ready values."""
+    return {
+        "index": place,
+        "current": not (problem or differing),
+        "problem": problem,
+        "differing": [asdict(one) for one in differing],
+        "as_of": index.as_of if index else None,
+        "rows": index.model_dump(mode="json")["rows"] if index else [],
+    }
 
 
 def _grid_facts(grid: GridDiff) -> dict[str, Any]:

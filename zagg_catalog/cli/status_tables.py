@@ -18,6 +18,8 @@ from zagg_catalog.releases import ReleaseSummary
 from zagg_catalog.watch.status import CycleStatus, Status
 
 HEADINGS = ("cycle", "state", "granules", "expected", "age", "release", "maps", "picked up")
+# The digest of a release has no room in 80 columns beside the counts of the source.
+SOURCE_HEADINGS = (*HEADINGS[:4], "source now", "age", "maps", "picked up")
 NUMBERS = ("cycle", "granules", "expected", "source now", "age")
 # Clauses on what one row lacks; a terminal shows the first ones.
 _CLAUSES = 4
@@ -31,7 +33,7 @@ def print_status(status: Status, *, source: bool = False) -> None:
     now = utc_now()
     for (product, region), rows in groupby(status.rows, _place):
         found = list(rows)
-        heads = (*HEADINGS[:4], "source now", *HEADINGS[4:]) if source else HEADINGS
+        heads = SOURCE_HEADINGS if source else HEADINGS
         print_table(
             heads,
             [_cells(row, now, source=source) for row in found],
@@ -180,7 +182,7 @@ def _cells(row: CycleStatus, now: datetime, *, source: bool) -> Sequence[str]:
         expected_text(row),
         *([source_text(row)] if source else []),
         age_text(row.changed, now),
-        short_digest(digest) if digest else "none",
+        *([] if source else [short_digest(digest) if digest else "none"]),
         maps_text(row),
         picked_up_text(row),
     )

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.geometry.healpix_cells import FACE_SIDE, nested_of, places_of
+from zagg_catalog.geometry.healpix_fill import Crossings, Path
 from zagg_catalog.geometry.healpix_walk import TOLERANCE, halve_all
 from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, densify_edges
 
@@ -28,6 +29,8 @@ _FINER = 5
 _LONGEST = 0.2
 # Points to process at once: their arrays fit into the cache of a processor.
 _CHUNK = 20_000
+# The finest order of the cells.
+FINEST_TRACED = 13
 # Owner and cell are packed into one integer.
 _MOST_OWNERS = 1 << 31
 
@@ -64,23 +67,86 @@ def trace(start: Floats, end: Floats, owner: Ints, order: int) -> Ints:
     The same cells as in `zagg_catalog.geometry.healpix_walk`, up to cells entered by less than its
     tolerance, 6 mm. The result does not depend on the number of cores.
     """
+    parts = _traced(start, end, owner, order)
+    found = in_threads(lambda part: distinct(_nested(part.numbers(), order)), parts)
+    return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def trace_rings(start: Floats, end: Floats, owner: Ints, order: int) -> tuple[Ints, Ints]:
+    """Return the cells that the edges of narrow rings pass through, and those inside.
+
+    Parameters
+    ----------
+    start, end : ndarray of float64, shape (n, 3)
+        As in `trace`: the edges of each ring in order, the last one back to the first.
+    owner : ndarray of int64, shape (n,)
+        Ring of each edge, ascending, below 2**31.
+    order : int
+        Order of the cells, at most 13.
+
+    Returns
+    -------
+    cells : ndarray of int64, shape (m,)
+        As in `trace`, in no order; each once.
+    unsure : ndarray of int64
+        Rings for which only the cells of their edges are found: those that pass within a few
+        cells of a pole or of some corners of base cells.
+    """
+    parts = _traced(start, end, owner, order, fill=True)
+    found = in_threads(lambda part: _nested(part.filled(), order), parts)
+    unsure = [part.crossings.unsure for part in parts if part.crossings is not None]
+    none = np.empty(0, np.int64)
+    return np.concatenate([none, *found]), np.concatenate([none, *unsure])
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The cells that the edges of some owners pass, ``owner << (2 * order + 4) | number``."""
+
+    cells: Ints
+    doubts: _Doubts
+    crossings: Crossings | None
+    late: Ints
+    """Cells of the uncertain steps, in the same form."""
+
+    def numbers(self) -> Ints:
+        """Return all cells."""
+        return np.concatenate([self.cells, self.late])
+
+    def filled(self) -> Ints:
+        """Return all cells and those inside the rings, each once."""
+        cells = distinct(self.numbers())
+        assert self.crossings is not None
+        return np.concatenate([cells, self.crossings.inside(cells)])
+
+
+def _traced(
+    start: Floats, end: Floats, owner: Ints, order: int, *, fill: bool = False
+) -> list[_Part]:
+    """Trace edges in parts, each of other owners; with their crossings if `fill`."""
     start, end, owner = _cut_long(start, end, owner)
     steps = _steps(start, end, order)
-    parts = _parts(owner, steps + 1)
-    taken = in_threads(
-        lambda part: _take_twice(start[part], end[part], owner[part], steps[part], order), parts
+    parts = in_threads(
+        lambda part: _take_twice(
+            start[part], end[part], owner[part], steps[part], order, fill=fill
+        ),
+        _parts(owner, steps + 1),
     )
     # Each part leaves few uncertain steps; they are halved together.
-    doubts = _Doubts.of([doubts for _, doubts in taken])
+    doubts = _Doubts.of([part.doubts for part in parts])
     rest = in_threads(lambda some: halve_all(*some, order), doubts.split())
     shift = 2 * order + 4
-    settled = [(whose << shift) | nested_of(cells, order) for whose, cells in rest]
-    late = np.concatenate([np.empty(0, np.int64), *settled])
+    late = np.concatenate([np.empty(0, np.int64), *((who << shift) | cell for who, cell in rest)])
     late.sort()
-    shares = list(_with_late([cells for cells, _ in taken], late, shift))
-    del taken
-    found = in_threads(lambda both: distinct(np.concatenate(both)), shares)
-    return np.concatenate([np.empty(0, np.int64), *found])
+    return _with_late(parts, late, shift)
+
+
+def _nested(cells: Ints, order: int) -> Ints:
+    """Return owners and cells with the nested numbers of the cells."""
+    shift = 2 * order + 4
+    nested = nested_of(cells & ((1 << shift) - 1), order)
+    nested |= (cells >> shift) << shift
+    return nested
 
 
 def distinct(values: Ints) -> Ints:
@@ -120,14 +186,15 @@ def _parts(owner: Ints, sizes: Ints) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in zip(starts, ends, strict=True)]
 
 
-def _with_late(early: list[Ints], late: Ints, shift: int) -> Iterable[tuple[Ints, Ints]]:
-    """Yield the cells of each part with the late cells of its owners."""
-    done = 0
-    for cells in early:
-        top = ((cells.max() >> shift) + 1) << shift if len(cells) else 0
+def _with_late(parts: list[_Part], late: Ints, shift: int) -> list[_Part]:
+    """Give each part the late cells of its owners."""
+    done, found = 0, []
+    for part in parts:
+        top = ((part.cells.max() >> shift) + 1) << shift if len(part.cells) else 0
         upto = max(done, int(np.searchsorted(late, top)))
-        yield cells, late[done:upto]
+        found.append(replace(part, late=late[done:upto]))
         done = upto
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,18 +221,21 @@ class _Doubts:
 
 
 def _take_twice(
-    start: Floats, end: Floats, owner: Ints, steps: Ints, order: int
-) -> tuple[Ints, _Doubts]:
+    start: Floats, end: Floats, owner: Ints, steps: Ints, order: int, *, fill: bool
+) -> _Part:
     """Return the certain cells of some edges; uncertain steps are cut into finer ones once."""
-    cells, doubts = _take(start, end, owner, steps, order)
+    part = _take(start, end, owner, steps, order, fill=fill)
+    doubts = part.doubts
     if not len(doubts.owner):
-        return cells, doubts
+        return part
     again = np.full(len(doubts.owner), _FINER)
-    more, doubts = _take(doubts.start, doubts.end, doubts.owner, again, order)
-    return np.concatenate([cells, more]), doubts
+    more = _take(doubts.start, doubts.end, doubts.owner, again, order)
+    return replace(part, cells=np.concatenate([part.cells, more.cells]), doubts=more.doubts)
 
 
-def _take(start: Floats, end: Floats, owner: Ints, steps: Ints, order: int) -> tuple[Ints, _Doubts]:
+def _take(
+    start: Floats, end: Floats, owner: Ints, steps: Ints, order: int, *, fill: bool = False
+) -> _Part:
     """Return the certain cells of some edges, and the uncertain steps."""
     sizes = steps + 1
     stops = np.cumsum(sizes)
@@ -187,11 +257,18 @@ def _take(start: Floats, end: Floats, owner: Ints, steps: Ints, order: int) -> t
     np.not_equal(number[1:], number[:-1], out=fresh[1:])
     fresh[(stops - sizes)[1:][owner[1:] != owner[:-1]]] = True
     shift = 2 * order + 4
-    cells = (np.concatenate([whose[fresh], whose[corner]]) << shift) | nested_of(
-        np.concatenate([number[fresh], third]), order
-    )
+    cells = np.concatenate([whose[fresh], whose[corner]]) << shift
+    cells |= np.concatenate([number[fresh], third])
     points = np.stack([x, y, z], axis=1) if len(doubt) else np.empty((0, 3))
-    return cells, _Doubts(points[doubt], points[doubt + 1], whose[doubt])
+    crossings = None
+    if fill:
+        crossings = Path(whose, (x, y, z), face, px, py).crossings(order, (slack_x, slack_y))
+    return _Part(
+        cells=cells,
+        doubts=_Doubts(points[doubt], points[doubt + 1], whose[doubt]),
+        crossings=crossings,
+        late=np.empty(0, np.int64),
+    )
 
 
 def _points(start: Floats, end: Floats, steps: Ints, stops: Ints) -> tuple[Floats, Floats, Floats]:

@@ -29,9 +29,9 @@ def to_offsets(sizes: ArrayLike) -> Ints:
     return offsets
 
 
-def starts(sizes: Ints) -> Ints:
+def starts(sizes: NDArray[np.integer[Any]]) -> Ints:
     """Return the start of each list, shape (lists,), from the lengths of the lists."""
-    first: Ints = np.cumsum(sizes) - sizes
+    first: Ints = np.cumsum(sizes, dtype=np.int64) - sizes.astype(np.int64, copy=False)
     return first
 
 

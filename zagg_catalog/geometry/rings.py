@@ -158,3 +158,9 @@ def goes_around(lons: Floats) -> bool:
 def _turn(lons: Floats) -> float:
     """Return the sum of the steps of a closed ring, each the short way, degrees."""
     return float(np.sum((np.diff(lons) + 180.0) % 360.0 - 180.0))
+
+
+def wrapped(lons: Floats) -> Floats:
+    """Return longitudes in [-180, 180); values in that range are unchanged."""
+    inside = (lons >= -180.0) & (lons < 180.0)
+    return np.where(inside, lons, (lons + 540.0) % 360.0 - 180.0)

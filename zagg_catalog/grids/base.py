@@ -121,6 +121,10 @@ class BaseGrid(ABC):
         """Return the shard of each point in degrees, and whether the point is inside the grid."""
 
     @abstractmethod
+    def check_keys(self, keys: ArrayLike) -> Keys:
+        """Return shard keys as uint64; raise InvalidGrid if one is not a shard of this grid."""
+
+    @abstractmethod
     def shard_outlines(
         self, keys: ArrayLike, tolerance: float
     ) -> tuple[list[Floats], list[Floats]]:
@@ -211,6 +215,14 @@ class BaseGrid(ABC):
     def _repr_html_(self) -> str:
         facts = {name: str(value) for name, value in self.spatial_signature().items()}
         return facts_html(repr(self), facts)
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether a key is that of a shard."""
+        try:
+            self.check_keys(np.array([key], dtype=object))
+        except InvalidGrid:
+            return False
+        return True
 
     def __getitem__(self, key: int) -> BaseGeometry:
         """Return the outline of a shard, see `shard_footprint`."""

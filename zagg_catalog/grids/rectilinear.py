@@ -102,6 +102,17 @@ class RectilinearGrid(BaseGrid):
         affine = Affine(self.res_x, 0.0, self.xmin, 0.0, -self.res_y, self.ymax)
         self.geobox = odc_geo.GeoBox(self.shape, affine, self.crs)
 
+    @property
+    def resolution(self) -> tuple[float, float]:
+        """Width and height of a cell, in the unit of the CRS."""
+        return self.res_x, self.res_y
+
+    @property
+    def bounds(self) -> Bbox:
+        """``(xmin, ymin, xmax, ymax)`` of all shards, in the unit of the CRS."""
+        box = self.geobox.boundingbox
+        return box.left, box.bottom, box.right, box.top
+
     @classmethod
     def from_config(cls, config: PipelineConfig) -> RectilinearGrid:
         """Return the grid of a config.

@@ -7,9 +7,8 @@ from zagg_catalog.lazy import lazy_attribute
 if TYPE_CHECKING:
     from zagg_catalog.regions.boxes import bbox_region, check_bbox, split_bbox
     from zagg_catalog.regions.digest import region_digest
-    from zagg_catalog.regions.extent import polygon_to_bbox
     from zagg_catalog.regions.files import load_polygon
-    from zagg_catalog.regions.forms import RegionLike, as_region
+    from zagg_catalog.regions.forms import RegionLike, as_region, polygon_to_bbox
     from zagg_catalog.regions.geojson import MOST_BYTES, parse_region, region_from_geojson
     from zagg_catalog.regions.polygons import Bbox, Region
 
@@ -23,7 +22,7 @@ _MODULES = {
     "check_bbox": "zagg_catalog.regions.boxes",
     "load_polygon": "zagg_catalog.regions.files",
     "parse_region": "zagg_catalog.regions.geojson",
-    "polygon_to_bbox": "zagg_catalog.regions.extent",
+    "polygon_to_bbox": "zagg_catalog.regions.forms",
     "region_digest": "zagg_catalog.regions.digest",
     "region_from_geojson": "zagg_catalog.regions.geojson",
     "split_bbox": "zagg_catalog.regions.boxes",

@@ -6,38 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zagg_catalog.geometry.sphere import Floats, lat_extremes
-from zagg_catalog.regions.forms import RegionLike, as_region
-from zagg_catalog.regions.polygons import Bbox
-from zagg_catalog.regions.rings import wrapped
+from zagg_catalog.geometry.rings import wrapped
+from zagg_catalog.geometry.sphere import Floats, Ring, lat_extremes
 
 
-def polygon_to_bbox(parts: RegionLike) -> Bbox:
-    """Compute the smallest box around polygon parts.
-
-    Parameters
-    ----------
-    parts : Region or iterable of (lats, lons)
-        Rings in degrees.
-
-    Returns
-    -------
-    tuple of float
-        ``(lon_min, lat_min, lon_max, lat_max)``; lon_min > lon_max where the shortest box
-        crosses the antimeridian, longitudes -180 to 180 where a ring goes around a pole.
-        Values are exactly those of vertices, except a latitude where an edge bulges beyond them.
-
-    Raises
-    ------
-    InvalidRegion
-        If a ring is not usable.
-    """
-    region = as_region(parts)
-    if region.bbox is not None:
-        return region.bbox
+def box_around(polygons: list[list[Ring]]) -> tuple[float, float, float, float]:
+    """Return the smallest box around polygons of open rings; see `polygon_to_bbox`."""
     south, north = 90.0, -90.0
     arcs: list[_Arc] = []
-    for (lats, lons), *_ in region.polygons():
+    for (lats, lons), *_ in polygons:
         low, high = lat_extremes(lats, lons)
         path = _unwrap(lons)
         turn = path[-1] - path[0]

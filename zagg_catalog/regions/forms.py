@@ -23,7 +23,7 @@ from zagg_catalog.regions.geometries import (
     region_from_wkb,
     region_from_wkt,
 )
-from zagg_catalog.regions.polygons import Region, tidy_region
+from zagg_catalog.regions.polygons import Bbox, Region, tidy_region
 
 _NUMBERS = re.compile(r"\s*-?[\d.]+(\s*,\s*-?[\d.]+){3}\s*")
 
@@ -86,6 +86,29 @@ def as_region(value: RegionLike) -> Region:
     if hasattr(value, "__geo_interface__"):
         return _of_geometry(value)
     return _of_parts(value)
+
+
+def polygon_to_bbox(parts: RegionLike) -> Bbox:
+    """Compute the smallest box around polygon parts.
+
+    Parameters
+    ----------
+    parts : Region or iterable of (lats, lons)
+        Rings in degrees.
+
+    Returns
+    -------
+    tuple of float
+        ``(lon_min, lat_min, lon_max, lat_max)``; lon_min > lon_max where the shortest box
+        crosses the antimeridian, longitudes -180 to 180 where a ring goes around a pole.
+        Values are exactly those of vertices, except a latitude where an edge bulges beyond them.
+
+    Raises
+    ------
+    InvalidRegion
+        If a ring is not usable.
+    """
+    return as_region(parts).bounds
 
 
 def _of_text(text: str) -> Region:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import shapely
+import shapely.geometry
 from numpy.typing import ArrayLike
 
 from zagg_catalog.errors import InvalidRegion
 from zagg_catalog.geometry.rings import check_holes, tidy_ring
 from zagg_catalog.geometry.sphere import Ring
 from zagg_catalog.html import facts_html, svg_map
+from zagg_catalog.regions.extent import box_around
 
 Bbox = tuple[float, float, float, float]
 
@@ -70,14 +73,27 @@ class Region(list[Ring]):
         return f"<Region: {what}{f', {holes:,} holes' if holes else ''}>"
 
     def _repr_html_(self) -> str:
-        polygons = [[np.column_stack(ring[::-1]) for ring in rings] for rings in self.polygons()]
-        shapes = [shapely.Polygon(shell, holes) for shell, *holes in polygons]
         facts = {
             "polygons": len(self),
             "holes": sum(map(len, self.holes)) or None,
-            "box": self.bbox,
+            "box": self.bounds if len(self) else None,
         }
-        return facts_html("Region", facts, svg_map(shapes, label="Map of the region"))
+        return facts_html("Region", facts, svg_map(self._shapes(), label="Map of the region"))
+
+    @property
+    def bounds(self) -> Bbox:
+        """The smallest box, ``(west, south, east, north)``, degrees; see `polygon_to_bbox`."""
+        return box_around(self.polygons()) if self.bbox is None else self.bbox
+
+    @property
+    def __geo_interface__(self) -> dict[str, Any]:
+        """GeoJSON of the polygons, longitude before latitude; they are not cut anywhere."""
+        found: dict[str, Any] = shapely.geometry.mapping(shapely.MultiPolygon(self._shapes()))
+        return found
+
+    def _shapes(self) -> list[shapely.Polygon]:
+        rings = [[np.column_stack(ring[::-1]) for ring in rings] for rings in self.polygons()]
+        return [shapely.Polygon(shell, holes) for shell, *holes in rings]
 
     def polygons(self) -> list[list[Ring]]:
         """Return one list of rings per polygon, its exterior, then its holes; none is closed."""

@@ -7,7 +7,13 @@ import itertools
 import numpy as np
 
 from zagg_catalog.errors import InvalidRegion
-from zagg_catalog.geometry.rings import PARALLEL_STEP, check_degrees, goes_around, tidy_ring
+from zagg_catalog.geometry.rings import (
+    PARALLEL_STEP,
+    check_degrees,
+    goes_around,
+    tidy_ring,
+    wrapped,
+)
 from zagg_catalog.geometry.sphere import Floats, Ring
 from zagg_catalog.regions.boxes import bbox_region, check_bbox
 from zagg_catalog.regions.polygons import Bbox, Region, region_of_polygons
@@ -89,9 +95,3 @@ def _box_of(polygon: list[Floats]) -> Bbox | None:
     if area < 0 and np.abs(steps_lon).max() < 360.0:
         return None
     return check_bbox((lon.min(), lat.min(), lon.max(), lat.max()))
-
-
-def wrapped(lons: Floats) -> Floats:
-    """Return longitudes in [-180, 180); values in that range are unchanged."""
-    inside = (lons >= -180.0) & (lons < 180.0)
-    return np.where(inside, lons, (lons + 540.0) % 360.0 - 180.0)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -23,7 +23,7 @@ from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.healpix_trace import in_threads
-from zagg_catalog.geometry.ragged import to_offsets
+from zagg_catalog.geometry.ragged import starts, to_offsets
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys
 from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.grids.base import Near
@@ -50,6 +50,8 @@ from zagg_catalog.sources.revisions import older_revisions
 FOOTPRINTS = ("swath", "beams")
 # So many granules are not worth a test for those near the shards.
 _FEW = 500
+# Pairs to renumber at once.
+_CHUNK = 1 << 20
 
 
 class BuildOptions(TypedDict, total=False):
@@ -272,20 +274,23 @@ class _Work:
 
     def add(self, batch: FootprintBatch, cells: Cells | None) -> None:
         """Add the pairs of a batch: of its footprints, or of its beams if ``cells`` is None."""
-        found = self._of_beams(batch) if cells is None else self.join.of_footprints(batch, cells)
-        self.problems |= batch.problems | found.problems
+        self.problems |= batch.problems
         self.repaired |= batch.repaired
-        self.parts.append(_Part.of(*found.sorted(self.problems)))
+        for found in (
+            self._of_beams(batch) if cells is None else self.join.of_footprints(batch, cells)
+        ):
+            self.problems |= found.problems
+            self.parts.append(_Part.of(*found.sorted(self.problems)))
 
-    def _of_beams(self, batch: FootprintBatch) -> Pairs:
+    def _of_beams(self, batch: FootprintBatch) -> Iterator[Pairs]:
         rings = beams.corridors(batch.rings(), self.join.near)
         order = np.argsort(rings.granule, kind="stable")
         return self.join.of_rings(batch, rings.take(order))
 
     def merge(self, granules: int) -> None:
         """Merge the pairs of all batches of a catalog of some granules."""
+        del self.join  # its lookups may be large
         self.shards, self.offsets, self.rows = _merged(self.parts, len(self.covered))
-        self.parts.clear()
         self.taken = None
         self.used = np.zeros(granules, dtype=bool)
         self.used[self.rows] = True
@@ -300,6 +305,9 @@ class _Work:
     ) -> MapColumns:
         """Return the columns of the map; `entries` are those of the rows that are used."""
         place = np.cumsum(self.used, dtype=np.int32) - 1
+        for first in range(0, len(self.rows), _CHUNK):  # without a second copy of all pairs
+            some = self.rows[first : first + _CHUNK]
+            some[:] = place[some]
         keys = self.covered[self.shards]
         aoi = _aoi(self.grid, area)
         metadata = (
@@ -314,7 +322,7 @@ class _Work:
             grid_signature=self.grid.spatial_signature(),
             shards=keys,
             offsets=self.offsets,
-            rows=place[self.rows],
+            rows=self.rows,
             table=entries,
             metadata=metadata,
             mask=None if aoi is None else self.grid.aoi_mask(aoi, keys),
@@ -348,14 +356,15 @@ class _Part:
     """Pairs of a batch of granules, by shard."""
 
     shards: NDArray[np.int32]  # distinct, ascending
-    counts: NDArray[np.int32]  # number of rows of each shard
+    counts: NDArray[np.unsignedinteger[Any]]  # number of rows of each shard, as small as it fits
     rows: NDArray[np.int32]  # shard after shard
 
     @classmethod
     def of(cls, shards: NDArray[np.int32], rows: NDArray[np.int32]) -> _Part:
         first = np.flatnonzero(np.append(True, shards[1:] != shards[:-1])[: len(shards)])
-        counts = np.diff(np.append(first, len(shards))).astype(np.int32)
-        return cls(shards[first], counts, rows)
+        counts = np.diff(np.append(first, len(shards)))
+        fits = np.min_scalar_type(counts.max(initial=0))
+        return cls(shards[first], counts.astype(fits), rows)
 
     def pairs(self, rows: Ints) -> Ints:
         """Return the pairs as `Takeover` has them, given the catalog's row of each row."""
@@ -364,26 +373,30 @@ class _Part:
 
 
 def _merged(parts: list[_Part], count: int) -> tuple[Ints, Ints, NDArray[np.int32]]:
-    """Merge the pairs of runs of rows, each by shard, into one list by shard.
+    """Merge the pairs of runs of rows, each by shard, into one list by shard; empties `parts`.
 
     Returns the places of the shards that have rows, the offsets of their rows, and the rows.
     """
     if len(parts) == 1:
-        (one,) = parts
+        one = parts.pop()
         return one.shards.astype(np.int64), to_offsets(one.counts), one.rows
     sizes = np.zeros(count, dtype=np.int64)
     for part in parts:
         sizes[part.shards] += part.counts
-    ends = np.cumsum(sizes)
-    rows = np.empty(int(sizes.sum()), dtype=np.int32)
-    following = ends - sizes
-    for part in parts:
+    used = np.flatnonzero(sizes)
+    following = np.cumsum(sizes)
+    rows = np.empty(int(following[-1]) if count else 0, dtype=np.int32)
+    following -= sizes
+    del sizes
+    parts.reverse()
+    while parts:
+        part = parts.pop()  # its memory is free again
         # A run's rows of one shard are adjacent, and follow those of the runs before.
-        shift = following[part.shards] - (np.cumsum(part.counts) - part.counts)
+        shift = following[part.shards] - starts(part.counts)
         rows[np.arange(len(part.rows)) + np.repeat(shift, part.counts)] = part.rows
         following[part.shards] += part.counts
-    used = np.flatnonzero(sizes)
-    return used, np.append(0, ends[used]), rows
+    # What would follow now is the end of each shard.
+    return used, np.append(0, following[used]), rows
 
 
 def _mask(catalog: Catalog, region: RegionLike | None) -> Region:

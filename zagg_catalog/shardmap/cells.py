@@ -256,7 +256,7 @@ def words_of(numbers: NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
 
 
 def coarse_numbers(keys: NDArray[np.uint64], order: int) -> Ints:
-    """Return the nested numbers of shard keys of an order, at most `CELLS_ORDER`."""
+    """Return the nested numbers of shard keys of an order, at most 29."""
     numbers: Ints = (keys >> np.uint64(60 - 2 * order)).astype(np.int64) - (1 << (2 * order))
     return numbers
 

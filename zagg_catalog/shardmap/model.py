@@ -14,20 +14,23 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from zagg_catalog.catalog.table import Catalog, entry_dicts
-from zagg_catalog.errors import EmptyShardMap, SignatureMismatch, UnknownShard
-from zagg_catalog.grids import OutputGrid
+from zagg_catalog.errors import EmptyShardMap, InvalidShardMap, SignatureMismatch, UnknownShard
+from zagg_catalog.grids import OutputGrid, from_signature
 from zagg_catalog.grids.signature import signature_differences
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.messages import plain_logger
 from zagg_catalog.regions import RegionLike
 from zagg_catalog.shardmap.area import Edge
 from zagg_catalog.shardmap.build import BuildOptions, BuiltColumns, build_columns
 from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select, stable_metadata
-from zagg_catalog.shardmap.display import map_frame, map_html
+from zagg_catalog.shardmap.display import map_facts, map_frame, map_html
 from zagg_catalog.shardmap.json_file import read_json, write_json
 from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+
+pandas = lazy_module("pandas")
 
 _logger = plain_logger("zagg_catalog.shardmap")
 
@@ -141,6 +144,22 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
     __hash__ = None  # type: ignore[assignment]
 
     @property
+    def complete(self) -> bool:
+        """Whether the map is known to list every granule of its shards; see `completeness`."""
+        return self.completeness is True
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the granules that are in the map."""
+        names: list[str] = self.table["id"].to_pylist()
+        return names
+
+    @property
+    def grid(self) -> OutputGrid:
+        """The grid of the signature; raises `InvalidGrid` if that does not define one."""
+        return from_signature(self.grid_signature)
+
+    @property
     def n_pairs(self) -> int:
         """Number of (shard, granule) pairs."""
         return len(self.rows)
@@ -236,6 +255,16 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         if grid is not None:
             self.check(grid)
         return map_frame(self, grid)
+
+    def to_pandas(self) -> Any:
+        """Return the shards as a DataFrame without outlines.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of `to_geopandas` but the last.
+        """
+        return pandas.DataFrame(map_facts(self))
 
     def check(self, grid: OutputGrid) -> None:
         """Check that this map belongs to a grid.
@@ -391,6 +420,7 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         InvalidShardMap
             If the file is not a manifest.
         """
+        _check_format(path, parquet=False)
         return cls.from_columns(read_json(path))
 
     def to_parquet(self, path: str | Path) -> None:
@@ -423,7 +453,45 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         UnknownShard
             If the map does not have one of ``shards``.
         """
+        _check_format(path, parquet=True)
         return cls.from_columns(read_parquet(path, shards=shards))
+
+    @classmethod
+    def read(cls, path: str | Path) -> ShardMap:
+        """Read a manifest, JSON or parquet, whatever its name.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Raises
+        ------
+        ShardMapNotFound
+            If there is no such file.
+        InvalidShardMap
+            If the file is not a manifest.
+        """
+        return cls.from_parquet(path) if _begins(path, b"PAR1") else cls.from_json(path)
+
+
+def _check_format(path: str | Path, *, parquet: bool) -> None:
+    """Raise `InvalidShardMap` if a file has the other format."""
+    if not parquet and _begins(path, b"PAR1"):
+        raise InvalidShardMap(
+            f"The shard map {path} is a parquet file; read it with ShardMap.from_parquet."
+        )
+    if parquet and _begins(path, b"{"):
+        raise InvalidShardMap(f"The shard map {path} is JSON; read it with ShardMap.from_json.")
+
+
+def _begins(path: str | Path, magic: bytes) -> bool:
+    """Return whether a file begins with some bytes; a missing one does not."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError:
+        return False
 
 
 def build_maps(

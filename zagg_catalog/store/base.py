@@ -48,6 +48,8 @@ class ObjectInfo:
     """Bytes."""
     modified: datetime
     """Time of the last change, UTC."""
+    version: str = ""
+    """Changes with each change, also with those of one second; empty if the store has none."""
 
 
 @dataclass(frozen=True)

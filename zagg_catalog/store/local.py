@@ -101,7 +101,8 @@ class LocalStore(Store):
                     continue
                 if facts := _facts(path) or _link(path):
                     modified = datetime.fromtimestamp(facts.st_mtime, UTC)
-                    yield ObjectInfo(key, facts.st_size, modified)
+                    version = f"{facts.st_ino}-{facts.st_mtime_ns}"
+                    yield ObjectInfo(key, facts.st_size, modified, version)
 
     def now(self) -> datetime:
         """Return the time of a file that is written now, as the file system stamps it."""

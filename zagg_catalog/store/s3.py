@@ -59,6 +59,8 @@ _BROKEN_STREAM = (
     boto.ResponseStreamingError,
 )
 _RACES = 5
+# So that a browser shows a page, and asks whether it has changed.
+_PAGE = {"ContentType": "text/html; charset=utf-8", "CacheControl": "no-cache"}
 _READERS = 16  # half of the connections of a client
 
 
@@ -167,7 +169,7 @@ class S3Store(Store):
                     hidden = any(part.startswith(".") for part in key.split("/"))
                     if not hidden and not key.endswith("/"):
                         modified = entry["LastModified"].astimezone(UTC)
-                        yield ObjectInfo(key, entry["Size"], modified)
+                        yield ObjectInfo(key, entry["Size"], modified, entry.get("ETag", ""))
 
     def now(self) -> datetime:
         """Return the server's time, as its answers state it."""
@@ -279,7 +281,8 @@ class S3Store(Store):
 
     def _write(self, key: str, value: bytes, condition: dict[str, str]) -> str:
         """Write a pointer, and return its new token."""
-        answer = self._client.put_object(**self._where(key), Body=value, **condition)
+        kind = _PAGE if key.endswith(".html") else {}
+        answer = self._client.put_object(**self._where(key), Body=value, **kind, **condition)
         return str(answer["ETag"])
 
     def _head(self, key: str) -> dict[str, Any] | None:

@@ -176,7 +176,7 @@ class Status:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Watched:
+class Watched:
     """What the watch knows of a product."""
 
     cursor: Cursor | None = None
@@ -212,7 +212,9 @@ def read_status(
     slots = read_slots(store, product, region, cycle)
     places = _places(slots, registry, product, region)
     names = sorted({name for name, _ in places})
-    known = dict(zip(names, store.read_each(lambda one: _watched(store, one), names), strict=True))
+    known = dict(
+        zip(names, store.read_each(lambda one: read_watched(store, one), names), strict=True)
+    )
     keys = [
         ReleaseKey(name, place, number)
         for name, place in places
@@ -268,14 +270,15 @@ def _places(
     )
 
 
-def _watched(store: Store, product: str) -> _Watched:
+def read_watched(store: Store, product: str) -> Watched:
+    """Return what the watch knows of a product; what cannot be read is a problem."""
     try:
         cursor = read_cursor(store, product).cursor
         # A run may have processed events since the last poll.
         cursor = with_processed(store, cursor) if cursor else None
-        return _Watched(cursor=cursor, states=read_states(store, product)[0])
+        return Watched(cursor=cursor, states=read_states(store, product)[0])
     except InvalidCursor as error:
-        return _Watched(problem=str(error))
+        return Watched(problem=str(error))
 
 
 def _registered(registry: Registry | None, product: str, region: str) -> bool:
@@ -285,7 +288,7 @@ def _registered(registry: Registry | None, product: str, region: str) -> bool:
 
 
 def _cycles(
-    known: _Watched,
+    known: Watched,
     product: str,
     region: str,
     slots: Iterable[ReleaseKey],
@@ -302,7 +305,7 @@ def _cycles(
 
 
 def _unknown(
-    known: Mapping[str, _Watched],
+    known: Mapping[str, Watched],
     places: Iterable[tuple[str, str]],
     keys: Iterable[ReleaseKey],
     cycle: int | None,
@@ -318,7 +321,7 @@ def _unknown(
 
 
 def _unprepared(
-    known: Mapping[str, _Watched],
+    known: Mapping[str, Watched],
     places: Iterable[tuple[str, str]],
     keys: Sequence[ReleaseKey],
     cycle: int | None,
@@ -362,7 +365,7 @@ def _row(
     key: ReleaseKey,
     slot: Slot | None,
     records: Mapping[tuple[ReleaseKey, str], ReleaseRecord | None],
-    known: _Watched,
+    known: Watched,
     registry: Registry | None,
     now: datetime,
 ) -> CycleStatus:
@@ -382,7 +385,8 @@ def _row(
     )
     rules = registry.watch_rules(key.product) if registry else WatchRules()
     registered = registry is None or _registered(registry, key.product, key.region)
-    state = _state(facts, stored, publication, rules, now) if registered else None
+    digest = publication.digest if publication else None
+    state = current_state(facts, stored, digest, rules, now) if registered else None
     times = [time for time in (facts.source_changed, facts.released) if time is not None]
     return CycleStatus(
         release_key=key,
@@ -401,23 +405,23 @@ def _row(
     )
 
 
-def _state(
+def current_state(
     facts: Facts,
     stored: StoredState | None,
-    publication: Publication | None,
+    latest: str | None,
     rules: WatchRules,
     now: datetime,
 ) -> State:
     """Return the state now. Only the watch settles a cycle: time alone says nothing of the source.
 
-    A cycle is not settled any more if its release has changed since the last poll.
+    A cycle is not settled any more if its release has changed since the last poll; `latest` is the
+    digest of its latest release.
     """
     found = state_of(facts, rules, now)
     if found != "settled":
         return found
-    digest = publication.digest if publication else None
     if stored is None or stored.state == "settled":
-        same = stored is not None and digest in (stored.settled, stored.compared)
+        same = stored is not None and latest in (stored.settled, stored.compared)
         return "settled" if same else "filling"
     return stored.state
 

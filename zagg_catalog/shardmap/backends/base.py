@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -53,8 +54,8 @@ class PreparedJoin(Protocol):
     def near(self) -> Near:
         """A quick test for points that may be near the region's shards."""
 
-    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
-        """Return the pairs of the batch's footprints; ``cells`` are theirs."""
+    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Iterator[Pairs]:
+        """Yield the pairs of the batch's footprints, by runs of rows; ``cells`` are theirs."""
 
-    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
-        """Return the pairs of other rings of the batch's granules."""
+    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Iterator[Pairs]:
+        """Yield the pairs of other rings of the batch's granules, by runs of rows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from threading import Lock
@@ -78,8 +79,8 @@ class PlanarJoin:
         digest.update(self._covered.tobytes())
         return _blocks_of(_Tiles(digest.digest(), self._grid, self._covered))
 
-    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
-        """Return the pairs of the batch's footprints.
+    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Iterator[Pairs]:
+        """Yield the pairs of the batch's footprints.
 
         A tile that holds a whole cell of a footprint is certain. A footprint that has cells only
         on a tile's border is compared itself, and so is one with large cells.
@@ -93,11 +94,11 @@ class PlanarJoin:
             met = _tested(block, tiles, candidates, batch)
             rows, tile = np.divmod(np.append(certain, met), len(tiles))
             found.append((block.keys[tile], rows))
-        return self._pairs(found)
+        yield self._pairs(found)
 
-    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
-        """Return the pairs of other rings of the batch's granules."""
-        return self._pairs([self._found(rings)])
+    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Iterator[Pairs]:
+        """Yield the pairs of other rings of the batch's granules."""
+        yield self._pairs([self._found(rings)])
 
     def _found(self, footprints: Footprints) -> tuple[NDArray[np.uint64], Ints]:
         """Return keys and rows of the tiles that rings meet."""

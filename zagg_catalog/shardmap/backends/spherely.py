@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -72,14 +73,15 @@ class ExactJoin:
         """A quick test for points that may be near the region's shards."""
         return self._candidates.near
 
-    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Pairs:
-        """Return the pairs of the batch's footprints."""
-        found = self._candidates.of_footprints(batch, cells)
-        return self._tested(found, batch.rings(np.unique(found.rows).astype(np.int64)))
+    def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Iterator[Pairs]:
+        """Yield the pairs of the batch's footprints."""
+        for found in self._candidates.of_footprints(batch, cells):
+            yield self._tested(found, batch.rings(np.unique(found.rows).astype(np.int64)))
 
-    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Pairs:
-        """Return the pairs of other rings of the batch's granules."""
-        return self._tested(self._candidates.of_rings(batch, rings), rings)
+    def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Iterator[Pairs]:
+        """Yield the pairs of other rings of the batch's granules."""
+        for found in self._candidates.of_rings(batch, rings):
+            yield self._tested(found, rings)
 
     def _tested(self, found: Pairs, footprints: Footprints) -> Pairs:
         shards, rows = found.sorted({})
