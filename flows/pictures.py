@@ -7,7 +7,6 @@ from pathlib import Path
 from prefect import get_run_logger
 
 from flows.failures import error_sentence
-from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.files import scratch
 from zagg_catalog.html import picture_address
 from zagg_catalog.messages import as_markdown
@@ -31,12 +30,14 @@ def release_picture(store: Store, record: ReleaseRecord) -> str | None:
     try:
         with scratch() as folder:
             path = store.download(grid.manifest.parquet.key, Path(folder, "map.parquet"))
-            drawing = map_picture(ShardMap.from_parquet(path), region=record.region)
-    except (ZaggCatalogError, OSError) as error:
+            address = picture_address(
+                map_picture(ShardMap.from_parquet(path), region=record.region)
+            )
+    except Exception as error:  # noqa: BLE001  (the release is published, and the log has the error)
         get_run_logger().warning("No picture of %s: %s", grid.name, error_sentence(error))
         return None
     text = f"The {grid.shards:,} shards of {grid.name}, coloured by their number of granules"
-    return f"![{as_markdown(text)}]({picture_address(drawing)})\n\n*{as_markdown(text)}.*"
+    return f"![{as_markdown(text)}]({address})\n\n*{as_markdown(text)}.*"
 
 
 def drawn_grid(record: ReleaseRecord) -> GridRecord | None:
