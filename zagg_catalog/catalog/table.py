@@ -316,6 +316,9 @@ class Catalog:
     ) -> Catalog:
         """Return the granules that a query of the same arguments would find.
 
+        CMR draws edges slightly differently: a search for a box may also find granules that are
+        within 100 m of it.
+
         Parameters
         ----------
         bbox : sequence of float, optional
