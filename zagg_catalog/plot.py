@@ -37,6 +37,8 @@ _SIDES = {
 }
 # Of more shapes than these the edges would hide the colours.
 _EDGED = 3000
+# Vertices of shapes are as near to their outlines as this part of the picture's width.
+_DETAIL = 1.0 / 5000.0
 _CHOSEN = "#d1495b"
 # Nothing in a file depends on the time, or on chance.
 _SETTINGS = {"svg.hashsalt": "zagg-catalog", "svg.fonttype": "none"}
@@ -95,6 +97,7 @@ def draw_map(drawing: MapDrawing, ax: Axes | None = None) -> Axes:
     projection = projection_for(shapes)
     flat = projection.shapes(shapes[known])
     extent = extent_of(projection, flat)
+    flat = shapely.simplify(flat, extent.width * _DETAIL)
     _draw_background(ax, projection, extent)
     counts = None if drawing.counts is None else drawing.counts[known]
     classes = None if counts is None or not len(counts) else colour_classes(counts)
