@@ -9,7 +9,7 @@ from zagg_catalog.catalog import Catalog
 from zagg_catalog.catalog.completeness import Completeness
 from zagg_catalog.errors import InvalidRelease, ObjectMissing, StoreError
 from zagg_catalog.files import scratch
-from zagg_catalog.messages import boxes_text, clean_text, short_digest
+from zagg_catalog.messages import boxes_text, clean_text, number_of, short_digest
 from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.diff import GridDiff, ReleaseDiff, diff
 from zagg_catalog.releases.publication import Publication
@@ -75,10 +75,11 @@ def release_content(
     }
     before, changes, problem = _before(store, view)
     coverage = coverage_of(catalog.table["id"], catalog.metadata | _own(record))
+    known = _completeness(record)
     statements = [
         *_state(view),
         *_checks_statements(view.checks),
-        *coverage_statements(coverage),
+        *coverage_statements(coverage, known),
         *_change_statements(view.publication if view.latest else None, before, changes, problem),
     ]
     granules, footprints = joined_granules(catalog, filter(None, maps.values()))
@@ -87,7 +88,7 @@ def release_content(
     return ReportContent(
         kind="release",
         title=str(key),
-        **verdict_of(_completeness(record), statements),
+        **verdict_of(known, statements),
         figures=_figures(record, changes),
         granules=granules,
         footprints=footprints,
@@ -125,7 +126,7 @@ def _completeness(record: ReleaseRecord) -> Completeness:
 def _state(view: ReleaseView) -> Iterator[Statement]:
     record, harvest = view.release.record, view.release.record.harvest
     if record.complete:
-        kept = f"{record.catalog.rows:,} granules"
+        kept = number_of(record.catalog.rows, "granule")
         declared = harvest.declared_after if harvest else None
         yield Statement(
             "good",
@@ -134,13 +135,14 @@ def _state(view: ReleaseView) -> Iterator[Statement]:
             else f"The catalog has everything that the server declared: {declared:,} declared,"
             f" {kept} kept",
         )
-        yield Statement("good", f"All {len(record.grids):,} grids have a complete map")
+        yield Statement("good", f"{number_of(len(record.grids), 'grid')}, each with a complete map")
     for lack in record.lacks:
         unknown = lack == "the catalog is not known to be complete"
         yield Statement("warn" if unknown else "bad", lack[:1].upper() + lack[1:])
     for grid in record.grids:
         if grid.quarantined:
-            text = f"Grid {grid.name} leaves out {grid.quarantined:,} granules that cannot be used"
+            left = number_of(grid.quarantined, "granule")
+            text = f"Grid {grid.name} leaves out {left} that cannot be used"
             yield Statement("bad", text)
     if view.latest:
         yield Statement("good", "It is the latest release")
@@ -170,8 +172,9 @@ def _change_statements(
     if before is not None and changes is not None:
         found = changes.granules
         text = (
-            f"Since release {short_digest(before.digest)}: {len(found.added):,} granules added,"
-            f" {len(found.revised):,} revised, {len(found.removed):,} removed"
+            f"Since release {short_digest(before.digest)}:"
+            f" {number_of(len(found.added), 'granule')} added, {len(found.revised):,} revised,"
+            f" {len(found.removed):,} removed"
         )
         yield Statement("warn" if found.removed else "note", text)
     if publication is not None and publication.contraction.problem:
@@ -216,9 +219,7 @@ def _figures(record: ReleaseRecord, changes: ReleaseDiff | None) -> tuple[tuple[
 def _grid_map(
     grid: GridRecord, shard_map: ShardMap | None, change: GridDiff | None, *, asked: bool
 ) -> GridMap:
-    problem = grid.error
-    if not asked:
-        problem = "it was not asked for"
+    problem = grid.error if asked else "it was not asked for."
     comparable = change is not None and change.change in ("same", "changed")
     text = None if change is None else _CHANGES[change.change]
     if change is not None and change.config_changed and text is not None:
