@@ -331,7 +331,8 @@ def publish_release(
             fetch=FetchFacts.of_json(catalog["fetch"]) if catalog.get("fetch") else None,
             fetched_at=catalog.get("fetched_at"),
         )
-    renew_index(place)
+    if not published.unchanged:
+        renew_index(place)
     return published
 
 

@@ -58,7 +58,9 @@ def svg_map(
     if (shapely.is_missing(given) | shapely.is_empty(given)).all():
         return ""
     drawn = map_svg(given, counts, title=label, notes=notes, unit=unit, heading=False)
-    return f'<figure style="margin:0">{drawn}</figure>'
+    # A narrow screen shows the whole map.
+    fitting = drawn.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+    return f'<figure style="margin:0">{fitting}</figure>'
 
 
 def picture_address(svg: str) -> str:
