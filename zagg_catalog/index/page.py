@@ -161,12 +161,10 @@ def _picked_up(row: Row) -> int:
 def _held_back(row: Row) -> bool:
     """Return whether a release was stored after the latest one, and is not the latest."""
     known = row.latest
-    return (
-        known is not None
-        and bool(row.releases)
-        and row.releases[0].digest != known.digest
-        and (known.action != "rollback")
-    )
+    if known is None or known.action == "rollback":
+        return False
+    own = [one.stored for one in row.releases if one.digest == known.digest]
+    return any(one.stored > time for one in row.releases for time in own)
 
 
 def _details(row: Row, index: Index) -> str:
