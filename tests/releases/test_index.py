@@ -106,6 +106,7 @@ def test_only_what_has_changed_is_read(store, files, calls):
         "releases",
         "pickups",
         "watch",
+        "reports",
     ]
     calls.clear()
     assert renew_index(store).read == 0
