@@ -25,10 +25,10 @@ Values = dict[str, Any]
 def renew_status(store: Store, registry: Registry, products: Iterable[str]) -> None:
     """Renew the artifact ``status-<product>`` of each product whose newest one shows another table.
 
-    The index of the store is renewed first. What cannot be read is a warning in the log, since the
-    work of the run is done.
+    If there is one, the index of the store is renewed as well. What cannot be read is a warning in
+    the log, since the work of the run is done.
     """
-    renew_index(store, registry)
+    changed = False
     for product in sorted(set(products)):
         try:
             found = read_status(store, registry, utc_now(), product=product)
@@ -38,6 +38,9 @@ def renew_status(store: Store, registry: Registry, products: Iterable[str]) -> N
         key, rows = f"status-{product.lower().replace('_', '-')}", [*map(status_row, found.rows)]
         if rows and not newest_is(key, rows):
             create_table(rows, key=key, description=summary_of(found))
+            changed = True
+    if changed:
+        renew_index(store, registry)
 
 
 def renew_index(store: Store, registry: Registry | None = None) -> None:

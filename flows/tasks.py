@@ -333,7 +333,8 @@ def publish_release(
         )
     if published.written:
         write_report(place, published.release)
-    renew_index(place)
+    if not published.unchanged:
+        renew_index(place)
     return published
 
 

@@ -70,14 +70,26 @@ class Catalog:
         stac-geoparquet table, one row per granule; needs the columns ``id``, ``geometry`` and
         ``assets``. Each granule carries its S3 and its HTTPS href; addresses lose signatures,
         users and passwords, see `zagg_catalog.catalog.addresses`.
-    metadata : dict
-        Provenance: product, version, dates, box, and the harvest report.
+    metadata : dict, optional
+        Provenance: product, version, dates, box, and the harvest report; by default empty, so that
+        the product and the completeness are unknown.
 
     Raises
     ------
     InvalidCatalog
         If a needed column is missing or has another type, an id is missing or repeated, or the
         footprints are not in longitude and latitude.
+
+    Notes
+    -----
+    Iteration gives the records of `granule_records`, ``catalog[id]`` one of them; ``id in catalog``
+    says whether there is a granule of that id, and ``==`` compares granules and metadata.
+
+    Examples
+    --------
+    >>> catalog = Catalog.from_geoparquet("cycle22.parquet")
+    >>> len(catalog), catalog.complete, catalog.bbox
+    >>> january = catalog.filter(start_date="2024-01-01", end_date="2024-01-31")
     """
 
     table: pa.Table
@@ -215,7 +227,12 @@ class Catalog:
         Raises
         ------
         InvalidCatalog
-            If the file does not exist, cannot be read, or is not a granule catalog.
+            If the file does not exist (`CatalogNotFound`), cannot be read, or is not a granule
+            catalog.
+
+        Examples
+        --------
+        >>> catalog = Catalog.from_geoparquet("cycle22.parquet")
         """
         table, metadata, cells = read_catalog(path)
         try:
@@ -296,19 +313,24 @@ class Catalog:
     ) -> Catalog:
         """Return the granules that a query of the same arguments would find.
 
+        CMR draws edges slightly differently: a search for a box may also find granules that are
+        within 100 m of it.
+
         Parameters
         ----------
         bbox : sequence of float, optional
             ``(west, south, east, north)``, degrees; west > east over the antimeridian. Granules
             whose footprints touch the box.
         region : path, box, geometry, Region or list of (lats, lons), optional
-            Instead of ``bbox``, any form of a region; see `ShardMap.build`. Granules whose
-            footprints touch its polygons, not only their box.
+            Instead of ``bbox``: the path of a region's file; text of a box, or WKT; a shapely
+            geometry, GeoDataFrame or GeoJSON mapping; or rings. Degrees, WGS84, unless a file or
+            frame names another CRS. Granules whose footprints touch its polygons, not only their
+            box.
         start_date, end_date : str or date, optional
             Inclusive days, ``YYYY-MM-DD``, UTC, within those of the catalog.
         cycle : int, optional
             Mission cycle, of which the catalog has all days.
-        convention : {"mission", "nominal"}
+        convention : {"mission", "nominal"}, default "mission"
             ``nominal`` selects zagg's 91 days of ``cycle``, whatever cycle the names have.
         season : str, optional
             Days of each year: ``12-01..02-28``, or months ``06..08``.

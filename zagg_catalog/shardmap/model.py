@@ -321,7 +321,7 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         aoi : path, box, geometry, Region or list of (lats, lons), optional
             Area, as ``region``, of the strict mask of cells that the map carries where the
             config has ``output.aoi_mask: true``. By default the region.
-        backend : {"auto", "spherely", "mortie"}
+        backend : {"auto", "spherely", "mortie"}, default "auto"
             ``auto`` uses spherely if a spherely with a SpatialIndex is installed; otherwise
             mortie on HEALPix grids and shapely on rectilinear ones. ``mortie`` has HEALPix
             cells only, so it uses shapely on a rectilinear grid. ``spherely`` works with the
@@ -329,15 +329,15 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         mortie_order : int, optional
             Order of the cells that find the pairs on HEALPix, from ``parent_order`` to 29. It
             is at least 9, and by default the larger of 9 and ``parent_order``.
-        footprint : {"swath", "beams"}
+        footprint : {"swath", "beams"}, default "swath"
             ``swath`` is CMR's polygon; ``beams`` cuts those of ATL03 and ATL06 into three
             beam-pair corridors. Other products, and footprints that are not a swath, use the
             polygon.
-        edge : {"shards", "region"}
+        edge : {"shards", "region"}, default "shards"
             What the map is complete for. ``shards``: all of each shard that it lists, so each must
             be inside the area that the catalog was fetched for. ``region``: the part inside the
             region, as zagg's maps are; granules that reach only the rest of a shard may be missing.
-        allow_empty : bool
+        allow_empty : bool, default False
             Do not warn if the map has no pair.
         previous : (ShardMap, Catalog), optional
             An earlier map of the grid, and the catalog that it was built from. The pairs of
@@ -377,6 +377,12 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
             ``"unknown"`` if the catalog does not say its area.
         EmptyMap
             If the map has no shard or no pair; the message has the boxes of region and grid.
+
+        Examples
+        --------
+        >>> grid = from_config("atl06.yaml")
+        >>> shard_map = ShardMap.build("cycle22.parquet", grid, region="jakobshavn.gpkg")
+        >>> shard_map[grid.shard_at(69.17, -49.5)]  # the granules of the shard of a point
         """
         if not isinstance(catalog, Catalog):
             catalog = Catalog.from_geoparquet(catalog)
