@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.addresses import clean_column
+from zagg_catalog.catalog.captions import caption, shortfall
 from zagg_catalog.catalog.columns import check_table, iso_times
 from zagg_catalog.catalog.completeness import (
     Completeness,
@@ -40,10 +41,12 @@ from zagg_catalog.errors import InvalidCatalog, UnknownGranule
 from zagg_catalog.frames import geo_frame
 from zagg_catalog.html import facts_html, svg_map
 from zagg_catalog.lazy import lazy_module
-from zagg_catalog.messages import shown
+from zagg_catalog.messages import first_few, number_of, shown
+from zagg_catalog.plot import MapDrawing, draw_map
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+    from matplotlib.axes import Axes
 
     from zagg_catalog.catalog.filters import Numbers
     from zagg_catalog.catalog.selection import Selection
@@ -449,6 +452,54 @@ class Catalog:
         }
         texts = {name: entries[name].to_pandas() for name in ("id", "https", "s3")}
         return pandas.DataFrame({"id": texts.pop("id"), **times, **texts})
+
+    def plot(
+        self, ax: Axes | None = None, *, granule: str | None = None, title: str | None = None
+    ) -> Axes:
+        """Draw the footprints over the coastline, in the projection that suits them.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default new axes.
+        granule : str, optional
+            Id of a granule to outline.
+        title : str, optional
+            By default product, cycle and number of granules.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            In metres of the projection.
+
+        Raises
+        ------
+        MissingPackage
+            Without matplotlib, which the extra ``plot`` installs.
+        """
+        return draw_map(self.drawing(granule=granule, title=title), ax)
+
+    def drawing(self, *, granule: str | None = None, title: str | None = None) -> MapDrawing:
+        """Return what a picture shows; parameters as `plot`."""
+        names = pa.array([] if granule is None else [granule], pa.string())
+        return MapDrawing(
+            shapes=self._shapes(),
+            title=title or caption(self.metadata, number_of(len(self), "granule")),
+            notes=shortfall(self.metadata, len(self)),
+            chosen=self.footprints(names),
+        )
+
+    def footprints(self, ids: pa.Array | pa.ChunkedArray) -> NDArray[np.object_]:
+        """Return the footprints of granules, in the order of the table.
+
+        Raises `UnknownGranule` if the catalog lacks one of them.
+        """
+        held = pc.cast(self.table["id"], pa.string())
+        wanted = pc.cast(ids, pa.string())
+        if len(lacking := wanted.filter(pc.invert(pc.is_in(wanted, held.combine_chunks())))):
+            raise UnknownGranule(f"The catalog has no granule {first_few(lacking.to_pylist())}.")
+        rows = pc.is_in(held, value_set=pa.array(wanted.to_pylist(), pa.string()))
+        return self._shapes()[rows.to_numpy()]  # type: ignore[no-any-return]
 
     def _shapes(self) -> NDArray[np.object_]:
         """Return the footprints as the table has them; None for one that is missing or damaged."""

@@ -19,6 +19,7 @@ from zagg_catalog.grids import OutputGrid, from_signature
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.lazy import lazy_module
 from zagg_catalog.messages import plain_logger
+from zagg_catalog.plot import draw_map
 from zagg_catalog.regions import RegionLike
 from zagg_catalog.shardmap.area import Edge
 from zagg_catalog.shardmap.build import BuildOptions, BuiltColumns, build_columns
@@ -26,9 +27,11 @@ from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select, 
 from zagg_catalog.shardmap.display import map_facts, map_frame, map_html
 from zagg_catalog.shardmap.json_file import read_json, write_json
 from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
+from zagg_catalog.shardmap.picture import map_drawing
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+    from matplotlib.axes import Axes
 
 pandas = lazy_module("pandas")
 
@@ -265,6 +268,63 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
             The columns of `to_geopandas` but the last.
         """
         return pandas.DataFrame(map_facts(self))
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        region: str | None = None,
+        grid: OutputGrid | None = None,
+        shard: int | None = None,
+        granule: str | None = None,
+        catalog: Catalog | None = None,
+        title: str | None = None,
+    ) -> Axes:
+        """Draw the shards, coloured by number of granules, over the coastline.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default new axes.
+        region : str, optional
+            Name of the region, for the title.
+        grid : OutputGrid, optional
+            The map's grid; by default that of its signature.
+        shard : int, optional
+            Key of a shard to outline.
+        granule : str, optional
+            Id of a granule whose shards are outlined.
+        catalog : Catalog, optional
+            The map's catalog: footprints of the shard's granules, and of the granule, are drawn.
+        title : str, optional
+            By default product, cycle, region and counts.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            In metres of the projection that suits the shards.
+
+        Raises
+        ------
+        MissingPackage
+            Without matplotlib, which the extra ``plot`` installs.
+        InvalidGrid
+            If the signature does not define a grid.
+        SignatureMismatch
+            If the map is of another grid.
+        UnknownShard, UnknownGranule
+            If the map does not have the shard or the granule, or the catalog lacks a granule.
+        """
+        drawing = map_drawing(
+            self,
+            region=region,
+            grid=grid,
+            shard=shard,
+            granule=granule,
+            catalog=catalog,
+            title=title,
+        )
+        return draw_map(drawing, ax)
 
     def check(self, grid: OutputGrid) -> None:
         """Check that this map belongs to a grid.
