@@ -14,6 +14,8 @@ from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.index import try_to_renew_index
 from zagg_catalog.messages import shortened, utc_now
 from zagg_catalog.registry import Registry
+from zagg_catalog.releases import Release
+from zagg_catalog.releases.report import try_to_write_report
 from zagg_catalog.store import Store
 from zagg_catalog.watch.status import CycleStatus, read_status
 
@@ -44,6 +46,13 @@ def renew_status(store: Store, registry: Registry, products: Iterable[str]) -> N
 def renew_index(store: Store, registry: Registry | None = None) -> None:
     """Renew the index of the store; if that fails, it is a warning in the log."""
     problem = try_to_renew_index(store, registry)
+    if problem:
+        get_run_logger().warning("%s", problem)
+
+
+def write_report(store: Store, release: Release) -> None:
+    """Write the report of a release; if that fails, it is a warning in the log."""
+    problem = try_to_write_report(store, release)
     if problem:
         get_run_logger().warning("%s", problem)
 
