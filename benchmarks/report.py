@@ -1,4 +1,4 @@
-"""The largest report: a cycle of the globe on a grid of 49,144 shards. Its size, and how fast it opens.
+"""The largest report, of a cycle of the globe on 49,144 shards: its size, and how fast it opens.
 
 `python benchmarks/report.py [--runs N]` writes ``report.html`` into ``--data``, and opens it in
 Chromium, which must be installed. A page is open when its map is drawn and answers.
