@@ -20,6 +20,7 @@ from zagg_catalog.aggregation.references import Announcement
 from zagg_catalog.cli.main import main as command
 from zagg_catalog.errors import InvalidQuery, ObjectMissing
 from zagg_catalog.grids import OutputGrid
+from zagg_catalog.index import INDEX_KEY
 from zagg_catalog.registry import load_registry, model
 from zagg_catalog.releases import ReleaseKey, list_releases, resolve, verify
 from zagg_catalog.releases.publication import read_latest
@@ -408,7 +409,8 @@ def test_a_release_is_its_content_however_it_was_fetched(team, prepared, tmp_pat
     files = team.files()
     assert team.run(regions=["greenland"], slices=12, force=True).message.endswith("nothing new.")
     publish_by_command(team, tmp_path, monkeypatch)
-    assert team.files() == files
+    written = {name for name, facts in team.files().items() if files[name] != facts}
+    assert written <= {INDEX_KEY}  # the command looks at the whole store again
     key = ReleaseKey("ATL06_007", "greenland", 22)
     own, other = (read_latest(one.store, key).publication.fetch for one in (team, control))
     assert (len(own.slices), len(other.slices)) == (1, 4)

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 
 from zagg_catalog.catalog import Catalog
 from zagg_catalog.catalog.completeness import Completeness
-from zagg_catalog.errors import InvalidRelease, ObjectMissing, StoreError
+from zagg_catalog.errors import (
+    InvalidRelease,
+    ObjectMissing,
+    PointerConflict,
+    StoreError,
+    ZaggCatalogError,
+)
 from zagg_catalog.files import scratch
 from zagg_catalog.messages import boxes_text, clean_text, number_of, short_digest
+from zagg_catalog.progress import track
 from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.diff import GridDiff, ReleaseDiff, diff
 from zagg_catalog.releases.publication import Publication
-from zagg_catalog.releases.read import Release, ReleaseView, load_map, load_release, show
+from zagg_catalog.releases.read import (
+    Release,
+    ReleaseView,
+    list_releases,
+    load_map,
+    load_release,
+    show,
+)
 from zagg_catalog.releases.record import GridRecord, ReleaseRecord
+from zagg_catalog.releases.stored_reports import report_bytes, report_key, report_problem
 from zagg_catalog.report.content import (
     Check,
     Fact,
@@ -26,6 +42,7 @@ from zagg_catalog.report.content import (
     verdict_of,
 )
 from zagg_catalog.report.coverage import coverage_of
+from zagg_catalog.report.page import report_html
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
@@ -39,7 +56,11 @@ _CHANGES = {
 
 
 def release_content(
-    store: Store, release: Release, *, grids: Collection[str] | None = None
+    store: Store,
+    release: Release,
+    *,
+    grids: Collection[str] | None = None,
+    standing: bool = True,
 ) -> ReportContent:
     """Return the content of the report of a release.
 
@@ -51,6 +72,8 @@ def release_content(
         As `find_release` returns it.
     grids : collection of str, optional
         Names of the grids whose maps are drawn, by default all; the others are named.
+    standing : bool
+        Whether to say if it is the latest release, which another publication changes.
 
     Returns
     -------
@@ -77,7 +100,7 @@ def release_content(
     coverage = coverage_of(catalog.table["id"], catalog.metadata | _own(record))
     known = _completeness(record)
     statements = [
-        *_state(view),
+        *_state(view, standing=standing),
         *_checks_statements(view.checks),
         *coverage_statements(coverage, known),
         *_change_statements(view.publication if view.latest else None, before, changes, problem),
@@ -106,6 +129,49 @@ def release_content(
     )
 
 
+def write_report(store: Store, release: Release) -> str:
+    """Make the report of a release, store it in place of an earlier one, and return its key.
+
+    Raises as `release_content` does, or `StoreError` if it cannot be written.
+    """
+    key = report_key(release.release_key, release.digest)
+    page = report_html(release_content(store, release, standing=False))
+    known = store.read_pointer(key)
+    # Another run may write the same report.
+    with suppress(PointerConflict):
+        store.swap_pointer(key, report_bytes(release.digest, page), known.token if known else None)
+    return key
+
+
+def try_to_write_report(store: Store, release: Release) -> str | None:
+    """Write the report of a release after it was published, which does not depend on it.
+
+    Returns
+    -------
+    str or None
+        Why it was not written, a sentence for the user; None if it was.
+    """
+    try:
+        write_report(store, release)
+    except (ZaggCatalogError, OSError) as error:
+        reason = clean_text(str(error), limit=300).rstrip(".")
+        return f"the report of the release is not stored: {reason}. The release is published."
+    return None
+
+
+def write_missing_reports(store: Store) -> Iterator[str]:
+    """Write the reports of releases that have none or a damaged one; yield what fails, sentences.
+
+    Releases whose records cannot be read are left out; `verify` reports them.
+    """
+    rows = [row for row in list_releases(store) if row.problem is None]
+    for row in track(rows, "write reports", "release"):
+        if report_problem(store, report_key(row.release_key, row.digest)) is not None:
+            problem = try_to_write_report(store, load_release(store, row.release_key, row.digest))
+            if problem:
+                yield f"{row.key}: {problem}"
+
+
 def _own(record: ReleaseRecord) -> dict[str, object]:
     """Return what a release says of itself, which its catalog may not record."""
     return {
@@ -123,7 +189,7 @@ def _completeness(record: ReleaseRecord) -> Completeness:
     return "unknown" if unknown and known_grids else False
 
 
-def _state(view: ReleaseView) -> Iterator[Statement]:
+def _state(view: ReleaseView, *, standing: bool) -> Iterator[Statement]:
     record, harvest = view.release.record, view.release.record.harvest
     if record.complete:
         kept = number_of(record.catalog.rows, "granule")
@@ -144,7 +210,9 @@ def _state(view: ReleaseView) -> Iterator[Statement]:
             left = number_of(grid.quarantined, "granule")
             text = f"Grid {grid.name} leaves out {left} that cannot be used"
             yield Statement("bad", text)
-    if view.latest:
+    if not standing:
+        yield Statement("note", "The index of the store says which release is the latest")
+    elif view.latest:
         yield Statement("good", "It is the latest release")
     else:
         yield Statement("warn", "It is not the latest release of this product, region and cycle")

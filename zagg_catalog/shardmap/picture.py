@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 
 from zagg_catalog.cartography.svg import MOST_SHAPES, map_svg
 from zagg_catalog.catalog.captions import caption, shortfall
+from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.errors import SignatureMismatch, UnknownGranule, UnknownShard
 from zagg_catalog.geometry.plane import Geometries
-from zagg_catalog.geometry.sphere import wrap_longitude
+from zagg_catalog.geometry.sphere import Ints, wrap_longitude
 from zagg_catalog.grids import OutputGrid, from_signature
+from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.html import INLINED
+from zagg_catalog.messages import shown
+from zagg_catalog.plot import MapDrawing
 from zagg_catalog.shardmap.columns import MapColumns
 
 if TYPE_CHECKING:
@@ -87,3 +94,45 @@ def rough_shapes(grid: OutputGrid, keys: ArrayLike) -> Geometries:
     middles: Geometries = shapely.points(lons, (south + north) / 2.0)
     middles[~np.isfinite(west)] = None
     return middles
+
+
+def map_drawing(
+    columns: MapColumns,
+    *,
+    region: str | None = None,
+    grid: OutputGrid | None = None,
+    shard: int | None = None,
+    granule: str | None = None,
+    catalog: Catalog | None = None,
+    title: str | None = None,
+) -> MapDrawing:
+    """Return what a picture of a map shows; parameters as `ShardMap.plot`."""
+    if grid is not None and (differences := signature_differences(columns.grid_signature, grid)):
+        raise SignatureMismatch(f"The shard map was built for another grid: {differences[0]}")
+    grid = grid or from_signature(columns.grid_signature)
+    shapes = grid.outlines(columns.shards)
+    rows: Ints = np.empty(0, np.int64)
+    places: Ints = np.empty(0, np.int64)
+    if shard is not None:
+        places = np.flatnonzero(columns.shards == np.uint64(shard))
+        if not len(places):
+            raise UnknownShard(f"The map has no shard {shard}; it has {len(columns.shards):,}.")
+        rows = columns.rows[columns.offsets[places[0]] : columns.offsets[places[0] + 1]]
+    if granule is not None:
+        found = np.flatnonzero(pc.equal(columns.table["id"], granule).to_numpy())
+        if not len(found):
+            raise UnknownGranule(f"The map has no granule {shown(granule)}.")
+        rows = np.append(rows, found)
+        near = np.searchsorted(columns.offsets, np.flatnonzero(columns.rows == found[0]), "right")
+        places = np.append(places, near - 1)
+    chosen = shapes[places]
+    if catalog is not None:
+        names = columns.table["id"].take(pa.array(rows))
+        chosen = np.concatenate([chosen, catalog.footprints(names)])
+    return MapDrawing(
+        shapes=shapes,
+        counts=np.diff(columns.offsets),
+        title=title or map_caption(columns, region),
+        notes=shortfall(columns.metadata, columns.table.num_rows),
+        chosen=chosen,
+    )
