@@ -142,6 +142,14 @@ def test_nothing_but_its_own_script_and_style_runs(page):
     assert not re.search(r"\b(style|on\w+)=\"", page.split("<script", 1)[0])
 
 
+def test_a_page_of_one_grid_names_the_others(published):
+    store, _ = published
+    release = find_release(store, *inputs.RELEASE_KEY)
+    page = report_html(release_content(store, release, grids=["healpix"]))
+    assert 'class="note" data-map-problem>Grid plate has no map on this page: it was not' in page
+    assert "grid-1" not in packs_of(page)
+
+
 def test_a_page_without_room_says_what_it_leaves_out(published):
     store, _ = published
     content = release_content(store, find_release(store, *inputs.RELEASE_KEY))
@@ -163,6 +171,7 @@ def test_texts_of_others_are_read_and_do_nothing(text):
         commands=((text, text),),
     )
     page = report_html(content)
+    assert page.encode()
     assert MARK in page
     assert "<img src=x" not in page
     assert "</td></table>" not in page

@@ -189,7 +189,8 @@ def _outlines(one: GridMap, payload: Payload) -> Geometries | None:
     """Return the outlines of a map's shards, then of those that it lost; None if it has none."""
     if one.columns is None:
         why = clean_text(one.problem or "it failed", limit=600)
-        payload.say("bad", f"Grid {one.name} has no map on this page: {why}")
+        level: Level = "bad" if one.status == "failed" else "note"
+        payload.say(level, f"Grid {one.name} has no map on this page: {why}")
         return None
     try:
         grid = from_signature(one.columns.grid_signature)

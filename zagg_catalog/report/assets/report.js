@@ -890,11 +890,21 @@
   // #shard=KEY or #granule=NAME, for links to a place of the map.
   function fromHash() {
     const asked = hash();
+    if (asked.has("theme") && asked.get("theme") !== wanted) {
+      wanted = asked.get("theme");
+      applyTheme();
+    }
     const shard = grid && asked.has("shard") ? grid.names.indexOf(asked.get("shard")) : -1;
     const granule = asked.has("granule") ? granules.names.indexOf(asked.get("granule")) : -1;
     if (shard >= 0) choose(shard);
     else if (granule >= 0) showGranule(granule);
   }
 
-  start();
+  start().catch((error) => {
+    // What is missing must not look complete.
+    const note = $("#too-old");
+    note.textContent = `The map cannot be drawn: ${error.message}. All else on this page is there.`;
+    note.hidden = false;
+    throw error;
+  });
 })();
