@@ -164,12 +164,23 @@ def aggregate(
             name = f"{product}_{version}" if product else None
             wanted = latest_release_keys(place, name, region, cycle)
             requests, problems = _pending_requests(place, request, grids, wanted, registered)
+        _log_start(place, requests)
         refuse_shared_outputs(requests, registered)
         results, failures = _run(place, registry, requests, batches, forks)
         for one in results:
             table.row(**_used(one))
         renew_status(place, registered, [one.release_key.product for one in requests])
     return _final_state(results, failures, problems)
+
+
+def _log_start(store: Store, requests: Sequence[PickupRequest]) -> None:
+    """Log what the run is about to pick up: store, products, regions, cycles and grids."""
+    grids: dict[ReleaseKey, list[str]] = {}
+    for request in requests:
+        grids.setdefault(request.release_key, []).append(request.grid)
+    what = "; ".join(f"{key}: {', '.join(names)}" for key, names in grids.items())
+    dry = " (dry run)" if requests and requests[0].dry_run else ""
+    get_run_logger().info("From the store %s%s: %s.", store.url, dry, what or "nothing to pick up")
 
 
 def _load_registry(location: str) -> Registry:

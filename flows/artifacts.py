@@ -22,9 +22,11 @@ from prefect.exceptions import ObjectNotFound
 from flows.jobs import release_key_name
 from flows.pictures import release_picture
 from flows.release_report import NAMED, description, report
+from flows.settings import flow_settings
 from zagg_catalog.aggregation.references import Reference, artifact_reference
 from zagg_catalog.aggregation.run import PickupResult
 from zagg_catalog.errors import PickupRefused
+from zagg_catalog.index import INDEX_KEY
 from zagg_catalog.messages import as_cell, first_few
 from zagg_catalog.releases import (
     Acknowledgement,
@@ -35,7 +37,8 @@ from zagg_catalog.releases import (
 )
 from zagg_catalog.releases.batches import GranuleList, ShardCounts, ShardList, shards_text
 from zagg_catalog.releases.record import manifests_of
-from zagg_catalog.store import Store
+from zagg_catalog.settings import get_settings
+from zagg_catalog.store import Store, open_store
 
 # Seconds between two updates of the progress of a pick-up.
 PERIOD = 5.0
@@ -144,6 +147,7 @@ def record_release(
             published,
             previous=previous,
             picture=release_picture(store, record),
+            links=links_of(store, published),
         ),
         key=key,
         description=as_cell(description(published)),
@@ -153,6 +157,18 @@ def record_release(
         key=f"{key}-grids",
         description=f"The grids of {release_key}: {_states_of(record.grids)}.",
     )
+
+
+def links_of(store: Store, published: Published) -> dict[str, str]:
+    """Return the addresses of the index and of the record in the store of the settings.
+
+    They are empty for another store, or if no browser can read it.
+    """
+    address = flow_settings().store_url
+    if address is None or open_store(get_settings().store).url != store.url:
+        return {}
+    keys = {"Index of all releases": INDEX_KEY, "Record of this release": published.key}
+    return {text: f"{address.rstrip('/')}/{key}" for text, key in keys.items()}
 
 
 def _states_of(grids: Sequence[GridRecord]) -> str:

@@ -186,7 +186,7 @@ def prepare_cycle(
         }
         outcomes |= _prepare_each(jobs, chosen, registered, accepted, table, lease.check)
         results = [outcomes[region] for region in chosen if region in outcomes]
-        state = _final_state(f"{name}, cycle {number}", results)
+        state = _final_state(f"{name}, cycle {number}", [*chosen], results)
         # A run of some regions or grids does not process the event of the whole cycle.
         if state.is_completed() and regions is None and grids is None:
             mark_processed(claim)
@@ -467,12 +467,16 @@ def missing_in(published: Published, outcomes: Sequence[dict[str, Any]] = ()) ->
     return texts
 
 
-def _final_state(what: str, outcomes: Sequence[RegionOutcome]) -> Any:
-    """Return the final state of the run: Failed, with all failures, or Completed."""
+def _final_state(what: str, regions: Sequence[str], outcomes: Sequence[RegionOutcome]) -> Any:
+    """Return the final state of the run: Failed, with all failures, or Completed.
+
+    `outcomes` are those of the regions that were tried.
+    """
     failures = [text for outcome in outcomes for text in outcome.failures]
     results = [asdict(outcome) for outcome in outcomes]
     if failures:
-        bad = [outcome.region for outcome in outcomes if outcome.failures]
+        good = {outcome.region for outcome in outcomes if not outcome.failures}
+        bad = [region for region in regions if region not in good]
         message = (
             f"{what}: not complete for {', '.join(bad)}. Mend what is named here, or wait if it is"
             f" the source, and start the run again: it continues. {'; '.join(failures)}"

@@ -16,6 +16,7 @@ from flows.command import run_command
 from flows.earlier import earlier_release
 from flows.failures import plainly
 from flows.jobs import Job, query_values
+from flows.logs import log_start
 from flows.results import Session, read_received
 from flows.run_names import fetch_name, named_by
 from flows.runtime import cancellable, one_run_of, task_runner, with_retries
@@ -97,6 +98,7 @@ def fetch_catalog(
         area=tuple(registered.area_of(name, region)),
     )
     place = job.open_store()
+    log_start(f"{name}, cycle {job.cycle}", [job], place)
     # Another run would end the session of this one.
     with cancellable(), one_run_of(place, name, job.cycle):
         session = Session(place, job.release_key)

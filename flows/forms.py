@@ -98,7 +98,7 @@ def renew_forms(names: Sequence[str] = CYCLE_FORMS) -> None:
             if form.get("default") in (None, current):
                 continue
             form["default"] = current
-            update = DeploymentUpdate(parameter_openapi_schema=ParameterSchema(**schema))
+            update = DeploymentUpdate(parameter_openapi_schema=schema)
             client.update_deployment(found.id, update)
 
 

@@ -50,7 +50,9 @@ class RunTable:
         for row in rows:
             get_run_logger().info("Used: %s.", _sentence(row))
         create_table(
-            rows, key=f"run-{self._flow}", description="requests, sizes, times and peak memory"
+            rows,
+            key=f"run-{self._flow}",
+            description="What each row took: requests, sizes, seconds and memory.",
         )
 
 

@@ -73,6 +73,9 @@ class FlowSettings(BaseSettings):
     """Seconds until an overdue cycle raises an alert."""
     silent_after: float = Field(default=3 * 3600, ge=10)
     """Seconds without a poll of a product until an alert."""
+    store_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Address at which a browser reads the store, without a login, for links in reports; such as
+    ``https://bucket.s3.amazonaws.com/prefix``. By default reports have no links."""
     event_stores: tuple[str, ...] = ()
     """Stores that an event may name, other than ``ZAGG_CATALOG_STORE``; a JSON list."""
     event_stac_roots: tuple[str, ...] = ()

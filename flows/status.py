@@ -14,6 +14,8 @@ from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.index import try_to_renew_index
 from zagg_catalog.messages import shortened, utc_now
 from zagg_catalog.registry import Registry
+from zagg_catalog.releases import Release
+from zagg_catalog.releases.report import try_to_write_report
 from zagg_catalog.store import Store
 from zagg_catalog.watch.status import CycleStatus, read_status
 
@@ -23,10 +25,10 @@ Values = dict[str, Any]
 def renew_status(store: Store, registry: Registry, products: Iterable[str]) -> None:
     """Renew the artifact ``status-<product>`` of each product whose newest one shows another table.
 
-    The index of the store is renewed first. What cannot be read is a warning in the log, since the
-    work of the run is done.
+    If there is one, the index of the store is renewed as well. What cannot be read is a warning in
+    the log, since the work of the run is done.
     """
-    renew_index(store, registry)
+    changed = False
     for product in sorted(set(products)):
         try:
             found = read_status(store, registry, utc_now(), product=product)
@@ -36,11 +38,21 @@ def renew_status(store: Store, registry: Registry, products: Iterable[str]) -> N
         key, rows = f"status-{product.lower().replace('_', '-')}", [*map(status_row, found.rows)]
         if rows and not newest_is(key, rows):
             create_table(rows, key=key, description=summary_of(found))
+            changed = True
+    if changed:
+        renew_index(store, registry)
 
 
 def renew_index(store: Store, registry: Registry | None = None) -> None:
     """Renew the index of the store; if that fails, it is a warning in the log."""
     problem = try_to_renew_index(store, registry)
+    if problem:
+        get_run_logger().warning("%s", problem)
+
+
+def write_report(store: Store, release: Release) -> None:
+    """Write the report of a release; if that fails, it is a warning in the log."""
+    problem = try_to_write_report(store, release)
     if problem:
         get_run_logger().warning("%s", problem)
 

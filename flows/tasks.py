@@ -18,7 +18,7 @@ from flows.results import (
     write_result,
 )
 from flows.runtime import check_cancelled
-from flows.status import renew_index
+from flows.status import renew_index, write_report
 from zagg_catalog.archive.build import ArchiveGrid, build_stored
 from zagg_catalog.archive.catalogs import load_catalog
 from zagg_catalog.build import write_indexed
@@ -331,7 +331,10 @@ def publish_release(
             fetch=FetchFacts.of_json(catalog["fetch"]) if catalog.get("fetch") else None,
             fetched_at=catalog.get("fetched_at"),
         )
-    renew_index(place)
+    if published.written:
+        write_report(place, published.release)
+    if not published.unchanged:
+        renew_index(place)
     return published
 
 

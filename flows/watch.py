@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import httpx
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Failed
 from pydantic import Field
 
@@ -113,7 +115,10 @@ def watch_cycles(
             failures.append(f"{product}: {error_sentence(error, limit=800)}")
             get_run_logger().error("%s", failures[-1])
     if not dry_run:
-        renew_forms()
+        try:
+            renew_forms()
+        except (PrefectHTTPStatusError, httpx.HTTPError) as error:
+            get_run_logger().warning("The forms keep their cycle: %s", error_sentence(error))
         renew_status(target.open_store(), registered, found)
     if failures:
         message = "; ".join(failures)

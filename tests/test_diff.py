@@ -1,9 +1,12 @@
 """Differences between catalogs and between maps."""
 
+import xml.etree.ElementTree as ET
+
 import pyarrow as pa
 
 from tests.shardmap.test_model import GRID, entry
-from zagg_catalog import ShardMap
+from zagg_catalog import HealpixGrid, ShardMap
+from zagg_catalog.cartography.groups import GROUP_COLOURS
 from zagg_catalog.diff import diff_ids, diff_maps, diff_replaced
 
 OLD = "ATL06_20231218221441_00012210_007_01.h5"
@@ -73,3 +76,48 @@ def test_a_map_replaces_another_one_or_none_as_a_whole():
     assert (added.redo, added.pairs_removed, added.granules.added) == ([2], 0, ["a", "b"])
     assert (removed.redo, removed.shards_removed, removed.granules.removed) == ([], [1, 2], ["a"])
     assert diff_replaced(None, None).same
+
+
+def test_a_notebook_shows_the_shards_that_differ_in_three_colours():
+    grid = HealpixGrid(4, 8)
+    first, *keys = grid.coverage((-50, 65, -20, 80)).tolist()
+
+    def on_grid(granules_of):
+        keys = sorted(granules_of)
+        granules = [[entry(name) for name in granules_of[key]] for key in keys]
+        return ShardMap(grid.spatial_signature(), keys, granules)
+
+    old = on_grid({first: ["a"], **{key: ["a"] for key in keys[:-3]}})
+    new = on_grid({first: ["a", "<b>"], **{key: ["a"] for key in keys[2:]}})
+    found = diff_maps(old, new)
+    assert repr(found) == (
+        "<MapDiff: shards 3 added, 1 changed, 2 removed; pairs 4 added, 2 removed>"
+    )
+    html = found._repr_html_()
+    fills = [path.get("fill") for path in ET.fromstring(html).findall(".//{*}path")]
+    assert fills[1:] == list(GROUP_COLOURS)
+    text = " ".join("".join(ET.fromstring(html).itertext()).split())
+    for said in ("3 shards added", "1 shards changed", "2 shards removed", "1 in all: <b>"):
+        assert said in text
+    assert repr(found.granules) == "<CatalogDiff: granules 1 added, 0 revised, 0 removed>"
+    assert "<svg" not in found.granules._repr_html_()
+
+
+def test_shards_of_another_grid_are_drawn_where_they_were():
+    old, new = HealpixGrid(4, 8), HealpixGrid(5, 8)
+    maps = [
+        ShardMap(grid.spatial_signature(), [key], [[entry("a")]])
+        for grid in (old, new)
+        for key in grid.coverage((-50, 70, -49.9, 70.1)).tolist()[:1]
+    ]
+    html = diff_replaced(*maps)._repr_html_()
+    assert [path.get("fill") for path in ET.fromstring(html).findall(".//{*}path")][1:] == [
+        GROUP_COLOURS[0],
+        GROUP_COLOURS[2],
+    ]
+    assert "parent_order" in html
+
+
+def test_without_a_known_grid_there_is_no_map():
+    found = diff_maps(shard_map({1: ["a"]}), shard_map({2: ["a"]}))
+    assert "<svg" not in found._repr_html_()

@@ -18,7 +18,7 @@ LAYERS = """
     cycles config
     store geometry
     cartography
-    html
+    html plot
     regions
     catalog
     sources grids sandbox

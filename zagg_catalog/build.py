@@ -43,22 +43,27 @@ def make_shardmap(
     grid : OutputGrid
         The grid, usually ``from_config(config)``.
     region : path, box, geometry, Region or list of (lats, lons), optional
-        Coverage mask, degrees, WGS84. By default the query's box.
-    backend : {"auto", "spherely", "mortie"}
-        Geometry backend; see `ShardMap.build`.
+        Region whose shards are mapped: the path of its file; a box ``(west, south, east, north)``,
+        west > east over the antimeridian; text of a box, or WKT; a shapely geometry, GeoDataFrame
+        or GeoJSON mapping; or rings. Degrees, WGS84, unless a file or frame names another CRS. By
+        default the query's box.
+    backend : {"auto", "spherely", "mortie"}, default "auto"
+        Geometry backend. ``auto``: mortie on HEALPix grids and shapely on rectilinear ones, or
+        spherely where one with a SpatialIndex is installed.
     catalog_out : str or Path, optional
         File to which the fetched catalog is written, with the cells of its footprints, before
         the map is built.
-    footprint : {"swath", "beams"}
-        Footprints to pair; see `ShardMap.build`.
+    footprint : {"swath", "beams"}, default "swath"
+        Footprints to pair: CMR's polygons, or the corridors of the three beam pairs of ATL03 and
+        ATL06.
     source : CMRSource, optional
         The API to fetch from; by default the one of the settings, CMR-STAC.
     catalog : Catalog, str or Path, optional
         A catalog or its file, from which the query selects instead of a fetch.
-    edge : {"shards", "region"}
+    edge : {"shards", "region"}, default "shards"
         ``shards``: every granule of each shard is asked for. ``region``: only those of the query's
         area, as zagg does, so that shards at the edge of the region lack some.
-    allow_empty : bool
+    allow_empty : bool, default False
         Return a map without a pair instead of raising.
 
     Returns
@@ -86,6 +91,12 @@ def make_shardmap(
         If the map cannot be built; see `ShardMap.build`.
     InvalidQuery
         If the catalog is of another product, or narrower than the query; see `Catalog.filter`.
+
+    Examples
+    --------
+    >>> query = Query.for_cycle("ATL06", "007", 22, "jakobshavn.gpkg")
+    >>> shard_map = make_shardmap(query, from_config("atl06.yaml"), region="jakobshavn.gpkg")
+    >>> shard_map.to_json("map.json")
     """
     mask = bbox_region(query.bbox) if region is None else as_region(region)
     query = query_for(query, [grid], mask, edge=edge, allow_empty=allow_empty)
@@ -128,6 +139,11 @@ def area_of(
     ------
     InvalidRegion
         If the region is not usable.
+
+    Examples
+    --------
+    >>> area = area_of([from_config("atl06.yaml")], "jakobshavn.gpkg")
+    >>> Query.for_cycle("ATL06", "007", 22, "jakobshavn.gpkg", area=area)
     """
     mask = as_region(region)
     box = shard_box([(grid, coverage_of(grid, mask)) for grid in grids], boxes)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog import cartography, grids
 from zagg_catalog.catalog.table import Catalog
+from zagg_catalog.errors import InvalidGrid
 from zagg_catalog.granule_names import granule_keys, granule_name_columns
+from zagg_catalog.html import facts_html
+from zagg_catalog.messages import first_few
 
 if TYPE_CHECKING:
+    from zagg_catalog.grids.base import Signature
     from zagg_catalog.shardmap import ShardMap
 
 
@@ -26,6 +31,18 @@ class CatalogDiff:
     """Ids that only the old catalog has, ascending; without revised granules."""
     revised: list[tuple[str, str]]
     """Old and new id of each granule whose revision changed."""
+
+    def __repr__(self) -> str:
+        return f"<CatalogDiff: {self._summary()}>"
+
+    def _summary(self) -> str:
+        return (
+            f"granules {len(self.added):,} added, {len(self.revised):,} revised,"
+            f" {len(self.removed):,} removed"
+        )
+
+    def _repr_html_(self) -> str:
+        return facts_html("CatalogDiff", granule_facts(self))
 
     @property
     def same(self) -> bool:
@@ -51,6 +68,52 @@ class MapDiff:
     """Number of (shard, granule) pairs that only the old map has."""
     granules: CatalogDiff
     """Differences between the granules that the maps assign."""
+    grids: tuple[Signature | None, Signature | None] = field(default=(None, None), compare=False)
+    """Grid signatures of the old and of the new map; None without that map."""
+
+    def __repr__(self) -> str:
+        return f"<MapDiff: {self.summary}>"
+
+    @property
+    def summary(self) -> str:
+        """The counts of shards and pairs that differ, a part of a sentence."""
+        shards = f"{len(self.shards_added):,} added, {len(self.shards_changed):,} changed"
+        return (
+            f"shards {shards}, {len(self.shards_removed):,} removed;"
+            f" pairs {self.pairs_added:,} added, {self.pairs_removed:,} removed"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "shards": f"{len(self.shards_added):,} added, {len(self.shards_changed):,} changed,"
+            f" {len(self.shards_removed):,} removed",
+            "pairs": f"{self.pairs_added:,} added, {self.pairs_removed:,} removed",
+            "other grid": ", ".join(self.signature) or None,
+        }
+        return facts_html("MapDiff", facts | granule_facts(self.granules), self.drawing())
+
+    def drawing(self) -> str:
+        """Return a small map of the shards that differ, as HTML; empty without a known grid."""
+        before, after = self.grids
+        named = {
+            "added": (after, self.shards_added),
+            "changed": (after, self.shards_changed),
+            "removed": (before, self.shards_removed),
+        }
+        try:
+            parts = [
+                grids.from_signature(grid).outlines(np.array(keys, dtype=np.uint64))
+                if grid is not None and keys
+                else np.empty(0, dtype=object)
+                for grid, keys in named.values()
+            ]
+        except InvalidGrid:  # the signature of an old map does not define a grid
+            return ""
+        group = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        names = [f"shards {name}" for name in named]
+        return cartography.groups_svg(
+            np.concatenate(parts), group, names, label="Map of the shards that differ"
+        )
 
     @property
     def same(self) -> bool:
@@ -66,6 +129,13 @@ class MapDiff:
     def redo(self) -> list[int]:
         """Keys of shards to aggregate again: added or changed, ascending."""
         return sorted([*self.shards_added, *self.shards_changed])
+
+
+def granule_facts(found: CatalogDiff) -> dict[str, str]:
+    """Return the granules that differ, by kind, with the first names of each."""
+    revised = [f"{old} → {new}" for old, new in found.revised]
+    kinds = {"added": found.added, "revised": revised, "removed": found.removed}
+    return {f"granules {kind}": first_few(some) if some else "none" for kind, some in kinds.items()}
 
 
 def diff_ids(old: pa.ChunkedArray, new: pa.ChunkedArray) -> CatalogDiff:
@@ -133,6 +203,7 @@ def diff_maps(old: ShardMap, new: ShardMap) -> MapDiff:
         pairs_added=plus.num_rows,
         pairs_removed=minus.num_rows,
         granules=diff_ids(old.table["id"], new.table["id"]),
+        grids=(old.grid_signature, new.grid_signature),
     )
 
 
@@ -150,6 +221,10 @@ def diff_replaced(old: ShardMap | None, new: ShardMap | None) -> MapDiff:
         pairs_added=0 if new is None else new.n_pairs,
         pairs_removed=0 if old is None else old.n_pairs,
         granules=diff_ids(*(none if one is None else one.table["id"] for one in (old, new))),
+        grids=(
+            None if old is None else old.grid_signature,
+            None if new is None else new.grid_signature,
+        ),
     )
 
 

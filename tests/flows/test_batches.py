@@ -162,7 +162,7 @@ def test_what_is_not_read_is_said_everywhere(three, caplog):
     progress = artifact_of(state, PROGRESS + POLAR)
     assert progress.description.startswith(left)
     artifact = artifact_of(state, f"pickup-atl06-007-greenland-c22-{POLAR}")
-    assert artifact.description.startswith(f"unread, {left}")
+    assert artifact.description.startswith(f"Unread: {left}.")
     (row,) = json.loads(artifact.data)
     assert (row["shards_done"], row["shards_unread"]) == (total - 1, 1)
     assert name in row["granules_not_read"]

@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import automations
+from flows import automations, serve
 from flows.deploy import RECORD, Target, deploy, main, warnings
 from flows.local_server import free_port
 from flows.pools import FOLDER
@@ -240,3 +240,19 @@ def test_a_server_that_is_down_is_one_sentence(arguments, capsys):
         assert main(arguments) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"Prefect's server at {url} does not answer")
+
+
+@pytest.mark.parametrize("remove", [lambda: deploy(target()), serve.remove_former])
+def test_a_deployment_under_a_name_of_earlier_versions_is_removed(client, remove):
+    deploy(target())
+    (old, *_) = serve.FORMER
+    flow_id = client.read_deployment_by_name(DAILY).flow_id
+    for tags, there in ((["theirs"], True), (["zagg-catalog"], False)):
+        client.create_deployment(flow_id, old.partition("/")[2], tags=tags)
+        remove()
+        assert (old in names_of(client)) is there
+
+
+def names_of(client) -> set[str]:
+    flows = {one.id: one.name for one in client.read_flows()}
+    return {f"{flows[one.flow_id]}/{one.name}" for one in client.read_deployments()}

@@ -13,7 +13,6 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
-from prefect.utilities.callables import ParameterSchema
 
 from flows import automations
 from flows.deploy import main
@@ -110,7 +109,7 @@ def test_the_watch_renews_the_current_cycle_of_a_form(deployed):
         found = client.read_deployment_by_name(name)
         schema = deepcopy(found.parameter_openapi_schema)
         schema["properties"]["cycle"]["default"] = 22
-        update = DeploymentUpdate(parameter_openapi_schema=ParameterSchema(**schema))
+        update = DeploymentUpdate(parameter_openapi_schema=schema)
         client.update_deployment(found.id, update)
         renew_forms()
         again = client.read_deployment_by_name(name)

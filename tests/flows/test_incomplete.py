@@ -139,7 +139,7 @@ def test_a_failed_check_does_not_move_latest_by_itself(serc, items):
     assert state.is_completed(), state.message
     accepted = serc_release(serc)
     assert accepted.digest != first
-    assert ", the latest." in report()
+    assert "Complete, and the latest release." in report()
     checks = show(serc.store, PRODUCT, REGION, CYCLE).checks
     assert (checks.counts, checks.off) == ({"error": 1, "warn": 0}, ("tracks",))
 

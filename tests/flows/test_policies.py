@@ -26,7 +26,9 @@ from tests.harness.proxy import Proxy, proxied
 from tests.harness.servers import moto, plain_client, running
 from tests.harness.sqs import Mailbox
 from zagg_catalog.errors import QueueUnavailable, StoreUnavailable
+from zagg_catalog.index import check_index
 from zagg_catalog.messages import utc_now
+from zagg_catalog.registry import load_registry
 from zagg_catalog.releases import collect_garbage, find_release, resolve, verify
 from zagg_catalog.store import Store, open_store
 from zagg_catalog.watch.queue import Group, Queue
@@ -151,6 +153,12 @@ def test_flows_run_with_the_policy_of_their_role(
     guarded.act_as("aggregator")
     state = aggregate(**release, region="greenland", return_state=True)
     assert state.message == "Grids: 2 checked."
+    store = guarded.act_as("reader")
+    found = check_index(store, load_registry(registry_folder / "registry.yaml"))
+    rows = [row for row in found.index.rows if row.releases]
+    assert [(one.report, row.pickups != ()) for row in rows for one in row.releases] == [
+        (True, True)
+    ]
 
 
 def test_each_role_does_its_work_and_no_other(guarded, inputs, tmp_path, monkeypatch):

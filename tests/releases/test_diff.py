@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from tests.releases import inputs
 from zagg_catalog import ShardMap
 from zagg_catalog.errors import CorruptObject
-from zagg_catalog.releases import MapToPublish, diff, find_release
+from zagg_catalog.messages import short_digest
+from zagg_catalog.releases import MapToPublish, diff, find_release, show
 
 pytestmark = inputs.IN_A_FOLDER
 
@@ -103,3 +105,31 @@ def test_a_damaged_file_is_named(place, store, publish):
     place.overwrite(key, store.get(key)[:-1] + b"x")
     with pytest.raises(CorruptObject, match=key):
         diff(store, old, new)
+
+
+def test_a_notebook_shows_a_release_and_a_difference(store, publish):
+    old, new = (release(store, publish(name)) for name in ("first", "next"))
+    found = diff(store, old, new)
+    record = new.record
+    assert repr(new) == (
+        f"<Release {new.release_key}: {record.catalog.rows:,} granules, {len(record.grids)} grids,"
+        f" {record.status}, {short_digest(new.digest)}>"
+    )
+    text = "".join(ET.fromstring(new._repr_html_()).itertext())
+    for grid in record.grids:
+        assert (
+            f"grid {grid.name}{grid.shards:,} shards, {grid.pairs:,} pairs, {grid.status}" in text
+        )
+    assert ET.fromstring(new._repr_html_()).findall(".//{*}svg")
+    view = show(store, *inputs.RELEASE_KEY)
+    assert repr(view) == f"<ReleaseView {new!r}, the latest release>"
+    assert view._repr_html_() == new._repr_html_()
+    assert repr(found) == (
+        f"<ReleaseDiff {short_digest(old.digest)} to {short_digest(new.digest)}: 1 granules added,"
+        " 1 revised, 1 removed; 2 of 2 grids differ>"
+    )
+    html = ET.fromstring(found._repr_html_())
+    assert len(html.findall(".//{*}svg")) == 2
+    assert inputs.granule(8) in "".join(html.itertext())
+    assert repr(found.grids[0]).startswith(f"<GridDiff {found.grids[0].name}: changed; shards ")
+    assert ET.fromstring(found.grids[0]._repr_html_()).findall(".//{*}svg")

@@ -73,7 +73,8 @@ def test_a_release_that_is_held_back_is_listed_and_is_not_the_latest(store, file
     renew_index(store)
     row = stored(store).rows[0]
     assert row.latest.digest == first.digest
-    assert [one.digest for one in row.releases] == [held.digest, first.digest]
+    # S3 counts seconds, so their order may be either.
+    assert {one.digest for one in row.releases} == {held.digest, first.digest}
 
 
 def test_a_rollback_changes_the_row(store, files):
@@ -105,6 +106,7 @@ def test_only_what_has_changed_is_read(store, files, calls):
         "releases",
         "pickups",
         "watch",
+        "reports",
     ]
     calls.clear()
     assert renew_index(store).read == 0

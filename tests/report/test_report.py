@@ -3,19 +3,26 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+import shapely
 
 from tests.harness.hostile_texts import HIDDEN, MARK, TEXTS
 from tests.releases import inputs
 from tests.report.unpack import facts_of, packs_of, pairs_of, shapes_of
+from tests.test_catalog import make_catalog
 from zagg_catalog import Catalog, ShardMap, from_config
+from zagg_catalog.cycles import cycle_to_days
 from zagg_catalog.releases import find_release
 from zagg_catalog.releases.report import release_content
 from zagg_catalog.report import catalog_content, map_content, report_html
 from zagg_catalog.report.content import ReportContent, Statement, verdict_of
+from zagg_catalog.sandbox import simulate
+from zagg_catalog.shardmap import ShardsBeyondArea
 from zagg_catalog.store import open_store
 
 
@@ -100,7 +107,7 @@ def test_equal_releases_give_equal_pages(published, page):
 
 
 def test_the_page_says_what_changed(page):
-    assert "1 granules added, 1 revised, 1 removed" in page
+    assert "1 granule added, 1 revised, 1 removed" in page
     pack = packs_of(page)["granules"]
     changes = dict(zip(pack["id"], pack["changes"], strict=True))
     assert {name for name, change in changes.items() if change == 1} == {inputs.granule(8)}
@@ -135,6 +142,14 @@ def test_nothing_but_its_own_script_and_style_runs(page):
     assert not re.search(r"\b(style|on\w+)=\"", page.split("<script", 1)[0])
 
 
+def test_a_page_of_one_grid_names_the_others(published):
+    store, _ = published
+    release = find_release(store, *inputs.RELEASE_KEY)
+    page = report_html(release_content(store, release, grids=["healpix"]))
+    assert 'class="note" data-map-problem>Grid plate has no map on this page: it was not' in page
+    assert "grid-1" not in packs_of(page)
+
+
 def test_a_page_without_room_says_what_it_leaves_out(published):
     store, _ = published
     content = release_content(store, find_release(store, *inputs.RELEASE_KEY))
@@ -156,6 +171,7 @@ def test_texts_of_others_are_read_and_do_nothing(text):
         commands=((text, text),),
     )
     page = report_html(content)
+    assert page.encode()
     assert MARK in page
     assert "<img src=x" not in page
     assert "</td></table>" not in page
@@ -193,3 +209,82 @@ def test_a_verdict_is_never_better_than_its_statements():
     assert verdict_of(True, [good, bad])["level"] == "bad"
     assert verdict_of(False, [good])["level"] == "bad"
     assert verdict_of("unknown", [good])["level"] == "warn"
+
+
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory):
+    """The content of a release that was held back: one map lacks granules, the other failed."""
+    folder = tmp_path_factory.mktemp("partial")
+    store = open_store(str(folder / "store"))
+    reach = {"area": [[-180.0, -5.0, 180.0, 0.5]], "bbox": [-180.0, -5.0, 180.0, 0.5]}
+    with pytest.warns(ShardsBeyondArea):
+        inputs.write(folder, "first", inputs.CATALOGS["first"], **reach)
+    healpix, plate = inputs.builds(folder, "first")
+    failed = replace(plate, shard_map=None, error="Too large: <script>alert(1)</script>.")
+    inputs.publish(store, folder, "first")
+    found = inputs.publish(store, folder, "first", maps=[healpix, failed])
+    assert not found.latest
+    release = find_release(store, *inputs.RELEASE_KEY, digest=found.digest)
+    return release_content(store, release)
+
+
+def test_a_failed_grid_and_a_map_that_lacks_granules_are_said_at_the_top_and_at_the_map(partial):
+    page = report_html(partial)
+    top = page[: page.index("<main>")]
+    assert "<strong>Incomplete</strong>" in top
+    assert "Grid plate is failed." in top
+    assert "It is not the latest release" in top
+    beside = page[page.index('<section id="map"') : page.index('id="map-frame"')]
+    assert "Grid plate has no map on this page: Too large: &lt;script&gt;" in beside
+    assert "The map of healpix is incomplete: " in beside
+    packs = packs_of(page)
+    assert "grid-1" not in packs
+    assert any(packs["grid-0"]["beyond"])
+
+
+def test_a_known_gap_and_days_without_granules_are_shown():
+    granules = simulate("ATL06", cycle=23, tracks=range(1, 1388, 40), regions=[10, 11, 12])
+    page = report_html(catalog_content(made_catalog(granules, 23), name="c.parquet"))
+    assert "in days without data of the instrument, 2024-05-10 to 2024-06-21" in page
+    assert 'class="gap-days"' in page
+    assert "<title>2024-06-17: 0 granules</title>" in page
+    states = np.array(packs_of(page)["granules"]["states"]).reshape(1387, 14)
+    assert (states[::40, 9:12] != 2).all()
+    assert (states[1::40, 9:12] != 1).all()
+    assert {*np.unique(states)} == {0, 1, 2, 3}
+
+
+def test_unknown_expectations_are_no_gaps():
+    granules = simulate("ATL06", cycle=22, tracks=[1, 2], regions=[10])
+    catalog = made_catalog(granules, 22)
+    del catalog.metadata["area"], catalog.metadata["bbox"]
+    page = report_html(catalog_content(catalog, name="c.parquet"))
+    assert "It is not known which granules the tracks should give here" in page
+    assert packs_of(page)["granules"]["states"].count(4) == 1387 * 14 - 2
+
+
+def made_catalog(granules, cycle):
+    """A catalog of simulated granules, complete for the far south."""
+    shapes = [shapely.Polygon(granules.ring(row)) for row in range(len(granules))]
+    first, last = cycle_to_days(cycle)
+    table = make_catalog(*[[(0, 0), (1, 0), (1, 1)]] * len(granules)).table
+    for name, values in {
+        "id": granules.table["id"].combine_chunks(),
+        "geometry": pa.array(shapely.to_wkb(shapes), pa.binary()),
+        "start_datetime": pc.assume_timezone(granules.table["start"].combine_chunks(), "UTC"),
+    }.items():
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+    box = [-180.0, -90.0, 180.0, -60.0]
+    return Catalog(
+        table,
+        {
+            "collection": "ATL06_007",
+            "cycle": cycle,
+            "cycle_convention": "mission",
+            "start_date": first,
+            "end_date": last,
+            "bbox": box,
+            "area": [box],
+            "complete": True,
+        },
+    )

@@ -278,3 +278,16 @@ def test_a_selection_has_one_region(cycle: Catalog) -> None:
         cycle.filter(bbox=BOXES["Ronne"], region=CIRCLE)
     with pytest.raises(InvalidRegion, match="has no area"):
         cycle.filter(bbox=(0, 1, 0, 2))
+
+
+def test_a_box_selects_the_real_granules_that_cmr_found_in_it(real_data: Path) -> None:
+    catalog = Catalog.from_geoparquet(real_data / "atl03_007_neon.parquet")
+    box = (-76.62107, 38.84504, -76.50583, 38.93512)
+    recorded = set((real_data / "recorded" / "serc_box_59_ids.txt").read_text().split())
+    selected = ids(catalog.filter(bbox=box))
+    # CMR takes WGS84's latitudes for those of a sphere: edges differ by tens of metres.
+    enlarged = tuple(
+        side + step for side, step in zip(box, (-1e-3, -1e-3, 1e-3, 1e-3), strict=True)
+    )
+    assert recorded <= set(ids(catalog.filter(bbox=enlarged)))
+    assert len(recorded - set(selected)) == 2

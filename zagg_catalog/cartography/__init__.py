@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from zagg_catalog.cartography.colours import PLAIN, ColourClasses, colour_classes
     from zagg_catalog.cartography.extent import Extent, ScaleBar, extent_of, scale_bar
     from zagg_catalog.cartography.graticules import Graticule, Label, graticule
+    from zagg_catalog.cartography.groups import groups_svg
     from zagg_catalog.cartography.paths import View, path_data
     from zagg_catalog.cartography.projection import (
         GLOBE,
@@ -51,6 +52,7 @@ _MODULES = {
     "extent": ("Extent", "ScaleBar", "extent_of", "scale_bar"),
     "graticules": ("Graticule", "Label", "graticule"),
     "coastline": ("land",),
+    "groups": ("groups_svg",),
     "paths": ("View", "path_data"),
     "projection": (
         "GLOBE",
@@ -82,6 +84,7 @@ __all__ = [
     "colour_classes",
     "extent_of",
     "graticule",
+    "groups_svg",
     "land",
     "local_projection",
     "path_data",

@@ -6,18 +6,21 @@ from zagg_catalog.lazy import lazy_attribute
 
 if TYPE_CHECKING:
     from zagg_catalog.catalog.completeness import IncompleteCatalog
+    from zagg_catalog.catalog.selection import Selection
     from zagg_catalog.catalog.table import Catalog, GranulesSkipped
 
 __all__ = [
     "Catalog",
     "GranulesSkipped",
     "IncompleteCatalog",
+    "Selection",
 ]
 
 _MODULES = {
     "Catalog": "zagg_catalog.catalog.table",
     "GranulesSkipped": "zagg_catalog.catalog.table",
     "IncompleteCatalog": "zagg_catalog.catalog.completeness",
+    "Selection": "zagg_catalog.catalog.selection",
 }
 
 

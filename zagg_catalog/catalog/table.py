@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.addresses import clean_column
+from zagg_catalog.catalog.captions import caption, shortfall
 from zagg_catalog.catalog.columns import check_table, iso_times
 from zagg_catalog.catalog.completeness import (
     Completeness,
@@ -40,10 +41,12 @@ from zagg_catalog.errors import InvalidCatalog, UnknownGranule
 from zagg_catalog.frames import geo_frame
 from zagg_catalog.html import facts_html, svg_map
 from zagg_catalog.lazy import lazy_module
-from zagg_catalog.messages import shown
+from zagg_catalog.messages import first_few, number_of, shown
+from zagg_catalog.plot import MapDrawing, draw_map
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+    from matplotlib.axes import Axes
 
     from zagg_catalog.catalog.filters import Numbers
     from zagg_catalog.catalog.selection import Selection
@@ -70,14 +73,26 @@ class Catalog:
         stac-geoparquet table, one row per granule; needs the columns ``id``, ``geometry`` and
         ``assets``. Each granule carries its S3 and its HTTPS href; addresses lose signatures,
         users and passwords, see `zagg_catalog.catalog.addresses`.
-    metadata : dict
-        Provenance: product, version, dates, box, and the harvest report.
+    metadata : dict, optional
+        Provenance: product, version, dates, box, and the harvest report; by default empty, so that
+        the product and the completeness are unknown.
 
     Raises
     ------
     InvalidCatalog
         If a needed column is missing or has another type, an id is missing or repeated, or the
         footprints are not in longitude and latitude.
+
+    Notes
+    -----
+    Iteration gives the records of `granule_records`, ``catalog[id]`` one of them; ``id in catalog``
+    says whether there is a granule of that id, and ``==`` compares granules and metadata.
+
+    Examples
+    --------
+    >>> catalog = Catalog.from_geoparquet("cycle22.parquet")
+    >>> len(catalog), catalog.complete, catalog.bbox
+    >>> january = catalog.filter(start_date="2024-01-01", end_date="2024-01-31")
     """
 
     table: pa.Table
@@ -215,7 +230,12 @@ class Catalog:
         Raises
         ------
         InvalidCatalog
-            If the file does not exist, cannot be read, or is not a granule catalog.
+            If the file does not exist (`CatalogNotFound`), cannot be read, or is not a granule
+            catalog.
+
+        Examples
+        --------
+        >>> catalog = Catalog.from_geoparquet("cycle22.parquet")
         """
         table, metadata, cells = read_catalog(path)
         try:
@@ -296,19 +316,24 @@ class Catalog:
     ) -> Catalog:
         """Return the granules that a query of the same arguments would find.
 
+        CMR draws edges slightly differently: a search for a box may also find granules that are
+        within 100 m of it.
+
         Parameters
         ----------
         bbox : sequence of float, optional
             ``(west, south, east, north)``, degrees; west > east over the antimeridian. Granules
             whose footprints touch the box.
         region : path, box, geometry, Region or list of (lats, lons), optional
-            Instead of ``bbox``, any form of a region; see `ShardMap.build`. Granules whose
-            footprints touch its polygons, not only their box.
+            Instead of ``bbox``: the path of a region's file; text of a box, or WKT; a shapely
+            geometry, GeoDataFrame or GeoJSON mapping; or rings. Degrees, WGS84, unless a file or
+            frame names another CRS. Granules whose footprints touch its polygons, not only their
+            box.
         start_date, end_date : str or date, optional
             Inclusive days, ``YYYY-MM-DD``, UTC, within those of the catalog.
         cycle : int, optional
             Mission cycle, of which the catalog has all days.
-        convention : {"mission", "nominal"}
+        convention : {"mission", "nominal"}, default "mission"
             ``nominal`` selects zagg's 91 days of ``cycle``, whatever cycle the names have.
         season : str, optional
             Days of each year: ``12-01..02-28``, or months ``06..08``.
@@ -427,6 +452,54 @@ class Catalog:
         }
         texts = {name: entries[name].to_pandas() for name in ("id", "https", "s3")}
         return pandas.DataFrame({"id": texts.pop("id"), **times, **texts})
+
+    def plot(
+        self, ax: Axes | None = None, *, granule: str | None = None, title: str | None = None
+    ) -> Axes:
+        """Draw the footprints over the coastline, in the projection that suits them.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default new axes.
+        granule : str, optional
+            Id of a granule to outline.
+        title : str, optional
+            By default product, cycle and number of granules.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            In metres of the projection.
+
+        Raises
+        ------
+        MissingPackage
+            Without matplotlib, which the extra ``plot`` installs.
+        """
+        return draw_map(self.drawing(granule=granule, title=title), ax)
+
+    def drawing(self, *, granule: str | None = None, title: str | None = None) -> MapDrawing:
+        """Return what a picture shows; parameters as `plot`."""
+        names = pa.array([] if granule is None else [granule], pa.string())
+        return MapDrawing(
+            shapes=self._shapes(),
+            title=title or caption(self.metadata, number_of(len(self), "granule")),
+            notes=shortfall(self.metadata, len(self)),
+            chosen=self.footprints(names),
+        )
+
+    def footprints(self, ids: pa.Array | pa.ChunkedArray) -> NDArray[np.object_]:
+        """Return the footprints of granules, in the order of the table.
+
+        Raises `UnknownGranule` if the catalog lacks one of them.
+        """
+        held = pc.cast(self.table["id"], pa.string())
+        wanted = pc.cast(ids, pa.string())
+        if len(lacking := wanted.filter(pc.invert(pc.is_in(wanted, held.combine_chunks())))):
+            raise UnknownGranule(f"The catalog has no granule {first_few(lacking.to_pylist())}.")
+        rows = pc.is_in(held, value_set=pa.array(wanted.to_pylist(), pa.string()))
+        return self._shapes()[rows.to_numpy()]  # type: ignore[no-any-return]
 
     def _shapes(self) -> NDArray[np.object_]:
         """Return the footprints as the table has them; None for one that is missing or damaged."""

@@ -26,7 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    print(f"Simulating ATL06 cycle {options.cycle} …")
+    print(
+        f"Two maps of {REGION} by command, offline, in about 5 s on an idle machine: ATL06 cycle"
+        f" {options.cycle} is\nsimulated, fetched once, and mapped on a polar and a HEALPix grid."
+    )
     with SandboxServer(simulate("ATL06", cycle=options.cycle)) as server:
         print(f"A STAC API serves it at {server.root_url}.")
         code = _build_maps(options.cycle, options.folder, server.root_url)

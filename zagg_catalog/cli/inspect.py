@@ -98,6 +98,7 @@ def diff(old: Path, new: Path, /, *, exit_code: ExitCode = False, as_json: AsJso
     else:
         raise InvalidQuery("diff compares two catalogs or two shard maps; got one of each.")
     facts = {"same": found.same, **asdict(found)}
+    facts.pop("grids", None)
     print_result(facts, lambda: _print_diff(found), as_json=as_json)
     return WRONG_DATA if exit_code and not found.same else DONE
 

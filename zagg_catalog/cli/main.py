@@ -38,6 +38,7 @@ COMMANDS = {
     "show": ("zagg_catalog.cli.inspect:show", "Describe a catalog or a map."),
     "diff": ("zagg_catalog.cli.inspect:diff", "Compare two catalogs or two maps."),
     "export": ("zagg_catalog.cli.export:export", "Write a file as GeoJSON or GeoPackage."),
+    "plot": ("zagg_catalog.cli.plot:app", "Draw a file or a release as PNG, SVG or PDF."),
     "report": ("zagg_catalog.cli.report:app", "Write a file or a release as an HTML page."),
     "convert": ("zagg_catalog.cli.export:convert", "Write a map as JSON for zagg, or as parquet."),
     "check": ("zagg_catalog.cli.inspect:check", "Check that a map belongs to a config's grid."),

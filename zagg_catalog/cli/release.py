@@ -37,6 +37,7 @@ from zagg_catalog.messages import first_few
 from zagg_catalog.registry import Registry
 from zagg_catalog.registry.load import registry_if_any
 from zagg_catalog.releases.gc import GRACE
+from zagg_catalog.releases.report import try_to_write_report, write_missing_reports
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store, open_store
 
@@ -117,6 +118,9 @@ def publish(
     )
     facts = tables.published_facts(published)
     print_result(facts, lambda: tables.print_published(published), as_json=as_json)
+    problem = try_to_write_report(opened, published.release) if published.written else None
+    if problem:
+        print_error(f"warning: {problem}")
     _renew_index(opened, registered)
     if published.held_back:
         print_error(
@@ -350,6 +354,7 @@ def gc(
 def index(
     *,
     check: Annotated[bool, Parameter(negative="")] = False,
+    reports: Annotated[bool, Parameter(negative="")] = False,
     registry: RegistryFile = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
@@ -360,10 +365,17 @@ def index(
     ----------
     check
         Write nothing; exit with 1 if the page does not say what the store has.
+    reports
+        First make the reports of releases that have none, or a damaged one.
     registry
         Path or s3://bucket/key, for the rules of states (default: the setting).
     """
     opened, registered = open_store(store), registry_if_any(registry)
+    if check and reports:
+        raise InvalidOption("--check writes nothing; leave --reports out.")
+    failed = [*write_missing_reports(opened)] if reports else []
+    for sentence in failed:
+        print_error(sentence)
     checked = check_index(opened, registered) if check else None
     found = checked.index if checked else renew_index(opened, registered, whole=True).index
     differing, problem = (checked.differing, checked.problem) if checked else ([], None)
@@ -376,7 +388,7 @@ def index(
             f"the index says something else than the store of {first_few(differing)};"
             " zagg-catalog release index renews it."
         )
-    return WRONG_DATA if problem or differing else DONE
+    return WRONG_DATA if problem or differing or failed else DONE
 
 
 def _renew_index(store: Store, registry: Registry | None = None) -> None:

@@ -243,6 +243,11 @@ def print_verification(
     else:
         print_line(f"{count}: {number_of(len(found.findings), 'finding')}.")
         print_table(("file", "problem"), [(one.key, one.problem) for one in found.findings])
+    if found.without_report:
+        print_line(
+            f"{number_of(len(found.without_report), 'release')} without a report; zagg-catalog"
+            " release index --reports makes it."
+        )
     if outputs is not None:
         _print_outputs(outputs)
 

@@ -37,17 +37,24 @@ def from_config(
     Parameters
     ----------
     config : PipelineConfig, mapping, str or Path
-        A config of this package or of zagg, the content of its file, or the path of the file.
+        A config of this package or of zagg, the content of its file, or the path of the file. Only
+        ``output.grid`` is needed.
 
     Returns
     -------
     HealpixGrid or RectilinearGrid
+        By ``output.grid.type``; equal grids have equal signatures.
 
     Raises
     ------
     InvalidConfig
         If the config cannot be read, does not define a spatial grid, or defines one whose
-        cells cannot be counted.
+        cells cannot be counted; the message names the key and what to write.
+
+    Examples
+    --------
+    >>> grid = from_config("atl06.yaml")
+    >>> grid.shard_at(69.17, -49.5)
     """
     if isinstance(config, (str, Path)):
         config = load_config(config)

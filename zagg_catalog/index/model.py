@@ -59,6 +59,8 @@ class StoredRelease(StrictModel):
     granules: NonNegativeInt | None = None
     checks: dict[str, NonNegativeInt] | None = None
     """Number of findings by severity; null if that is not recorded."""
+    report: bool = False
+    """Whether the store has its report."""
 
 
 class Latest(StrictModel):

@@ -16,6 +16,7 @@ from zagg_catalog.index.model import Index, Latest, Pickup, Row
 from zagg_catalog.index.style import SCRIPT, STYLE
 from zagg_catalog.messages import short_digest
 from zagg_catalog.releases.pickups import FINISHED
+from zagg_catalog.releases.stored_reports import report_key
 from zagg_catalog.watch.state import MEANINGS, STATES, State
 
 LETTERS: dict[State | None, str] = {
@@ -160,12 +161,10 @@ def _picked_up(row: Row) -> int:
 def _held_back(row: Row) -> bool:
     """Return whether a release was stored after the latest one, and is not the latest."""
     known = row.latest
-    return (
-        known is not None
-        and bool(row.releases)
-        and row.releases[0].digest != known.digest
-        and (known.action != "rollback")
-    )
+    if known is None or known.action == "rollback":
+        return False
+    own = [one.stored for one in row.releases if one.digest == known.digest]
+    return any(one.stored > time for one in row.releases for time in own)
 
 
 def _details(row: Row, index: Index) -> str:
@@ -196,6 +195,7 @@ def _latest_facts(row: Row, known: Latest) -> list[tuple[str, str]]:
     moved = "rolled back to" if known.action == "rollback" else "published"
     facts = [
         ("latest release", _link(record, known.digest, code=True)),
+        ("report", _report(row, known.digest) or "none"),
         (moved, f"{_time(known.published_at)} by {escape(known.published_by)}"),
     ]
     if known.granules is not None:
@@ -206,6 +206,13 @@ def _latest_facts(row: Row, known: Latest) -> list[tuple[str, str]]:
         facts.append(("lacks", escape("; ".join(known.lacks))))
     facts.append(("checks", _checks(known.checks) or "not recorded"))
     return facts
+
+
+def _report(row: Row, digest: str) -> str:
+    """Return a link to the report of a release; empty if the store has none."""
+    if not any(one.report for one in row.releases if one.digest == digest):
+        return ""
+    return _link(report_key(row.key, digest), "report")
 
 
 def _checks(counts: dict[str, int] | None) -> str:
@@ -269,6 +276,8 @@ def _releases(row: Row) -> str:
             facts.append(_count(one.granules, "granule"))
         if one.checks and any(one.checks.values()):
             facts.append(f"checks: {_checks(one.checks)}")
+        if one.report:
+            facts.append(_report(row, one.digest))
         if row.latest and row.latest.digest == one.digest:
             facts.append("<b>latest</b>")
         lines.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from zagg_catalog.errors import InvalidRelease, PointerConflict, ZaggCatalogError
@@ -35,6 +35,7 @@ from zagg_catalog.releases.publication import (
 )
 from zagg_catalog.releases.record import ReleaseRecord
 from zagg_catalog.releases.slots import Slot, read_release
+from zagg_catalog.releases.stored_reports import REPORTS, record_of
 from zagg_catalog.store import ObjectInfo, Store
 from zagg_catalog.watch.states import facts_of, lacks_granules, source_of, watched_cycles
 from zagg_catalog.watch.status import Watched, current_state, read_watched
@@ -199,6 +200,7 @@ class _Survey:
         self.read = len(changed)
         new = {row.key: row for row in self._store.read_each(self._row, changed)}
         rows = {key: new.get(key) or self._known[key] for key in listing}
+        reported = {record_of(info.key) for info in self._store.list(REPORTS)}
         for key in self._without_release(watched, listing):
             rows[key] = Row(product=key.product, region=key.region, cycle=key.cycle)
         return Index(
@@ -210,7 +212,10 @@ class _Survey:
                 for name, one in watched.items()
                 if one.problem
             ),
-            rows=tuple(self._with_state(rows[key], watched[key.product]) for key in sorted(rows)),
+            rows=tuple(
+                _with_reports(self._with_state(rows[key], watched[key.product]), reported)
+                for key in sorted(rows)
+            ),
         )
 
     def _list(self) -> Listing:
@@ -345,6 +350,15 @@ def registered_in(registry: Registry | None) -> dict[str, Registered]:
         )
         for name in registry.products
     }
+
+
+def _with_reports(row: Row, reported: Collection[str | None]) -> Row:
+    """Return a row with whether the store has the report of each release."""
+    releases = tuple(
+        one.model_copy(update={"report": row.key.key("releases", one.digest) in reported})
+        for one in row.releases
+    )
+    return row.model_copy(update={"releases": releases})
 
 
 def _has(registered: Registered | None, region: str) -> bool:

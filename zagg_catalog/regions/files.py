@@ -45,7 +45,7 @@ def load_polygon(geojson_path: str | Path, *, layer: str | None = None) -> Regio
         or GeoParquet. With the extra ``regions``, also GeoPackage, Shapefile (or a zip file
         with one), KML and FlatGeobuf.
     layer : str, optional
-        The layer of a file with several; ``FILE#LAYER`` names it, too.
+        The layer of a file with several; ``FILE#LAYER`` names it, too. By default the only one.
 
     Returns
     -------
@@ -63,6 +63,11 @@ def load_polygon(geojson_path: str | Path, *, layer: str | None = None) -> Regio
     InvalidRegion
         If the file cannot be read, holds no polygon, has an unknown CRS, or has several layers
         and ``layer`` names none.
+
+    Examples
+    --------
+    >>> region = load_polygon("basins.gpkg", layer="jakobshavn")
+    >>> region.bounds
     """
     path = Path(geojson_path)
     content = _read(path)

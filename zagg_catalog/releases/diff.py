@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Literal
 
-from zagg_catalog.diff import CatalogDiff, MapDiff, diff_ids, diff_maps, diff_replaced
+from zagg_catalog.diff import (
+    CatalogDiff,
+    MapDiff,
+    diff_ids,
+    diff_maps,
+    diff_replaced,
+    granule_facts,
+)
+from zagg_catalog.html import facts_html
+from zagg_catalog.messages import short_digest
 from zagg_catalog.releases.catalog_file import catalog_ids
 from zagg_catalog.releases.read import Release, load_map
 from zagg_catalog.store import Store
 
+# HTML has the maps of so many grids.
+_MOST_MAPS = 3
 Change = Literal["same", "changed", "regridded", "added", "dropped"]
 
 
@@ -26,6 +38,18 @@ class GridDiff:
     map: MapDiff
     """Shards and pairs that differ; all of both maps where the change is ``regridded``."""
 
+    def __repr__(self) -> str:
+        config = ", config changed" if self.config_changed else ""
+        return f"<GridDiff {self.name}: {self.change}{config}; {self.map.summary}>"
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"GridDiff {self.name}", self.facts(), self.map.drawing())
+
+    def facts(self) -> dict[str, str]:
+        """Return the change of the grid and the counts that differ."""
+        config = ", and its config changed" if self.config_changed else ""
+        return {self.name: f"{self.change}{config}; {self.map.summary}"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseDiff:
@@ -39,6 +63,26 @@ class ReleaseDiff:
     """Granules added, revised and removed."""
     grids: list[GridDiff]
     """By name."""
+
+    def __repr__(self) -> str:
+        changed = sum(grid.change != "same" for grid in self.grids)
+        return (
+            f"<ReleaseDiff {short_digest(self.old)} to {short_digest(self.new)}:"
+            f" {len(self.granules.added):,} granules added, {len(self.granules.revised):,} revised,"
+            f" {len(self.granules.removed):,} removed; {changed} of {len(self.grids)} grids differ>"
+        )
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, str] = {"old": self.old, "new": self.new} | granule_facts(self.granules)
+        for grid in self.grids:
+            facts |= grid.facts()
+        drawn = [(grid.name, found) for grid in self.grids if (found := grid.map.drawing())]
+        maps = "".join(
+            f"<div><b>{escape(name)}</b>{found}</div>" for name, found in drawn[:_MOST_MAPS]
+        )
+        more = len(drawn) - _MOST_MAPS
+        rest = f"<div>and maps of {more} more grids</div>" if more > 0 else ""
+        return facts_html("ReleaseDiff", facts, maps + rest)
 
     @property
     def same(self) -> bool:

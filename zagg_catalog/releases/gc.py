@@ -20,6 +20,7 @@ from zagg_catalog.releases.references import (
     without_pointer,
 )
 from zagg_catalog.releases.results import expired_results
+from zagg_catalog.releases.stored_reports import orphaned_reports, record_of
 from zagg_catalog.store import ObjectInfo, Store
 
 GRACE = timedelta(days=7)
@@ -39,6 +40,8 @@ class Garbage:
     results: list[ObjectInfo] = field(default_factory=list)
     """Results of tasks that no run continues from: of fetches that ended or were given up, and of
     maps that the store does not have."""
+    reports: list[ObjectInfo] = field(default_factory=list)
+    """Reports of releases that the store no longer has."""
     young: int
     """Number of objects without a reference that are too young to be garbage."""
     deleted: bool
@@ -51,7 +54,7 @@ class Garbage:
     @property
     def files(self) -> list[ObjectInfo]:
         """All files that are garbage."""
-        return [*self.releases, *self.objects, *self.results]
+        return [*self.releases, *self.objects, *self.results, *self.reports]
 
     @property
     def size(self) -> int:
@@ -120,6 +123,7 @@ def collect_garbage(
         releases=found.old,
         objects=objects,
         results=expired_results(store, now - grace, {info.key for info in objects}),
+        reports=[one for one in orphaned_reports(store, found.kept) if one.modified <= now - grace],
         young=len(found.objects) - len(objects),
         deleted=False,
         left=[f"All of {one} stays: {without_pointer(one)}" for one in found.bare],
@@ -151,7 +155,12 @@ def remove_garbage(store: Store, garbage: Garbage) -> Garbage:
             releases += [info for info in removed if parse_key(info.key).kind == "releases"]
             objects += [info for info in removed if parse_key(info.key).kind != "releases"]
             counted.add(len(infos))
-    return replace(garbage, releases=releases, objects=objects, deleted=True)
+    # A report stays with its release, which may be needed again by now, or be published again.
+    reports = [
+        info for info in garbage.reports if not store.exists(record_of(info.key) or info.key)
+    ]
+    store.read_each(store.delete, [info.key for info in reports])
+    return replace(garbage, releases=releases, objects=objects, reports=reports, deleted=True)
 
 
 def _remove(

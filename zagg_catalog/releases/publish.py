@@ -47,6 +47,7 @@ from zagg_catalog.releases.publication import (
     move_latest,
     version_of,
 )
+from zagg_catalog.releases.read import Release
 from zagg_catalog.releases.record import (
     CatalogRecord,
     GridRecord,
@@ -86,6 +87,16 @@ class Published:
     """Parameters of `publish` that let it become the latest release in spite of these reasons."""
     checks: CheckResults = field(default_factory=CheckResults)
     """What the checks found now; the publication has what they found when it was published."""
+
+    @property
+    def release(self) -> Release:
+        """The release, as `find_release` returns it."""
+        return Release(
+            release_key=self.record.release_key,
+            key=self.key,
+            digest=self.digest,
+            record=self.record,
+        )
 
     @property
     def unchanged(self) -> bool:

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from zagg_catalog.errors import InvalidName, InvalidRelease, ObjectMissing, StoreError
 from zagg_catalog.files import Content, digest_file, scratch, write_atomic
+from zagg_catalog.html import facts_html, svg_map
 from zagg_catalog.jsonio import as_json, canonical_digest
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.messages import short_digest
+from zagg_catalog.regions import bbox_region
 from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.held import checks_of
 from zagg_catalog.releases.layout import KeyParts, ReleaseKey, list_keys
@@ -29,6 +33,8 @@ from zagg_catalog.releases.record import GridRecord, ManifestFiles, ReleaseRecor
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import ObjectInfo, Store
 
+shapely = lazy_module("shapely")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
@@ -40,6 +46,38 @@ class Release:
     digest: str
     """SHA-256 of the record in hex; the name of the release."""
     record: ReleaseRecord
+
+    def __repr__(self) -> str:
+        record, count = self.record, len(self.record.grids)
+        return (
+            f"<Release {self.release_key}: {record.catalog.rows:,} granules,"
+            f" {count} {'grid' if count == 1 else 'grids'}, {record.status},"
+            f" {short_digest(self.digest)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"Release {self.release_key}", self.facts(), self._drawing())
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the record says of the catalog and of each grid."""
+        record = self.record
+        grids = {f"grid {grid.name}": _grid_text(grid) for grid in record.grids}
+        days = (record.query.start_date, record.query.end_date)
+        return {
+            "digest": self.digest,
+            "status": record.status,
+            "lacks": "; ".join(record.lacks) or None,
+            "granules": record.catalog.rows,
+            "days": f"{days[0]} to {days[1]}" if all(days) else None,
+            "box": record.query.bbox,
+        } | grids
+
+    def _drawing(self) -> str:
+        box = self.record.query.bbox
+        if box is None:
+            return ""
+        shape = shapely.geometry.shape(bbox_region(box))
+        return svg_map(shapely.get_parts(shape), label="Map of the region's box")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +122,20 @@ class ReleaseView:
     """Pick-up history by grid; grids that were never picked up are left out."""
     checks: CheckResults | None = None
     """What the checks found when the release was published; None if that is not recorded."""
+
+    def __repr__(self) -> str:
+        which = "the latest release" if self.latest else "not the latest release"
+        return f"<ReleaseView {self.release!r}, {which}>"
+
+    def _repr_html_(self) -> str:
+        return self.release._repr_html_()
+
+
+def _grid_text(grid: GridRecord) -> str:
+    """Return the counts and the state of a grid."""
+    if grid.manifest is None:
+        return f"failed: {grid.error}"
+    return f"{grid.shards:,} shards, {grid.pairs:,} pairs, {grid.status}"
 
 
 def load_release(store: Store, release_key: ReleaseKey, digest: str) -> Release:

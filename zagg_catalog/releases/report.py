@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 
 from zagg_catalog.catalog import Catalog
 from zagg_catalog.catalog.completeness import Completeness
-from zagg_catalog.errors import InvalidRelease, ObjectMissing, StoreError
+from zagg_catalog.errors import (
+    InvalidRelease,
+    ObjectMissing,
+    PointerConflict,
+    StoreError,
+    ZaggCatalogError,
+)
 from zagg_catalog.files import scratch
-from zagg_catalog.messages import boxes_text, clean_text, short_digest
+from zagg_catalog.messages import boxes_text, clean_text, number_of, short_digest
+from zagg_catalog.progress import track
 from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.diff import GridDiff, ReleaseDiff, diff
 from zagg_catalog.releases.publication import Publication
-from zagg_catalog.releases.read import Release, ReleaseView, load_map, load_release, show
+from zagg_catalog.releases.read import (
+    Release,
+    ReleaseView,
+    list_releases,
+    load_map,
+    load_release,
+    show,
+)
 from zagg_catalog.releases.record import GridRecord, ReleaseRecord
+from zagg_catalog.releases.stored_reports import report_bytes, report_key, report_problem
 from zagg_catalog.report.content import (
     Check,
     Fact,
@@ -26,6 +42,7 @@ from zagg_catalog.report.content import (
     verdict_of,
 )
 from zagg_catalog.report.coverage import coverage_of
+from zagg_catalog.report.page import report_html
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
@@ -39,7 +56,11 @@ _CHANGES = {
 
 
 def release_content(
-    store: Store, release: Release, *, grids: Collection[str] | None = None
+    store: Store,
+    release: Release,
+    *,
+    grids: Collection[str] | None = None,
+    standing: bool = True,
 ) -> ReportContent:
     """Return the content of the report of a release.
 
@@ -51,6 +72,8 @@ def release_content(
         As `find_release` returns it.
     grids : collection of str, optional
         Names of the grids whose maps are drawn, by default all; the others are named.
+    standing : bool
+        Whether to say if it is the latest release, which another publication changes.
 
     Returns
     -------
@@ -75,10 +98,11 @@ def release_content(
     }
     before, changes, problem = _before(store, view)
     coverage = coverage_of(catalog.table["id"], catalog.metadata | _own(record))
+    known = _completeness(record)
     statements = [
-        *_state(view),
+        *_state(view, standing=standing),
         *_checks_statements(view.checks),
-        *coverage_statements(coverage),
+        *coverage_statements(coverage, known),
         *_change_statements(view.publication if view.latest else None, before, changes, problem),
     ]
     granules, footprints = joined_granules(catalog, filter(None, maps.values()))
@@ -87,7 +111,7 @@ def release_content(
     return ReportContent(
         kind="release",
         title=str(key),
-        **verdict_of(_completeness(record), statements),
+        **verdict_of(known, statements),
         figures=_figures(record, changes),
         granules=granules,
         footprints=footprints,
@@ -103,6 +127,49 @@ def release_content(
         provenance=tuple(_provenance(store, view)),
         commands=tuple(_commands(store, release)),
     )
+
+
+def write_report(store: Store, release: Release) -> str:
+    """Make the report of a release, store it in place of an earlier one, and return its key.
+
+    Raises as `release_content` does, or `StoreError` if it cannot be written.
+    """
+    key = report_key(release.release_key, release.digest)
+    page = report_html(release_content(store, release, standing=False))
+    known = store.read_pointer(key)
+    # Another run may write the same report.
+    with suppress(PointerConflict):
+        store.swap_pointer(key, report_bytes(release.digest, page), known.token if known else None)
+    return key
+
+
+def try_to_write_report(store: Store, release: Release) -> str | None:
+    """Write the report of a release after it was published, which does not depend on it.
+
+    Returns
+    -------
+    str or None
+        Why it was not written, a sentence for the user; None if it was.
+    """
+    try:
+        write_report(store, release)
+    except (ZaggCatalogError, OSError) as error:
+        reason = clean_text(str(error), limit=300).rstrip(".")
+        return f"the report of the release is not stored: {reason}. The release is published."
+    return None
+
+
+def write_missing_reports(store: Store) -> Iterator[str]:
+    """Write the reports of releases that have none or a damaged one; yield what fails, sentences.
+
+    Releases whose records cannot be read are left out; `verify` reports them.
+    """
+    rows = [row for row in list_releases(store) if row.problem is None]
+    for row in track(rows, "write reports", "release"):
+        if report_problem(store, report_key(row.release_key, row.digest)) is not None:
+            problem = try_to_write_report(store, load_release(store, row.release_key, row.digest))
+            if problem:
+                yield f"{row.key}: {problem}"
 
 
 def _own(record: ReleaseRecord) -> dict[str, object]:
@@ -122,10 +189,10 @@ def _completeness(record: ReleaseRecord) -> Completeness:
     return "unknown" if unknown and known_grids else False
 
 
-def _state(view: ReleaseView) -> Iterator[Statement]:
+def _state(view: ReleaseView, *, standing: bool) -> Iterator[Statement]:
     record, harvest = view.release.record, view.release.record.harvest
     if record.complete:
-        kept = f"{record.catalog.rows:,} granules"
+        kept = number_of(record.catalog.rows, "granule")
         declared = harvest.declared_after if harvest else None
         yield Statement(
             "good",
@@ -134,15 +201,18 @@ def _state(view: ReleaseView) -> Iterator[Statement]:
             else f"The catalog has everything that the server declared: {declared:,} declared,"
             f" {kept} kept",
         )
-        yield Statement("good", f"All {len(record.grids):,} grids have a complete map")
+        yield Statement("good", f"{number_of(len(record.grids), 'grid')}, each with a complete map")
     for lack in record.lacks:
         unknown = lack == "the catalog is not known to be complete"
         yield Statement("warn" if unknown else "bad", lack[:1].upper() + lack[1:])
     for grid in record.grids:
         if grid.quarantined:
-            text = f"Grid {grid.name} leaves out {grid.quarantined:,} granules that cannot be used"
+            left = number_of(grid.quarantined, "granule")
+            text = f"Grid {grid.name} leaves out {left} that cannot be used"
             yield Statement("bad", text)
-    if view.latest:
+    if not standing:
+        yield Statement("note", "The index of the store says which release is the latest")
+    elif view.latest:
         yield Statement("good", "It is the latest release")
     else:
         yield Statement("warn", "It is not the latest release of this product, region and cycle")
@@ -170,8 +240,9 @@ def _change_statements(
     if before is not None and changes is not None:
         found = changes.granules
         text = (
-            f"Since release {short_digest(before.digest)}: {len(found.added):,} granules added,"
-            f" {len(found.revised):,} revised, {len(found.removed):,} removed"
+            f"Since release {short_digest(before.digest)}:"
+            f" {number_of(len(found.added), 'granule')} added, {len(found.revised):,} revised,"
+            f" {len(found.removed):,} removed"
         )
         yield Statement("warn" if found.removed else "note", text)
     if publication is not None and publication.contraction.problem:
@@ -216,9 +287,7 @@ def _figures(record: ReleaseRecord, changes: ReleaseDiff | None) -> tuple[tuple[
 def _grid_map(
     grid: GridRecord, shard_map: ShardMap | None, change: GridDiff | None, *, asked: bool
 ) -> GridMap:
-    problem = grid.error
-    if not asked:
-        problem = "it was not asked for"
+    problem = grid.error if asked else "it was not asked for."
     comparable = change is not None and change.change in ("same", "changed")
     text = None if change is None else _CHANGES[change.change]
     if change is not None and change.config_changed and text is not None:

@@ -27,6 +27,7 @@ from zagg_catalog.releases.pickups import (
 from zagg_catalog.releases.publication import read_latest
 from zagg_catalog.releases.read import Release, load_release, map_problems
 from zagg_catalog.releases.record import SCHEMA_VERSION, GridRecord, ReleaseRecord, StoredFile
+from zagg_catalog.releases.stored_reports import REPORTS, record_of, report_problem
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
@@ -50,6 +51,8 @@ class Verification:
     """Number of other objects that were read."""
     findings: list[Finding]
     """By key."""
+    without_report: list[str] = field(default_factory=list)
+    """Keys of the records of releases that have no report, which is no fault of theirs."""
 
     @property
     def clean(self) -> bool:
@@ -92,6 +95,7 @@ def verify(
     for release_key in sorted(release_keys):
         check.pointer(release_key)
     check.others(product, region, cycle)
+    check.reports()
     return check.result()
 
 
@@ -110,11 +114,15 @@ class _Check:
     findings: set[Finding] = field(default_factory=set)
     releases: set[str] = field(default_factory=set)
     files: dict[str, int | None] = field(default_factory=dict)
+    without_report: list[str] = field(default_factory=list)
 
     def result(self) -> Verification:
         """Return the findings so far."""
         return Verification(
-            releases=len(self.releases), files=len(self.files), findings=sorted(self.findings)
+            releases=len(self.releases),
+            files=len(self.files),
+            findings=sorted(self.findings),
+            without_report=self.without_report,
         )
 
     def release(self, release_key: ReleaseKey, digest: str) -> None:
@@ -164,6 +172,15 @@ class _Check:
                     self._pickup(info.key, parts.release_key, str(parts.grid), parts.digest)
                 elif parts.digest is not None and kind != "releases":
                     self._unreferenced(info.key)
+
+    def reports(self) -> None:
+        """Check the stored reports of the releases that were checked."""
+        found = {record_of(info.key): info.key for info in self.store.list(REPORTS)}
+        self.without_report = sorted(self.releases.difference(found))
+        for key in sorted(found[one] for one in self.releases.intersection(found)):
+            problem = report_problem(self.store, key)
+            if problem:
+                self._found(key, f"{problem} zagg-catalog release index --reports makes it again.")
 
     def _pickup(self, key: str, release_key: ReleaseKey, grid: str, digest: str | None) -> None:
         """Check the record of a pick-up or a batch, or a pick-up history."""

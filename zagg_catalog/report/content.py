@@ -20,7 +20,7 @@ from zagg_catalog.diff import CatalogDiff, MapDiff
 from zagg_catalog.export.features import draw_footprints
 from zagg_catalog.geometry.footprints import read_footprints
 from zagg_catalog.geometry.plane import Geometries
-from zagg_catalog.messages import boxes_text
+from zagg_catalog.messages import boxes_text, number_of
 from zagg_catalog.report.coverage import ABSENT, IN_GAP, Coverage, coverage_of
 from zagg_catalog.shardmap.columns import ENTRY_SCHEMA, MapColumns
 
@@ -76,8 +76,6 @@ class GridMap:
     """How the map differs from that of the release before, a sentence; None without one."""
     diff: MapDiff | None = None
     """Shards that differ; None without a map before, or if its grid is another."""
-    left_out: bool = False
-    """Whether the map is not on the page, because the page would be too large."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,7 +129,7 @@ def catalog_content(catalog: Catalog, *, name: str) -> ReportContent:
     """
     coverage = coverage_of(catalog.table["id"], catalog.metadata)
     statements = [*completeness_statements(catalog.completeness, catalog.metadata, "catalog")]
-    statements += coverage_statements(coverage)
+    statements += coverage_statements(coverage, catalog.completeness)
     return ReportContent(
         kind="catalog",
         title=_title(catalog.metadata, name),
@@ -162,7 +160,7 @@ def map_content(columns: MapColumns, *, name: str, catalog: Catalog | None = Non
     coverage = None
     if catalog is not None:
         coverage = coverage_of(catalog.table["id"], catalog.metadata)
-        statements += coverage_statements(coverage)
+        statements += coverage_statements(coverage, columns.completeness)
     if catalog is None:
         statements.append(
             Statement("note", "The report has no footprints, because it was made without a catalog")
@@ -202,8 +200,11 @@ def completeness_statements(
     return [Statement("warn", f"The {what} does not say whether it is complete")]
 
 
-def coverage_statements(coverage: Coverage | None) -> list[Statement]:
-    """Return what the catalog has of the granules that the tracks give, as statements."""
+def coverage_statements(coverage: Coverage | None, known: Completeness) -> list[Statement]:
+    """Return what a catalog has of the granules that the tracks give, as statements.
+
+    A complete catalog has all that there are, so that passes without one are none to worry about.
+    """
     if coverage is None:
         return []
     if not coverage.known:
@@ -212,13 +213,14 @@ def coverage_statements(coverage: Coverage | None) -> list[Statement]:
     found = []
     if absent := coverage.count(ABSENT):
         text = (
-            f"{absent:,} passes of the tracks over the area have no granule; a product of land or"
-            " ice has none elsewhere"
+            f"{number_of(absent, 'crossing')} of the area by a track without a granule; a product"
+            " of land or ice has none elsewhere"
         )
-        found.append(Statement("note", text))
+        found.append(Statement("note" if known is True else "warn", text))
     if lost := coverage.count(IN_GAP):
         days = "; ".join(coverage.gaps)
-        text = f"Known gap: {lost:,} passes lie in days without data of the instrument, {days}"
+        count = number_of(lost, "crossing")
+        text = f"Known gap: {count} in days without data of the instrument, {days}"
         found.append(Statement("note", text))
     return found
 
@@ -292,7 +294,7 @@ def _footprints(catalog: Catalog) -> Geometries:
 def _coverage_figures(coverage: Coverage | None) -> tuple[tuple[str, str], ...]:
     if coverage is None or not coverage.known:
         return ()
-    return (("passes without a granule", f"{coverage.count(ABSENT):,}"),)
+    return (("crossings without a granule", f"{coverage.count(ABSENT):,}"),)
 
 
 def _title(metadata: Mapping[str, Any], name: str) -> str:

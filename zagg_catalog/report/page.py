@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from zagg_catalog.messages import one_line, short_digest, shortened
+from zagg_catalog.messages import number_of, one_line, short_digest, shortened
 from zagg_catalog.report.charts import days_chart, histogram
 from zagg_catalog.report.content import GridMap, ReportContent
 from zagg_catalog.report.coverage import ABSENT, HELD, IN_GAP, UNKNOWN
@@ -123,7 +123,7 @@ def _coverage_label(content: ReportContent) -> str:
     count = content.coverage.count
     return (
         f"Tracks from left to right, regions from top to bottom: {count(HELD):,} granules,"
-        f" {count(ABSENT):,} passes without a granule, {count(IN_GAP):,} in known gaps,"
+        f" {count(ABSENT):,} crossings without a granule, {count(IN_GAP):,} in known gaps,"
         f" {count(UNKNOWN):,} unknown. The table below has the numbers of each region."
     )
 
@@ -198,5 +198,9 @@ def _environment() -> Environment:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True
     )
-    environment.filters |= {"number": lambda value: f"{value:,}", "short": _short}
+    environment.filters |= {
+        "number": lambda value: f"{value:,}",
+        "short": _short,
+        "counted": number_of,
+    }
     return environment

@@ -21,12 +21,13 @@ from zagg_catalog.cartography import (
     projection_for,
     scale_bar,
 )
+from zagg_catalog.catalog.completeness import BEYOND_KEY, explain_missing
 from zagg_catalog.errors import InvalidGrid
 from zagg_catalog.geometry.plane import Geometries
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids import from_signature
 from zagg_catalog.messages import clean_text
-from zagg_catalog.report.content import GridMap, ReportContent
+from zagg_catalog.report.content import GridMap, Level, ReportContent, Statement
 from zagg_catalog.report.drawing import LEVELS, add_shapes, drawn_count, simplified
 from zagg_catalog.report.granule_list import add_granules, orbit_order
 from zagg_catalog.report.pack import Pack
@@ -48,8 +49,12 @@ class Payload:
     """Packs by name: ``base``, ``granules``, ``footprints``, and ``grid-0`` and so on."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Values for JSON; without ``width`` there is no map."""
-    problems: list[str] = field(default_factory=list)
-    """What is not on the map, a sentence each."""
+    problems: list[Statement] = field(default_factory=list)
+    """What is not on the map, or not all of it, a sentence each."""
+
+    def say(self, level: Level, text: str) -> None:
+        """Add a problem."""
+        self.problems.append(Statement(level, text))
 
     def add(self, name: str, pack: Pack) -> bool:
         """Add a pack if there is room for it."""
@@ -96,7 +101,7 @@ def make_payload(content: ReportContent, *, room: int = ROOM) -> Payload:
     if not drawn_count(shapes) and content.footprints is not None:
         shapes = content.footprints
     if not drawn_count(shapes):
-        payload.problems.append("There is nothing to draw on a map.")
+        payload.say("warn", "There is nothing to draw on a map.")
         return payload
     projection = projection_for(shapes)
     extent = extent_of(projection, projection.shapes(shapes))
@@ -129,9 +134,10 @@ def _add_grid(
             {"place": place, "name": one.name, "diff": one.diff is not None} | _classes(classes)
         )
     else:
-        payload.problems.append(
+        payload.say(
+            "warn",
             f"The map of grid {one.name} is not drawn, because the page would be too large; ask for"
-            f" a page of its own with --grid {one.name}."
+            f" a page of its own with --grid {one.name}.",
         )
 
 
@@ -148,13 +154,11 @@ def _add_footprints(payload: Payload, content: ReportContent, plane: _Plane, ord
         return
     missing = len(content.footprints) - drawn_count(content.footprints)
     if missing:
-        payload.problems.append(f"{missing:,} granules have no footprint that can be drawn.")
+        payload.say("warn", f"{missing:,} granules have no footprint that can be drawn.")
     pack = Pack()
     plane.add(pack, "footprint", content.footprints[order])
     if not payload.add("footprints", pack):
-        payload.problems.append(
-            "The footprints are not drawn, because the page would be too large."
-        )
+        payload.say("warn", "The footprints are not drawn, because the page would be too large.")
 
 
 def _add_base(payload: Payload, plane: _Plane) -> None:
@@ -184,21 +188,25 @@ def _add_base(payload: Payload, plane: _Plane) -> None:
 def _outlines(one: GridMap, payload: Payload) -> Geometries | None:
     """Return the outlines of a map's shards, then of those that it lost; None if it has none."""
     if one.columns is None:
-        payload.problems.append(
-            f"Grid {one.name} has no map: {clean_text(one.problem or 'it failed', limit=600)}"
-        )
+        why = clean_text(one.problem or "it failed", limit=600)
+        level: Level = "bad" if one.status == "failed" else "note"
+        payload.say(level, f"Grid {one.name} has no map on this page: {why}")
         return None
     try:
         grid = from_signature(one.columns.grid_signature)
         shapes = grid.outlines(_keys(one))
     except InvalidGrid as error:
-        payload.problems.append(f"The map of {one.name} cannot be drawn: {error}")
+        payload.say("bad", f"The map of {one.name} cannot be drawn: {error}")
         return None
+    if one.status == "partial":
+        lacks = explain_missing(one.columns.metadata)
+        payload.say("bad", f"The map of {one.name} is incomplete: {lacks}.")
     missing = len(shapes) - drawn_count(shapes)
     if missing:
-        payload.problems.append(
+        payload.say(
+            "warn",
             f"{missing:,} shards of {one.name} are outside the domain of the grid's CRS, and are"
-            " not drawn."
+            " not drawn.",
         )
     return shapes
 
@@ -235,6 +243,8 @@ def _grid(content: ReportContent, one: GridMap, place_of_row: Ints) -> Pack:
     pack.add_counts("counts", sizes)
     pack.add_counts("pairs", gaps)
     pack.add_counts("changes", changes)
+    beyond = np.array(columns.metadata.get(BEYOND_KEY) or [], dtype=np.uint64)
+    pack.add_counts("beyond", np.isin(columns.shards, beyond))
     return pack
 
 

@@ -12,11 +12,15 @@ from zagg_catalog.catalog.completeness import completeness_text
 from zagg_catalog.errors import InvalidGrid
 from zagg_catalog.frames import geo_frame
 from zagg_catalog.grids import OutputGrid, from_signature
-from zagg_catalog.html import MOST_SHAPES, facts_html, svg_map
+from zagg_catalog.html import facts_html
 from zagg_catalog.shardmap.columns import MapColumns
+from zagg_catalog.shardmap.picture import map_picture
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+
+# Characters of the picture in a notebook.
+_LARGEST = 58_000
 
 
 def map_html(columns: MapColumns) -> str:
@@ -35,14 +39,13 @@ def map_html(columns: MapColumns) -> str:
 
 
 def _drawing(columns: MapColumns) -> str:
-    count = len(columns.shards)
-    # Outlines are drawn of as many shards as the map shows.
-    some = np.linspace(0, count - 1, min(count, MOST_SHAPES)).astype(int)
+    if not len(columns.shards):
+        return ""
     try:
-        shapes = from_signature(columns.grid_signature).outlines(columns.shards[some])
+        drawn = map_picture(columns, heading=False, largest=_LARGEST)
     except InvalidGrid:  # the signature of an old map does not define a grid
         return ""
-    return svg_map(shapes, np.diff(columns.offsets)[some], label="Map of the shards", total=count)
+    return f'<figure style="margin:0">{drawn}</figure>'
 
 
 def map_frame(columns: MapColumns, grid: OutputGrid | None = None) -> GeoDataFrame:

@@ -19,6 +19,7 @@ from zagg_catalog.grids import OutputGrid, from_signature
 from zagg_catalog.grids.signature import signature_differences
 from zagg_catalog.lazy import lazy_module
 from zagg_catalog.messages import plain_logger
+from zagg_catalog.plot import draw_map
 from zagg_catalog.regions import RegionLike
 from zagg_catalog.shardmap.area import Edge
 from zagg_catalog.shardmap.build import BuildOptions, BuiltColumns, build_columns
@@ -26,9 +27,11 @@ from zagg_catalog.shardmap.columns import MapColumns, columns_of_lists, select, 
 from zagg_catalog.shardmap.display import map_facts, map_frame, map_html
 from zagg_catalog.shardmap.json_file import read_json, write_json
 from zagg_catalog.shardmap.parquet_file import read_parquet, write_parquet
+from zagg_catalog.shardmap.picture import map_drawing
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+    from matplotlib.axes import Axes
 
 pandas = lazy_module("pandas")
 
@@ -266,6 +269,63 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         """
         return pandas.DataFrame(map_facts(self))
 
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        region: str | None = None,
+        grid: OutputGrid | None = None,
+        shard: int | None = None,
+        granule: str | None = None,
+        catalog: Catalog | None = None,
+        title: str | None = None,
+    ) -> Axes:
+        """Draw the shards, coloured by number of granules, over the coastline.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default new axes.
+        region : str, optional
+            Name of the region, for the title.
+        grid : OutputGrid, optional
+            The map's grid; by default that of its signature.
+        shard : int, optional
+            Key of a shard to outline.
+        granule : str, optional
+            Id of a granule whose shards are outlined.
+        catalog : Catalog, optional
+            The map's catalog: footprints of the shard's granules, and of the granule, are drawn.
+        title : str, optional
+            By default product, cycle, region and counts.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            In metres of the projection that suits the shards.
+
+        Raises
+        ------
+        MissingPackage
+            Without matplotlib, which the extra ``plot`` installs.
+        InvalidGrid
+            If the signature does not define a grid.
+        SignatureMismatch
+            If the map is of another grid.
+        UnknownShard, UnknownGranule
+            If the map does not have the shard or the granule, or the catalog lacks a granule.
+        """
+        drawing = map_drawing(
+            self,
+            region=region,
+            grid=grid,
+            shard=shard,
+            granule=granule,
+            catalog=catalog,
+            title=title,
+        )
+        return draw_map(drawing, ax)
+
     def check(self, grid: OutputGrid) -> None:
         """Check that this map belongs to a grid.
 
@@ -321,7 +381,7 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         aoi : path, box, geometry, Region or list of (lats, lons), optional
             Area, as ``region``, of the strict mask of cells that the map carries where the
             config has ``output.aoi_mask: true``. By default the region.
-        backend : {"auto", "spherely", "mortie"}
+        backend : {"auto", "spherely", "mortie"}, default "auto"
             ``auto`` uses spherely if a spherely with a SpatialIndex is installed; otherwise
             mortie on HEALPix grids and shapely on rectilinear ones. ``mortie`` has HEALPix
             cells only, so it uses shapely on a rectilinear grid. ``spherely`` works with the
@@ -329,15 +389,15 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
         mortie_order : int, optional
             Order of the cells that find the pairs on HEALPix, from ``parent_order`` to 29. It
             is at least 9, and by default the larger of 9 and ``parent_order``.
-        footprint : {"swath", "beams"}
+        footprint : {"swath", "beams"}, default "swath"
             ``swath`` is CMR's polygon; ``beams`` cuts those of ATL03 and ATL06 into three
             beam-pair corridors. Other products, and footprints that are not a swath, use the
             polygon.
-        edge : {"shards", "region"}
+        edge : {"shards", "region"}, default "shards"
             What the map is complete for. ``shards``: all of each shard that it lists, so each must
             be inside the area that the catalog was fetched for. ``region``: the part inside the
             region, as zagg's maps are; granules that reach only the rest of a shard may be missing.
-        allow_empty : bool
+        allow_empty : bool, default False
             Do not warn if the map has no pair.
         previous : (ShardMap, Catalog), optional
             An earlier map of the grid, and the catalog that it was built from. The pairs of
@@ -377,6 +437,12 @@ class ShardMap(MapColumns, Mapping[int, list[dict[str, Any]]]):
             ``"unknown"`` if the catalog does not say its area.
         EmptyMap
             If the map has no shard or no pair; the message has the boxes of region and grid.
+
+        Examples
+        --------
+        >>> grid = from_config("atl06.yaml")
+        >>> shard_map = ShardMap.build("cycle22.parquet", grid, region="jakobshavn.gpkg")
+        >>> shard_map[grid.shard_at(69.17, -49.5)]  # the granules of the shard of a point
         """
         if not isinstance(catalog, Catalog):
             catalog = Catalog.from_geoparquet(catalog)

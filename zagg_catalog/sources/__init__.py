@@ -6,7 +6,6 @@ from zagg_catalog.lazy import lazy_attribute
 
 if TYPE_CHECKING:
     from zagg_catalog.catalog.harvest_report import HarvestReport
-    from zagg_catalog.catalog.selection import Selection
     from zagg_catalog.catalog.table import Catalog
     from zagg_catalog.sources.query import Query
     from zagg_catalog.sources.source import CMRSource
@@ -16,7 +15,6 @@ __all__ = [
     "Catalog",
     "HarvestReport",
     "Query",
-    "Selection",
 ]
 
 _MODULES = {
@@ -24,7 +22,6 @@ _MODULES = {
     "Query": "zagg_catalog.sources.query",
     "HarvestReport": "zagg_catalog.catalog.harvest_report",
     "CMRSource": "zagg_catalog.sources.source",
-    "Selection": "zagg_catalog.catalog.selection",
 }
 
 

@@ -31,21 +31,24 @@ class Query:
     short_name : str
         Product short name, ``"ATL06"``; lower case is accepted for ICESat-2, other names are sent
         as they are. If the version is empty, the id of a STAC collection.
-    version : str
+    version : str or int
         Product version, ``"007"``; ``"7"`` and ``7`` mean the same for ICESat-2, other versions
         are sent as they are.
     start_date, end_date : str or date
         Inclusive days, ``YYYY-MM-DD``, UTC.
-    region : tuple of float, path, geometry or Region
-        A ``(lon_min, lat_min, lon_max, lat_max)`` box in degrees, lon_min > lon_max if it crosses
-        the antimeridian; or a region in any form that `zagg_catalog.regions.as_region` reads, such
-        as the path of a GeoJSON file or a GeoDataFrame, whose box is searched.
-    provider : str
+    region : path, box, geometry, Region or list of (lats, lons)
+        Region whose box is searched: a box ``(west, south, east, north)``, west > east over the
+        antimeridian; the path of a region's file; text of a box, or WKT; a shapely geometry,
+        GeoDataFrame or GeoJSON mapping; or rings. Degrees, WGS84, unless a file or frame names
+        another CRS.
+    provider : str, default "NSIDC_CPRD"
         CMR provider, which is the STAC sub-catalog. Empty for an API without sub-catalogs.
     cycle : int, optional
-        Mission cycle to select by granule names.
-    convention : {"mission", "nominal"}
-        ``nominal`` selects by the dates only, whatever cycle the names have.
+        Mission cycle, 1 to 99, to select by granule names; by default any. `for_cycle` computes
+        the days, too.
+    convention : {"mission", "nominal"}, default "mission"
+        ``mission`` selects the granules whose names have the cycle; ``nominal`` selects by the
+        dates only, whatever cycle the names have.
     season : str, optional
         Days of each year between the dates: ``12-01..02-28``, or months ``06..08``; several are
         joined by commas. Each year's days are searched, and proven complete, separately.
@@ -82,8 +85,16 @@ class Query:
     Raises
     ------
     InvalidQuery
-        If a value is not valid, or the names of the product do not have what a filter needs;
-        `InvalidRegion` if it is the region.
+        If a value is not valid, or the names of the product do not have what a filter needs.
+    InvalidRegion, RegionNotFound
+        If the region or the area is not usable, or the region's file does not exist.
+    MissingPackage
+        If the region's file needs pyogrio, and it is not installed.
+
+    Examples
+    --------
+    >>> Query("ATL06", "007", "2024-01-01", "2024-01-31", (-51, 68.6, -46.5, 69.9))
+    >>> Query.for_cycle("ATL06", "007", 22, "jakobshavn.gpkg", direction="ascending")
     """
 
     short_name: str
@@ -165,13 +176,22 @@ class Query:
 
         Parameters
         ----------
-        short_name, version, region, provider, area
-            As for `Query`.
+        short_name : str
+            Product short name, ``"ATL06"``.
+        version : str or int
+            Product version, ``"007"`` or 7.
         cycle : int
             ICESat-2 cycle number, 1 to 99.
-        convention : {"mission", "nominal"}
+        region : path, box, geometry, Region or list of (lats, lons)
+            Region whose box is searched, in any form that `Query` accepts; degrees, WGS84, unless
+            it names another CRS.
+        provider : str, default "NSIDC_CPRD"
+            CMR provider.
+        convention : {"mission", "nominal"}, default "mission"
             ``mission`` computes the days from the orbit and selects exactly the granules whose
             name has the cycle; ``nominal`` uses zagg's 91 days and selects all granules in them.
+        area : sequence of boxes, optional
+            Boxes ``(west, south, east, north)`` to search; by default the region's box.
         **filters
             ``season``, ``tracks``, ``granule_regions``, ``direction``, ``granules`` and
             ``margin`` of `Query`.
@@ -184,6 +204,12 @@ class Query:
         ------
         InvalidQuery
             If a value is not valid.
+        InvalidRegion, RegionNotFound
+            If the region is not usable, or its file does not exist.
+
+        Examples
+        --------
+        >>> Query.for_cycle("ATL06", "007", 22, (-180, -90, 180, -60), tracks="1-100")
         """
         start, end = cycle_to_days(cycle, convention=convention)
         return cls(

@@ -88,6 +88,11 @@ class CMRSource:
     ------
     InvalidQuery
         If the root is not an HTTP URL, or the method or API is unknown.
+
+    Examples
+    --------
+    >>> catalog = CMRSource().fetch(query)
+    >>> other = CMRSource(root_url="https://stac.example.org", provider="", timeout=120)
     """
 
     def __init__(
@@ -138,11 +143,11 @@ class CMRSource:
         ----------
         query : Query
             Product, time range and region.
-        preserve_thumbnails : bool
+        preserve_thumbnails : bool, default False
             Keep thumbnails and browse images.
-        limit : int
+        limit : int, default 2000
             Page size hint, at most 5000 for a STAC API and 2000 for CMR; servers may reduce it.
-        partial : bool
+        partial : bool, default False
             Return the granules received even if they cannot be proven complete;
             ``Catalog.complete`` is then False. A request that fails still raises. Do not warn of
             granules that cannot be used.
@@ -182,6 +187,11 @@ class CMRSource:
             If the API cannot be read.
         InvalidQuery
             If the limit is not a positive number, or the checkpoint is not a folder.
+
+        Examples
+        --------
+        >>> query = Query.for_cycle("ATL06", "007", 22, "jakobshavn.gpkg")
+        >>> catalog = CMRSource().fetch(query, checkpoint="slices")
         """
         with self._harvest(
             query,

@@ -9,7 +9,7 @@
   const plural = (count, one, many) => `${format(count)} ${count === 1 ? one : many}`;
   const CHANGES = ["same", "added", "changed", "removed"];
   const STATES = ["outside", "held", "absent", "gap", "unknown"];
-  const LISTED = 100; // granules of a shard that are listed at first
+  const LISTED = 50; // granules of a shard that are listed at first
   const MATCHES = 30;
 
   function make(tag, attributes = {}, ...children) {
@@ -170,7 +170,7 @@
     const drawn = shapes(pack, "shard");
     const found = {
       ...entry, names, own, counts, starts, rows: gaps, drawn, boxes: boxes(drawn),
-      changes: pack.numbers("changes"), classes: new Uint8Array(names.length),
+      changes: pack.numbers("changes"), beyond: pack.numbers("beyond"), classes: new Uint8Array(names.length),
     };
     for (let i = 0; i < names.length; i++) {
       let one = 0;
@@ -274,11 +274,7 @@
       context.setTransform(...transform());
       context.fillStyle = colour("held");
       context.globalAlpha = 0.18;
-      for (let i = 0; i < granules.count; i++) {
-        context.beginPath();
-        trace(context, footprints.drawn, i);
-        context.fill("evenodd");
-      }
+      for (let i = 0; i < granules.count; i++) paint(context, footprints.drawn, [i], () => context.fill("evenodd"));
       context.globalAlpha = 1;
     }
   }
@@ -291,27 +287,44 @@
     ];
   }
 
-  // A path of each colour: a call for each shard would take seconds.
+  // Shapes that are painted at once: one call for each takes long, and so does a path of thousands.
+  const AT_ONCE = 256;
+
   function drawShards(context, pixel) {
     const byChange = state.mode === "change";
     const names = byChange ? CHANGES.map(colour) : grid.colours;
     const ofShard = byChange ? grid.changes : grid.classes;
-    const paths = names.map(() => new Path2D());
     const last = byChange ? grid.names.length : grid.own;
-    for (let i = 0; i < last; i++) {
-      if (inView(grid.boxes, i)) trace(paths[ofShard[i]], grid.drawn, i);
-    }
-    paths.forEach((path, i) => {
-      context.fillStyle = context.strokeStyle = names[i];
-      context.fill(path, "evenodd");
-      // Neighbours leave a seam otherwise.
+    const lists = names.map(() => []);
+    for (let i = 0; i < last; i++) if (inView(grid.boxes, i)) lists[ofShard[i]].push(i);
+    const sides = grid.typical * scale() > 9 ? colour("page") : null;
+    lists.forEach((list, k) => paint(context, grid.drawn, list, () => {
+      context.fillStyle = names[k];
+      context.fill("evenodd");
+      // In its own colour: neighbours leave a seam otherwise.
+      context.strokeStyle = sides || names[k];
       context.lineWidth = 0.7 * pixel;
-      context.stroke(path);
+      context.stroke();
+    }));
+    drawBeyond(context, pixel);
+  }
+
+  // Shards that may lack granules, because they reach beyond the area of the catalog.
+  function drawBeyond(context, pixel) {
+    const list = [];
+    for (let i = 0; i < grid.own; i++) if (grid.beyond[i] && inView(grid.boxes, i)) list.push(i);
+    paint(context, grid.drawn, list, () => {
+      context.strokeStyle = colour("absent");
+      context.lineWidth = Math.min(2 * pixel, grid.typical / 4);
+      context.stroke();
     });
-    if (grid.typical * scale() > 9) {
-      context.strokeStyle = colour("page");
-      context.lineWidth = 0.6 * pixel;
-      for (const path of paths) context.stroke(path);
+  }
+
+  function paint(context, drawn, list, finish) {
+    for (let first = 0; first < list.length; first += AT_ONCE) {
+      context.beginPath();
+      for (const i of list.slice(first, first + AT_ONCE)) trace(context, drawn, i);
+      finish();
     }
   }
 
@@ -329,7 +342,8 @@
         Math.min(Math.max(left + (side === "left" ? half : side === "right" ? -half : 0), half), view.width - half),
         Math.min(Math.max(top + (side === "top" ? 9 : side === "bottom" ? -9 : 0), 9), view.height - 9),
       ];
-      halo(context, text, ...at);
+      const atScaleBar = at[0] < view.width / 3 && at[1] > view.height - 40;
+      if (!atScaleBar) halo(context, text, ...at);
     }
   }
 
@@ -372,9 +386,7 @@
     const context = prepare($("#map-over"));
     const pixel = 1 / scale();
     const mark = colour("mark");
-    const outlined = (drawn, list, width, fill) => {
-      context.beginPath();
-      for (const i of list) trace(context, drawn, i);
+    const outlined = (drawn, list, width, fill) => paint(context, drawn, list, () => {
       if (fill) {
         context.globalAlpha = fill;
         context.fillStyle = mark;
@@ -384,7 +396,7 @@
       context.strokeStyle = mark;
       context.lineWidth = width * pixel;
       context.stroke();
-    };
+    });
     if (state.granule >= 0) {
       if (grid) outlined(grid.drawn, state.touched, 1);
       if (footprints) outlined(footprints.drawn, [state.granule], 2, 0.25);
@@ -455,6 +467,7 @@
     fill(
       make("h3", {}, "Shard ", make("span", { class: "name", id: "shard-key" }, grid.names[shard]), ...tag),
       make("p", { id: "shard-count", "data-count": rows.length }, plural(rows.length, "granule", "granules"), copyButton(grid.names[shard], "the shard key")),
+      ...(grid.beyond[shard] ? [make("p", { class: "bad" }, "It reaches beyond the catalog's area, and may lack granules there.")] : []),
       list(rows),
     );
     say(`Shard ${grid.names[shard]}, ${plural(rows.length, "granule", "granules")}${tag.length ? `, ${CHANGES[change]}` : ""}.`);
@@ -477,10 +490,12 @@
     fill(make("p", { class: "soft" }, grid
       ? "Point at a shard, tap it, or move to it with the arrow keys: its key and its granules stand here."
       : "Point at a footprint or tap it, or search a granule."));
+    details.dataset.empty = "";
     delete details.dataset.shard;
   }
 
   function fill(...children) {
+    delete details.dataset.empty;
     details.replaceChildren(...children);
     details.scrollTop = 0;
   }
@@ -736,6 +751,7 @@
     } else if (footprints) {
       items.push(item("var(--held)", "footprints of the granules"));
     }
+    if (grid?.beyond.includes(1)) items.push(item("var(--absent)", "outlined: reaches beyond the catalog's area, and may lack granules"));
     $("#legend").replaceChildren(...items);
   }
 
@@ -874,11 +890,21 @@
   // #shard=KEY or #granule=NAME, for links to a place of the map.
   function fromHash() {
     const asked = hash();
+    if (asked.has("theme") && asked.get("theme") !== wanted) {
+      wanted = asked.get("theme");
+      applyTheme();
+    }
     const shard = grid && asked.has("shard") ? grid.names.indexOf(asked.get("shard")) : -1;
     const granule = asked.has("granule") ? granules.names.indexOf(asked.get("granule")) : -1;
     if (shard >= 0) choose(shard);
     else if (granule >= 0) showGranule(granule);
   }
 
-  start();
+  start().catch((error) => {
+    // What is missing must not look complete.
+    const note = $("#too-old");
+    note.textContent = `The map cannot be drawn: ${error.message}. All else on this page is there.`;
+    note.hidden = false;
+    throw error;
+  });
 })();

@@ -120,7 +120,9 @@ def _tested(block: TileBlock, tiles: Geometries, candidates: Ints, batch: Footpr
     rings = block.plane.project_rings(some.lats, some.lons, some.offsets)
     ring, counts = some.rings_of(row)
     pair = np.repeat(np.arange(len(row)), counts)
-    met = shapely.intersects(tiles[tile[pair]], rings[ring])
+    # A prepared ring finds the few of its many edges that are near a tile.
+    shapely.prepare(rings)
+    met = shapely.intersects(rings[ring], tiles[tile[pair]])
     tested: Ints = candidates[np.unique(pair[met])]
     return tested
 
@@ -131,7 +133,8 @@ def _join_block(
     near = np.flatnonzero(block.plane.near(footprints.lats, footprints.lons, footprints.offsets))
     some = footprints.take(near)
     rings = block.plane.project_rings(some.lats, some.lons, some.offsets)
-    tile, ring = shapely.STRtree(rings).query(tiles, predicate="intersects")
+    # The query prepares each ring, which then finds the few of its edges that are near a tile.
+    ring, tile = shapely.STRtree(tiles).query(rings, predicate="intersects")
     return block.keys[tile], near[ring]
 
 
