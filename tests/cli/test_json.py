@@ -104,15 +104,15 @@ CALLS = {
         "map grid release complete lacks",
         f"release resolve {KEY} --grid nobody -o HERE",
     ),
+    "plot": (
+        "plot FILES/first.parquet -o HERE/catalog.png",
+        "file size title shapes notes",
+        "plot nowhere.json -o HERE/map.png",
+    ),
     "plot release": (
         f"plot release {KEY} -o HERE/map.png",
         "file size title shapes notes",
         f"plot release {KEY} --grid nobody -o HERE/map.png",
-    ),
-    "report release": (
-        f"report release {KEY} -o HERE/report.html",
-        "file size kind title verdict statements",
-        f"report release {KEY} --grid nobody -o HERE/report.html",
     ),
     "release diff": (
         f"release diff {KEY} FIRST",

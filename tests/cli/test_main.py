@@ -105,7 +105,6 @@ def test_help_is_a_command_too(capsys):
         (["grid", "show", "FOLDER/other.yaml"], "it is no pipeline config of zagg"),
         (["grid", "show", "FOLDER/list.yaml"], "must be a mapping with data_source"),
         (["backfill", "--registry", "nowhere.yaml"], "The registry nowhere.yaml cannot be read"),
-        (["grids", "--registry", "FOLDER/other.yaml"], "other.yaml"),
     ],
 )
 def test_a_usual_mistake_is_told_its_remedy(call, says, capsys, tmp_path):
