@@ -10,7 +10,7 @@ ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
 export ZAGG_CATALOG_TEST_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help audit demo check test site lint unit test-large plain-install image newest-zagg bench pgstac env format constraints clean
+.PHONY: help audit demo check test site lint unit test-large screenshots plain-install image newest-zagg bench pgstac env format constraints clean
 
 help:
 	@echo "make demo           offline: two maps by command, then all from a new cycle to gridded heights"
@@ -23,6 +23,7 @@ help:
 	@echo "make newest-zagg    the tests that use zagg, against the newest zagg that installs"
 	@echo "make pgstac         fetch from stac-fastapi-pgstac on Debian's PostgreSQL (needs root)"
 	@echo "make bench          zagg 0.61.0 and this in turn, on the same simulated data"
+	@echo "make screenshots    the pictures of README and docs, of a simulated cycle"
 	@echo "make image          build the image; without an engine, go through its steps here"
 	@echo "make audit          licences of all packages, and known vulnerabilities (asks a service)"
 	@echo "make env            the environment in $(VENV) only"
@@ -55,6 +56,10 @@ unit: $(STAMP)
 
 site: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+screenshots: $(STAMP)
+	@tools/install-browser
+	$(BIN)/python tools/make-screenshots
 
 test-large: $(STAMP)
 	$(BIN)/python -m pytest -m large --durations=0
