@@ -37,6 +37,7 @@ from zagg_catalog.releases import (
 )
 from zagg_catalog.releases.batches import GranuleList, ShardCounts, ShardList, shards_text
 from zagg_catalog.releases.record import manifests_of
+from zagg_catalog.releases.stored_reports import report_key
 from zagg_catalog.settings import get_settings
 from zagg_catalog.store import Store, open_store
 
@@ -160,14 +161,16 @@ def record_release(
 
 
 def links_of(store: Store, published: Published) -> dict[str, str]:
-    """Return the addresses of the index and of the record in the store of the settings.
+    """Return the addresses of report, index and record in the store of the settings.
 
     They are empty for another store, or if no browser can read it.
     """
     address = flow_settings().store_url
     if address is None or open_store(get_settings().store).url != store.url:
         return {}
-    keys = {"Index of all releases": INDEX_KEY, "Record of this release": published.key}
+    report = report_key(published.record.release_key, published.digest)
+    keys = {"Report with an interactive map": report} if store.exists(report) else {}
+    keys |= {"Index of all releases": INDEX_KEY, "Record of this release": published.key}
     return {text: f"{address.rstrip('/')}/{key}" for text, key in keys.items()}
 
 

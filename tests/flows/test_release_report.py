@@ -11,6 +11,7 @@ from flows.release_report import counts_sentence, description, report
 from tests.releases import inputs
 from zagg_catalog.catalog.harvest_report import FetchFacts, Superseded
 from zagg_catalog.releases import ReleaseKey
+from zagg_catalog.releases.report import write_report
 from zagg_catalog.store import LocalStore
 
 KEY = ReleaseKey(*inputs.RELEASE_KEY)
@@ -90,9 +91,15 @@ def test_links_are_those_of_the_store_of_the_settings(store, published, monkeypa
     monkeypatch.setenv("ZAGG_CATALOG_STORE", store.url)
     assert links_of(store, published) == {}
     monkeypatch.setenv("ZAGG_CATALOG_FLOW_STORE_URL", "https://maps.example.org/team/")
-    assert links_of(store, published) == {
+    links = {
         "Index of all releases": "https://maps.example.org/team/index.html",
         "Record of this release": f"https://maps.example.org/team/{published.key}",
+    }
+    assert links_of(store, published) == links
+    report = write_report(store, published.release)
+    assert links_of(store, published) == {
+        "Report with an interactive map": f"https://maps.example.org/team/{report}",
+        **links,
     }
     assert links_of(LocalStore(tmp_path), published) == {}
 
