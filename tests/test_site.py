@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from zagg_catalog import errors
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -79,3 +81,18 @@ def test_every_schema_and_every_command_is_on_its_page(site):
     from zagg_catalog.cli.main import COMMANDS
 
     assert [name for name in COMMANDS if f'id="zagg-catalog-{name}"' not in commands] == []
+
+
+def test_every_error_is_in_the_table():
+    page = (ROOT / "docs" / "how-to" / "errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\d) \| (.+?) \| (.*?) \|$", page, re.M)
+    classes = {
+        name: kind
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.ZaggCatalogError)
+    }
+    assert {name: int(code) for name, code, *_ in rows} == {
+        name: kind.exit_code for name, kind in classes.items()
+    }
+    without = [name for name, _, meaning, remedy in rows if not (remedy or "base of" in meaning)]
+    assert without == []

@@ -253,6 +253,10 @@ def load_config(path: str | Path) -> PipelineConfig:
     return parse_config(content, source=str(path))
 
 
+# Sections that zagg needs beside the output.
+_SECTIONS = {"data_source", "aggregation"}
+
+
 def parse_config(content: bytes | str, *, source: str = "config") -> PipelineConfig:
     """Validate the content of a config's file; ``source`` is its name in messages."""
     try:
@@ -291,15 +295,20 @@ def _checked(raw: Any, source: str) -> PipelineConfig:
             f"{source}: must be a mapping with data_source, aggregation and output; "
             f"it is {_shown(raw)}."
         )
-    raw = _with_text_keys(raw, "the file", source)
     if "grid" in raw and "output" not in raw:
         raise InvalidConfig(
             f"{source}: grid stands at the top; write it below output, as output.grid."
         )
+    if not {"output", *_SECTIONS} & raw.keys():
+        raise InvalidConfig(
+            f"{source}: it is no pipeline config of zagg, since it has no section output; its keys"
+            f" are {_few(raw)}. `zagg-catalog grid new` writes a config."
+        )
+    raw = _with_text_keys(raw, "the file", source)
     output = _section(raw, "output", source)
     grid = _grid(raw, output, source)
     # A map needs the grid only.
-    sections = {"data_source", "aggregation"} & raw.keys()
+    sections = _SECTIONS & raw.keys()
     data_source = _section(raw, "data_source", source) if sections else {}
     # A raster reader has bands instead of an aggregation.
     optional = data_source.get("reader") == "raster" and not raw.get("aggregation")
@@ -316,6 +325,12 @@ def _checked(raw: Any, source: str) -> PipelineConfig:
         raw=raw,
         source=source,
     )
+
+
+def _few(raw: Mapping[Any, Any]) -> str:
+    """Return the first keys of a file."""
+    shown = ", ".join(_shown(str(key)) for key in [*raw][:4])
+    return (shown + (", …" if len(raw) > 4 else "")) if raw else "none"
 
 
 def _section(raw: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -310,21 +309,3 @@ def test_a_traceback_comes_only_with_debug(tmp_path, capsys):
     (tmp_path / "x.json").write_text("{}")
     assert main(["show", str(tmp_path / "x.json"), "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
-
-
-def test_a_progress_bar_is_shown_on_a_terminal(stac, tmp_path):
-    parent, child = pty.openpty()
-    command = [sys.executable, "-m", "zagg_catalog", "--config", HEALPIX, "--short-name", "ATL06"]
-    command += ["--cycle", "22", "--polygon", POLYGON, "--stac-root", stac]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=child)
-    os.close(child)
-    seen = b""
-    try:
-        while chunk := os.read(parent, 4096):
-            seen += chunk
-    except OSError:
-        pass  # the terminal is gone when the process is
-    finally:
-        os.close(parent)
-    assert process.wait() == 0
-    assert b"ATL06_007" in seen

@@ -80,6 +80,7 @@ def test_zagg_accepts_a_new_config_and_makes_the_same_grid(tmp_path, product, ki
         ([*SIZES, "--healpix", "--crs", "EPSG:3413"], "A HEALPix grid has no CRS"),
         (["--healpix", "--resolution", "5000", "--shard", "500"], "is smaller than a cell"),
         (["--healpix", "--resolution", "0", "--shard", "500"], "are positive numbers"),
+        (["--resolution", "five", "--shard", "25km", "--region", JAK], "such as 5000 or 5km"),
         ([*SIZES, "--bbox=0,80,10,89", "--crs", "EPSG:3395"], ""),
     ],
 )
@@ -112,3 +113,9 @@ def test_show_says_what_zagg_needs(tmp_path, capsys):
     assert facts["cells_per_shard"] == 4**6
     assert "data_source and aggregation are missing" in facts["needs"][0]
     assert "zagg cannot aggregate with" in shown.err
+
+
+def test_sizes_may_have_a_unit(tmp_path):
+    assert new(tmp_path, "--resolution", "5km", "--shard", "25000 m", "--region", JAK) == 0
+    grid = from_config(tmp_path / "g.yaml")
+    assert (grid.res_x, grid.chunk_shape) == (5000, (5, 5))

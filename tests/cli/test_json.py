@@ -37,6 +37,16 @@ CALLS = {
         "file source kind features without_shape complete",
         "export FILES/first.parquet HERE/c.shp",
     ),
+    "report": (
+        "report FILES/first-healpix.parquet -o HERE/report.html",
+        "file size kind title verdict statements",
+        "report nowhere.json",
+    ),
+    "report release": (
+        f"report release {KEY} -o HERE/report.html",
+        "file size kind title verdict statements",
+        f"report release {KEY} --grid nobody",
+    ),
     "convert": (
         "convert FILES/first-healpix.parquet HERE/converted.json",
         "file source shards pairs complete",
@@ -94,15 +104,15 @@ CALLS = {
         "map grid release complete lacks",
         f"release resolve {KEY} --grid nobody -o HERE",
     ),
+    "plot": (
+        "plot FILES/first.parquet -o HERE/catalog.png",
+        "file size title shapes notes",
+        "plot nowhere.json -o HERE/map.png",
+    ),
     "plot release": (
         f"plot release {KEY} -o HERE/map.png",
         "file size title shapes notes",
         f"plot release {KEY} --grid nobody -o HERE/map.png",
-    ),
-    "report release": (
-        f"report release {KEY} -o HERE/report.html",
-        "file size kind title verdict statements",
-        f"report release {KEY} --grid nobody -o HERE/report.html",
     ),
     "release diff": (
         f"release diff {KEY} FIRST",
@@ -119,6 +129,7 @@ CALLS = {
         "digest key published_at published_by action supersedes",
         f"release rollback {KEY} 0000",
     ),
+    "release index": ("release index", "index", "release index --store nowhere://x"),
     "release gc": (
         "release gc",
         "files count size deleted young left",
@@ -168,8 +179,11 @@ def call(place, files, monkeypatch, capsys):
 def commands():
     """Every command, and every one of a group."""
     for name in COMMANDS:
-        below = [one for one in make_app()[name] if not one.startswith("-")]
-        yield from (f"{name} {one}" for one in below) if below else [name]
+        app = make_app()[name]
+        below = [one for one in app if not one.startswith("-")]
+        if app.default_command or not below:
+            yield name
+        yield from (f"{name} {one}" for one in below)
 
 
 def test_every_command_is_tried():

@@ -70,6 +70,12 @@ def test_the_version_is_printed(capsys):
         (["build", "--short-name", "ATL06"], "--config is required; see zagg-catalog build --help"),
         (["build", "--config"], "--config needs a value"),
         (["show", "a", "b"], "Unexpected argument: b."),
+        (["--config", "g.yaml", "build"], "The command comes first: zagg-catalog build --config …"),
+        (["-o", "m.json", "show"], "The command comes first: zagg-catalog show -o …"),
+        (
+            ["build", "--config", "g", "--bbox", "-52", "68", "-46", "70"],
+            "A box is one value with commas: --bbox=W,S,E,N.",
+        ),
         (["notify", "--product", "ATL06", "--cycle", "x"], "--cycle"),
     ],
 )
@@ -82,6 +88,53 @@ def test_a_wrong_call_is_one_sentence_with_a_suggestion(call, says, capsys):
     assert says in shown.err
     assert len(shown.err.splitlines()) == 1
     assert not shown.out
+
+
+def test_help_is_a_command_too(capsys):
+    assert main(["help"]) == 0
+    assert "Commands:" in capsys.readouterr().out
+    assert main(["help", "build"]) == 0
+    assert "Usage: zagg-catalog build" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (["check", "g.yaml", "--config", "m.json"], "zagg-catalog check m.json --config g.yaml"),
+        (["show", "nowhere.json"], "There is no file nowhere.json."),
+        (["grid", "show", "FOLDER/other.yaml"], "it is no pipeline config of zagg"),
+        (["grid", "show", "FOLDER/list.yaml"], "must be a mapping with data_source"),
+        (["backfill", "--registry", "nowhere.yaml"], "The registry nowhere.yaml cannot be read"),
+    ],
+)
+def test_a_usual_mistake_is_told_its_remedy(call, says, capsys, tmp_path):
+    (tmp_path / "other.yaml").write_text("name: build\non: [push]\njobs: {}\n")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    assert main([one.replace("FOLDER", str(tmp_path)) for one in call]) == 2
+    shown = capsys.readouterr()
+    assert says in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert not shown.out
+
+
+def test_a_read_only_folder_is_found_before_the_fetch(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    config = "deployments/grids/atl06-antarctica-healpix.yaml"
+    product = ["--short-name", "ATL06", "--cycle", "22", "--bbox=0,-80,1,-79"]
+    output = ["-o", str(tmp_path / "m.json")]
+    assert main(["build", "--config", config, *product, *output]) == 2
+    assert "its folder is read-only for you" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_gets_no_message(tmp_path):
+    """As `head`: the pipe is closed before the command writes."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    call = [sys.executable, "-c", "import sys; from zagg_catalog.cli import main; sys.exit(main())"]
+    registry = ["grids", "--registry", "deployments/registry.yaml", "--json"]
+    done = subprocess.run([*call, *registry], stdout=theirs, stderr=subprocess.PIPE, check=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_without_a_command_the_overview_is_shown_and_the_code_is_2(capsys):

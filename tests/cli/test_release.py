@@ -193,7 +193,8 @@ def test_verify_ends_with_1_and_names_the_file(published, release, folder):
     assert str(victim.relative_to(folder)) in out
     code, out, _ = release("verify", "--json")
     assert (code, json.loads(out)["clean"]) == (1, False)
-    assert release("verify", "--product", "ATL03_007")[0] == 0
+    code, _, err = release("verify", "--product", "ATL03_007")
+    assert (code, "no release of these" in err) == (1, True)
 
 
 def test_rollback_goes_back(published, release):
@@ -279,10 +280,9 @@ def test_what_is_not_there_is_one_sentence(folder, release, arguments, code, say
     assert (ended, says in err, len(err.splitlines())) == (code, True, 1)
 
 
-def test_an_empty_store_lists_nothing_and_verifies(folder, release):
+def test_an_empty_store_lists_nothing(folder, release):
     assert release("list")[0] == 0
     assert json.loads(release("list", "--json")[1]) == []
-    assert release("verify")[0] == 0
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["show"], ["rollback", *RELEASE_KEY]])
@@ -322,3 +322,12 @@ def test_an_index_that_cannot_be_written_is_a_warning(published, folder, release
     assert len(digests(release)) == 1
     code, _, err = release("index")
     assert (code, "index.html" in err) == (1, True)
+
+
+def test_a_store_without_a_release_is_not_sound(folder, release):
+    code, _, err = release("verify", "--store", folder / "mistyped")
+    assert code == 1
+    assert "mistyped has no release. There is nothing to verify" in err
+    code, _, err = release("list", "--region", "nowhere")
+    assert code == 0
+    assert "has no release of these." in err

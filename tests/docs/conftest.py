@@ -75,6 +75,7 @@ def _fetch(source: SandboxServer, folder: Path) -> None:
             publish(store, catalog=path, maps=maps, region="antarctica")
     maps[0].shard_map.to_json(folder / "map.json")
     maps[0].shard_map.to_json(folder / "c22.json")
+    maps[1].shard_map.to_parquet(folder / "polar.parquet")
     for name, cycle in {"cycle22": 22, "c22": 22, "newer": 23}.items():
         shutil.copy(folder / "catalogs" / f"c{cycle}.parquet", folder / f"{name}.parquet")
     query = Query.for_cycle("ATL06", "007", 22, folder / "jakobshavn.geojson", margin=1)

@@ -118,6 +118,8 @@ def backfill(
         return WRONG_DATA if any(one.action == "lacks" for one in plans) else DONE
     if as_json:
         raise InvalidQuery("--json prints the plan; give it with --dry-run.")
+    # A server takes long to start for a registry that is wrong.
+    load_registry(registry, tolerate_broken_grids=True)
     switches = {
         "--aggregate": aggregate,
         "--force": force,

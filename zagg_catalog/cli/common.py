@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 # Most further lines of an error.
 _LINES = 500
 
-DONE, WRONG_DATA, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+DONE, WRONG_DATA, WRONG_CALL, INTERRUPTED, READER_LEFT = 0, 1, 2, 130, 141
 
 
 def print_error(message: str) -> None:
@@ -92,3 +93,5 @@ def check_output(path: Path | None, suffixes: tuple[str, ...]) -> None:
         raise InvalidQuery(
             f"{path} cannot be written; it must be a file, and its folder must exist."
         )
+    if not os.access(path.parent, os.W_OK):
+        raise InvalidQuery(f"{path} cannot be written: its folder is read-only for you.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,8 +40,8 @@ app = App(name="grid", help="Write a config for a grid, or describe one.", help_
 @app.command(help_epilogue="")
 def new(
     *,
-    resolution: Annotated[float, Parameter(metavar="SIZE")],
-    shard: Annotated[float, Parameter(metavar="SIZE")],
+    resolution: Annotated[str, Parameter(metavar="SIZE")],
+    shard: Annotated[str, Parameter(metavar="SIZE")],
     region: Annotated[str | None, Parameter(metavar="FILE|NAME")] = None,
     bbox: Annotated[str | None, Parameter(metavar="W,S,E,N", allow_leading_hyphen=True)] = None,
     crs: Annotated[str | None, Parameter(metavar="EPSG:N")] = None,
@@ -54,7 +55,7 @@ def new(
     Parameters
     ----------
     resolution
-        Side of a cell: metres, or units of the CRS.
+        Side of a cell: metres, 5km, or units of the CRS.
     shard
         Side of a shard, which is a job of zagg: a multiple of the resolution.
     region
@@ -71,16 +72,17 @@ def new(
         The file to write; it must not exist.
     """
     _, area = AreaOptions(polygon=region, bbox=bbox).read()
+    sizes = {"resolution": _size("--resolution", resolution), "shard": _size("--shard", shard)}
     if output.exists():
         raise InvalidQuery(f"{output} exists; give another file, or remove it.")
     if healpix:
         if crs:
             raise InvalidOption("A HEALPix grid has no CRS; leave --crs out.")
-        made = new_healpix(resolution=resolution, shard=shard)
+        made = new_healpix(**sizes)
     elif area is None:
         raise InvalidQuery("The area is missing; give --region FILE or --bbox W,S,E,N.")
     else:
-        made = new_rectilinear(area, crs=crs, resolution=resolution, shard=shard)
+        made = new_rectilinear(area, crs=crs, **sizes)
     write_atomic(output, [config_text(made, product=product).encode()])
     if not as_json:
         print_line(f"{output}: written; change it as you like, and see it with `grid show`.")
@@ -120,6 +122,19 @@ def _show(config: Path, region: Region | None, *, as_json: bool) -> int:
     for text in needs:
         print_error(f"zagg cannot aggregate with {config} yet: {text}")
     return WRONG_DATA if needs else DONE
+
+
+def _size(flag: str, text: str) -> float:
+    """Return a size in metres, or in units of the CRS."""
+    found = re.fullmatch(r"([\d.]+(?:e[+-]?\d+)?)\s*(k?m)?", text.strip(), re.IGNORECASE)
+    try:
+        number = float(found[1] if found else text)
+    except ValueError:
+        raise InvalidOption(
+            f"{flag} is a size in metres, such as 5000 or 5km, or a number of units of the CRS;"
+            f" got {text!r}."
+        ) from None
+    return number * 1000 if found and (found[2] or "").lower() == "km" else number
 
 
 def _sizes(grid: HealpixGrid | RectilinearGrid) -> dict[str, Any]:

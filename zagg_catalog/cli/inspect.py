@@ -48,6 +48,7 @@ _MAGIC = {
     b"\x00\x00\x27\x0a": "a Shapefile",
     b"%PDF": "PDF",
 }
+_YAML = (".yaml", ".yml")
 _PROVENANCE = (
     "collection",
     "source",
@@ -126,6 +127,8 @@ def check(
     config
         Pipeline config YAML.
     """
+    if map.suffix.lower() in _YAML and config.suffix.lower() not in _YAML:
+        raise InvalidQuery(f"The map comes first: zagg-catalog check {config} --config {map}.")
     grid = grids.from_config(config)
     loaded = load_map(map, "check")
     shard_map = shardmap.ShardMap.from_columns(loaded)
@@ -199,7 +202,7 @@ def _other_kind(path: Path) -> str | None:
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):
             return kind
-    if path.suffix.lower() in {".yaml", ".yml"}:
+    if path.suffix.lower() in _YAML:
         return "YAML, as a config, which `zagg-catalog grid show` describes"
     # A Feature of GeoJSON begins with its type, and a map of zagg does not have this one.
     if re.search(rb'"type"\s*:\s*"(Feature|FeatureCollection|(Multi)?Polygon)"', start):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -13,7 +14,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zagg_catalog import __version__
-from zagg_catalog.cli.common import DONE, INTERRUPTED, WRONG_CALL, WRONG_DATA, print_error
+from zagg_catalog.cli.common import (
+    DONE,
+    INTERRUPTED,
+    READER_LEFT,
+    WRONG_CALL,
+    WRONG_DATA,
+    print_error,
+)
 from zagg_catalog.cli.listening import listening
 from zagg_catalog.cli.screens import HelpScreen
 from zagg_catalog.errors import ZaggCatalogError
@@ -56,8 +64,9 @@ _OPTIONS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; by default with the arguments of the process.
 
-    Returns 0 if all is done, 1 if the data is wrong or incomplete, 2 if the call is wrong, and 130
-    if the user interrupts it. An unknown command, flag or value raises ``SystemExit(2)``.
+    Returns 0 if all is done, 1 if the data is wrong or incomplete, 2 if the call is wrong, 130 if
+    the user interrupts it, and 141 if nobody reads its output any more. An unknown command, flag
+    or value raises ``SystemExit(2)``.
     """
     # Arrow's default allocator does not return freed memory: 40 MB more for a build of one cycle.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
@@ -73,7 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             verbose=bool({"-v", "--verbose"} & {*arguments}),
             quiet=bool({"-q", "--quiet"} & {*arguments}),
         ):
-            return _run(own)
+            code = _run(own)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        # The reader has enough, as `head`; Python must not complain of it while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_LEFT
     except (ZaggCatalogError, OSError) as error:
         if "--debug" in arguments:
             lines = traceback.format_exc().rstrip().split("\n")
@@ -109,7 +124,13 @@ def _run(arguments: list[str]) -> int:
     if not arguments:
         print(_overview(), file=sys.stderr)
         raise SystemExit(WRONG_CALL)
+    if arguments[0] == "help":
+        arguments = [*arguments[1:], "--help"]
+    if arguments == ["--help"]:
+        print(_overview())
+        return DONE
     app = make_app()
+    _check_order(arguments)
     if arguments in (["release"], ["grid"]):
         app.help_print(arguments)
         raise SystemExit(WRONG_CALL)
@@ -121,6 +142,17 @@ def _run(arguments: list[str]) -> int:
         print_error(_sentence(_unknown_option(app, arguments, error) or error))
         raise SystemExit(WRONG_CALL) from None
     return DONE if code is None else int(code)
+
+
+def _check_order(arguments: list[str]) -> None:
+    """Refuse a call whose flags come before its command."""
+    command = next((one for one in arguments if one in COMMANDS), None)
+    if command and arguments[0].startswith("-") and arguments[0] not in _OPTIONS:
+        print_error(
+            f"The command comes first: zagg-catalog {command} {arguments[0]} …; got"
+            f" {arguments[0]} before {command}."
+        )
+        raise SystemExit(WRONG_CALL)
 
 
 def _unknown_option(app: App, arguments: list[str], error: CycloptsError) -> CycloptsError | None:
@@ -148,7 +180,12 @@ def _sentence(error: CycloptsError) -> str:
         needs = f"{error.keyword} needs a value" if error.keyword else f"{name} is required"
         return f"{needs}; see zagg-catalog {' '.join(error.command_chain or ())} --help."
     if isinstance(error, UnusedCliTokensError):
-        return f"Unexpected argument: {' '.join(error.unused_tokens or ())}."
+        unused = list(error.unused_tokens or ())
+        text = f"Unexpected argument: {' '.join(unused)}."
+        # Three further sides of a box.
+        if len(unused) == 3 and all(re.fullmatch(r"-?[\d.]+", one) for one in unused):
+            text += " A box is one value with commas: --bbox=W,S,E,N."
+        return text
     return " ".join(str(error).split())
 
 

@@ -143,7 +143,10 @@ def list_releases(
     as_json: AsJson = False,
 ) -> int:
     """List the releases of a store."""
-    found = releases.list_releases(open_store(store), which.product, which.region, which.cycle)
+    opened = open_store(store)
+    found = releases.list_releases(opened, which.product, which.region, which.cycle)
+    if not found:
+        print_error(f"note: {_none(opened, which)}")
     facts = [tables.listed_facts(one) for one in found]
     print_result(facts, lambda: tables.print_list(found), as_json=as_json)
     return DONE
@@ -256,7 +259,9 @@ def verify(
         outputs = list(verify_outputs(opened, *parts, registry=registry_if_any(registry)))
     facts = tables.verification_facts(found, outputs)
     print_result(facts, lambda: tables.print_verification(found, outputs), as_json=as_json)
-    sound = found.clean and all(one.clean for one in outputs or [])
+    if not found.releases:
+        print_error(f"{_none(opened, which)} There is nothing to verify; check the name.")
+    sound = found.clean and found.releases and all(one.clean for one in outputs or [])
     return DONE if sound else WRONG_DATA
 
 
@@ -391,6 +396,12 @@ def _renew_index(store: Store, registry: Registry | None = None) -> None:
     problem = try_to_renew_index(store, registry)
     if problem:
         print_error(f"warning: {problem}")
+
+
+def _none(store: Store, which: ReleaseFilter) -> str:
+    """Say that a store has no release, or none of the selected ones."""
+    chosen = any(value is not None for value in (which.product, which.region, which.cycle))
+    return f"Store {store.url} has no release{' of these' if chosen else ''}."
 
 
 def _code_of(record: releases.ReleaseRecord, *, accepted: bool) -> int:
