@@ -102,7 +102,8 @@ def test_verbose_says_each_step_with_its_time(tmp_path, server, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert all(re.match(r"zagg-catalog: +\d+\.\d s  ", line) for line in lines)
     said = re.sub(r"\d[\d,.]*", "N", "\n".join(line.partition(" s  ")[2] for line in lines))
-    for step in ("shards of the region: N s", "fetch ATLN_N: N of N granules, N s", "pairs: N of"):
+    # Shards of a region are kept for later builds, so that their step may be absent.
+    for step in ("fetch ATLN_N: N of N granules, N s", "pairs: N of"):
         assert step in said
     assert lines[-1].endswith("m.parquet written")
     assert not logging.getLogger("zagg_catalog").handlers
