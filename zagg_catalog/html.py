@@ -57,10 +57,13 @@ def svg_map(
     given = np.atleast_1d(np.asarray(shapes, dtype=object))
     if (shapely.is_missing(given) | shapely.is_empty(given)).all():
         return ""
-    drawn = map_svg(given, counts, title=label, notes=notes, unit=unit, heading=False)
-    # A narrow screen shows the whole map.
-    fitting = drawn.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
-    return f'<figure style="margin:0">{fitting}</figure>'
+    return figure(map_svg(given, counts, title=label, notes=notes, unit=unit, heading=False))
+
+
+def figure(svg: str) -> str:
+    """Return an SVG element as a ``figure``, which a narrow screen shows whole."""
+    fitting = svg.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+    return f'<figure style="margin:0;min-width:0">{fitting}</figure>'
 
 
 def picture_address(svg: str) -> str:

@@ -76,7 +76,8 @@ def groups_svg(
     if len(chosen) < len(given):
         entries.append(f"{len(chosen):,} of {len(given):,} drawn")
     return (
-        f'<figure style="margin:0"><svg role="img" aria-label="{escape(label)}" width="{_WIDTH}"'
+        f'<figure style="margin:0;min-width:0"><svg style="max-width:100%;height:auto" role="img"'
+        f' aria-label="{escape(label)}" width="{_WIDTH}"'
         f' height="{round(_WIDTH / _ASPECT)}" viewBox="{view.box}" fill-rule="evenodd">'
         f'<path d="{coast}" fill="#dcdcd6"/>{drawn}</svg>'
         f"<figcaption>{', '.join(entries)}</figcaption></figure>"

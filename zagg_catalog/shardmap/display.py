@@ -12,7 +12,7 @@ from zagg_catalog.catalog.completeness import completeness_text
 from zagg_catalog.errors import InvalidGrid
 from zagg_catalog.frames import geo_frame
 from zagg_catalog.grids import OutputGrid, from_signature
-from zagg_catalog.html import facts_html
+from zagg_catalog.html import facts_html, figure
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.picture import map_picture
 
@@ -45,7 +45,7 @@ def _drawing(columns: MapColumns) -> str:
         drawn = map_picture(columns, heading=False, largest=_LARGEST)
     except InvalidGrid:  # the signature of an old map does not define a grid
         return ""
-    return f'<figure style="margin:0">{drawn}</figure>'
+    return figure(drawn)
 
 
 def map_frame(columns: MapColumns, grid: OutputGrid | None = None) -> GeoDataFrame:
