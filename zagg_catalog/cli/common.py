@@ -16,6 +16,7 @@ from zagg_catalog.messages import HIDDEN, as_line
 
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
+    from zagg_catalog.releases import ReleaseRecord
     from zagg_catalog.shardmap.columns import MapColumns
 
 # Most further lines of an error.
@@ -63,6 +64,12 @@ def _plain(value: Any) -> Any:
 
 def _escape(found: re.Match[str]) -> str:
     return json.dumps(found[0])[1:-1]
+
+
+def note_partial(record: ReleaseRecord) -> None:
+    """Say what a release lacks, if it is partial."""
+    if not record.complete:
+        print_error(f"note: the release is partial: {'; '.join(record.lacks)}.")
 
 
 def exit_code_of(data: Catalog | MapColumns, kind: str, *, partial: bool) -> int:

@@ -17,7 +17,7 @@ from zagg_catalog.cli.common import (
     print_line,
     print_result,
 )
-from zagg_catalog.cli.inspect import load_file, load_map
+from zagg_catalog.cli.inspect import kind_of, load_file, load_map
 from zagg_catalog.cli.options import AsJson
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.export.features import Features, catalog_features, map_features
@@ -67,7 +67,7 @@ def export(
     if without:
         kind = features.kind.removesuffix("s")
         print_error(f"{number_of(without, kind)} without a shape; the field problem says why.")
-    return exit_code_of(loaded, _kind(loaded), partial=True)
+    return exit_code_of(loaded, kind_of(loaded), partial=True)
 
 
 def convert(file: Path, output: Path, /, *, as_json: AsJson = False) -> int:
@@ -94,10 +94,6 @@ def convert(file: Path, output: Path, /, *, as_json: AsJson = False) -> int:
     text = f"{output}: {number_of(len(shard_map), 'shard')} of {file}"
     print_result(facts, lambda: print_line(text), as_json=as_json)
     return exit_code_of(shard_map, "map", partial=True)
-
-
-def _kind(loaded: Catalog | MapColumns) -> str:
-    return "map" if isinstance(loaded, MapColumns) else "catalog"
 
 
 def _features(

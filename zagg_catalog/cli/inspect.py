@@ -30,7 +30,13 @@ from zagg_catalog.cli.common import (
 from zagg_catalog.cli.options import AcceptPartial, AsJson, ExitCode
 from zagg_catalog.cli.tables import print_catalog_diff, print_map_diff, print_summary
 from zagg_catalog.diff import CatalogDiff, MapDiff, diff_catalogs, diff_maps
-from zagg_catalog.errors import EmptyShardMap, InvalidCatalog, InvalidQuery, InvalidShardMap
+from zagg_catalog.errors import (
+    EmptyShardMap,
+    InvalidCatalog,
+    InvalidOption,
+    InvalidQuery,
+    InvalidShardMap,
+)
 from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.messages import extent_text
 from zagg_catalog.shardmap.columns import MapColumns
@@ -177,6 +183,19 @@ def load_map(path: Path, command: str) -> MapColumns:
             f" FILE --catalog {path}` builds one."
         )
     return loaded
+
+
+def load_catalog(path: Path | None) -> Catalog | None:
+    """Load the catalog of a map that is given with it, if there is one."""
+    loaded = None if path is None else load_file(path)
+    if isinstance(loaded, MapColumns):
+        raise InvalidOption(f"{path} is a map; --catalog needs the map's catalog.")
+    return loaded
+
+
+def kind_of(loaded: Catalog | MapColumns) -> str:
+    """Return ``map`` or ``catalog``."""
+    return "map" if isinstance(loaded, MapColumns) else "catalog"
 
 
 def load_file(path: Path) -> Catalog | MapColumns:

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; by default with the arguments of the process.
 
     Returns 0 if all is done, 1 if the data is wrong or incomplete, 2 if the call is wrong, 130 if
-    the user interrupts it, and 141 if nobody reads its output any more. An unknown command, flag
+    the user interrupts it, and 141 if the reader of its output has ended. An unknown command, flag
     or value raises ``SystemExit(2)``.
     """
     # Arrow's default allocator does not return freed memory: 40 MB more for a build of one cycle.

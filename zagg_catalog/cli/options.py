@@ -37,6 +37,10 @@ RegistryFile = Annotated[
     str | None,
     Parameter(metavar="FILE", help="Path or s3://bucket/key (default: the setting)."),
 ]
+Digest = Annotated[
+    str | None,
+    Parameter(help="Digest of a release, or its beginning (default: the latest)."),
+]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
 AcceptPartial = Annotated[bool, Parameter(help="Exit with 0 even if granules are missing.")]
 ExitCode = Annotated[bool, Parameter(help="Exit with 1 if they differ.")]

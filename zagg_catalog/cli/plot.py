@@ -8,17 +8,16 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from zagg_catalog import grids
-from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.cli.common import (
     DONE,
     check_output,
     exit_code_of,
-    print_error,
+    note_partial,
     print_line,
     print_result,
 )
-from zagg_catalog.cli.inspect import load_file
-from zagg_catalog.cli.options import AsJson, ReleasePlace, StoreUrl
+from zagg_catalog.cli.inspect import kind_of, load_catalog, load_file
+from zagg_catalog.cli.options import AsJson, Digest, ReleasePlace, StoreUrl
 from zagg_catalog.errors import InvalidOption, ObjectMissing
 from zagg_catalog.plot import SUFFIXES, MapDrawing, save_map
 from zagg_catalog.releases.read import find_release, load_map
@@ -81,9 +80,7 @@ def plot(
     check_output(output, SUFFIXES)
     loaded = load_file(file)
     if isinstance(loaded, MapColumns):
-        source = None if catalog is None else load_file(catalog)
-        if isinstance(source, MapColumns):
-            raise InvalidOption(f"{catalog} is a map; --catalog needs the map's catalog.")
+        source = load_catalog(catalog)
         grid = None if config is None else grids.from_config(config)
         drawing = map_drawing(
             loaded, grid=grid, shard=shard, granule=granule, catalog=source, title=title
@@ -94,17 +91,14 @@ def plot(
                 raise InvalidOption(f"{file} is a catalog; --{name} is for the picture of a map.")
         drawing = loaded.drawing(granule=granule, title=title)
     _write(drawing, output, size, dpi, as_json)
-    return exit_code_of(loaded, "catalog" if isinstance(loaded, Catalog) else "map", partial=True)
+    return exit_code_of(loaded, kind_of(loaded), partial=True)
 
 
 @app.command(help_epilogue="")
 def release(
     *,
     place: ReleasePlace,
-    digest: Annotated[
-        str | None,
-        Parameter(help="Digest of a release, or its beginning (default: the latest)."),
-    ] = None,
+    digest: Digest = None,
     grid: Annotated[str | None, Parameter(metavar="NAME")] = None,
     output: Output = _OUTPUT,
     title: Title = None,
@@ -135,8 +129,7 @@ def release(
     assert loaded is not None, "a grid with a manifest has a map"
     drawing = map_drawing(loaded, region=place.region, title=title)
     _write(drawing, output, size, dpi, as_json)
-    if not found.record.complete:
-        print_error(f"note: the release is partial: {'; '.join(found.record.lacks)}.")
+    note_partial(found.record)
     return DONE
 
 

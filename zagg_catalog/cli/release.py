@@ -24,6 +24,7 @@ from zagg_catalog.cli.common import (
 from zagg_catalog.cli.options import (
     AcceptPartial,
     AsJson,
+    Digest,
     ExitCode,
     PublishedBy,
     RegistryFile,
@@ -50,11 +51,6 @@ EXAMPLES = """Examples:
       --cycle 22 --grid healpix
   zagg-catalog release verify
 """
-Digest = Annotated[
-    str | None,
-    Parameter(help="Digest of a release, or its beginning (default: the latest)."),
-]
-
 app = App(name="release", help="Publish, find and maintain releases.", help_epilogue=EXAMPLES)
 
 

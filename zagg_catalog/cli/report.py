@@ -8,10 +8,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from zagg_catalog.catalog.table import Catalog
-from zagg_catalog.cli.common import DONE, exit_code_of, print_error, print_json, print_line
-from zagg_catalog.cli.inspect import load_file
-from zagg_catalog.cli.options import AsJson, ReleasePlace, StoreUrl
+from zagg_catalog.cli.common import DONE, exit_code_of, note_partial, print_line, print_result
+from zagg_catalog.cli.inspect import kind_of, load_catalog, load_file
+from zagg_catalog.cli.options import AsJson, Digest, ReleasePlace, StoreUrl
 from zagg_catalog.errors import InvalidOption, ObjectMissing
 from zagg_catalog.files import write_atomic
 from zagg_catalog.releases.read import find_release
@@ -57,27 +56,20 @@ def report(
     """
     loaded = load_file(file)
     if isinstance(loaded, MapColumns):
-        source = None if catalog is None else load_file(catalog)
-        if isinstance(source, MapColumns):
-            raise InvalidOption(f"{catalog} is a map; --catalog needs the map's catalog.")
-        content = map_content(loaded, name=file.name, catalog=source)
+        content = map_content(loaded, name=file.name, catalog=load_catalog(catalog))
     elif catalog is not None:
         raise InvalidOption(f"{file} is a catalog; --catalog is for the report of a map.")
     else:
         content = catalog_content(loaded, name=file.name)
     _write(content, output, as_json)
-    kind = "catalog" if isinstance(loaded, Catalog) else "map"
-    return exit_code_of(loaded, kind, partial=True)
+    return exit_code_of(loaded, kind_of(loaded), partial=True)
 
 
 @app.command(help_epilogue="")
 def release(
     *,
     place: ReleasePlace,
-    digest: Annotated[
-        str | None,
-        Parameter(help="Digest of a release, or its beginning (default: the latest)."),
-    ] = None,
+    digest: Digest = None,
     grid: Annotated[list[str] | None, Parameter(metavar="NAME")] = None,
     output: Output = _OUTPUT,
     store: StoreUrl = None,
@@ -99,17 +91,20 @@ def release(
             names = ", ".join(one.name for one in found.record.grids) or "none"
             raise ObjectMissing(f"The release has no grid {name!r}; it has {names}.")
     _write(release_content(opened, found, grids=grid), output, as_json)
-    if not found.record.complete:
-        print_error(f"note: the release is partial: {'; '.join(found.record.lacks)}.")
+    note_partial(found.record)
     return DONE
 
 
 def _write(content: ReportContent, output: Path, as_json: bool) -> None:
     page = report_html(content).encode()
     write_atomic(output, [page])
-    if as_json:
-        facts = {"file": output, "size": len(page), "kind": content.kind, "title": content.title}
-        statements = [asdict(one) for one in content.statements]
-        print_json(facts | {"verdict": content.verdict, "statements": statements})
-    else:
-        print_line(f"{output}: {len(page) / 1e6:.2f} MB, {content.title}: {content.verdict}")
+    facts = {
+        "file": output,
+        "size": len(page),
+        "kind": content.kind,
+        "title": content.title,
+        "verdict": content.verdict,
+        "statements": [asdict(one) for one in content.statements],
+    }
+    text = f"{output}: {len(page) / 1e6:.2f} MB, {content.title}: {content.verdict}"
+    print_result(facts, lambda: print_line(text), as_json=as_json)
