@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zagg_catalog.cartography.svg import map_svg
+from zagg_catalog.cartography.svg import figure, map_svg
 from zagg_catalog.lazy import lazy_module
 
 shapely = lazy_module("shapely")
@@ -58,12 +58,6 @@ def svg_map(
     if (shapely.is_missing(given) | shapely.is_empty(given)).all():
         return ""
     return figure(map_svg(given, counts, title=label, notes=notes, unit=unit, heading=False))
-
-
-def figure(svg: str) -> str:
-    """Return an SVG element as a ``figure``, which a narrow screen shows whole."""
-    fitting = svg.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
-    return f'<figure style="margin:0;min-width:0">{fitting}</figure>'
 
 
 def picture_address(svg: str) -> str:

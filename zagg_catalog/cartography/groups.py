@@ -12,6 +12,7 @@ from zagg_catalog.cartography.coastline import land
 from zagg_catalog.cartography.extent import extent_of
 from zagg_catalog.cartography.paths import View, path_data
 from zagg_catalog.cartography.projection import projection_for
+from zagg_catalog.cartography.svg import LAND, evenly, figure
 from zagg_catalog.lazy import lazy_module
 
 shapely = lazy_module("shapely")
@@ -52,13 +53,14 @@ def groups_svg(
     known = np.flatnonzero(~(shapely.is_missing(given) | shapely.is_empty(given)))
     if not len(known):
         return ""
-    chosen = known[np.linspace(0, len(known) - 1, min(len(known), most)).astype(np.int64)]
+    some = evenly(len(known), most)
+    chosen = known[some]
     projection = projection_for(given[known])
-    flat = projection.shapes(given[chosen])
-    extent = extent_of(projection, projection.shapes(given[known]), aspect=_ASPECT)
+    flat = projection.shapes(given[known])
+    extent = extent_of(projection, flat, aspect=_ASPECT)
     view = View(extent, _WIDTH * _UNITS)
     (coast,) = path_data([shapely.simplify(land(projection, extent), extent.width / 600)], view)
-    paths = path_data(flat, view)
+    paths = path_data(flat[some], view)
     drawn, entries = "", []
     for place, (name, colour, dashes) in enumerate(
         zip(names, GROUP_COLOURS, _DASHES, strict=False)
@@ -75,10 +77,9 @@ def groups_svg(
         entries.append(f"{mark} {count:,} {escape(name)}")
     if len(chosen) < len(given):
         entries.append(f"{len(chosen):,} of {len(given):,} drawn")
-    return (
-        f'<figure style="margin:0;min-width:0"><svg style="max-width:100%;height:auto" role="img"'
-        f' aria-label="{escape(label)}" width="{_WIDTH}"'
+    return figure(
+        f'<svg role="img" aria-label="{escape(label)}" width="{_WIDTH}"'
         f' height="{round(_WIDTH / _ASPECT)}" viewBox="{view.box}" fill-rule="evenodd">'
-        f'<path d="{coast}" fill="#dcdcd6"/>{drawn}</svg>'
-        f"<figcaption>{', '.join(entries)}</figcaption></figure>"
+        f'<path d="{coast}" fill="{LAND}"/>{drawn}</svg>',
+        ", ".join(entries),
     )

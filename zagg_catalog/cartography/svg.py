@@ -107,7 +107,7 @@ def map_svg(
             raster = raster or Raster(flat, classes.of(numbers))
             drawn = _cells(raster, classes, view, round(cell))
         else:
-            drawn = _shapes(flat[_evenly(len(flat), most)], numbers, classes, view)
+            drawn = _shapes(flat[evenly(len(flat), most)], numbers, classes, view)
             if len(flat) > most:
                 lines.append(f"{most:,} of {len(flat):,} shapes are drawn.")
         below, height = _below(classes, [*lines, projection.name], unit, view, top)
@@ -131,7 +131,14 @@ def map_svg(
             most = most * 2 // 3
 
 
-def _evenly(count: int, most: int) -> NDArray[np.int64]:
+def figure(svg: str, caption: str = "") -> str:
+    """Return an SVG element as a ``figure``, which a narrow screen shows whole."""
+    fitting = svg.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+    text = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f'<figure style="margin:0;min-width:0">{fitting}{text}</figure>'
+
+
+def evenly(count: int, most: int) -> NDArray[np.int64]:
     """Return the places of at most so many things, evenly among all of them."""
     return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 

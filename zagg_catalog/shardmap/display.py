@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from zagg_catalog.cartography.svg import figure
 from zagg_catalog.catalog.completeness import completeness_text
 from zagg_catalog.errors import InvalidGrid
 from zagg_catalog.frames import geo_frame
 from zagg_catalog.grids import OutputGrid, from_signature
-from zagg_catalog.html import facts_html, figure
+from zagg_catalog.html import facts_html
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.picture import map_picture
 
