@@ -64,6 +64,11 @@ class Footprints:
     def __len__(self) -> int:
         return len(self.granule)
 
+    @property
+    def breadths(self) -> Floats:
+        """``breadth``, or infinity for every ring without it."""
+        return np.full(len(self), np.inf) if self.breadth is None else self.breadth
+
     def rings_of(self, rows: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
         """Return the rings of some granules, and the number of rings of each."""
         first, last = (np.searchsorted(self.granule, rows, side=side) for side in ("left", "right"))

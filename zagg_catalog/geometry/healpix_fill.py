@@ -91,7 +91,7 @@ class Crossings:
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class RingPath:
     """Points along the edges of rings, ring after ring; a ring ends where it starts.
 
     Two points follow each other in a ring, or are the last one of an edge and the first one of

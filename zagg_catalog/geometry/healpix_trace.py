@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.geometry.healpix_cells import FACE_SIDE, nested_of, places_of
-from zagg_catalog.geometry.healpix_fill import Crossings, Path
+from zagg_catalog.geometry.healpix_fill import Crossings, RingPath
 from zagg_catalog.geometry.healpix_walk import TOLERANCE, halve_all
 from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, densify_edges
 
@@ -31,8 +31,6 @@ _LONGEST = 0.2
 _CHUNK = 20_000
 # The finest order of the cells.
 FINEST_TRACED = 13
-# Owner and cell are packed into one integer.
-_MOST_OWNERS = 1 << 31
 
 
 def in_threads[T, R](work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
@@ -262,7 +260,7 @@ def _take(
     points = np.stack([x, y, z], axis=1) if len(doubt) else np.empty((0, 3))
     crossings = None
     if fill:
-        crossings = Path(whose, (x, y, z), face, px, py).crossings(order, (slack_x, slack_y))
+        crossings = RingPath(whose, (x, y, z), face, px, py).crossings(order, (slack_x, slack_y))
     return _Part(
         cells=cells,
         doubts=_Doubts(points[doubt], points[doubt + 1], whose[doubt]),

@@ -321,14 +321,11 @@ def _as_footprints(
 def _concatenate(parts: list[Footprints]) -> Footprints:
     shifts = np.cumsum([0] + [part.offsets[-1] for part in parts[:-1]])
     offsets = [part.offsets[1:] + shift for part, shift in zip(parts, shifts, strict=True)]
-    breadths = [
-        np.full(len(part), np.inf) if part.breadth is None else part.breadth for part in parts
-    ]
     return replace(
         parts[0],
         lats=np.concatenate([part.lats for part in parts]),
         lons=np.concatenate([part.lons for part in parts]),
         offsets=np.concatenate([[0], *offsets]).astype(np.int64),
         granule=np.concatenate([part.granule for part in parts]),
-        breadth=np.concatenate(breadths),
+        breadth=np.concatenate([part.breadths for part in parts]),
     )

@@ -235,9 +235,7 @@ def near_rings(footprints: Footprints, near: Near) -> NDArray[np.bool_]:
     hit = near(points, _STEP / 2.0 * EARTH_RADIUS + _SPARE)
     found = np.zeros(count, dtype=bool)
     found[np.repeat(ring, pieces)[hit]] = True
-    broad = np.ones(count, dtype=bool)
-    if footprints.breadth is not None:
-        broad = ~np.isfinite(footprints.breadth)
+    broad = ~np.isfinite(footprints.breadths)
     if broad.any():
         found |= broad & (ring_areas(start, end, ring, count) >= _BIG)
     return found

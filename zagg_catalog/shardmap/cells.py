@@ -195,18 +195,14 @@ def _with_middles(
 
 def may_hold(footprints: Footprints, order: int) -> NDArray[np.bool_]:
     """Return which rings may hold a whole cell of an order without an edge in it."""
-    if footprints.breadth is None:
-        return np.ones(len(footprints), dtype=bool)
-    wide: NDArray[np.bool_] = footprints.breadth >= INNER_CIRCLE * EARTH_RADIUS / 2**order
+    wide: NDArray[np.bool_] = footprints.breadths >= INNER_CIRCLE * EARTH_RADIUS / 2**order
     return wide
 
 
 def _broad(footprints: Footprints) -> NDArray[np.bool_]:
     """Return which rings may hold a cell that the middle line misses."""
-    if footprints.breadth is None:
-        return np.ones(len(footprints), dtype=bool)
     least = _MIDDLE_ENOUGH * INNER_CIRCLE * EARTH_RADIUS / 2**CELLS_ORDER
-    broad: NDArray[np.bool_] = footprints.breadth >= least
+    broad: NDArray[np.bool_] = footprints.breadths >= least
     return broad
 
 

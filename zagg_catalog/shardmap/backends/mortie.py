@@ -125,8 +125,7 @@ class EdgeJoin:
         start, end, ring = ring_edges(rings.lats, rings.lons, rings.offsets)
         side = FACE_SIDE / (1 << self._grid.parent_order)
         cells = np.bincount(ring, angle_between(start, end), minlength=len(rings)) / side
-        if rings.breadth is not None:
-            cells *= 1.0 + np.nan_to_num(rings.breadth, posinf=0.0) / (EARTH_RADIUS * side)
+        cells *= 1.0 + np.nan_to_num(rings.breadths, posinf=0.0) / (EARTH_RADIUS * side)
         share = (np.cumsum(cells) // _SHARE).astype(np.int64)
         share = share[np.searchsorted(rings.granule, rings.granule)]  # that of the granule's first
         return np.split(np.arange(len(rings)), np.flatnonzero(np.diff(share)) + 1)
@@ -139,7 +138,7 @@ class EdgeJoin:
             found: list[tuple[NDArray[np.integer[Any]], Ints]]
             found = [(np.searchsorted(self._covered, keys), owner)]
         else:
-            fill = wide & _ladders(rings)
+            fill = wide & np.isfinite(rings.breadths)  # of ladders
             found = [
                 self._found(trace(*_edges_of(~fill, start, end, ring), self._grid.parent_order))
             ]
@@ -173,13 +172,6 @@ class EdgeJoin:
             words, self._grid.parent_order, max_cells=None, offsets=offsets
         )
         return np.repeat(rings, np.diff(offsets)), keys, bad
-
-
-def _ladders(rings: Footprints) -> NDArray[np.bool_]:
-    """Return which rings are ladders."""
-    if rings.breadth is None:
-        return np.zeros(len(rings), dtype=bool)
-    return np.isfinite(rings.breadth)
 
 
 def _edges_of(
