@@ -28,7 +28,7 @@ LETTERS: dict[State | None, str] = {
     "incomplete": "X",
     None: "?",
 }
-"""Marks of the states on the page, so that nobody needs the colours."""
+"""Marks of the states on the page, for readers who do not see the colours."""
 
 _UNSEEN = "No watch has polled the product, so it is not known what the source has now."
 
