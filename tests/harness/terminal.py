@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import pty
 import re
-import select
 import subprocess
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-# What no program writes.
-_END = "\0"
 # Sequences that move the cursor or erase, as rich writes them, and those that colour.
 _STYLE = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]")
 
@@ -21,16 +18,16 @@ class Terminal:
     """Runs a program; what it writes on standard error is read as a terminal reads it."""
 
     def __init__(self, command: Sequence[str], *, columns: int = 80, stdin: int | None = None):
-        self._ours, self._theirs = pty.openpty()
-        self._marked = self._over = False
+        self._ours, theirs = pty.openpty()
         self.text = ""
         self.process = subprocess.Popen(
             command,
             stdin=stdin,
             stdout=subprocess.DEVNULL,
-            stderr=self._theirs,
+            stderr=theirs,
             env=os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns)},
         )
+        os.close(theirs)
 
     def __enter__(self) -> Self:
         return self
@@ -44,7 +41,6 @@ class Terminal:
         self.process.kill()
         self.process.wait()
         os.close(self._ours)
-        os.close(self._theirs)
 
     def read_until(self, text: str) -> str:
         """Read until a text has come; return all that has."""
@@ -77,19 +73,9 @@ class Terminal:
         return "\n".join(lines).strip()
 
     def _read(self) -> str:
-        """Read a piece; nothing if the program has ended and all that it wrote was read.
-
-        Linux may lose the last lines of a terminal that nobody holds any more. So it stays open,
-        and a mark, which follows what the program wrote, is its end.
-        """
-        piece = ""
-        while not (piece or self._over):
-            if select.select([self._ours], [], [], 0.05)[0]:
-                piece = os.read(self._ours, 1 << 16).decode(errors="replace")
-                piece, mark, _ = piece.partition(_END)
-                self._over = bool(mark)
-            elif self.process.poll() is not None and not self._marked:
-                self._marked = True
-                os.write(self._theirs, _END.encode())
+        try:
+            piece = os.read(self._ours, 1 << 16).decode(errors="replace")
+        except OSError:  # Linux ends a terminal whose other side is closed with EIO
+            return ""
         self.text += piece
         return piece
