@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 from collections.abc import Sequence
 from types import TracebackType
@@ -12,6 +13,11 @@ from typing import Self
 
 # Sequences that move the cursor or erase, as rich writes them, and those that colour.
 _STYLE = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]")
+
+
+def _hear_interrupts() -> None:
+    """Let Ctrl-C end a program, also where the tests run in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -26,6 +32,7 @@ class Terminal:
             stdout=subprocess.DEVNULL,
             stderr=theirs,
             env=os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns)},
+            preexec_fn=_hear_interrupts,
         )
         os.close(theirs)
 
