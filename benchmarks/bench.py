@@ -1,7 +1,8 @@
 """Benchmarks of zagg 0.61.0 and zagg-catalog on the same simulated data: `make bench`.
 
 The two sides alternate, each measurement in a separate process. Medians go to
-``benchmarks/results.json``, and their tables to ``docs/benchmarks.md``.
+``benchmarks/results.json``, where each section replaces its last run, and their tables to
+``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
@@ -391,7 +392,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for section in options.only:
         works[section](bench)
-    results = {"machine": machine(bench, arguments), "rows": bench.rows}
+    results: Result = json.loads(options.out.read_text()) if options.out.exists() else {}
+    for section in options.only:
+        rows = [row for row in bench.rows if row["section"] == section]
+        results[section] = {"machine": machine(bench, arguments), "rows": rows}
     options.out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"Results written to {options.out}.")
     page = options.page or (None if options.quick else HERE.parent / "docs" / "benchmarks.md")

@@ -37,12 +37,16 @@ def write_page(path: Path, results: Result) -> None:
 
 
 def tables(results: Result) -> str:
-    """Return one table per section, after a line about the machine."""
-    parts = [_machine(results["machine"])]
+    """Return one table per section, each below its run; a line tells where the machine changes."""
+    parts, before = [], None
     for section, (title, against) in TITLES.items():
-        rows = [row for row in results["rows"] if row["section"] == section]
-        if rows:
-            head = f"### {title}\n\n| work | | {against} | ours | ratio | target | |\n"
+        if section in results:
+            rows, machine = results[section]["rows"], results[section]["machine"]
+            if _machine(machine) != before:
+                before = _machine(machine)
+                parts.append(before)
+            head = f"### {title}\n\n{_run(machine)}\n\n"
+            head += f"| work | | {against} | ours | ratio | target | |\n"
             head += "|---|---|---:|---:|---:|---:|---|\n"
             parts.append(head + "\n".join(line for row in rows for line in _lines(row)))
             if section == "scaling":
@@ -53,7 +57,7 @@ def tables(results: Result) -> str:
 def profiles(results: Result) -> str:
     """Return a table of the profile of each row; ``--profile`` records profiles."""
     parts = []
-    for row in results["rows"]:
+    for row in (row for section in results.values() for row in section["rows"]):
         if row.get("profile"):
             head = f"### {row['name']}\n\n| function | calls | own, s | with what it calls, s |\n"
             lines = [
@@ -67,11 +71,15 @@ def profiles(results: Result) -> str:
 
 def _machine(machine: Result) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    runs = "one run" if machine["runs"] == 1 else f"medians of {machine['runs']} runs"
     return (
         f"{machine['cores']} cores ({machine['machine']}), {machine['memory'] / GIB:.0f} GiB,"
-        f" Python {machine['python']}, {versions}; {runs} of `{machine['command']}`."
+        f" Python {machine['python']}, {versions}."
     )
+
+
+def _run(machine: Result) -> str:
+    runs = "One run" if machine["runs"] == 1 else f"Medians of {machine['runs']} runs"
+    return f"{runs} of `{machine['command']}`."
 
 
 def _lines(row: Result) -> list[str]:
