@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from zagg_catalog.catalog.completeness import BEYOND_KEY, all_complete, completeness, set_aside
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
-from zagg_catalog.geometry.ragged import gather, runs, to_offsets
+from zagg_catalog.geometry.ragged import distinct, gather, runs, to_offsets
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Keys, Mask
 from zagg_catalog.shardmap.columns import MapColumns
@@ -55,7 +55,7 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
         raise SignatureMismatch("The maps to merge are of different grids; merge maps of one grid.")
     table = pa.concat_tables([part.table for part in parts])
     _check_distinct(table["id"])
-    shards = np.unique(np.concatenate([part.shards for part in parts]))
+    shards = distinct(np.concatenate([part.shards for part in parts]))
     offsets, rows = _joined(parts, shards)
     counts = {
         "granules_assigned": table.num_rows,

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from zagg_catalog.catalog.metadata import parse_shallow_json
 from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound, UnknownShard
 from zagg_catalog.files import atomic_path
-from zagg_catalog.geometry.ragged import to_offsets
+from zagg_catalog.geometry.ragged import distinct, to_offsets
 from zagg_catalog.grids.base import Keys, Mask
 from zagg_catalog.messages import clean_text
 from zagg_catalog.shardmap.columns import (
@@ -258,7 +258,7 @@ def _from_some_rows(file: pq.ParquetFile, head: dict[str, Any], wanted: Keys) ->
             rows.append(row + count)
             count += len(used)
     found = np.concatenate([np.zeros(0, np.uint64), *keys])
-    check_known(wanted, np.unique(found))
+    check_known(wanted, distinct(found))
     table = pa.concat_tables([ENTRY_SCHEMA.empty_table(), *(t.cast(ENTRY_SCHEMA) for t in tables)])
     counts = selected_metadata(head["metadata"], len(wanted), len(found), count)
     places = np.concatenate([np.zeros(0, np.int64), *rows])

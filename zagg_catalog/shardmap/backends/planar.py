@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zagg_catalog.catalog.schema import CELLS_ORDER
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.plane import Geometries, unit_vectors
-from zagg_catalog.geometry.ragged import runs
+from zagg_catalog.geometry.ragged import distinct, runs
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between
 from zagg_catalog.grids import RectilinearGrid
 from zagg_catalog.grids.base import Near
@@ -116,14 +116,14 @@ class PlanarJoin:
 def _tested(block: TileBlock, tiles: Geometries, candidates: Ints, batch: FootprintBatch) -> Ints:
     """Return the candidates whose footprint meets the tile."""
     row, tile = np.divmod(candidates, len(tiles))
-    some = batch.rings(np.unique(row))
+    some = batch.rings(distinct(row))
     rings = block.plane.project_rings(some.lats, some.lons, some.offsets)
     ring, counts = some.rings_of(row)
     pair = np.repeat(np.arange(len(row)), counts)
     # A prepared ring finds the few of its many edges that are near a tile.
     shapely.prepare(rings)
     met = shapely.intersects(rings[ring], tiles[tile[pair]])
-    tested: Ints = candidates[np.unique(pair[met])]
+    tested: Ints = candidates[distinct(pair[met])]
     return tested
 
 
