@@ -42,6 +42,8 @@ def prepare(
 class CellJoin:
     """Finds the pairs by footprint cells that are as fine as the shards or finer."""
 
+    uses_cells = True
+
     def __init__(self, grid: HealpixGrid, covered: NDArray[np.uint64]) -> None:
         self._grid, self._covered = grid, covered
 
@@ -83,6 +85,8 @@ class EdgeJoin:
     mortie's cover alone misses a cell that an edge enters through the bulge of a curved side,
     in about one of a thousand large rings; tracing finds every cell that an edge passes through.
     """
+
+    uses_cells = True
 
     def __init__(self, grid: HealpixGrid, covered: NDArray[np.uint64], order: int) -> None:
         self._grid, self._covered, self._order = grid, covered, order
