@@ -67,7 +67,7 @@ def fork_runs(modules: Sequence[str]) -> None:
         await anyio.to_thread.run_sync(process.join, abandon_on_cancel=True)
 
     # The module calls it by this name, so that it can be replaced.
-    _starter_engine.run_process = run  # type: ignore[attr-defined]
+    _starter_engine.run_process = run  # type: ignore[assignment, attr-defined]
 
 
 def _become(command: list[str], env: dict[str, str], cwd: Path | str | None) -> None:
