@@ -37,6 +37,7 @@ from zagg_catalog.regions import Region, region_digest
 from zagg_catalog.releases.publication import version_of
 from zagg_catalog.shardmap import ShardMap, merge_maps
 from zagg_catalog.shardmap.json_file import read_json_metadata
+from zagg_catalog.shardmap.merge import merge_files
 from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
 from zagg_catalog.shardmap.takeover import Earlier
@@ -273,10 +274,8 @@ class _Run:
         found = _read_metadata(path)
         if found is not None and found.get("inputs") == inputs:
             return _made("kept", label, grid, path, found, 0.0)
-        made = merge_maps(ShardMap.from_parquet(one.path) for one in mine)
-        made.metadata["inputs"] = inputs
-        _write(made, path)
-        return _made("built", label, grid, path, made.metadata, time.perf_counter() - started)
+        metadata = _merge([one.path for one in mine], path, {"inputs": inputs})
+        return _made("built", label, grid, path, metadata, time.perf_counter() - started)
 
     def path(self, grid: ArchiveGrid, name: str, suffix: Suffix | None = None) -> Path:
         """Return the path of a map."""
@@ -371,6 +370,16 @@ def _accepted(grid: ArchiveGrid, built: BuiltMap) -> ShardMap | str:
 def _write(shard_map: ShardMap, path: Path) -> None:
     write = shard_map.to_parquet if path.suffix == ".parquet" else shard_map.to_json
     write(path)
+
+
+def _merge(paths: Sequence[Path], path: Path, more: dict[str, Any]) -> dict[str, Any]:
+    """Write the map of several maps, and return its metadata."""
+    if path.suffix == ".parquet":
+        return merge_files(paths, path, more)
+    made = merge_maps(map(ShardMap.from_parquet, paths))
+    made.metadata |= more
+    _write(made, path)
+    return made.metadata
 
 
 def _read_metadata(path: Path) -> dict[str, Any] | None:
