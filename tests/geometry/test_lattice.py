@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.lattice import Lattice, trace_rings
-from zagg_catalog.geometry.plane import Plane
+from zagg_catalog.geometry.plane import Plane, unit_vectors
 from zagg_catalog.geometry.ragged import join_rings
 
 PLANE = Plane(np.array([0.0, 0.0, -1.0]), np.radians(30))
@@ -20,8 +20,8 @@ REACH = 0.001
 def lattice(columns=40, rows=30):
     """Cells of 100 km in a plane around the south pole, rows from the top."""
 
-    def project(xyz):
-        x, y = PLANE.project(xyz).T
+    def project(lats, lons):
+        x, y = PLANE.project(unit_vectors(lats, lons)).T
         return x / METRES + columns / 2, rows / 2 - y / METRES
 
     def reach(u, v):
@@ -105,8 +105,8 @@ def test_rings_whose_inside_is_not_that_of_the_plane_are_left_to_others():
 def test_a_ring_over_a_seam_is_left_to_others():
     cells = lattice()
 
-    def project(xyz):
-        u, v = cells.project(xyz)
+    def project(lats, lons):
+        u, v = cells.project(lats, lons)
         return np.where(u > 20, u + 5, u), v
 
     seam = Lattice(cells.columns, cells.rows, project, cells.reach)

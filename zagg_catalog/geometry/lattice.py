@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.healpix_fill import Crossings
 from zagg_catalog.geometry.healpix_trace import in_threads
-from zagg_catalog.geometry.plane import unit_vectors
+from zagg_catalog.geometry.plane import places_of, unit_vectors
 from zagg_catalog.geometry.ragged import following, runs, starts
 from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, turns_left
 
@@ -30,7 +30,7 @@ _MOST_BEND = 0.25
 _LONGEST = 0.015
 _MOST_STEPS = 256
 # Rings of about so many vertices are traced at once: their arrays fit into a processor's cache.
-_CHUNK = 2_000
+_CHUNK = 4_000
 
 Flags = NDArray[np.bool_]
 
@@ -41,9 +41,9 @@ class Lattice:
 
     columns: int
     rows: int
-    project: Callable[[Floats], tuple[Floats, Floats]]
-    """Takes unit vectors (n, 3) on the authalic sphere; returns positions in cells, from the first
-    column to the last, and from the first row to the last. NaN where the plane has no point."""
+    project: Callable[[Floats, Floats], tuple[Floats, Floats]]
+    """Takes latitudes and longitudes, degrees, WGS84; returns positions in cells from the first
+    column and the first row. NaN where the plane has no point."""
     reach: Callable[[Floats, Floats], tuple[Floats, Floats]]
     """Takes positions; returns how far a ring may be from a cell that it touches, in cells along
     each axis."""
@@ -127,16 +127,13 @@ class _Path:
 
     @classmethod
     def of(cls, rings: Footprints, lattice: Lattice) -> _Path:
-        vertex_ring = np.repeat(np.arange(len(rings)), np.diff(rings.offsets))
-        start = unit_vectors(rings.lats, rings.lons)
-        end = start[following(vertex_ring)]
-        steps = _steps(start, end, following(vertex_ring), lattice)
-        edge = np.repeat(np.arange(len(steps)), steps)
-        part = (np.arange(len(edge)) - starts(steps)[edge]) / steps[edge]
-        u, v = lattice.project(_between(start, end, edge, part))
-        ring = vertex_ring[edge]
+        edges = _Edges.of(rings, lattice)
+        edge, part = edges.cut()
+        u, v = edges.points(edge, part)
+        ring = edges.ring[edge]
         after = following(ring)
-        bends = _bend(u, part, after), _bend(v, part, after)
+        straight = np.where(edges.steps == 1, 2.0 * edges.bend, 0.0)[edge]
+        bends = _bend(u, part, after, straight), _bend(v, part, after, straight)
         reaches = lattice.reach(u, v)
         odd = np.zeros(len(u), dtype=bool)
         for bend, reach in zip(bends, reaches, strict=True):
@@ -145,7 +142,7 @@ class _Path:
         # the same way there, where rows run south.
         area = np.bincount(ring, u * v[after] - u[after] * v, minlength=len(rings))
         with np.errstate(invalid="ignore"):
-            turned = (area < 0.0) != turns_left(start, end, vertex_ring, len(rings))
+            turned = (area < 0.0) != turns_left(edges.start, edges.end, edges.ring, len(rings))
         turned[ring[odd]] = True
         out_u, out_v = (
             bend + np.maximum(reach, reach[after])
@@ -202,34 +199,70 @@ class _Path:
         return cells, heights
 
 
-def _steps(start: Floats, end: Floats, after: Ints, lattice: Lattice) -> Ints:
-    """Return into how many steps to cut each edge."""
-    u, v = lattice.project(start)
-    middle = start + end
-    middle /= np.linalg.norm(middle, axis=1, keepdims=True)
-    x, y = lattice.project(middle)
-    with np.errstate(invalid="ignore", over="ignore"):
-        bend = np.hypot(x - (u + u[after]) / 2.0, y - (v + v[after]) / 2.0)
-    fewest = np.ceil(angle_between(start, end) / _LONGEST)
-    steps = np.ceil(np.sqrt(np.nan_to_num(bend, nan=0.0, posinf=0.0) / _BEND))
-    return np.clip(np.maximum(steps, fewest), 2, _MOST_STEPS).astype(np.int64)
+@dataclass(frozen=True, eq=False)
+class _Edges:
+    """Edges of rings, and into how many steps to cut each."""
+
+    lattice: Lattice
+    ring: Ints
+    start: Floats
+    end: Floats
+    first: tuple[Floats, Floats]
+    """Positions of the starts in the lattice."""
+    middle: tuple[Floats, Floats]
+    bend: Floats
+    """Distance of the middle from a straight line, cells."""
+    steps: Ints
+
+    @classmethod
+    def of(cls, rings: Footprints, lattice: Lattice) -> _Edges:
+        ring = np.repeat(np.arange(len(rings)), np.diff(rings.offsets))
+        after = following(ring)
+        start = unit_vectors(rings.lats, rings.lons)
+        end = start[after]
+        u, v = lattice.project(rings.lats, rings.lons)
+        x, y = lattice.project(*places_of(start + end))
+        with np.errstate(invalid="ignore", over="ignore"):
+            bend = np.hypot(x - (u + u[after]) / 2.0, y - (v + v[after]) / 2.0)
+        steps = _steps(angle_between(start, end), bend)
+        return cls(lattice, ring, start, end, (u, v), (x, y), bend, steps)
+
+    def cut(self) -> tuple[Ints, Floats]:
+        """Return the edge of each point where a step starts, and the part of the edge before it."""
+        edge = np.repeat(np.arange(len(self.steps)), self.steps)
+        return edge, (np.arange(len(edge)) - starts(self.steps)[edge]) / self.steps[edge]
+
+    def points(self, edge: Ints, part: Floats) -> tuple[Floats, Floats]:
+        """Return the positions of points."""
+        u, v = (value[edge] for value in self.first)
+        halves = np.flatnonzero(part == 0.5)
+        rest = np.flatnonzero((part > 0.0) & (part != 0.5))
+        which = edge[rest]
+        xyz = self.start[which] + part[rest, None] * (self.end - self.start)[which]
+        between = self.lattice.project(*places_of(xyz))
+        for value, middle, more in zip((u, v), self.middle, between, strict=True):
+            value[halves] = middle[edge[halves]]
+            value[rest] = more
+        return u, v
 
 
-def _between(start: Floats, end: Floats, edge: Ints, part: Floats) -> Floats:
-    """Return unit vectors at parts of the chords of edges."""
-    way = end - start
-    xyz = start[edge] + part[:, None] * way[edge]
-    xyz /= np.sqrt(np.einsum("ij,ij->i", xyz, xyz))[:, None]
-    return xyz
+def _steps(length: Floats, bend: Floats) -> Ints:
+    """Return into how many steps to cut edges of a length, radians, that bend so many cells."""
+    bent = np.ceil(np.sqrt(np.nan_to_num(bend, nan=0.0, posinf=0.0) / _BEND))
+    steps = np.clip(np.maximum(bent, np.ceil(length / _LONGEST)), 1, _MOST_STEPS)
+    return steps.astype(np.int64)
 
 
-def _bend(value: Floats, part: Floats, after: Ints) -> Floats:
-    """Bound the distance of each step from a straight line: twice that of a parabola."""
+def _bend(value: Floats, part: Floats, after: Ints, straight: Floats) -> Floats:
+    """Bound the distance of each step from a straight line: twice that of a parabola.
+
+    ``straight`` is the bound for edges of one step.
+    """
     inner = np.flatnonzero(part > 0.0)
     second = np.zeros(len(value))
     with np.errstate(invalid="ignore"):
         second[inner] = np.abs(value[inner - 1] - 2.0 * value[inner] + value[after[inner]])
-        bend: Floats = np.maximum(second, second[after]) / 4.0
+        bend: Floats = np.maximum(np.maximum(second, second[after]) / 4.0, straight)
     bend[~np.isfinite(value) | ~np.isfinite(value[after])] = np.inf
     return bend
 

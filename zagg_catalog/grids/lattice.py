@@ -8,16 +8,15 @@ from functools import cached_property
 import numpy as np
 
 from zagg_catalog.geometry.lattice import Lattice
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, to_latlon
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys
 from zagg_catalog.grids.tiles import Tiling
-from zagg_catalog.lazy import lazy_module
-
-mortie = lazy_module("mortie")  # loads pandas
 
 # The lattice is measured in so many boxes along a side at most.
 _MOST_BOXES = 128
 # A side of a box, as a part of it, along which it is measured.
 _SHORT = 1e-3
+# GEOS cuts corners that a mitre would extend by more than this.
+_MITRE_LIMIT = 5.0
 # A distance is this much greater inside a box than at its corners, at most.
 _SPARE = 1.2
 # A lattice of more cells along a side than this is not traced.
@@ -31,8 +30,10 @@ class TileLattice:
     tiling: Tiling
     keys: Keys
     """Tiles, ascending."""
-    metres: float
-    """Distance on the ground within which a ring touches a tile."""
+    tolerance: float
+    """See `Plane.tolerance`: the largest of the planes in which tiles are compared with rings."""
+    radius: float
+    """The largest radius of these planes, radians."""
 
     @cached_property
     def _span(self) -> Ints:
@@ -58,9 +59,8 @@ class TileLattice:
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.where(self.keys[at] == keys, at, -1)
 
-    def _project(self, xyz: Floats) -> tuple[Floats, Floats]:
-        lats, lons = to_latlon(xyz)
-        return self._place(*self.tiling.crs.from_lonlat(lons, mortie.authalic_to_geodetic(lats)))
+    def _project(self, lats: Floats, lons: Floats) -> tuple[Floats, Floats]:
+        return self._place(*self.tiling.crs.from_lonlat(lons, lats))
 
     def _place(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Return positions in cells for points of the CRS."""
@@ -105,11 +105,32 @@ class TileLattice:
         )
         area = np.linalg.norm(np.cross(east, north), axis=-1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            across = self.metres * np.linalg.norm(north, axis=-1) / area
-            up = self.metres * np.linalg.norm(east, axis=-1) / area
+            wide, high = np.linalg.norm(east, axis=-1), np.linalg.norm(north, axis=-1)
+            metres = self._metres(area / (wide * high))
+            across, up = metres * high / area, metres * wide / area
         if not np.isfinite(here).all():
             across[:] = np.nan
         return _largest(across), _largest(up)
+
+    def _metres(self, sine: Floats) -> Floats:
+        """Return the distance on the ground within which a ring may touch a tile.
+
+        Parameters
+        ----------
+        sine : ndarray of float64
+            Sine of the angle of a tile's corners on the ground.
+
+        Notes
+        -----
+        Both are drawn to the tolerance, and the tile is buffered by twice that, further by the
+        mitre of its sharpest corner. A plane shortens distances to cos(r/2) of theirs at most, and
+        half the tangent of a corner to the square of that.
+        """
+        shortest = np.cos(min(self.radius, np.pi / 2.0) / 2.0)
+        half = np.arctan(shortest**2 * np.tan(np.arcsin(np.clip(sine, 0.0, 1.0)) / 2.0))
+        mitre = np.minimum(1.0 / np.sin(half), _MITRE_LIMIT)
+        metres: Floats = (2.0 * mitre + 2.0) * self.tolerance / shortest
+        return metres
 
 
 def _largest(corners: Floats) -> Floats:

@@ -26,11 +26,6 @@ from zagg_catalog.shardmap.backends.base import Pairs
 from zagg_catalog.shardmap.cell_index import FootprintBatch, near_rings
 from zagg_catalog.shardmap.cells import Cells
 
-# A ring and a tile that are drawn within a plane's tolerance, and meet if the tile is buffered by
-# `Plane.reach`, are within so many tolerances on the ground: shapely's mitre takes a corner to five
-# times the buffer, and a plane may shorten distances to cos 30° of theirs.
-_TOUCHING = 14.0
-
 
 @dataclass(frozen=True)
 class _Tiles:
@@ -45,8 +40,10 @@ class _Tiles:
 @lru_cache(maxsize=4)
 def _lattice_of(tiles: _Tiles) -> tuple[TileLattice, list[_Block]]:
     blocks = [_Block(block) for block in tiles.grid.blocks(tiles.keys)]
-    metres = _TOUCHING * max((block.tiles.plane.tolerance for block in blocks), default=0.0)
-    return TileLattice(tiles.grid.tiling, tiles.keys, metres), blocks
+    planes = [block.tiles.plane for block in blocks]
+    tolerance = max((plane.tolerance for plane in planes), default=0.0)
+    radius = max((plane.radius for plane in planes), default=0.0)
+    return TileLattice(tiles.grid.tiling, tiles.keys, tolerance, radius), blocks
 
 
 class PlanarJoin:
