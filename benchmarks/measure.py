@@ -285,9 +285,12 @@ def main() -> None:
         return result
 
     if options.work.endswith("_ours"):
+        from zagg_catalog.lazy import import_geometry
+
+        import_geometry()  # as the command line does, and its allocator
         import pyarrow as pa
 
-        pa.set_memory_pool(pa.system_memory_pool())  # as the command line does
+        pa.set_memory_pool(pa.system_memory_pool())
 
     def work() -> Found:
         found: Found = globals()[options.work](clock, options)
