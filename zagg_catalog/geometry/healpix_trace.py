@@ -67,8 +67,9 @@ def trace(start: Floats, end: Floats, owner: Ints, order: int) -> Ints:
     The same cells as in `zagg_catalog.geometry.healpix_walk`, up to cells entered by less than its
     tolerance, 6 mm. The result does not depend on the number of cores.
     """
-    parts = _traced(start, end, owner, order)
-    found = in_threads(lambda part: distinct(_nested(part.numbers(), order)), parts)
+    parts = dict(enumerate(_traced(start, end, owner, order)))
+    # A part is freed as soon as its cells are found.
+    found = in_threads(lambda i: distinct(_nested(parts.pop(i).numbers(), order)), list(parts))
     return np.concatenate([np.empty(0, np.int64), *found])
 
 

@@ -170,11 +170,11 @@ def footprint_cells(footprints: Footprints, first: int, last: int) -> Cells:
     if problems:
         bad = np.fromiter(problems, np.int64) - first
         found = found[~np.isin(found >> _BITS, bad)]
-    counts = np.bincount(found >> _BITS, minlength=last - first)
-    numbers = (found & ((1 << _BITS) - 1)).astype(np.int32)
+    offsets = np.searchsorted(found, np.arange(last - first + 1) << _BITS)
+    found &= (1 << _BITS) - 1
     known = np.zeros(last - first, dtype=bool)
     known[row] = True
-    return Cells(first, to_offsets(counts), numbers, known, problems)
+    return Cells(first, offsets, found.astype(np.int32), known, problems)
 
 
 def _with_middles(
