@@ -27,7 +27,7 @@ from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.footprints import Footprints, read_footprints
 from zagg_catalog.geometry.plane import ring_edges, unit_vectors
 from zagg_catalog.geometry.plausible import SwathLimits
-from zagg_catalog.geometry.ragged import to_offsets
+from zagg_catalog.geometry.ragged import distinct, to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, densify_edges, ring_areas
 from zagg_catalog.grids.base import Near
 from zagg_catalog.progress import step
@@ -109,7 +109,7 @@ class FootprintBatch:
         if near is not None and not _mostly_near(footprints, near):
             hit = near_rings(footprints, near)
             if np.count_nonzero(hit) < len(hit) / 2:
-                rows = np.unique(footprints.granule[hit])
+                rows = distinct(footprints.granule[hit])
                 footprints = footprints.take(np.flatnonzero(np.isin(footprints.granule, rows)))
         if not len(footprints):
             return cells
