@@ -316,10 +316,25 @@ class HealpixGrid(BaseGrid):
         words = self.check_keys(keys)
         if not len(words):
             return np.empty((0, 4 * step)), np.empty((0, 4 * step))
-        rings = np.asarray(mortie.mort2polygon(words, step), dtype=np.float64)
-        # For one word mortie returns one ring, not a list.
-        rings = rings.reshape(len(words), 4 * step + 1, 2)[:, :-1]
-        return np.ascontiguousarray(rings[..., 0]), np.ascontiguousarray(rings[..., 1])
+        lats, lons = self._ring_points(words, step)
+        # At the antimeridian mortie chooses between -180 and 180. It makes a list of each ring.
+        wide = np.flatnonzero(np.ptp(lons, axis=1) > 180.0)
+        if len(wide):
+            rings = np.asarray(mortie.mort2polygon(words[wide], step), dtype=np.float64)
+            # For one word mortie returns one ring, not a list.
+            rings = rings.reshape(len(wide), 4 * step + 1, 2)[:, :-1]
+            lats[wide], lons[wide] = rings[..., 0], rings[..., 1]
+        return lats, lons
+
+    def _ring_points(self, words: Keys, step: int) -> tuple[Floats, Floats]:
+        """Return the outlines of shards as `mortie.mort2polygon` does, by arrays."""
+        order = self.parent_order
+        nested = mortie.norm2uniq(*mortie.mort2norm(words)) - (4 << (2 * order))
+        points = mortie._healpix.boundaries(order, nested, step).transpose(0, 2, 1)
+        theta, phi = mortie._healpix.vec2ang(np.ascontiguousarray(points).reshape(-1, 3))
+        lats, lons = mortie.authalic_to_geodetic(90.0 - np.degrees(theta)), np.degrees(phi)
+        lons = np.where(lons > 180.0, lons - 360.0, lons)
+        return lats.reshape(len(words), -1), lons.reshape(len(words), -1)
 
     def shard_outlines(
         self, keys: ArrayLike, tolerance: float
