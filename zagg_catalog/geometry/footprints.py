@@ -405,6 +405,10 @@ def _has_third_vertex(lats: Floats, lons: Floats, counts: Ints) -> NDArray[np.bo
 
 
 def _differ(lats: Floats, lons: Floats, other: Ints) -> NDArray[np.bool_]:
+    differ = np.ones(len(lats), dtype=bool)
     with np.errstate(invalid="ignore"):
-        xyz = to_xyz(lats, lons)
-        return ~(angle_between(xyz, xyz[other]) < SAME_VERTEX)
+        # Points are at least as far apart as their latitudes, so few vertices need the angle.
+        near = np.flatnonzero(~(np.abs(lats - lats[other]) > 2.0 * np.degrees(SAME_VERTEX)))
+        a, b = (to_xyz(lats[which], lons[which]) for which in (near, other[near]))
+        differ[near] = ~(angle_between(a, b) < SAME_VERTEX)
+    return differ
