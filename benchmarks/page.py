@@ -24,7 +24,7 @@ TITLES = {
     "archive": ("A new grid over stored cycles", "from rings"),
     "takeover": ("A new release, of which 1 % of the granules are new", "from scratch"),
     "fetch": ("Fetch", "zagg, or the limit"),
-    "decode": ("A page of CMR-STAC's form, decoded", "item by item"),
+    "decode": ("A page of CMR-STAC's form, as Arrow", "`orjson.loads`"),
 }
 
 
