@@ -34,9 +34,7 @@ $(STAMP): pyproject.toml constraints.txt tools/make-env
 	@tools/make-env $(VENV)
 
 demo: $(STAMP)
-	@$(BIN)/python -m zagg_catalog.cli.demo
-	@echo
-	@$(BIN)/python -m flows.demo
+	@$(BIN)/python -m flows.demo --maps-first
 
 check: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not integration"

@@ -197,6 +197,24 @@ def archive_ours(clock: Clock, options: argparse.Namespace) -> Found:
     return {"pairs": pairs, "granules": sum(m.granules for m in made) // len(grids)}
 
 
+def million_ours(clock: Clock, options: argparse.Namespace) -> Found:
+    """Build the maps of several products, and publish a release of each catalog.
+
+    The names of the files begin with those of the products.
+    """
+    from million import maps_and_releases
+
+    products: dict[str, list[str]] = {}
+    for file in options.catalogs:
+        products.setdefault(Path(file).name.split("-")[0], []).append(file)
+    with TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
+        pairs, granules = clock(
+            "build",
+            lambda: maps_and_releases(products, options.orders, Path(folder)),
+        )
+    return {"pairs": pairs, "granules": granules}
+
+
 def takeover_ours(clock: Clock, options: argparse.Namespace) -> Found:
     """Build from scratch, and with 99 % of the granules taken over, in turn; also check the bytes.
 
@@ -285,7 +303,7 @@ def profiled(call: Callable[[], Found], count: int = 25) -> tuple[Found, list[Fo
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    works = ("fetch_", "decode_", "build_", "load_", "cover_", "archive_", "takeover_")
+    works = ("fetch_", "decode_", "build_", "load_", "cover_", "archive_", "million_", "takeover_")
     parser.add_argument("work", choices=[name for name in globals() if name.startswith(works)])
     parser.add_argument("--root")
     parser.add_argument("--cycle", type=int, default=22)
@@ -316,9 +334,12 @@ def main() -> None:
         return result
 
     if options.work.endswith("_ours"):
+        from zagg_catalog.lazy import import_geometry
+
+        import_geometry()  # as the command line does, and its allocator
         import pyarrow as pa
 
-        pa.set_memory_pool(pa.system_memory_pool())  # as the command line does
+        pa.set_memory_pool(pa.system_memory_pool())
 
     def work() -> Found:
         found: Found = globals()[options.work](clock, options)

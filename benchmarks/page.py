@@ -12,7 +12,9 @@ from typing import Any
 BEGIN, END = "<!-- {name}: written by benchmarks/page.py -->", "<!-- end of {name} -->"
 GIB = 2**30
 MEMORY_LIMIT = 4 * GIB
-LINEAR = 1.2
+LINEAR = 1.05
+# Peak memory of the most granules, against the line through the smaller sizes, and its limit.
+MILLION_LINE, MILLION_LIMIT = 1.1, 3 * GIB
 
 Result = dict[str, Any]
 
@@ -23,6 +25,7 @@ TITLES = {
     "scaling": ("Many cycles, one map of all of them per grid", "zagg"),
     "archive": ("A new grid over stored cycles", "from rings"),
     "takeover": ("A new release, of which 1 % of the granules are new", "from scratch"),
+    "million": ("Three products, four grids each, and their releases", "zagg"),
     "fetch": ("Fetch", "zagg, or the limit"),
     "decode": ("A page of CMR-STAC's form, as Arrow", "`orjson.loads`"),
 }
@@ -49,8 +52,8 @@ def tables(results: Result) -> str:
             head += f"| work | | {against} | ours | ratio | target | |\n"
             head += "|---|---|---:|---:|---:|---:|---|\n"
             parts.append(head + "\n".join(line for row in rows for line in _lines(row)))
-            if section == "scaling":
-                parts.append(_scaling(rows))
+            if section in SENTENCES:
+                parts.append(SENTENCES[section](rows))
     return "\n\n".join(parts)
 
 
@@ -113,6 +116,25 @@ def _scaling(rows: list[Result]) -> str:
         f" {LINEAR}: {linear}. Peak memory of the last: {peak / GIB:.2f} GiB, under"
         f" {MEMORY_LIMIT / GIB:.0f} GiB: {memory}."
     )
+
+
+def _million(rows: list[Result]) -> str:
+    """Return a sentence: whether memory is below its limit, and grows by a line at most."""
+    each = ", ".join(f"{row['granules']:,} {1e6 * row['per_granule']:.0f}" for row in rows)
+    peaks = [row["figures"]["peak"]["ours"] for row in rows]
+    counts = [row["granules"] for row in rows]
+    memory = "reached" if peaks[-1] < MILLION_LIMIT else "**missed**"
+    slope = (peaks[-2] - peaks[0]) / (counts[-2] - counts[0]) if len(rows) > 2 else 0.0
+    ratio = peaks[-1] / (peaks[-2] + slope * (counts[-1] - counts[-2]))
+    linear = "reached" if ratio <= MILLION_LINE else "**missed**"
+    return (
+        f"Microseconds a granule, by number of granules: {each}. Peak memory of the last:"
+        f" {peaks[-1] / GIB:.2f} GiB, under {MILLION_LIMIT / GIB:.0f} GiB: {memory}; against the"
+        f" line through the smaller sizes: {ratio:.2f}, at most {MILLION_LINE}: {linear}."
+    )
+
+
+SENTENCES = {"scaling": _scaling, "million": _million}
 
 
 def _shown(figure: str, value: float) -> str:

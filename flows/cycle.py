@@ -48,7 +48,7 @@ from flows.settings import (
     flow_settings,
 )
 from flows.shardmaps import build, failure_of
-from flows.status import renew_status
+from flows.status import renew_index, renew_status, write_report
 from flows.tasks import publish_release
 from zagg_catalog.catalog.completeness import explain_missing
 from zagg_catalog.errors import EventRefused, InvalidRelease, SourceDown, StoreError
@@ -331,6 +331,11 @@ def release_region(
     # A run that was killed after it moved the pointer has not emitted the event.
     if published.latest and (published.moved or is_news(store, job.release_key, published)):
         announce_release(job, published, aggregate=aggregate)
+    # What the release does not depend on comes after its event.
+    if published.written:
+        write_report(store, published.release)
+    if not published.unchanged:
+        renew_index(store)
     record_release(store, job.release_key, published, fetched.previous)
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome, published, row.values["publish_s"])

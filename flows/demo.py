@@ -24,6 +24,7 @@ from flows import heights
 from flows.chain import WATCH, Chain, Progress, timings
 from flows.local_server import LocalFailure, LocalServer, program, wait_for
 from flows.pools import FOLDER
+from zagg_catalog.cli import demo as maps_demo
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.messages import short_digest
 from zagg_catalog.registry import load_registry
@@ -66,11 +67,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="folder of the files")
     parser.add_argument("--every", type=int, default=1, help="only every n-th track (default: 1)")
     parser.add_argument("--once", action="store_true", help="without the late granules")
+    parser.add_argument(
+        "--maps-first",
+        action="store_true",
+        help="while the servers start, build two maps by command (zagg_catalog.cli.demo)",
+    )
     parser.add_argument("--times", action="store_true", help="print the duration of each step")
     options = parser.parse_args(argv)
     screen = Screen()
     absent = [name for name in ("zagg", "h5py", "trustme") if find_spec(name) is None]
     if absent:
+        if options.maps_first and maps_demo.main(["--cycle", str(options.cycle)]):
+            return 1
         screen.say(
             f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed here:"
             " pip install 'zagg-catalog[aggregator,sandbox]'"
@@ -146,6 +154,7 @@ class Demo:
     def __init__(self, screen: Screen, folder: Path, options: argparse.Namespace) -> None:
         self.screen, self.folder = screen, folder
         self.cycle, self.once, self.times = options.cycle, options.once, options.times
+        self.maps_first = options.maps_first
         self.tracks = list(range(1, TRACKS + 1, options.every))
         step = len(self.tracks) // (LATE + 1)
         self.late = self.tracks[step::step][:LATE]
@@ -155,23 +164,26 @@ class Demo:
     def run(self) -> None:
         """Start source and server, let granules arrive twice, and print a summary."""
         screen = self.screen
-        self._announce()
         with ExitStack() as stack:
             server = LocalServer(self.folder / "prefect")
             stack.callback(server.close)
             server.launch()
             before = simulate("ATL06", cycle=self.cycle - 1, tracks=self.tracks)
             source = stack.enter_context(SandboxServer(before))
+            # Data files are written when they are read.
+            earthdata = EarthdataServer(self.folder / "granules", create=True)
+            stack.enter_context(earthdata)
+            environment = self._environment(source) | earthdata.environment
+            served = stack.enter_context(server.begin_to_serve(environment))
+            if self.maps_first:
+                build_maps(self.cycle, self.folder.parent)
+            self._announce()
             screen.say(
                 f"The source, a simulated CMR-STAC at {source.root_url}, has cycle"
                 f" {self.cycle - 1}: {len(before):,} granules."
             )
-            # Data files are written when they are read.
-            earthdata = EarthdataServer(self.folder / "granules", create=True)
-            stack.enter_context(earthdata)
             with screen.status("Prefect's server starts"):
-                environment = self._environment(source) | earthdata.environment
-                stack.enter_context(server.serve(environment))
+                served()
             screen.say(
                 f"Prefect's server at {server.api_url.removesuffix('/api')} has the deployments,"
                 " and its automations listen."
@@ -189,6 +201,8 @@ class Demo:
                 found["late granules"] = self._follow_late(chain, source)
             self._summarize(found)
             self._print_heights(chain, self._aggregated(chain, run))
+            with screen.status("the last runs end"):
+                wait_for(lambda: not chain.look().busy, "The runs end", LIMIT_SECONDS)
         self._advise()
 
     def _announce(self) -> None:
@@ -413,6 +427,15 @@ def release_rows(found: Progress) -> list[tuple[str, ...]]:
                 )
             )
     return rows
+
+
+def build_maps(cycle: int, folder: Path) -> None:
+    """Build two maps by command; raise `LocalFailure` if that fails."""
+    code = maps_demo.main(["--cycle", str(cycle), "--folder", str(folder)])
+    if code == INTERRUPTED:
+        raise Interrupted
+    if code:
+        raise LocalFailure(f"zagg-catalog build ended with code {code}.")
 
 
 def _ended(server: LocalServer, run: UUID) -> bool:

@@ -27,6 +27,8 @@ from prefect.logging import get_logger
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
+from flows.server_database import copy_database
+
 ROOT = Path(__file__).parents[1]
 # An idle machine needs ten seconds.
 START_SECONDS = 300.0
@@ -185,6 +187,8 @@ class LocalServer:
     def launch(self) -> None:
         """Start the server, or start it again, without waiting."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in self._settings:
+            copy_database(self.folder)
         command = [program("prefect"), "server", "start", "--host", "127.0.0.1"]
         command += ["--port", str(self.port)]
         with interrupts_deferred():
@@ -245,15 +249,29 @@ class LocalServer:
 
     @contextlib.contextmanager
     def serve(self, env: Mapping[str, str] | None = None) -> Iterator[Process]:
-        """Run ``python -m flows.serve``: all deployments and automations, polled every second.
+        """Run ``python -m flows.serve``: all deployments and automations, polled every second."""
+        with self.begin_to_serve(env) as served:
+            yield served()
+
+    @contextlib.contextmanager
+    def begin_to_serve(
+        self, env: Mapping[str, str] | None = None
+    ) -> Iterator[Callable[[], Process]]:
+        """Run ``python -m flows.serve``; yield a function that waits until it serves.
 
         The server may still be starting.
         """
         command = [sys.executable, "-m", "flows.serve", "--wait", f"{START_SECONDS:g}"]
         with self.process(command, "serve", env) as child:
             before = child.output.count("being served")
-            wait_for(lambda: _printed(child, "being served", before), "flows.serve", START_SECONDS)
-            yield child
+
+            def served() -> Process:
+                wait_for(
+                    lambda: _printed(child, "being served", before), "flows.serve", START_SECONDS
+                )
+                return child
+
+            yield served
 
     def start_run(self, deployment: str, parameters: Mapping[str, Any] | None = None) -> UUID:
         """Start a run of a deployment, ``flow/name``; return its id."""

@@ -23,6 +23,7 @@ from prefect.settings import get_current_settings
 
 from flows.automations import ensure_automations
 from flows.failures import PrefectUnavailable, check_server, reaching_prefect
+from flows.forks import fork_runs
 from flows.forms import Choices, form_of, registered_names
 from flows.pools import PREFECT_FILE
 from flows.settings import HEARTBEAT_SECONDS, TAG, flow_settings
@@ -47,10 +48,22 @@ def deployments(path: Path = PREFECT_FILE) -> list[RunnerDeployment]:
     return [_deployment(entry, choices) for entry in entries]
 
 
-def _flow(entrypoint: str) -> Flow[..., Any]:
-    """Return the flow of an entry point such as ``flows/cycle.py:prepare_cycle``."""
+def flow_modules(path: Path = PREFECT_FILE) -> list[str]:
+    """Return the modules of the flows in a Prefect file, such as ``flows.cycle``."""
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
+    return sorted({_place(entry["entrypoint"])[0] for entry in entries})
+
+
+def _place(entrypoint: str) -> tuple[str, str]:
+    """Return module and name of an entry point such as ``flows/cycle.py:prepare_cycle``."""
     path, _, name = entrypoint.partition(":")
-    found = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+    return path.removesuffix(".py").replace("/", "."), name
+
+
+def _flow(entrypoint: str) -> Flow[..., Any]:
+    """Return the flow of an entry point."""
+    module, name = _place(entrypoint)
+    found = getattr(import_module(module), name)
     assert isinstance(found, Flow), entrypoint
     return found
 
@@ -142,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         flow_settings()
+        fork_runs(["prefect.flow_engine", "prefect.task_engine", *flow_modules()])
         with reaching_prefect():
             _wait_for_server(options.wait)
             served = deployments()

@@ -18,7 +18,6 @@ from flows.results import (
     write_result,
 )
 from flows.runtime import check_cancelled
-from flows.status import renew_index, write_report
 from zagg_catalog.archive.build import ArchiveGrid, build_stored
 from zagg_catalog.archive.catalogs import load_catalog
 from zagg_catalog.build import write_indexed
@@ -316,7 +315,7 @@ def publish_release(
     place = open_store(store)
     with scratch() as folder:
         path = place.download(catalog["key"], Path(folder, "catalog.parquet"))
-        published = publish(
+        return publish(
             place,
             catalog=path,
             maps=[_grid_build(place, entry, Path(folder)) for entry in grids],
@@ -331,11 +330,6 @@ def publish_release(
             fetch=FetchFacts.of_json(catalog["fetch"]) if catalog.get("fetch") else None,
             fetched_at=catalog.get("fetched_at"),
         )
-    if published.written:
-        write_report(place, published.release)
-    if not published.unchanged:
-        renew_index(place)
-    return published
 
 
 def _fetch(

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import hypothesis
 import pytest
-
-from tests.harness.prefect_database import SHARED
 
 # The same examples in every run, without a time limit: no outcome depends on chance or speed.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -19,13 +15,6 @@ hypothesis.settings.load_profile("repeatable")
 pytest_plugins = ["tests.harness.stores", "tests.harness.browser"]
 
 S3_SERVERS = {"moto", "juicefs", "rclone", "disk_server"}
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder that all processes of this run share; workers inherit its name."""
-    if SHARED not in os.environ:
-        os.environ[SHARED] = tempfile.mkdtemp(prefix="zagg-catalog-tests-")
-        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.local_server import ROOT, LocalServer, Process, program, send_pending
-from tests.harness.prefect_database import copy_database
+from flows.server_database import make_template
 from tests.harness.waiting import wait_for
 
 
@@ -44,8 +44,7 @@ class LiveServer(LocalServer):
         super().__init__(folder, quick | settings)
 
     def launch(self) -> None:
-        if "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in self._settings:
-            copy_database(self.folder)
+        make_template()
         super().launch()
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:

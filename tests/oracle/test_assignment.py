@@ -213,34 +213,61 @@ class TestTheOracleSeesAMiss:
 
     def test_when_edges_are_not_densified(self, rings, monkeypatch):
         """Straight lines between a ring's vertices leave the great circle by kilometres."""
-        from zagg_catalog.geometry import plane
+        from zagg_catalog.geometry import lattice
 
-        grid = RectilinearGrid("EPSG:3031", 1000, [-3.2e6, -3.2e6, 3.2e6, 3.2e6], (32, 32))
+        grid = RectilinearGrid("EPSG:6933", 1000, [-17e6, -7.2e6, 17e6, -6.4e6], (32, 32))
         case = Case("fine", grid, Tiles(grid), ANTARCTIC, vectors(-90, 0), np.radians(42))
         hold(case, rings)
-        monkeypatch.setattr(
-            plane, "densify_edges", lambda start, end, step: (start, np.ones(len(start), int))
-        )
+        monkeypatch.setattr(lattice, "_steps", lambda length, _: np.ones(len(length), int))
+        hold(case, rings)  # their bend is measured, and such rings are compared in a plane
+        monkeypatch.setattr(lattice, "_bend", lambda value, *_: np.zeros(len(value)))
         with pytest.raises(AssertionError, match="misses pairs"):
             hold(case, rings)
 
     def test_when_footprints_shrink_by_a_metre_or_two(self, antarctica, monkeypatch):
         """One step of the densification: what grazes a shard is enough to see it."""
         from zagg_catalog.geometry.plane import Plane
+        from zagg_catalog.grids.lattice import TileLattice
         from zagg_catalog.shardmap.backends import planar
 
         reach = antarctica.grid.blocks(antarctica.keys)[0].plane.reach
         at = antarctica.rim(0.4, 0.1)
         ring = touching(antarctica, at, reach)
+        monkeypatch.setattr(TileLattice, "lattice", None)  # every pair is compared in a plane
         hold(antarctica, [ring])
         monkeypatch.setattr(Plane, "reach", property(lambda self: 0.0))
         shrink = lambda shapes: shapely.buffer(shapes, -2 * reach)  # noqa: E731
         project = Plane.project_rings
         monkeypatch.setattr(Plane, "project_rings", lambda *args: shrink(project(*args)))
-        planar._blocks_of.cache_clear()
+        planar._lattice_of.cache_clear()
         with pytest.raises(AssertionError, match="misses pairs"):
             hold(antarctica, [ring])
-        planar._blocks_of.cache_clear()  # other tests would get these tiles
+        planar._lattice_of.cache_clear()  # other tests would get these tiles
+
+    def test_when_the_lattice_is_moved(self, antarctica, monkeypatch):
+        """By 3 km, a hundredth of a shard: away from the ring it is more than the close cases."""
+        from zagg_catalog.grids.lattice import TileLattice
+        from zagg_catalog.shardmap.backends import planar
+
+        reach = antarctica.grid.blocks(antarctica.keys)[0].plane.reach
+        ring = touching(antarctica, antarctica.rim(0.4, 0.1), reach)
+        project = TileLattice._project
+        missed = 0
+        for du, dv in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+
+            def moved(self, *place, du=du, dv=dv):
+                u, v = project(self, *place)
+                size = self.tiling.size
+                return u + 3000 * du / size[0], v + 3000 * dv / size[1]
+
+            monkeypatch.setattr(TileLattice, "_project", moved)
+            planar._lattice_of.cache_clear()
+            try:
+                hold(antarctica, [ring])
+            except AssertionError:
+                missed += 1
+        planar._lattice_of.cache_clear()
+        assert 1 <= missed <= 3
 
 
 def without_walk(monkeypatch):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ from zagg_catalog.regions import Region, region_digest
 from zagg_catalog.releases.publication import version_of
 from zagg_catalog.shardmap import ShardMap, merge_maps
 from zagg_catalog.shardmap.json_file import read_json_metadata
+from zagg_catalog.shardmap.merge import merge_files
 from zagg_catalog.shardmap.model import BuiltMap, build_checked
 from zagg_catalog.shardmap.parquet_file import read_parquet_metadata
 from zagg_catalog.shardmap.takeover import Earlier
@@ -273,10 +275,8 @@ class _Run:
         found = _read_metadata(path)
         if found is not None and found.get("inputs") == inputs:
             return _made("kept", label, grid, path, found, 0.0)
-        made = merge_maps(ShardMap.from_parquet(one.path) for one in mine)
-        made.metadata["inputs"] = inputs
-        _write(made, path)
-        return _made("built", label, grid, path, made.metadata, time.perf_counter() - started)
+        metadata = _merge([one.path for one in mine], path, {"inputs": inputs})
+        return _made("built", label, grid, path, metadata, time.perf_counter() - started)
 
     def path(self, grid: ArchiveGrid, name: str, suffix: Suffix | None = None) -> Path:
         """Return the path of a map."""
@@ -288,12 +288,20 @@ class _Run:
         return {
             "catalog": catalog.digest,
             "signature": canonical_digest(grid.grid.spatial_signature()),
-            "region": None if self.region is None else region_digest(self.region),
+            "region": self._region_digest,
             "options": {key: grid.options[key] for key in sorted(grid.options)},
             "edge": grid.options.get("edge", "shards"),
             "aoi_mask": bool(config is not None and config.aoi_mask),
-            "software": {name: version_of(name) for name in _SOFTWARE},
+            "software": self._software,
         }
+
+    @cached_property
+    def _region_digest(self) -> str | None:
+        return None if self.region is None else region_digest(self.region)
+
+    @cached_property
+    def _software(self) -> dict[str, str | None]:
+        return {name: version_of(name) for name in _SOFTWARE}
 
 
 def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Exception]:
@@ -371,6 +379,16 @@ def _accepted(grid: ArchiveGrid, built: BuiltMap) -> ShardMap | str:
 def _write(shard_map: ShardMap, path: Path) -> None:
     write = shard_map.to_parquet if path.suffix == ".parquet" else shard_map.to_json
     write(path)
+
+
+def _merge(paths: Sequence[Path], path: Path, more: dict[str, Any]) -> dict[str, Any]:
+    """Write the map of several maps, and return its metadata."""
+    if path.suffix == ".parquet":
+        return merge_files(paths, path, more)
+    made = merge_maps(map(ShardMap.from_parquet, paths))
+    made.metadata |= more
+    _write(made, path)
+    return made.metadata
 
 
 def _read_metadata(path: Path) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zagg_catalog.geometry.healpix_cells import face_positions
-from zagg_catalog.geometry.ragged import runs
+from zagg_catalog.geometry.ragged import distinct, runs
 from zagg_catalog.geometry.sphere import Floats, Ints
 
 # A ring with a step that bends more than this many cells, or that comes so near to the first
@@ -134,7 +134,7 @@ class RingPath:
             order=order,
             heights=np.sort(np.concatenate(heights)),
             feet=np.sort(feet),
-            unsure=np.unique(np.concatenate(unsure)),
+            unsure=distinct(np.concatenate(unsure)),
             leaves=len(change) > 0,
         )
 
@@ -179,7 +179,7 @@ class RingPath:
             feet.append(base[foot] + (x[foot] + 0.5).astype(np.int64))
         feet.append(
             self._corners(
-                np.unique(np.concatenate([self._base(p, order) for p in (start, end)])), order
+                distinct(np.concatenate([self._base(p, order) for p in (start, end)])), order
             )
         )
         return heights, np.concatenate(feet), self.owner[start[lost]]

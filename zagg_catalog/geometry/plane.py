@@ -21,6 +21,7 @@ from zagg_catalog.geometry.sphere import (
     Ring,
     angle_between,
     densify_edges,
+    to_latlon,
     to_xyz,
 )
 from zagg_catalog.lazy import lazy_module
@@ -48,6 +49,12 @@ Geometries = NDArray[Any]
 def unit_vectors(lats: Floats, lons: Floats) -> Floats:
     """Return unit vectors (..., 3) on the authalic sphere for WGS84 latitudes in degrees."""
     return to_xyz(mortie.geodetic_to_authalic(np.asarray(lats, dtype=np.float64)), lons)
+
+
+def places_of(xyz: Floats) -> tuple[Floats, Floats]:
+    """Return WGS84 latitudes and longitudes in degrees for vectors (..., 3); see `unit_vectors`."""
+    lats, lons = to_latlon(xyz)
+    return mortie.authalic_to_geodetic(lats), lons
 
 
 def ring_edges(lats: Floats, lons: Floats, offsets: Ints) -> tuple[Floats, Floats, Ints]:

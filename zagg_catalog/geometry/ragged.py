@@ -29,6 +29,16 @@ def to_offsets(sizes: ArrayLike) -> Ints:
     return offsets
 
 
+def distinct[Number: np.generic](numbers: NDArray[Number]) -> NDArray[Number]:
+    """Return the distinct numbers, ascending.
+
+    `numpy.unique` hashes integers, and takes from ten to a hundred times as long for a million.
+    """
+    ordered = np.sort(numbers)
+    found: NDArray[Number] = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    return found
+
+
 def starts(sizes: NDArray[np.integer[Any]]) -> Ints:
     """Return the start of each list, shape (lists,), from the lengths of the lists."""
     first: Ints = np.cumsum(sizes, dtype=np.int64) - sizes.astype(np.int64, copy=False)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zagg_catalog.geometry.extents import enclosing, enlarged, ring_boxes, side_steps
 from zagg_catalog.geometry.plane import Geometries, Plane, chord_error, unit_vectors
-from zagg_catalog.geometry.ragged import join_rings
+from zagg_catalog.geometry.ragged import distinct, join_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
 from zagg_catalog.lazy import lazy_module
 from zagg_catalog.regions import Region
@@ -395,7 +395,7 @@ def cover(tiling: Tiling, region: Region) -> Keys:
         area = shapely.union_all(plane.project_polygons(near))
         shapely.prepare(area)
         found += _descend(tiling, span, box, plane, area)
-    return np.unique(np.concatenate(found))
+    return distinct(np.concatenate(found))
 
 
 def _reached(tiling: Tiling, near: Callable[[Plane], bool]) -> Iterator[tuple[Ints, Floats, Plane]]:

@@ -39,7 +39,7 @@ from zagg_catalog.shardmap.backends import (
     prepare_join,
 )
 from zagg_catalog.shardmap.cell_index import FootprintBatch, FootprintIndex, footprint_index
-from zagg_catalog.shardmap.cells import Cells
+from zagg_catalog.shardmap.cells import Cells, none_known
 from zagg_catalog.shardmap.columns import GEOMETRY_RULE, MapColumns
 from zagg_catalog.shardmap.copies import without_copies, without_older
 from zagg_catalog.shardmap.empty import EmptyMap, empty_reason
@@ -143,12 +143,12 @@ def _pair(catalog: Catalog, works: Sequence[_Work], *, strips: bool) -> None:
 
 
 def _pair_batches(index: FootprintIndex, works: Sequence[_Work], *, strips: bool) -> None:
-    few = index.table.num_rows <= _FEW
-    near = None if few else _any_near([work.join for work in works])
+    joins = [] if strips else [work.join for work in works if work.join.uses_cells]
+    near = None if index.table.num_rows <= _FEW else _any_near(joins)
     with step("pairs", "granule", index.table.num_rows) as counted:
         for batch in index.batches:
-            cells = None if strips else batch.cells(near)
-            in_threads(partial(_Work.add, batch=batch, cells=cells), works)
+            cells = batch.cells(near) if joins else none_known(batch.first, batch.last)
+            in_threads(partial(_Work.add, batch=batch, cells=cells, strips=strips), works)
             counted.update(batch.last)
 
 
@@ -272,13 +272,11 @@ class _Work:
         both = taken.joined(found)
         self.parts = [_Part.of((both >> 32).astype(np.int32), both.astype(np.int32))]
 
-    def add(self, batch: FootprintBatch, cells: Cells | None) -> None:
-        """Add the pairs of a batch: of its footprints, or of its beams if ``cells`` is None."""
+    def add(self, batch: FootprintBatch, cells: Cells, *, strips: bool) -> None:
+        """Add the pairs of a batch: of its footprints, or of its beams if ``strips``."""
         self.problems |= batch.problems
         self.repaired |= batch.repaired
-        for found in (
-            self._of_beams(batch) if cells is None else self.join.of_footprints(batch, cells)
-        ):
+        for found in self._of_beams(batch) if strips else self.join.of_footprints(batch, cells):
             self.problems |= found.problems
             self.parts.append(_Part.of(*found.sorted(self.problems)))
 

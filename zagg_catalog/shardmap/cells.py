@@ -105,18 +105,19 @@ class Cells:
         np.not_equal(coarse[1:], coarse[:-1], out=fresh[1:])
         starts = self.offsets[:-1]
         fresh[starts[starts < len(coarse)]] = True
-        found = places[coarse]
-        fresh &= found >= 0
         which = np.flatnonzero(fresh)
+        found = places[coarse[which]]
+        inside = found >= 0
+        which, found = which[inside], found[inside]
         rows = self.rows
         larger = np.flatnonzero((self.numbers & np.int32((1 << shift) - 1)) == 0)
         if not len(larger):
-            return found[which], rows[which]
+            return found, rows[which]
         low, high = _ranges(self.numbers[larger])
         low, high = np.searchsorted(covered, [low >> (shift - 1), high >> (shift - 1)])
         held = runs(low, high)
         return (
-            np.concatenate([found[which], held.astype(np.int32)]),
+            np.concatenate([found, held.astype(np.int32)]),
             np.concatenate([rows[which], np.repeat(rows[larger], high - low)]),
         )
 

@@ -16,7 +16,7 @@ from zagg_catalog.catalog.completeness import Completeness, completeness, set_as
 from zagg_catalog.catalog.ids import id_problems, shown_id
 from zagg_catalog.catalog.metadata import check_metadata
 from zagg_catalog.errors import InvalidShardMap, UnknownShard
-from zagg_catalog.geometry.ragged import gather, to_offsets
+from zagg_catalog.geometry.ragged import distinct, gather, to_offsets
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Keys, Mask
 
@@ -244,7 +244,7 @@ def _select_mask(mask: Mask, places: NDArray[np.intp]) -> Mask:
 def wanted_keys(keys: ArrayLike | Iterable[int]) -> Keys:
     """Return keys to select, as uint64, ascending and distinct; see `as_keys`."""
     if isinstance(keys, np.ndarray) and keys.dtype == np.uint64:
-        return np.unique(keys)
+        return distinct(keys)
     return np.unique(as_keys(list(keys)))  # type: ignore[arg-type]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zagg_catalog.catalog.completeness import BEYOND_KEY, all_complete, completeness, set_aside
+from zagg_catalog.catalog.copies import SLOTS, file_names, share_a_name
 from zagg_catalog.errors import InvalidShardMap, SignatureMismatch
-from zagg_catalog.geometry.ragged import gather, runs, to_offsets
+from zagg_catalog.geometry.ragged import distinct, gather, runs, to_offsets
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids.base import Keys, Mask
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.copies import without_copies
 from zagg_catalog.shardmap.model import ShardMap
+from zagg_catalog.shardmap.parquet_file import ManifestFile, regrouped, write_rows
 
 _SUMS = ("total_granules", "build_wall_s")
 _OPTIONAL_LISTS = ("superseded", "unreadable")
+_Part = ShardMap | ManifestFile
 
 
 def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
@@ -49,29 +53,73 @@ def merge_maps(maps: Iterable[ShardMap]) -> ShardMap:
         files have one name.
     """
     parts = list(maps)
-    if not parts:
-        raise InvalidShardMap("There is no map to merge; give at least one map.")
-    if any(part.grid_signature != parts[0].grid_signature for part in parts):
-        raise SignatureMismatch("The maps to merge are of different grids; merge maps of one grid.")
-    table = pa.concat_tables([part.table for part in parts])
-    _check_distinct(table["id"])
-    shards = np.unique(np.concatenate([part.shards for part in parts]))
+    table = _merged_table(parts)
+    shards = _merged_shards(parts)
     offsets, rows = _joined(parts, shards)
-    counts = {
-        "granules_assigned": table.num_rows,
-        "total_shards": len(shards),
-        "total_pairs": len(rows),
-    }
     columns = MapColumns(
         grid_signature=parts[0].grid_signature,
         shards=shards,
         offsets=offsets,
         rows=rows,
         table=table,
-        metadata=_merged_metadata([part.metadata for part in parts]) | counts,
+        metadata=_merged_metadata(parts, table, shards, len(rows)),
         mask=_merged_mask(parts, shards),
     )
     return ShardMap.from_columns(without_copies(columns))
+
+
+def merge_files(
+    paths: Iterable[str | Path], path: str | Path, more: dict[str, Any]
+) -> dict[str, Any]:
+    """Merge parquet manifests of this package into a file, with the pairs of one in memory.
+
+    Parameters
+    ----------
+    paths : iterable of str or Path
+        The manifests, at least one.
+    path : str or Path
+        The file; the same as `merge_maps` and `ShardMap.to_parquet` write.
+    more : dict
+        Further metadata of the merged map.
+
+    Returns
+    -------
+    dict
+        The metadata of the merged map.
+
+    Raises
+    ------
+    SignatureMismatch, InvalidShardMap
+        As for `merge_maps`, or if a file is not a manifest of this package.
+    """
+    parts = [ManifestFile.of(one) for one in paths]
+    table = _merged_table(parts)
+    if any(len(share_a_name(file_names(table[slot]))) for slot in SLOTS):  # these may be copies
+        merged = merge_maps(ShardMap.from_parquet(part.path) for part in parts)
+        merged.metadata |= more
+        merged.to_parquet(path)
+        return merged.metadata
+    shards, pairs = _merged_shards(parts), sum(part.pairs for part in parts)
+    metadata = _merged_metadata(parts, table, shards, pairs) | more
+    keys = regrouped(lists for part in parts for lists in part.key_lists())
+    mask = _merged_mask(parts, shards)
+    write_rows(parts[0].grid_signature, metadata, mask, table, keys, path)
+    return metadata
+
+
+def _merged_table(parts: Sequence[_Part]) -> pa.Table:
+    """Return the granules of all maps; raise as `merge_maps`."""
+    if not parts:
+        raise InvalidShardMap("There is no map to merge; give at least one map.")
+    if any(part.grid_signature != parts[0].grid_signature for part in parts):
+        raise SignatureMismatch("The maps to merge are of different grids; merge maps of one grid.")
+    table = pa.concat_tables([part.table for part in parts])
+    _check_distinct(table["id"])
+    return table
+
+
+def _merged_shards(parts: Sequence[_Part]) -> Keys:
+    return distinct(np.concatenate([part.shards for part in parts]))
 
 
 def _check_distinct(ids: pa.ChunkedArray) -> None:
@@ -102,7 +150,7 @@ def _joined(parts: Sequence[ShardMap], shards: Keys) -> tuple[Ints, NDArray[np.i
     return offsets, rows
 
 
-def _merged_mask(parts: Sequence[ShardMap], shards: Keys) -> Mask | None:
+def _merged_mask(parts: Sequence[_Part], shards: Keys) -> Mask | None:
     """Return the mask of each shard, which is equal in all maps that have the shard."""
     masks = [part.mask for part in parts if part.mask is not None]
     if len(masks) < len(parts):
@@ -114,7 +162,10 @@ def _merged_mask(parts: Sequence[ShardMap], shards: Keys) -> Mask | None:
     return cells[items], offsets
 
 
-def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _merged_metadata(
+    maps: Sequence[_Part], table: pa.Table, shards: Keys, pairs: int
+) -> dict[str, Any]:
+    parts = [one.metadata for one in maps]
     first = parts[0]
     same = {
         key: value
@@ -135,7 +186,12 @@ def _merged_metadata(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if all(part.get(key) for part in parts)
     }
     cycles = [part["cycle"] for part in parts if part.get("cycle") is not None]
-    whole = {"complete": all_complete(map(completeness, parts))}
+    whole = {
+        "complete": all_complete(map(completeness, parts)),
+        "granules_assigned": table.num_rows,
+        "total_shards": len(shards),
+        "total_pairs": pairs,
+    }
     beyond = {key for part in parts for key in part.get(BEYOND_KEY) or ()}
     lists |= {BEYOND_KEY: sorted(beyond)} if any(BEYOND_KEY in part for part in parts) else {}
     return same | sums | lists | dates | whole | ({"cycles": cycles} if cycles else {})

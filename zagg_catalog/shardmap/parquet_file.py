@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from zagg_catalog.catalog.metadata import parse_shallow_json
 from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound, UnknownShard
 from zagg_catalog.files import atomic_path
-from zagg_catalog.geometry.ragged import to_offsets
+from zagg_catalog.geometry.ragged import distinct, to_offsets
 from zagg_catalog.grids.base import Keys, Mask
 from zagg_catalog.messages import clean_text
 from zagg_catalog.shardmap.columns import (
@@ -60,26 +61,45 @@ def write_parquet(columns: MapColumns, path: str | Path) -> None:
     granule touches. Signature and metadata are JSON in the schema metadata, which also holds the
     mask, if there is one, as base64 of a compressed Arrow stream.
     """
+    rows = _granule_rows(columns)
+    write_rows(columns.grid_signature, columns.metadata, columns.mask, columns.table, rows, path)
+
+
+def write_rows(
+    signature: dict[str, Any],
+    metadata: dict[str, Any],
+    mask: Mask | None,
+    table: pa.Table,
+    keys: Iterable[pa.LargeListArray],
+    path: str | Path,
+) -> None:
+    """Write a manifest of granules, `table`, and the keys of their shards, group by group.
+
+    Each list array has the shards of the next `GROUP_ROWS` granules.
+    """
     head = {
         "format": FORMAT_VERSION,
-        "grid_signature": columns.grid_signature,
-        "metadata": stable_metadata(columns.metadata),
+        "grid_signature": signature,
+        "metadata": stable_metadata(metadata),
     }
     extra = {META_KEY: json.dumps(head, sort_keys=True, default=str).encode()}
-    if columns.mask is not None:
-        extra[MASK_KEY] = _encode_mask(columns.mask)
+    if mask is not None:
+        extra[MASK_KEY] = _encode_mask(mask)
     schema = ENTRY_SCHEMA.append(pa.field("shards", pa.large_list(pa.uint64())))
     schema = schema.with_metadata(extra)
     with (
         atomic_path(path) as temporary,
         pq.ParquetWriter(temporary, schema, **_ENCODING) as out,
     ):
-        for group in _granule_rows(columns):
+        start = 0
+        for lists in keys:
+            group = table.slice(start, len(lists)).append_column("shards", lists)
             out.write_table(group.cast(schema), row_group_size=GROUP_ROWS)
+            start += len(lists)
 
 
-def _granule_rows(columns: MapColumns) -> Iterator[pa.Table]:
-    """Yield groups of granules, each with the keys of its shards."""
+def _granule_rows(columns: MapColumns) -> Iterator[pa.LargeListArray]:
+    """Yield the keys of each granule's shards, a group of granules at a time."""
     counts = np.bincount(columns.rows, minlength=columns.table.num_rows)
     edges = to_offsets(counts)
     places = _sorted(columns.rows, np.arange(len(columns.rows), dtype=np.int32))
@@ -87,10 +107,9 @@ def _granule_rows(columns: MapColumns) -> Iterator[pa.Table]:
     for start in range(0, columns.table.num_rows, GROUP_ROWS):
         stop = min(start + GROUP_ROWS, columns.table.num_rows)
         keys = columns.shards[shard[places[edges[start] : edges[stop]]]]
-        lists = pa.LargeListArray.from_arrays(
+        yield pa.LargeListArray.from_arrays(
             pa.array(edges[start : stop + 1] - edges[start], pa.int64()), pa.array(keys)
         )
-        yield columns.table.slice(start, stop - start).append_column("shards", lists)
 
 
 def _sorted(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int32]:
@@ -127,10 +146,22 @@ def read_parquet(
         If the map does not have one of ``shards``.
     """
     wanted = None if shards is None else wanted_keys(shards)
+    return _reading(path, lambda file: _read(file, wanted))
+
+
+def _reading[Read](path: str | Path, read: Callable[[pq.ParquetFile], Read]) -> Read:
+    """Return what `read` finds in a file; raise as `read_parquet`."""
     try:
         # Not read_table: it loads pyarrow's dataset module, 40 MB.
         with pq.ParquetFile(os.fspath(path)) as file:
-            return _read(file, path, wanted)
+            try:
+                return read(file)
+            except (pa.ArrowException, UnknownShard):
+                raise
+            except _MALFORMED as error:
+                raise InvalidShardMap(
+                    f"The shard map {path} is malformed: {_reason(error)}"
+                ) from error
     except FileNotFoundError as error:
         raise ShardMapNotFound(f"There is no shard map {path}.") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -138,23 +169,88 @@ def read_parquet(
         raise InvalidShardMap(f"{path} is not a readable parquet file: {reason}") from error
 
 
-def _read(file: pq.ParquetFile, path: str | Path, wanted: Keys | None) -> MapColumns:
+def _read(file: pq.ParquetFile, wanted: Keys | None) -> MapColumns:
     metadata = file.schema_arrow.metadata or {}
-    try:
-        if META_KEY in metadata:
-            head, mask = _head(metadata[META_KEY]), metadata.get(MASK_KEY)
-            if wanted is not None and mask is None:
-                return _from_some_rows(file, head, wanted)
-            found = _from_granule_rows(file, head, mask and _decode_mask(mask))
-        elif ZAGG_META_KEY in metadata:
-            found = _from_shard_rows(file.read(), _head(metadata[ZAGG_META_KEY]))
-        else:
-            raise InvalidShardMap("it is a parquet file, but not a shard map.")
-    except (pa.ArrowException, UnknownShard):
-        raise
-    except _MALFORMED as error:
-        raise InvalidShardMap(f"The shard map {path} is malformed: {_reason(error)}") from error
+    if META_KEY in metadata:
+        head, mask = _head(metadata[META_KEY]), metadata.get(MASK_KEY)
+        if wanted is not None and mask is None:
+            return _from_some_rows(file, head, wanted)
+        found = _from_granule_rows(file, head, mask and _decode_mask(mask))
+    elif ZAGG_META_KEY in metadata:
+        found = _from_shard_rows(file.read(), _head(metadata[ZAGG_META_KEY]))
+    else:
+        raise InvalidShardMap("it is a parquet file, but not a shard map.")
     return found if wanted is None else select(found, wanted)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ManifestFile:
+    """A manifest of this package on disk, without its pairs."""
+
+    path: Path
+    grid_signature: dict[str, Any]
+    metadata: dict[str, Any]
+    table: pa.Table
+    """Granules; see `MapColumns`."""
+    shards: Keys
+    """Keys of the shards, ascending."""
+    pairs: int
+    """Number of pairs."""
+    mask: Mask | None
+
+    @classmethod
+    def of(cls, path: str | Path) -> ManifestFile:
+        """Read a manifest, one group of granules at a time; raise as `read_parquet`."""
+
+        def read(file: pq.ParquetFile) -> ManifestFile:
+            metadata = file.schema_arrow.metadata or {}
+            head, mask = _head(metadata[META_KEY]), metadata.get(MASK_KEY)
+            _check_format(head)
+            keys = [np.zeros(0, np.uint64)]
+            pairs = 0
+            for group in range(file.num_row_groups):
+                flat = _key_lists(file, group).flatten()
+                keys.append(distinct(_numbers(flat)))
+                pairs += len(flat)
+            return cls(
+                path=Path(path),
+                grid_signature=head["grid_signature"],
+                metadata=head["metadata"],
+                table=checked_entries(file.read(columns=ENTRY_SCHEMA.names, use_threads=False)),
+                shards=distinct(np.concatenate(keys)),
+                pairs=pairs,
+                mask=mask and _decode_mask(mask),
+            )
+
+        return _reading(path, read)
+
+    def key_lists(self) -> list[pa.LargeListArray]:
+        """Return the keys of each granule's shards; raise as `read_parquet`."""
+        return _reading(
+            self.path, lambda file: [_key_lists(file, i) for i in range(file.num_row_groups)]
+        )
+
+
+def regrouped(arrays: Iterable[pa.LargeListArray]) -> Iterator[pa.LargeListArray]:
+    """Yield the same lists in arrays of `GROUP_ROWS`, the last of them of fewer."""
+    held: list[pa.LargeListArray] = []
+    count = 0
+    for array in arrays:
+        held.append(array)
+        count += len(array)
+        while count >= GROUP_ROWS:
+            rest = held.pop()
+            spare = count - GROUP_ROWS
+            yield pa.concat_arrays([*held, rest.slice(0, len(rest) - spare)])
+            held, count = [rest.slice(len(rest) - spare)], spare
+    if count:
+        yield pa.concat_arrays(held)
+
+
+def _key_lists(file: pq.ParquetFile, group: int) -> pa.LargeListArray:
+    # Threads do not help with one column, and take twice the CPU time and more memory.
+    table = file.read_row_group(group, columns=["shards"], use_threads=False)
+    return table["shards"].combine_chunks()
 
 
 # What a file with other columns or values than a manifest's raises.
@@ -232,7 +328,7 @@ def _from_granule_rows(file: pq.ParquetFile, head: dict[str, Any], mask: Mask | 
     _check_format(head)
     keys, sizes = [], [np.zeros(0, np.int64)]
     for group in range(file.num_row_groups):
-        lists = file.read_row_group(group, columns=["shards"])["shards"].combine_chunks()
+        lists = _key_lists(file, group)
         # Dictionary codes take four bytes per pair, keys eight.
         keys.append(lists.flatten().dictionary_encode())
         sizes.append(_numbers(lists.value_lengths()))
@@ -246,7 +342,7 @@ def _from_some_rows(file: pq.ParquetFile, head: dict[str, Any], wanted: Keys) ->
     _check_format(head)
     keys, rows, tables, count = [], [], [], 0
     for group in range(file.num_row_groups):
-        lists = file.read_row_group(group, columns=["shards"])["shards"].combine_chunks()
+        lists = _key_lists(file, group)
         flat = _numbers(lists.flatten())
         sizes = _numbers(lists.value_lengths())
         chosen = np.isin(flat, wanted, kind="sort")
@@ -258,7 +354,7 @@ def _from_some_rows(file: pq.ParquetFile, head: dict[str, Any], wanted: Keys) ->
             rows.append(row + count)
             count += len(used)
     found = np.concatenate([np.zeros(0, np.uint64), *keys])
-    check_known(wanted, np.unique(found))
+    check_known(wanted, distinct(found))
     table = pa.concat_tables([ENTRY_SCHEMA.empty_table(), *(t.cast(ENTRY_SCHEMA) for t in tables)])
     counts = selected_metadata(head["metadata"], len(wanted), len(found), count)
     places = np.concatenate([np.zeros(0, np.int64), *rows])

@@ -51,11 +51,18 @@ class PreparedJoin(Protocol):
     """Finds the pairs of one grid and region, one batch of footprints at a time."""
 
     @property
+    def uses_cells(self) -> bool:
+        """Whether it finds the pairs of footprints by their cells."""
+
+    @property
     def near(self) -> Near:
         """A quick test for points that may be near the region's shards."""
 
     def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Iterator[Pairs]:
-        """Yield the pairs of the batch's footprints, by runs of rows; ``cells`` are theirs."""
+        """Yield the pairs of the batch's footprints, by runs of rows; ``cells`` are theirs.
+
+        No row has cells if no join of the build uses them.
+        """
 
     def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Iterator[Pairs]:
         """Yield the pairs of other rings of the batch's granules, by runs of rows."""

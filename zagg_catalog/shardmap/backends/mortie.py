@@ -16,6 +16,7 @@ from zagg_catalog.geometry.healpix_cells import FACE_SIDE
 from zagg_catalog.geometry.healpix_trace import FINEST_TRACED, trace, trace_rings
 from zagg_catalog.geometry.healpix_walk import Area, walk
 from zagg_catalog.geometry.plane import ring_edges
+from zagg_catalog.geometry.ragged import distinct
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, angle_between
 from zagg_catalog.grids import HealpixGrid
 from zagg_catalog.grids.base import Near
@@ -40,6 +41,8 @@ def prepare(
 
 class CellJoin:
     """Finds the pairs by footprint cells that are as fine as the shards or finer."""
+
+    uses_cells = True
 
     def __init__(self, grid: HealpixGrid, covered: NDArray[np.uint64]) -> None:
         self._grid, self._covered = grid, covered
@@ -83,6 +86,8 @@ class EdgeJoin:
     in about one of a thousand large rings; tracing finds every cell that an edge passes through.
     """
 
+    uses_cells = True
+
     def __init__(self, grid: HealpixGrid, covered: NDArray[np.uint64], order: int) -> None:
         self._grid, self._covered, self._order = grid, covered, order
 
@@ -104,11 +109,11 @@ class EdgeJoin:
         """The cells that hold a shard of the region."""
         order = min(CELLS_ORDER, self._grid.parent_order)
         held = mortie.clip2order(order, self._covered) if len(self._covered) else self._covered
-        return lookup(np.unique(held), order)
+        return lookup(distinct(held), order)
 
     def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Iterator[Pairs]:
         """Yield the pairs of the batch's footprints, by runs of rows."""
-        rows = np.unique(cells.shards(*self._lookup)[1]).astype(np.int64)
+        rows = distinct(cells.shards(*self._lookup)[1]).astype(np.int64)
         none = np.empty(0, np.int32)
         yield Pairs(shards=none, rows=none, problems=batch.uncovered(cells, self.near))
         yield from self.of_rings(batch, batch.rings(rows))

@@ -69,6 +69,11 @@ class ExactJoin:
         self._candidates, self._grid, self._covered = candidates, grid, covered
 
     @property
+    def uses_cells(self) -> bool:
+        """Whether the candidates are found by cells."""
+        return self._candidates.uses_cells
+
+    @property
     def near(self) -> Near:
         """A quick test for points that may be near the region's shards."""
         return self._candidates.near
