@@ -5,15 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from zagg_catalog.build import map_catalog, query_for
-from zagg_catalog.catalog import Catalog, IncompleteCatalog
-from zagg_catalog.catalog.selection import Selection
+from zagg_catalog import catalog as catalogs
+from zagg_catalog import grids as output_grids
+from zagg_catalog import sources
 from zagg_catalog.cli.common import check_output, exit_code_of, print_error, print_result
-from zagg_catalog.cli.inspect import summarise_map
 from zagg_catalog.cli.listening import STEPS
 from zagg_catalog.cli.options import (
     OUTPUT,
@@ -27,14 +26,15 @@ from zagg_catalog.cli.options import (
 from zagg_catalog.cli.tables import print_build
 from zagg_catalog.cycles import Convention, check_begun
 from zagg_catalog.errors import InvalidQuery
-from zagg_catalog.grids import from_config
-from zagg_catalog.grids.describe import grid_notes
 from zagg_catalog.lazy import import_geometry
 from zagg_catalog.messages import utc_now
-from zagg_catalog.regions import Bbox
-from zagg_catalog.sources import CMRSource, Query
-from zagg_catalog.sources.query import PROVIDER
-from zagg_catalog.sources.update import Previous
+
+# Help does without what a build imports, which takes longer.
+if TYPE_CHECKING:
+    from zagg_catalog.catalog import Catalog
+    from zagg_catalog.catalog.selection import Selection
+    from zagg_catalog.regions import Bbox
+    from zagg_catalog.sources import Query
 
 EXAMPLES = """Examples:
   # an ICESat-2 cycle on the HEALPix grid of atl06.yaml, over a polygon
@@ -139,15 +139,17 @@ class FetchOptions:
 
     def fetch(self, query: Query, catalog_out: Path | None) -> Catalog:
         """Fetch the catalog; finished slices, and what --since needs, are beside its file."""
+        from zagg_catalog.sources.update import Previous
+
         beside = catalog_out and catalog_out.with_name(f".{catalog_out.name}.fetch")
         # --stac-root selects the STAC API and overrides the setting.
         api = "stac" if self.stac_root else self.api
-        source = CMRSource(root_url=self.stac_root, api=api)
+        source = sources.CMRSource(root_url=self.stac_root, api=api)
         since = self.since
         earlier = Previous(catalog=since, received=_received(since)) if since else None
         with warnings.catch_warnings():
             # The command says it itself.
-            warnings.simplefilter("ignore", IncompleteCatalog)
+            warnings.simplefilter("ignore", catalogs.IncompleteCatalog)
             catalog = source.fetch(
                 query,
                 preserve_thumbnails=self.preserve_thumbnails,
@@ -205,7 +207,11 @@ def build(
         Also write the catalog to this file.
     """
     import_geometry()
-    grid = from_config(config)
+    from zagg_catalog.build import map_catalog, query_for
+    from zagg_catalog.cli.inspect import summarise_map
+    from zagg_catalog.grids.describe import grid_notes
+
+    grid = output_grids.from_config(config)
     box, region = area.read()
     aoi = mask.read()
     if box is None and catalog is None:
@@ -226,11 +232,11 @@ def build(
     if query is None:
         assert catalog is not None
         assert selection is not None
-        granules = Catalog.from_geoparquet(catalog).select(selection)
+        granules = catalogs.Catalog.from_geoparquet(catalog).select(selection)
     else:
         assert region is not None
         edge = geometry.edge or "shards"
-        grids = [grid, *map(from_config, fetch.also_for or [])]
+        grids = [grid, *map(output_grids.from_config, fetch.also_for or [])]
         query = query_for(query, grids, region, edge=edge, allow_empty=allow_empty)
         granules = fetch.fetch(query, catalog_out)
     options = {"region": region, "aoi": aoi, **geometry.given()}
@@ -271,6 +277,8 @@ def make_query(
     margin: str | None = None,
 ) -> Query:
     """Return the query of the options; raise `InvalidQuery` if they do not make one."""
+    from zagg_catalog.sources.query import PROVIDER
+
     if not product.short_name:
         raise InvalidQuery(
             "The product is missing; give --short-name, such as ATL06, or --catalog FILE."
@@ -285,7 +293,7 @@ def make_query(
         **filters.values(),
     }
     if dates.number is not None:
-        return Query.for_cycle(
+        return sources.Query.for_cycle(
             product.short_name,
             version,
             check_begun(dates.number, utc_now()),
@@ -299,13 +307,15 @@ def make_query(
         raise InvalidQuery(
             "The time is missing; give --cycle, or both --start-date and --end-date."
         )
-    return Query(product.short_name, version, first, last, box, provider, **own)
+    return sources.Query(product.short_name, version, first, last, box, provider, **own)
 
 
 def make_selection(
     product: ProductOptions, dates: DateOptions, filters: FilterOptions
 ) -> Selection:
     """Return what the options select from a stored catalog."""
+    from zagg_catalog.catalog.selection import Selection
+
     _check_dates(dates)
     return Selection(
         short_name=product.short_name,
