@@ -8,13 +8,7 @@ from cyclopts import App, Parameter
 
 from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_result
 from zagg_catalog.cli.options import AsJson, RegistryFile, ReleaseFilter, StoreUrl
-from zagg_catalog.cli.status_tables import print_status, status_facts
 from zagg_catalog.messages import utc_now
-from zagg_catalog.registry.load import registry_if_any
-from zagg_catalog.sources import CMRSource
-from zagg_catalog.store import open_store
-from zagg_catalog.watch.source_counts import with_source
-from zagg_catalog.watch.status import read_status
 
 app = App(name="status", version_flags=())
 
@@ -37,6 +31,14 @@ def status(
     source
         Ask the API for the counts now; without it, no request is made.
     """
+    # Help does without them.
+    from zagg_catalog.cli.status_tables import print_status, status_facts
+    from zagg_catalog.registry.load import registry_if_any
+    from zagg_catalog.sources import CMRSource
+    from zagg_catalog.store import open_store
+    from zagg_catalog.watch.source_counts import with_source
+    from zagg_catalog.watch.status import read_status
+
     registered = registry_if_any(registry)
     found = read_status(
         open_store(store),
