@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -279,7 +280,7 @@ class HealpixGrid(BaseGrid):
             table = tables.get(metres)
             if table is None:
                 reach = metres / EARTH_RADIUS + 2.0 * LARGEST_RADIUS / 2**order
-                table = tables[metres] = _caps(order, coarse, reach)
+                table = tables[metres] = _caps(order, coarse.tobytes(), reach)
             near: NDArray[np.bool_] = table[_numbers(*face_positions(xyz), order)]
             return near
 
@@ -467,8 +468,13 @@ class HealpixGrid(BaseGrid):
         return words
 
 
-def _caps(order: int, cells: Ints, reach: float) -> NDArray[np.bool_]:
-    """Return which cells of an order have a centre within an angle of some cells' centres."""
+@lru_cache(maxsize=16)  # grids of one region have the same cells
+def _caps(order: int, numbers: bytes, reach: float) -> NDArray[np.bool_]:
+    """Return which cells of an order have a centre within an angle of some cells' centres.
+
+    `numbers` are those of the cells, int64.
+    """
+    cells = np.frombuffer(numbers, dtype=np.int64)
     lats, lons = mortie.mort2geo(cell_keys(np.arange(12 << (2 * order)), order))
     centres = unit_vectors(lats, lons)
     near = np.zeros(len(centres), dtype=bool)
