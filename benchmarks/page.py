@@ -128,9 +128,11 @@ def _million(rows: list[Result]) -> str:
     ratio = peaks[-1] / (peaks[-2] + slope * (counts[-1] - counts[-2]))
     linear = "reached" if ratio <= MILLION_LINE else "**missed**"
     return (
-        f"One run of each size. Microseconds a granule, by number of granules: {each}. Peak"
-        f" memory of the last: {peaks[-1] / GIB:.2f} GiB, under {MILLION_LIMIT / GIB:.0f} GiB: {memory}; against the"
-        f" line through the smaller sizes: {ratio:.2f}, at most {MILLION_LINE}: {linear}."
+        f"One run of each size. Microseconds a granule, by number of granules: {each}."
+        f" Peak memory of the last: {peaks[-1] / GIB:.2f} GiB,"
+        f" under {MILLION_LIMIT / GIB:.0f} GiB: {memory};"
+        f" against the line through the smaller sizes: {ratio:.2f},"
+        f" at most {MILLION_LINE}: {linear}."
     )
 
 
