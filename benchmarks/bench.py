@@ -275,10 +275,10 @@ def beams(bench: Bench) -> None:
     """Corridors of beams: the real granules at their site, and a cycle of Antarctica."""
     granules = real("atl03_007_neon.parquet")
     if granules is not None:
-        on = ["--grid", "o9", "--region", "neon", "--footprint", "beams"]
+        on = ["--grid", "site", "--region", "neon", "--footprint", "beams"]
         bench.compare(
             "beams",
-            f"{granules_in(granules):,} real granules, a site, order 9",
+            f"{granules_in(granules):,} real granules, a site, order 11",
             ["case_zagg", *on, "--catalogs", str(granules)],
             ["case_ours", *on, "--catalogs", str(granules)],
             figures=("build", "peak"),

@@ -54,7 +54,12 @@ def sites() -> Rings:
 
 
 def grid(name: str, module: Any) -> Any:
-    """Return a grid of a module that has zagg's classes of grids: ``o8``, ``polar`` or ``utm``."""
+    """Return a grid of a module that has zagg's classes of grids.
+
+    ``o8``, for example, ``polar``, ``utm``, or ``site``: zagg's own grid of order 11 for a site.
+    """
+    if name == "site":
+        return module.HealpixGrid(11, 19, chunk_inner=13)
     if name.startswith("o"):
         order = int(name[1:])
         return module.HealpixGrid(order, order + 6)
