@@ -37,47 +37,78 @@ def fetch_ours(clock: Clock, options: argparse.Namespace) -> Found:
     return {"granules": len(catalog)}
 
 
-def decode_each(clock: Clock, options: argparse.Namespace) -> Found:
-    """Decode a page item by item, as pages with an odd item are."""
-    return _decode(clock, options, columns=False)
+def decode_json(clock: Clock, options: argparse.Namespace) -> Found:
+    """Parse pages with orjson, for comparison."""
+    import orjson
+
+    payload = _payload(options)
+
+    def parse() -> None:
+        for _ in range(PAGES):
+            orjson.loads(payload)
+
+    return _of_a_page(clock, parse)
 
 
 def decode_ours(clock: Clock, options: argparse.Namespace) -> Found:
-    """Decode a page column by column."""
-    return _decode(clock, options, columns=True)
+    """Read pages as a fetch does, from the body of an answer to a file of Arrow rows."""
+    from types import SimpleNamespace
+
+    from zagg_catalog import Query
+    from zagg_catalog.sources.paging import read_pages
+    from zagg_catalog.sources.search import SearchResult
+    from zagg_catalog.sources.spool import Decoder, Spool
+    from zagg_catalog.sources.stac import stac_searches
+
+    payload = _payload(options)
+    query = Query.for_cycle("ATL06", "007", options.cycle, GLOBE)
+    search = stac_searches("http://127.0.0.1/stac", query, "NSIDC_CPRD", options.page, "GET")[0]
+    answers = SimpleNamespace(
+        get_answer=lambda _, needs, parse: (parse(payload, needs), {}), retries=0
+    )
+
+    def read() -> None:
+        with Spool(query.collection) as spool:
+            decoder = Decoder(spool)
+            for _ in range(PAGES):
+                found = SearchResult(search)
+                decoder.add("page 1", next(read_pages(answers, found)).features)  # type: ignore[arg-type]
+            rows = decoder.finish(found).result()
+        if rows.quarantined or sum(batch.rows for batch in rows.batches) != PAGES * options.page:
+            raise SystemExit("Not all items are rows.")
+
+    return _of_a_page(clock, read)
 
 
-def _decode(clock: Clock, options: argparse.Namespace, *, columns: bool) -> Found:
-    """Decode a page of CMR-STAC's form; the time is CPU time, the median of 50 calls."""
-    import statistics
+# As many pages as a fetch screens at once.
+PAGES = 40
 
-    import orjson
 
+def _payload(options: argparse.Namespace) -> bytes:
+    """Return a page of items as CMR-STAC sends them."""
     from zagg_catalog.sandbox import SandboxServer, simulate
-    from zagg_catalog.sources import items
-    from zagg_catalog.sources.item_columns import decode_regular_page
 
     tracks = range(1, -(-options.page // 14) + 1)
     server = SandboxServer(simulate("ATL06", cycle=options.cycle, tracks=tracks, gaps=False))
     reply, _ = server.api.answer("GET", "/stac/NSIDC_CPRD/search", {"limit": options.page}, "/stac")
-    features = orjson.loads(reply.payload())["features"]
     server.stop()
-    if (decode_regular_page(features, "ATL06_007") is None) or len(features) != options.page:
-        raise SystemExit("The page is not decoded column by column.")
-    if not columns:
-        items.decode_regular_page = lambda *_, **__: None
-    rounds: dict[str, float] = {}
+    return reply.payload()
 
-    def timed() -> None:
-        times = []
-        for _ in range(50):
+
+def _of_a_page(clock: Clock, read: Callable[[], Any]) -> Found:
+    """Return the CPU time of a page: the median of ten calls, each of which reads `PAGES`."""
+    import statistics
+
+    times = []
+
+    def calls() -> None:
+        for _ in range(10):
             started = time.process_time()
-            items.read_items(features, "ATL06_007")
-            times.append(time.process_time() - started)
-        rounds["decode"] = statistics.median(times)
+            read()
+            times.append((time.process_time() - started) / PAGES)
 
-    clock("all", timed)
-    return {"granules": len(features), "seconds": rounds}
+    clock("all", calls)
+    return {"granules": None, "seconds": {"decode": statistics.median(times)}}
 
 
 def build_zagg(clock: Clock, options: argparse.Namespace) -> Found:
@@ -210,6 +241,24 @@ def archive_ours(clock: Clock, options: argparse.Namespace) -> Found:
     return {"pairs": pairs, "granules": sum(m.granules for m in made) // len(grids)}
 
 
+def million_ours(clock: Clock, options: argparse.Namespace) -> Found:
+    """Build the maps of several products, and publish a release of each catalog.
+
+    The names of the files begin with those of the products.
+    """
+    from million import maps_and_releases
+
+    products: dict[str, list[str]] = {}
+    for file in options.catalogs:
+        products.setdefault(Path(file).name.split("-")[0], []).append(file)
+    with TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
+        pairs, granules = clock(
+            "build",
+            lambda: maps_and_releases(products, options.orders, Path(folder)),
+        )
+    return {"pairs": pairs, "granules": granules}
+
+
 def takeover_ours(clock: Clock, options: argparse.Namespace) -> Found:
     """Build from scratch, and with 99 % of the granules taken over, in turn; also check the bytes.
 
@@ -298,7 +347,17 @@ def profiled(call: Callable[[], Found], count: int = 25) -> tuple[Found, list[Fo
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    works = ("fetch_", "decode_", "build_", "load_", "cover_", "case_", "archive_", "takeover_")
+    works = (
+        "fetch_",
+        "decode_",
+        "build_",
+        "load_",
+        "cover_",
+        "case_",
+        "archive_",
+        "million_",
+        "takeover_",
+    )
     parser.add_argument("work", choices=[name for name in globals() if name.startswith(works)])
     parser.add_argument("--root")
     parser.add_argument("--cycle", type=int, default=22)
@@ -330,9 +389,12 @@ def main() -> None:
         return result
 
     if options.work.endswith("_ours"):
+        from zagg_catalog.lazy import import_geometry
+
+        import_geometry()  # as the command line does, and its allocator
         import pyarrow as pa
 
-        pa.set_memory_pool(pa.system_memory_pool())  # as the command line does
+        pa.set_memory_pool(pa.system_memory_pool())
 
     def work() -> Found:
         found: Found = globals()[options.work](clock, options)

@@ -19,21 +19,21 @@ SOUTH = (-180.0, -90.0, 180.0, -60.0)
 GLOBE = (-180.0, -90.0, 180.0, 90.0)
 
 
-def write_cycle(path: Path, cycle: int, *, every: int, south: bool) -> None:
-    """Write the catalog of a cycle, as a fetch of the globe or of the south returns it.
+def write_cycle(path: Path, cycle: int, *, every: int, south: bool, product: str = "ATL06") -> None:
+    """Write the catalog of a product's cycle, as a fetch of the globe or of the south returns it.
 
     ``every`` selects every n-th track; a cycle of all tracks has 19,418 granules.
     """
     if path.exists():
         return
-    granules = simulate("ATL06", cycle=cycle, tracks=range(1, 1388, every), gaps=False)
+    granules = simulate(product, cycle=cycle, tracks=range(1, 1388, every), gaps=False)
     table = catalog_table(granules)
     if south:
         # The box has all longitudes: a footprint is in it if it reaches below the north side.
         table = table.filter(pc.less_equal(pc.struct_field(table["bbox"], "ymin"), SOUTH[3]))
     metadata = {
-        "collection": "ATL06_007",
-        "short_name": "ATL06",
+        "collection": f"{product}_007",
+        "short_name": product,
         "version": "007",
         "cycle": cycle,
         "cycle_convention": "mission",

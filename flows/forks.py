@@ -22,7 +22,8 @@ from typing import Any
 import anyio
 from prefect.runner import _starter_engine
 
-from flows.engine import GARBAGE, import_geometry
+from flows.engine import GARBAGE
+from zagg_catalog.lazy import import_geometry
 
 # Imports of numpy and pyarrow start no thread with these; a fork would lack it.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -102,7 +103,7 @@ def _new_settings() -> Any:
 
 def _preload(modules: Sequence[str]) -> bool:
     """Import modules in the fork server; return whether its forks lack no thread."""
-    import_geometry()
+    import_geometry("odc.geo.geobox")
     for name in modules:
         import_module(name)
     gc.collect()

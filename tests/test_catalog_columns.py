@@ -25,6 +25,11 @@ def with_column(name, values):
         (pa.array([date(2024, 1, 2)], pa.date64()), "2024-01-02T00:00:00+00:00"),
         (pa.array([1_700_000_000_000_000_001], pa.timestamp("ns")), "2023-11-14T22:13:20+00:00"),
         (pa.array([datetime(2024, 1, 2)], pa.timestamp("s", "UTC")), "2024-01-02T00:00:00+00:00"),
+        (
+            pa.array([-62_135_596_799_999_990], pa.timestamp("us")),
+            "0001-01-01T00:00:00.000010+00:00",
+        ),
+        (pa.array([-500_000], pa.timestamp("us", "UTC")), "1969-12-31T23:59:59.500000+00:00"),
         (pa.array(["2024-01-02T03:04:05Z"], pa.large_string()), "2024-01-02T03:04:05Z"),
         (pa.array(["2024-01-02T03:04:05Z"], pa.string_view()), "2024-01-02T03:04:05Z"),
         (pa.nulls(1), None),

@@ -1,5 +1,6 @@
 """Modules that are imported when they are first used."""
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -44,3 +45,19 @@ def test_a_package_has_the_names_of_its_modules_and_no_others():
     assert lazy_attribute("package", {"dumps": "json"}, "dumps")({}) == "{}"
     with pytest.raises(AttributeError, match="module 'package' has no attribute 'loads'"):
         lazy_attribute("package", {"dumps": "json"}, "loads")
+
+
+def test_a_program_imports_pyarrow_and_mortie_without_pandas_and_can_still_use_it():
+    code = """
+import sys
+from zagg_catalog.lazy import import_geometry
+import_geometry("not_installed")
+import mortie, numpy, pyarrow
+pyarrow.array(numpy.arange(3))
+print({"pandas", "dask"} & set(sys.modules))
+import pandas
+print(pyarrow.table(pandas.DataFrame({"a": [1]})).to_pandas()["a"][0])
+print(pyarrow.array(pandas.Series([2]))[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["set()", "1", "2"]

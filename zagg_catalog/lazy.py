@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec
 from threading import RLock
+from types import ModuleType
 from typing import Any
 
 # Threads that import parts of one package, or packages that import one another, can get modules
 # that are not whole, since Python breaks the deadlock of their locks: one imports at a time.
 _importing = RLock()
+# Packages that pyarrow, mortie and odc.geo import only because they are there, which takes a third
+# of a second and 40 MB at every start. What needs one later imports it.
+UNUSED = ("pandas", "dask")
 
 
 class _LazyModule:
@@ -38,6 +44,34 @@ def lazy_module(name: str) -> Any:
     if name not in sys.modules and importlib.util.find_spec(name) is None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return _LazyModule(name)
+
+
+def import_geometry(*more: str) -> None:
+    """Import pyarrow and mortie without `UNUSED`; for programs, before they start a thread.
+
+    `more` are other modules to import in the same way; those that are not there are left out.
+    """
+    hiding = _Hiding()
+    sys.meta_path.insert(0, hiding)
+    try:
+        for name in ("pyarrow", "mortie", *more):
+            with contextlib.suppress(ImportError):  # what needs them reports it
+                importlib.import_module(name)
+        if "pyarrow" in sys.modules:
+            sys.modules["pyarrow"].scalar("")  # looks for pandas once
+    finally:
+        sys.meta_path.remove(hiding)
+
+
+class _Hiding:
+    """A finder that reports `UNUSED` as missing."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name in UNUSED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
 
 
 def lazy_attribute(package: str, modules: Mapping[str, str], name: str) -> Any:

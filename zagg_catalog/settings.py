@@ -14,8 +14,8 @@ CMR_ROOT = "https://cmr.earthdata.nasa.gov/search"
 CMR_STAC_ROOT = "https://cmr.earthdata.nasa.gov/stac"
 
 
-class Settings(BaseSettings):
-    """Settings, each read from ``ZAGG_CATALOG_<NAME>``; some also from variables of AWS."""
+class LimitSettings(BaseSettings):
+    """Limits of grids; alone they are read several times as fast as all settings."""
 
     model_config = SettingsConfigDict(
         env_prefix="ZAGG_CATALOG_",
@@ -24,6 +24,15 @@ class Settings(BaseSettings):
         extra="ignore",
         populate_by_name=True,
     )
+
+    max_shards: int = Field(default=1_000_000, ge=1, le=2**40)
+    """Largest number of shards of a region."""
+    max_cells: int = Field(default=200_000_000, ge=1, le=2**40)
+    """Largest number of cells of one shard, and of the masks of one map."""
+
+
+class Settings(LimitSettings):
+    """Settings, each read from ``ZAGG_CATALOG_<NAME>``; some also from variables of AWS."""
 
     stac_root: str = CMR_STAC_ROOT
     """Root of the STAC API, without the sub-catalog of the provider."""
@@ -49,10 +58,6 @@ class Settings(BaseSettings):
     """Store of catalogs, shard maps and releases: a folder or ``s3://bucket/prefix``."""
     registry: str = "deployments/registry.yaml"
     """Registry of regions and grids: a path or ``s3://bucket/key``."""
-    max_shards: int = Field(default=1_000_000, ge=1, le=2**40)
-    """Largest number of shards of a region."""
-    max_cells: int = Field(default=200_000_000, ge=1, le=2**40)
-    """Largest number of cells of one shard, and of the masks of one map."""
     accept_last_writer_wins: bool = False
     """Whether to replace pointers on a server without conditional writes."""
     s3_endpoint: str | None = Field(

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.aggregation.desk import Desk, write_inputs
+from zagg_catalog.aggregation.zagg import run_zagg
+from zagg_catalog.aggregation.zagg_start import ZaggForks
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +44,20 @@ def made(tmp_path_factory) -> Path:
         command, check=True, cwd=Path(__file__).parents[2], capture_output=True, timeout=600
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def zagg_forks():
+    """The process that imports the installed zagg once for all tests of this process."""
+    with ZaggForks() as forks:
+        yield forks
+
+
+@pytest.fixture
+def forked_zagg(zagg_forks, monkeypatch) -> None:
+    """Let calls of zagg be forks, which spares each the imports, more than a second of CPU time.
+
+    Tests of how processes start, die and are killed, and of whole flows, do without it.
+    """
+    assert run_zagg.__kwdefaults__ is not None
+    monkeypatch.setitem(run_zagg.__kwdefaults__, "start", zagg_forks)

@@ -59,10 +59,10 @@ def config_of(grid: dict) -> dict:
 
 
 def real(test):
-    """Mark a test that runs zagg."""
+    """Mark a test that runs zagg, in forks of one process."""
     for name in ("zagg", "slow", "integration"):
         test = getattr(pytest.mark, name)(test)
-    return test
+    return pytest.mark.usefixtures("forked_zagg")(test)
 
 
 @dataclass

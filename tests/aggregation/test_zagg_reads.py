@@ -27,7 +27,7 @@ from zagg_catalog.sandbox.simulation import simulate
 pytest.importorskip("zagg", reason="zagg comes with the extra aggregator")
 h5py = pytest.importorskip("h5py", reason="h5py comes with the extra sandbox")
 pytest.importorskip("trustme", reason="trustme comes with the extra sandbox")
-pytestmark = pytest.mark.zagg
+pytestmark = [pytest.mark.zagg, pytest.mark.usefixtures("forked_zagg")]
 
 GRIDS = Path(__file__).parents[2] / "deployments/grids"
 SOURCE = yaml.safe_load((GRIDS / "atl06-antarctica-polar.yaml").read_text())

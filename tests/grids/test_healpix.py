@@ -259,6 +259,17 @@ class TestFootprint:
         assert grid.shard_rings([], step=4)[0].shape == (0, 16)
         assert np.array_equal(grid.shard_rings(keys[:1], step=4)[0][0], lats[0])
 
+    @pytest.mark.parametrize("order", [0, 1, 5, 16, 29])
+    @pytest.mark.parametrize("step", [1, 4])
+    def test_rings_are_those_of_mortie(self, order, step) -> None:
+        lons = np.linspace(-180.0, 180.0, 41)
+        keys = np.unique(
+            mortie.geo2mort(np.tile([-90.0, -50.0, 0.0, 70.0], 41), lons.repeat(4), order)
+        )
+        lats, lons = HealpixGrid(order, order).shard_rings(keys, step)
+        expected = [np.asarray(mortie.mort2polygon(key, step))[:-1] for key in keys]
+        assert np.array_equal(np.stack([lats, lons], axis=-1), expected)
+
     @pytest.mark.zagg
     @pytest.mark.filterwarnings("ignore")
     def test_equals_zagg_away_from_the_seams(self) -> None:

@@ -11,7 +11,12 @@ from tests.sources.stub import item, name
 from zagg_catalog.catalog.schema import catalog_schema
 from zagg_catalog.sandbox import SandboxServer, simulate
 from zagg_catalog.sources import items
-from zagg_catalog.sources.item_columns import decode_regular_page
+from zagg_catalog.sources.item_columns import (
+    RegularItem,
+    as_dictionary,
+    decode_regular_page,
+    parse_regular_page,
+)
 
 COLLECTION = "ATL06_007"
 
@@ -51,6 +56,49 @@ def test_recorded_pages_of_cmr_stac_go_to_columns(real_data, monkeypatch):
     assert row["assets"]["data"]["type"] is None
     assert row["assets"]["data_s3"]["href"].startswith("s3://nsidc-cumulus-prod-protected/")
     assert row["assets"]["metadata"]["href"].endswith("/G3450088110-NSIDC_CPRD.xml")
+
+
+def test_the_items_of_a_page_are_parsed_without_dictionaries(page, monkeypatch):
+    body = orjson.dumps({"features": page, "links": [{"rel": "next"}], "numberMatched": 9})
+    parsed = parse_regular_page(body)
+    assert (parsed["links"], parsed["numberMatched"]) == ([{"rel": "next"}], 9)
+    assert {type(one) for one in parsed["features"]} == {RegularItem}
+    whole = each_by_itself(page, monkeypatch)
+    assert decode_regular_page(parsed["features"], COLLECTION).equals(whole.table)
+    # With an odd item on another page of a batch, items are read one by one.
+    assert each_by_itself(parsed["features"], monkeypatch).table.equals(whole.table)
+    with monkeypatch.context() as patch:
+        patch.setattr(items, "decode_regular_page", lambda *_: None)
+        pictures = items.read_items(parsed["features"], COLLECTION, preserve_thumbnails=True)
+        assert pictures.table.equals(
+            items.read_items(page, COLLECTION, preserve_thumbnails=True).table
+        )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html></html>",
+        b"[]",
+        b"{}",
+        b'{"features": {}}',
+        b'{"features": [5]}',
+        b'{"features": []',
+        b'{"features": [], "x": NaN}',
+        b'{"features": [], "x": "\xff"}',
+        b'{"features": [], "x": "\xc3\xa9"}',
+        b'{"features": [], "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+    ids=lambda body: ascii(body[:40]),
+)
+def test_a_page_of_another_form_is_left_to_the_careful_parser(body):
+    assert parse_regular_page(body) is None
+
+
+def test_an_item_that_is_not_regular_is_left_to_the_careful_parser(page):
+    odd = [*page[:2], page[2] | {"geometry": None}]
+    assert parse_regular_page(orjson.dumps({"features": odd})) is None
+    assert as_dictionary(odd[2]) is odd[2]
 
 
 def ordinary(number):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -287,12 +288,20 @@ class _Run:
         return {
             "catalog": catalog.digest,
             "signature": canonical_digest(grid.grid.spatial_signature()),
-            "region": None if self.region is None else region_digest(self.region),
+            "region": self._region_digest,
             "options": {key: grid.options[key] for key in sorted(grid.options)},
             "edge": grid.options.get("edge", "shards"),
             "aoi_mask": bool(config is not None and config.aoi_mask),
-            "software": {name: version_of(name) for name in _SOFTWARE},
+            "software": self._software,
         }
+
+    @cached_property
+    def _region_digest(self) -> str | None:
+        return None if self.region is None else region_digest(self.region)
+
+    @cached_property
+    def _software(self) -> dict[str, str | None]:
+        return {name: version_of(name) for name in _SOFTWARE}
 
 
 def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Exception]:

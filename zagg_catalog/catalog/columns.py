@@ -77,9 +77,11 @@ def iso_times(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
         return pa.nulls(table.num_rows, pa.string())
     if is_text(table.schema.field(name).type):
         return pc.cast(table[name], pa.string())
-    text = pc.strftime(utc_times(table[name]), format="%Y-%m-%dT%H:%M:%S")
-    # Not binary_join_element_wise, which imports pandas.
-    return pc.replace_substring_regex(text, r"(\.000000)?$", "+00:00", max_replacements=1)
+    # Not strftime, which takes ten times as long; not binary_join_element_wise: it imports pandas.
+    text = pc.cast(pc.cast(utc_times(table[name]), pa.timestamp("us")), pa.string())
+    text = pc.binary_replace_slice(text, start=10, stop=11, replacement="T")
+    text = pc.replace_substring(text, ".000000", "")
+    return pc.binary_replace_slice(text, start=26, stop=26, replacement="+00:00")
 
 
 def utc_times(column: pa.ChunkedArray) -> pa.ChunkedArray:

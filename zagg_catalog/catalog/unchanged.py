@@ -39,6 +39,8 @@ def rows_of(ids: Iterable[str], catalog: Catalog) -> Ints:
 
 def places(values: pa.Array | pa.ChunkedArray, others: pa.ChunkedArray) -> Ints:
     """Return the place of each value among others, or -1."""
+    if not len(values):
+        return np.zeros(0, np.int64)  # without a table of all others
     found = pc.index_in(values, value_set=others.combine_chunks())
     numbers: Ints = np.asarray(pc.fill_null(found, -1)).astype(np.int64)
     return numbers

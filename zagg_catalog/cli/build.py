@@ -29,6 +29,7 @@ from zagg_catalog.cycles import Convention, check_begun
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.grids import from_config
 from zagg_catalog.grids.describe import grid_notes
+from zagg_catalog.lazy import import_geometry
 from zagg_catalog.messages import utc_now
 from zagg_catalog.regions import Bbox
 from zagg_catalog.sources import CMRSource, Query
@@ -203,6 +204,7 @@ def build(
     catalog_out
         Also write the catalog to this file.
     """
+    import_geometry()
     grid = from_config(config)
     box, region = area.read()
     aoi = mask.read()

@@ -33,6 +33,7 @@ from zagg_catalog.cli.options import (
 from zagg_catalog.cli.tables import print_table
 from zagg_catalog.errors import InvalidConfig, InvalidQuery
 from zagg_catalog.grids import from_config
+from zagg_catalog.lazy import import_geometry
 from zagg_catalog.messages import number_of
 from zagg_catalog.regions import Region
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
@@ -112,6 +113,7 @@ def build_maps(
     partial
         Exit with 0 even if maps are incomplete.
     """
+    import_geometry()
     if bool(cycles) == bool(catalog):
         raise InvalidQuery(
             "Give either --cycles, such as 1-30, for catalogs in the store, or --catalog FILE."

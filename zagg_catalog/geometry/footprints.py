@@ -92,7 +92,7 @@ def ragged_rings(lats: list[Floats], lons: list[Floats]) -> tuple[Floats, Floats
     """Return rings as flat lats, lons and offsets, without repeated vertices."""
     lat, lon, offsets = join_rings(list(zip(lats, lons, strict=True)))
     ring = np.repeat(np.arange(len(lats)), np.diff(offsets))
-    keep = _distinct(lat, lon, ring)
+    keep = _distinct(to_xyz(lat, lon), ring)
     return lat[keep], lon[keep], to_offsets(np.bincount(ring[keep], minlength=len(lats)))
 
 
@@ -137,9 +137,12 @@ def read_footprints(wkb: NDArray[np.object_], limits: SwathLimits | None = None)
     offsets = to_offsets(np.bincount(ring_of_vertex, minlength=len(parts)))
     box, boxes = find_boxes(lats, lons, offsets)
     bad = _bad_vertices(lats, lons)
-    keep = _distinct(lats, lons, ring_of_vertex)
+    with np.errstate(invalid="ignore"):
+        xyz = to_xyz(lats, lons)
+    keep = _distinct(xyz, ring_of_vertex)
     counts = np.bincount(ring_of_vertex[keep], minlength=len(parts))
-    areal = _has_third_vertex(lats[keep], lons[keep], counts)
+    areal = _has_third_vertex(xyz[keep], counts)
+    del xyz
     areal[box] = True
     for ring in np.unique(ring_of_vertex[bad]):
         problems[int(granule[ring])] = "a vertex is not a finite latitude and longitude"
@@ -223,7 +226,7 @@ def _with_boxes(footprints: Footprints, boxes: Floats, granule: Ints) -> Footpri
         return footprints
     drawn = draw_boxes(boxes[usable])
     ring = np.repeat(np.arange(len(drawn.box)), np.diff(drawn.offsets))
-    keep = _distinct(drawn.lats, drawn.lons, ring)
+    keep = _distinct(to_xyz(drawn.lats, drawn.lons), ring)
     sizes = np.bincount(ring[keep], minlength=len(drawn.box))
     both = Footprints(
         lats=np.concatenate([footprints.lats, drawn.lats[keep]]),
@@ -391,20 +394,23 @@ def _bad_vertices(lats: Floats, lons: Floats) -> NDArray[np.bool_]:
         return ~((np.abs(lats) <= 90.0) & (np.abs(lons) <= 360.0))
 
 
-def _distinct(lats: Floats, lons: Floats, ring: Ints) -> NDArray[np.bool_]:
+def _distinct(xyz: Floats, ring: Ints) -> NDArray[np.bool_]:
     """Return which vertices differ from the next one of their ring."""
-    return _differ(lats, lons, following(ring))
+    return _differ(xyz, xyz[following(ring)])
 
 
-def _has_third_vertex(lats: Floats, lons: Floats, counts: Ints) -> NDArray[np.bool_]:
+def _has_third_vertex(xyz: Floats, counts: Ints) -> NDArray[np.bool_]:
     """Return which rings have a vertex that is neither their first nor their second."""
     first = np.repeat(starts(counts), counts)
-    second = np.minimum(first + 1, len(lats) - 1)
-    third = _differ(lats, lons, first) & _differ(lats, lons, second)
+    second = np.minimum(first + 1, len(xyz) - 1)
+    third = _differ(xyz, xyz[first]) & _differ(xyz, xyz[second])
     return np.bincount(np.repeat(np.arange(len(counts)), counts)[third], minlength=len(counts)) > 0
 
 
-def _differ(lats: Floats, lons: Floats, other: Ints) -> NDArray[np.bool_]:
+def _differ(a: Floats, b: Floats) -> NDArray[np.bool_]:
+    differ = np.ones(len(a), dtype=bool)
     with np.errstate(invalid="ignore"):
-        xyz = to_xyz(lats, lons)
-        return ~(angle_between(xyz, xyz[other]) < SAME_VERTEX)
+        # Points are at least as far apart as their heights, so few of them need the angle.
+        near = np.flatnonzero(~(np.abs(a[:, 2] - b[:, 2]) > 2.0 * SAME_VERTEX))
+        differ[near] = ~(angle_between(a[near], b[near]) < SAME_VERTEX)
+    return differ

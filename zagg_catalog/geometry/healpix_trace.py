@@ -29,6 +29,8 @@ _FINER = 5
 _LONGEST = 0.2
 # Points to process at once: their arrays fit into the cache of a processor.
 _CHUNK = 20_000
+# Uncertain steps to halve at once.
+_HALVED = 10_000
 # The finest order of the cells.
 FINEST_TRACED = 13
 
@@ -65,8 +67,9 @@ def trace(start: Floats, end: Floats, owner: Ints, order: int) -> Ints:
     The same cells as in `zagg_catalog.geometry.healpix_walk`, up to cells entered by less than its
     tolerance, 6 mm. The result does not depend on the number of cores.
     """
-    parts = _traced(start, end, owner, order)
-    found = in_threads(lambda part: distinct(_nested(part.numbers(), order)), parts)
+    parts = dict(enumerate(_traced(start, end, owner, order)))
+    # A part is freed as soon as its cells are found.
+    found = in_threads(lambda i: distinct(_nested(parts.pop(i).numbers(), order)), list(parts))
     return np.concatenate([np.empty(0, np.int64), *found])
 
 
@@ -125,16 +128,25 @@ def _traced(
     start, end, owner = _cut_long(start, end, owner)
     steps = _steps(start, end, order)
     parts = in_threads(
-        lambda part: _take_twice(
-            start[part], end[part], owner[part], steps[part], order, fill=fill
-        ),
+        lambda part: _take(start[part], end[part], owner[part], steps[part], order, fill=fill),
         _parts(owner, steps + 1),
     )
-    # Each part leaves few uncertain steps; they are halved together.
+    # Each part leaves few uncertain steps; they are cut, and then halved, together.
     doubts = _Doubts.of([part.doubts for part in parts])
-    rest = in_threads(lambda some: halve_all(*some, order), doubts.split())
+    finer = in_threads(
+        lambda some: _take(*some, np.full(len(some[0]), _FINER), order),
+        doubts.split(_CHUNK // (_FINER + 1)),
+    )
+    doubts = _Doubts.of([part.doubts for part in finer])
+    rest = in_threads(lambda some: halve_all(*some, order), doubts.split(_HALVED))
     shift = 2 * order + 4
-    late = np.concatenate([np.empty(0, np.int64), *((who << shift) | cell for who, cell in rest)])
+    late = np.concatenate(
+        [
+            np.empty(0, np.int64),
+            *(part.cells for part in finer),
+            *((who << shift) | cell for who, cell in rest),
+        ]
+    )
     late.sort()
     return _with_late(parts, late, shift)
 
@@ -212,23 +224,11 @@ class _Doubts:
             np.concatenate([np.empty(0, np.int64), *(part.owner for part in parts)]),
         )
 
-    def split(self) -> list[tuple[Floats, Floats, Ints]]:
-        """Return shares for threads; their number does not change the result."""
-        shares = np.array_split(np.arange(len(self.owner)), max(1, min(8, len(self.owner) // 2000)))
+    def split(self, size: int) -> list[tuple[Floats, Floats, Ints]]:
+        """Return shares of about a size for threads; their number does not change the result."""
+        count = -(-len(self.owner) // size)
+        shares = np.array_split(np.arange(len(self.owner)), count) if count else []
         return [(self.start[some], self.end[some], self.owner[some]) for some in shares]
-
-
-def _take_twice(
-    start: Floats, end: Floats, owner: Ints, steps: Ints, order: int, *, fill: bool
-) -> _Part:
-    """Return the certain cells of some edges; uncertain steps are cut into finer ones once."""
-    part = _take(start, end, owner, steps, order, fill=fill)
-    doubts = part.doubts
-    if not len(doubts.owner):
-        return part
-    again = np.full(len(doubts.owner), _FINER)
-    more = _take(doubts.start, doubts.end, doubts.owner, again, order)
-    return replace(part, cells=np.concatenate([part.cells, more.cells]), doubts=more.doubts)
 
 
 def _take(
@@ -257,13 +257,16 @@ def _take(
     shift = 2 * order + 4
     cells = np.concatenate([whose[fresh], whose[corner]]) << shift
     cells |= np.concatenate([number[fresh], third])
-    points = np.stack([x, y, z], axis=1) if len(doubt) else np.empty((0, 3))
     crossings = None
     if fill:
         crossings = RingPath(whose, (x, y, z), face, px, py).crossings(order, (slack_x, slack_y))
     return _Part(
         cells=cells,
-        doubts=_Doubts(points[doubt], points[doubt + 1], whose[doubt]),
+        doubts=_Doubts(
+            np.stack([x[doubt], y[doubt], z[doubt]], axis=1),
+            np.stack([x[doubt + 1], y[doubt + 1], z[doubt + 1]], axis=1),
+            whose[doubt],
+        ),
         crossings=crossings,
         late=np.empty(0, np.int64),
     )

@@ -89,24 +89,25 @@ def _straightened(
 ) -> tuple[Floats, Floats, Ints]:
     """Halve edges until straight lines between degrees are near their great circles."""
     ring = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    edges = np.arange(len(ring))
     for _ in range(_HALVINGS):
-        if not len(ring):
-            break
-        after = following(ring)
-        here = to_xyz(lats, lons)
-        middle = here + here[after]
+        after = following(ring)[edges] if len(edges) else edges
+        middle = to_xyz(lats[edges], lons[edges]) + to_xyz(lats[after], lons[after])
         middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
-        turn = wrap_longitude(lons[after] - lons)
-        drawn = to_xyz((lats + lats[after]) / 2.0, lons + turn / 2.0)
+        turn = wrap_longitude(lons[after] - lons[edges])
+        drawn = to_xyz((lats[edges] + lats[after]) / 2.0, lons[edges] + turn / 2.0)
         bent = angle_between(middle, drawn) * EARTH_RADIUS > TOLERANCE
-        bent &= closed | (after > np.arange(len(ring)))
+        bent &= closed | (after > edges)
         if not bent.any():
             break
-        place = np.flatnonzero(bent)
-        lat = np.degrees(np.arcsin(np.clip(middle[place, 2], -1.0, 1.0)))
-        lon = np.degrees(np.arctan2(middle[place, 1], middle[place, 0]))
+        place, middle = edges[bent], middle[bent]
+        lat = np.degrees(np.arcsin(np.clip(middle[:, 2], -1.0, 1.0)))
+        lon = np.degrees(np.arctan2(middle[:, 1], middle[:, 0]))
         lats, lons = np.insert(lats, place + 1, lat), np.insert(lons, place + 1, lon)
         ring = np.insert(ring, place + 1, ring[place])
+        # The two halves of what was bent are next.
+        first = place + np.arange(len(place))
+        edges = np.column_stack([first, first + 1]).ravel()
     return lats, lons, to_offsets(np.bincount(ring, minlength=len(offsets) - 1))
 
 

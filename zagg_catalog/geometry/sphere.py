@@ -41,7 +41,8 @@ def angle_between(a: Floats, b: Floats) -> Floats:
 
     Computed from the chord, which is accurate for nearby points, unlike arccos.
     """
-    chord = np.linalg.norm(a - b, axis=-1)
+    x, y, z = np.moveaxis(a - b, -1, 0)
+    chord = np.sqrt(x * x + y * y + z * z)  # several times as fast as np.linalg.norm
     result: Floats = 2.0 * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0))
     return result
 

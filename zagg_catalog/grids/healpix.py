@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -279,7 +280,7 @@ class HealpixGrid(BaseGrid):
             table = tables.get(metres)
             if table is None:
                 reach = metres / EARTH_RADIUS + 2.0 * LARGEST_RADIUS / 2**order
-                table = tables[metres] = _caps(order, coarse, reach)
+                table = tables[metres] = _caps(order, coarse.tobytes(), reach)
             near: NDArray[np.bool_] = table[_numbers(*face_positions(xyz), order)]
             return near
 
@@ -315,10 +316,25 @@ class HealpixGrid(BaseGrid):
         words = self.check_keys(keys)
         if not len(words):
             return np.empty((0, 4 * step)), np.empty((0, 4 * step))
-        rings = np.asarray(mortie.mort2polygon(words, step), dtype=np.float64)
-        # For one word mortie returns one ring, not a list.
-        rings = rings.reshape(len(words), 4 * step + 1, 2)[:, :-1]
-        return np.ascontiguousarray(rings[..., 0]), np.ascontiguousarray(rings[..., 1])
+        lats, lons = self._ring_points(words, step)
+        # At the antimeridian mortie chooses between -180 and 180. It makes a list of each ring.
+        wide = np.flatnonzero(np.ptp(lons, axis=1) > 180.0)
+        if len(wide):
+            rings = np.asarray(mortie.mort2polygon(words[wide], step), dtype=np.float64)
+            # For one word mortie returns one ring, not a list.
+            rings = rings.reshape(len(wide), 4 * step + 1, 2)[:, :-1]
+            lats[wide], lons[wide] = rings[..., 0], rings[..., 1]
+        return lats, lons
+
+    def _ring_points(self, words: Keys, step: int) -> tuple[Floats, Floats]:
+        """Return the outlines of shards as `mortie.mort2polygon` does, by arrays."""
+        order = self.parent_order
+        nested = mortie.norm2uniq(*mortie.mort2norm(words)) - (4 << (2 * order))
+        points = mortie._healpix.boundaries(order, nested, step).transpose(0, 2, 1)
+        theta, phi = mortie._healpix.vec2ang(np.ascontiguousarray(points).reshape(-1, 3))
+        lats, lons = mortie.authalic_to_geodetic(90.0 - np.degrees(theta)), np.degrees(phi)
+        lons = np.where(lons > 180.0, lons - 360.0, lons)
+        return lats.reshape(len(words), -1), lons.reshape(len(words), -1)
 
     def shard_outlines(
         self, keys: ArrayLike, tolerance: float
@@ -452,8 +468,13 @@ class HealpixGrid(BaseGrid):
         return words
 
 
-def _caps(order: int, cells: Ints, reach: float) -> NDArray[np.bool_]:
-    """Return which cells of an order have a centre within an angle of some cells' centres."""
+@lru_cache(maxsize=16)  # grids of one region have the same cells
+def _caps(order: int, numbers: bytes, reach: float) -> NDArray[np.bool_]:
+    """Return which cells of an order have a centre within an angle of some cells' centres.
+
+    `numbers` are those of the cells, int64.
+    """
+    cells = np.frombuffer(numbers, dtype=np.int64)
     lats, lons = mortie.mort2geo(cell_keys(np.arange(12 << (2 * order)), order))
     centres = unit_vectors(lats, lons)
     near = np.zeros(len(centres), dtype=bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zagg_catalog.errors import InvalidGrid
-from zagg_catalog.settings import get_settings
+from zagg_catalog.settings import LimitSettings, read_settings
 
 # Shards of a coarser grid that make an estimate exact enough.
 ENOUGH = 10_000
@@ -29,7 +29,7 @@ def check_shards(whole: int, coarser: Iterable[tuple[int, int]]) -> None:
     InvalidGrid
         With both numbers.
     """
-    limit, count = get_settings().max_shards, whole
+    limit, count = read_settings(LimitSettings).max_shards, whole
     if whole <= limit:
         return
     for touched, parts in coarser:
@@ -46,7 +46,7 @@ def check_shards(whole: int, coarser: Iterable[tuple[int, int]]) -> None:
 
 def check_cells(count: int, where: str) -> None:
     """Refuse more cells in memory than ``ZAGG_CATALOG_MAX_CELLS``, as `check_shards`."""
-    limit = get_settings().max_cells
+    limit = read_settings(LimitSettings).max_cells
     if count > limit:
         raise InvalidGrid(
             f"{where} {_number(count)} cells, and at most {limit:,} are allowed; choose coarser"

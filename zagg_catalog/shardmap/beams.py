@@ -227,9 +227,10 @@ def _find_ladders(footprints: Footprints) -> _Ladders:
 
 
 def _argmin_per_group(values: Floats, offsets: Ints) -> Ints:
-    group = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    order = np.lexsort((values, group))
-    result: Ints = order[offsets[:-1]] - offsets[:-1]
+    """Return where each group has its first least value, counted from its start."""
+    least = np.repeat(np.minimum.reduceat(values, offsets[:-1]), np.diff(offsets))
+    places = np.flatnonzero(values == least)
+    result: Ints = places[np.searchsorted(places, offsets[:-1])] - offsets[:-1]
     return result
 
 

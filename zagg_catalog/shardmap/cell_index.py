@@ -25,7 +25,7 @@ from zagg_catalog.catalog.table import Catalog
 from zagg_catalog.catalog.unchanged import earlier_rows
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.footprints import Footprints, read_footprints
-from zagg_catalog.geometry.plane import ring_edges
+from zagg_catalog.geometry.plane import ring_edges, unit_vectors
 from zagg_catalog.geometry.plausible import SwathLimits
 from zagg_catalog.geometry.ragged import distinct, to_offsets
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, densify_edges, ring_areas
@@ -105,9 +105,9 @@ class FootprintBatch:
 
     def _with_near(self, cells: Cells, near: Near | None) -> Cells:
         footprints = self.rings(np.flatnonzero(~cells.known) + self.first)
-        if near is not None:
+        # If most rings are near, find all: the cache then serves other regions, too.
+        if near is not None and not _mostly_near(footprints, near):
             hit = near_rings(footprints, near)
-            # If most rows are near, find all: the cache then serves other regions, too.
             if np.count_nonzero(hit) < len(hit) / 2:
                 rows = distinct(footprints.granule[hit])
                 footprints = footprints.take(np.flatnonzero(np.isin(footprints.granule, rows)))
@@ -225,6 +225,14 @@ def _of_rows(found: Footprints, rows: Ints) -> Footprints:
         problems={int(rows[row]): why for row, why in found.problems.items()},
         repaired={int(rows[row]): how for row, how in found.repaired.items()},
     )
+
+
+def _mostly_near(footprints: Footprints, near: Near) -> bool:
+    """Return whether half of the rings or more have their first vertex near."""
+    first = footprints.offsets[:-1]
+    points = unit_vectors(footprints.lats[first], footprints.lons[first])
+    hit = near(points, _STEP / 2.0 * EARTH_RADIUS + _SPARE)
+    return bool(np.count_nonzero(hit) >= len(hit) / 2)
 
 
 def near_rings(footprints: Footprints, near: Near, spare: float = 0.0) -> NDArray[np.bool_]:

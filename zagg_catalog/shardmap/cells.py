@@ -7,6 +7,7 @@ cells, and a finer shard lies in a cell that it reaches.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from zagg_catalog.shardmap import beams
 
 mortie = lazy_module("mortie")  # loads pandas
 
+# Rows to trace at once, to limit memory.
+_ROWS = 1200
 # Bits of a cell's number, below those of its row.
 _BITS = 2 * CELLS_ORDER + 5
 # Every cell of order 0 holds a circle of this diameter, radians; each order halves it.
@@ -105,18 +108,19 @@ class Cells:
         np.not_equal(coarse[1:], coarse[:-1], out=fresh[1:])
         starts = self.offsets[:-1]
         fresh[starts[starts < len(coarse)]] = True
-        found = places[coarse]
-        fresh &= found >= 0
         which = np.flatnonzero(fresh)
+        found = places[coarse[which]]
+        inside = found >= 0
+        which, found = which[inside], found[inside]
         rows = self.rows
         larger = np.flatnonzero((self.numbers & np.int32((1 << shift) - 1)) == 0)
         if not len(larger):
-            return found[which], rows[which]
+            return found, rows[which]
         low, high = _ranges(self.numbers[larger])
         low, high = np.searchsorted(covered, [low >> (shift - 1), high >> (shift - 1)])
         held = runs(low, high)
         return (
-            np.concatenate([found[which], held.astype(np.int32)]),
+            np.concatenate([found, held.astype(np.int32)]),
             np.concatenate([rows[which], np.repeat(rows[larger], high - low)]),
         )
 
@@ -157,6 +161,30 @@ def footprint_cells(footprints: Footprints, first: int, last: int) -> Cells:
     for two cells side by side has each of those on its middle line, a ring too narrow for one
     has none, and others are covered by mortie.
     """
+    runs_of_rows = -(-(last - first) // _ROWS) or 1
+    edges = np.linspace(first, last, runs_of_rows + 1).astype(np.int64)
+    rings = np.searchsorted(footprints.granule, edges)
+    return _joined(
+        [
+            _cells_of(footprints.take(np.arange(*some)), *rows)
+            for some, rows in zip(pairwise(rings), pairwise(edges.tolist()), strict=True)
+        ]
+    )
+
+
+def _joined(parts: list[Cells]) -> Cells:
+    """Return the cells of runs of rows that follow each other."""
+    return Cells(
+        first=parts[0].first,
+        offsets=to_offsets(np.concatenate([np.diff(part.offsets) for part in parts])),
+        numbers=np.concatenate([part.numbers for part in parts]),
+        known=np.concatenate([part.known for part in parts]),
+        uncovered={row: why for part in parts for row, why in part.uncovered.items()},
+    )
+
+
+def _cells_of(footprints: Footprints, first: int, last: int) -> Cells:
+    """Find the cells as `footprint_cells`, of all rows at once."""
     row = footprints.granule - first
     start, end, ring = ring_edges(footprints.lats, footprints.lons, footprints.offsets)
     start, end, ring = _with_middles(footprints, start, end, ring)
@@ -169,11 +197,11 @@ def footprint_cells(footprints: Footprints, first: int, last: int) -> Cells:
     if problems:
         bad = np.fromiter(problems, np.int64) - first
         found = found[~np.isin(found >> _BITS, bad)]
-    counts = np.bincount(found >> _BITS, minlength=last - first)
-    numbers = (found & ((1 << _BITS) - 1)).astype(np.int32)
+    offsets = np.searchsorted(found, np.arange(last - first + 1) << _BITS)
+    found &= (1 << _BITS) - 1
     known = np.zeros(last - first, dtype=bool)
     known[row] = True
-    return Cells(first, to_offsets(counts), numbers, known, problems)
+    return Cells(first, offsets, found.astype(np.int32), known, problems)
 
 
 def _with_middles(

@@ -73,7 +73,7 @@ class SlicedFetch:
         self._declared = first.declared
         self._known = spool.finished(search)
         self._slices: list[Future[SearchResult]] = []
-        known = unique_granules(self._known)
+        known = unique_granules(self._known) if self._known else 0
         gaps = gaps_between(search.interval, [found.search.interval for found in self._known])
         self._connections = min(connections, ceil(self._declared / len(first.features)))
         self._scheduler = SliceScheduler(

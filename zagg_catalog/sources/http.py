@@ -288,7 +288,11 @@ class Transport:
         return self.get_answer(request, needs=needs)[0]
 
     def get_answer(
-        self, request: ApiRequest, *, needs: str | None = "features"
+        self,
+        request: ApiRequest,
+        *,
+        needs: str | None = "features",
+        parse: Callable[[bytes, str | None], dict[str, Any]] = parse_body,
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """Send a request, with retries, and return the JSON object and headers of the response.
 
@@ -298,6 +302,8 @@ class Transport:
             The request.
         needs : str, optional
             Name of a list that the JSON object must have; None accepts any JSON object.
+        parse : callable
+            Returns the object in a body; raises as `parse_body`.
 
         Raises
         ------
@@ -311,7 +317,7 @@ class Transport:
             self._wait_at_gate()
             try:
                 body, headers = self._attempt(request)
-                return parse_body(body, needs), headers
+                return parse(body, needs), headers
             except RetryableError as failure:
                 if attempt >= self.retries:
                     raise failure.error(

@@ -1,4 +1,4 @@
-"""Regular STAC items as Arrow columns, without a Python object per granule."""
+"""Regular STAC items as Arrow columns, without a dictionary per granule."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+import msgspec
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
@@ -20,7 +22,81 @@ _SCHEMA = catalog_schema()
 _LINK = _SCHEMA.field("links").type.value_type
 _BBOX = _SCHEMA.field("bbox").type
 _TIME = _SCHEMA.field("datetime").type
-_TIMES = ("datetime", "start_datetime", "end_datetime")
+
+
+class _Geometry(msgspec.Struct, gc=False):
+    type: str
+    coordinates: list[list[tuple[float, float]]]
+
+
+class _Times(msgspec.Struct, gc=False):
+    datetime: str
+    start_datetime: str
+    end_datetime: str
+
+
+class _Link(msgspec.Struct, gc=False):
+    href: str
+    rel: str
+
+
+class _Asset(msgspec.Struct, gc=False):
+    href: str
+    roles: list[str]
+    type: str | None = None
+    title: str | None = None
+
+
+class RegularItem(msgspec.Struct, gc=False):
+    """What catalogs keep of an item whose members have the types that CMR-STAC gives them."""
+
+    id: str
+    collection: str
+    stac_version: str
+    stac_extensions: list[str]
+    geometry: _Geometry
+    bbox: tuple[float, float, float, float]
+    properties: _Times
+    links: list[_Link]
+    assets: dict[str, _Asset]
+
+
+class _Page(msgspec.Struct, gc=False):
+    features: list[RegularItem]
+    links: Any = None
+    context: Any = None
+    numberMatched: Any = None  # noqa: N815
+
+
+_PAGE = msgspec.json.Decoder(_Page)
+
+
+def parse_regular_page(body: bytes) -> dict[str, Any] | None:
+    """Return a page of a STAC API with its items as `RegularItem`, or None if one of them is not.
+
+    Parameters
+    ----------
+    body : bytes
+        The JSON text, not validated. Only ASCII is parsed here.
+
+    Returns
+    -------
+    dict or None
+        ``features``, ``links``, ``context`` and ``numberMatched`` as `orjson.loads` returns them,
+        but for the items; None also for a text that is not JSON.
+    """
+    if not body.isascii():
+        return None
+    try:
+        page = _PAGE.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    return {name: getattr(page, name) for name in page.__struct_fields__}
+
+
+def as_dictionary(item: Any) -> Any:
+    """Return a `RegularItem` as an item of a JSON text; other values as they are."""
+    return orjson.loads(msgspec.json.encode(item)) if isinstance(item, RegularItem) else item
 
 
 class _Irregular(Exception):
@@ -28,16 +104,7 @@ class _Irregular(Exception):
 
 
 # Errors that an irregular item can cause.
-_IRREGULAR = (
-    _Irregular,
-    KeyError,
-    IndexError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OverflowError,
-    pa.ArrowException,
-)
+_IRREGULAR = (_Irregular, ValueError, OverflowError, pa.ArrowException)
 
 
 def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | None:
@@ -51,16 +118,17 @@ def decode_regular_page(features: Sequence[Any], collection: str) -> pa.Table | 
     if not features:
         return None
     try:
+        items = msgspec.convert(features, list[RegularItem])
         columns = [
-            pa.repeat("Feature", len(features)),
-            _versions(features),
-            _extensions(features),
-            _ids(features),
-            _of_collection(features, collection),
-            *_shapes(features),
-            _without_secrets(_links(features)),
-            _without_secrets(_assets(features)),
-            *_times(features),
+            pa.repeat("Feature", len(items)),
+            _versions(items),
+            _extensions(items),
+            _ids(items),
+            _of_collection(items, collection),
+            *_shapes(items),
+            _without_secrets(_links(items)),
+            _without_secrets(_assets(items)),
+            *_times(items),
         ]
     except _IRREGULAR:
         return None
@@ -72,51 +140,48 @@ def _without_secrets(column: pa.Array) -> pa.Array:
     return column
 
 
-def _ids(features: Sequence[Any]) -> pa.Array:
-    ids = [feature["id"] for feature in features]
-    _require(all(type(name) is str and name.isascii() and name.strip() for name in ids))
+def _ids(items: list[RegularItem]) -> pa.Array:
+    ids = [item.id for item in items]
+    _require(all(name.isascii() and name.strip() for name in ids))
     found = pa.array(ids, pa.string())
     _require(not id_problems(found))
     return found
 
 
-def _of_collection(features: Sequence[Any], collection: str) -> pa.Array:
-    _require(all(feature["collection"] == collection for feature in features))
-    return pa.repeat(collection, len(features))
+def _of_collection(items: list[RegularItem], collection: str) -> pa.Array:
+    _require(all(item.collection == collection for item in items))
+    return pa.repeat(collection, len(items))
 
 
-def _versions(features: Sequence[Any]) -> pa.Array:
-    versions = [feature["stac_version"] for feature in features]
+def _versions(items: list[RegularItem]) -> pa.Array:
+    versions = [item.stac_version for item in items]
     _require(all(versions))
-    return _texts(versions)
+    return pa.array(versions, pa.string())
 
 
-def _extensions(features: Sequence[Any]) -> pa.Array:
-    extensions = [feature["stac_extensions"] for feature in features]
-    _require(all(type(some) is list for some in extensions))
-    values = _texts(list(chain.from_iterable(extensions)))
+def _extensions(items: list[RegularItem]) -> pa.Array:
+    extensions = [item.stac_extensions for item in items]
+    values = pa.array(list(chain.from_iterable(extensions)), pa.string())
     return pa.ListArray.from_arrays(_offsets(extensions), values)
 
 
-def _shapes(features: Sequence[Any]) -> list[pa.Array]:
+def _shapes(items: list[RegularItem]) -> list[pa.Array]:
     """Return the columns geometry and bbox."""
-    geometries = [feature["geometry"] for feature in features]
-    _require(all(shape["type"] == "Polygon" for shape in geometries))
-    polygons = [shape["coordinates"] for shape in geometries]
+    polygons = [item.geometry.coordinates for item in items]
+    _require(all(item.geometry.type == "Polygon" for item in items))
     _require(all(len(polygon) == 1 for polygon in polygons))
     rings = [polygon[0] for polygon in polygons]
     counts = np.array([len(ring) for ring in rings])
-    positions = list(chain.from_iterable(rings))
-    _require(counts.min() >= 4 and set(map(len, positions)) == {2})
-    xy = np.fromiter(chain.from_iterable(positions), np.float64, 2 * len(positions)).reshape(-1, 2)
+    _require(counts.min() >= 4)
+    flat = chain.from_iterable(chain.from_iterable(rings))
+    xy = np.fromiter(flat, np.float64, 2 * int(counts.sum())).reshape(-1, 2)
     ends = np.cumsum(counts)
     _require(np.isfinite(xy).all() and (xy[ends - 1] == xy[ends - counts]).all())
-    rings = shapely.linearrings(xy, indices=np.repeat(np.arange(len(counts)), counts))
-    wkb = pa.array(shapely.to_wkb(shapely.polygons(rings)).tolist(), pa.binary())
-    boxes = [feature["bbox"] for feature in features]
-    _require(all(len(box) == 4 for box in boxes))
-    sides = np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)
-    _require(np.isfinite(sides).all() and not any(type(v) is bool for b in boxes for v in b))
+    lines = shapely.linearrings(xy, indices=np.repeat(np.arange(len(counts)), counts))
+    wkb = pa.array(shapely.to_wkb(shapely.polygons(lines)).tolist(), pa.binary())
+    boxes = chain.from_iterable(item.bbox for item in items)
+    sides = np.fromiter(boxes, np.float64, 4 * len(items)).reshape(-1, 4)
+    _require(np.isfinite(sides).all())
     for place in np.flatnonzero(is_doubtful(sides.T)):
         ring = xy[ends[place] - counts[place] : ends[place]]
         sides[place] = box_of_item(sides[place].tolist(), [ring])
@@ -124,28 +189,30 @@ def _shapes(features: Sequence[Any]) -> list[pa.Array]:
     return [wkb, pa.StructArray.from_arrays(members, fields=list(_BBOX))]
 
 
-def _links(features: Sequence[Any]) -> pa.Array:
-    links = [feature["links"] for feature in features]
+def _links(items: list[RegularItem]) -> pa.Array:
+    links = [item.links for item in items]
     flat = list(chain.from_iterable(links))
-    hrefs, rels = [link["href"] for link in flat], [link["rel"] for link in flat]
-    members = [_texts(hrefs), _texts(rels)]
+    members = [
+        pa.array([link.href for link in flat], pa.string()),
+        pa.array([link.rel for link in flat], pa.string()),
+    ]
     return pa.ListArray.from_arrays(
         _offsets(links), pa.StructArray.from_arrays(members, fields=list(_LINK))
     ).cast(_SCHEMA.field("links").type)
 
 
-def _assets(features: Sequence[Any]) -> pa.Array:
+def _assets(items: list[RegularItem]) -> pa.Array:
     """Return the first data file over HTTPS, the first on S3, and the first metadata file."""
-    found: list[list[Any]] = [[None] * len(features) for _ in DATA_ASSETS]
-    for place, feature in enumerate(features):
-        for asset in feature["assets"].values():
-            href, roles = asset["href"], asset["roles"]
+    found: list[list[_Asset | None]] = [[None] * len(items) for _ in DATA_ASSETS]
+    for place, item in enumerate(items):
+        for asset in item.assets.values():
+            href = asset.href
             web = href.startswith("https://")
             _require(web or href.startswith("s3://"))
-            if "data" in roles:
+            if "data" in asset.roles:
                 _require(href.endswith(".h5") and "#" not in href and "?" not in href)
                 kind = found[0 if web else 1]
-            elif "metadata" in roles:
+            elif "metadata" in asset.roles:
                 kind = found[2]
                 _require(web)
             else:
@@ -154,36 +221,32 @@ def _assets(features: Sequence[Any]) -> pa.Array:
                 kind[place] = asset
     _require(not any(a is None and b is None for a, b in zip(found[0], found[1], strict=True)))
     fields = list(_SCHEMA.field("assets").type)
-    return pa.StructArray.from_arrays([_asset(some) for some in found], fields=fields)
+    return pa.StructArray.from_arrays([_asset_column(some) for some in found], fields=fields)
 
 
-def _asset(assets: list[Any]) -> pa.Array:
+_NOTHING = _Asset("", [])
+
+
+def _asset_column(assets: list[_Asset | None]) -> pa.Array:
     missing = pa.array([asset is None for asset in assets])
     filled = [asset or _NOTHING for asset in assets]
-    roles = [asset["roles"] for asset in filled]
-    _require(all(type(r) is list and all(type(role) is str for role in r) for r in roles))
     members = [
-        _texts([asset.get(name) for asset in filled], nullable=True)
-        for name in ("href", "type", "title")
+        pa.array([asset.href for asset in filled], pa.string()),
+        pa.array([asset.type for asset in filled], pa.string()),
+        pa.array([asset.title for asset in filled], pa.string()),
+        pa.array([asset.roles for asset in filled], ASSET.field("roles").type),
     ]
-    members.append(pa.array(roles, ASSET.field("roles").type))
     return pa.StructArray.from_arrays(members, fields=list(ASSET), mask=missing)
 
 
-_NOTHING: dict[str, Any] = {"roles": []}
-
-
-def _texts(values: list[Any], *, nullable: bool = False) -> pa.Array:
-    allowed = {str, type(None)} if nullable else {str}
-    _require(set(map(type, values)) <= allowed)
-    return pa.array(values, pa.string())
-
-
-def _times(features: Sequence[Any]) -> list[pa.Array]:
-    properties = [feature["properties"] for feature in features]
+def _times(items: list[RegularItem]) -> list[pa.Array]:
+    properties = [item.properties for item in items]
     columns = []
-    for name in _TIMES:
-        texts = [values[name] for values in properties]
+    for texts in (
+        [times.datetime for times in properties],
+        [times.start_datetime for times in properties],
+        [times.end_datetime for times in properties],
+    ):
         _require(
             all(len(t) == 24 and t[10] == "T" and t[19] == "." and t[23] == "Z" for t in texts)
         )

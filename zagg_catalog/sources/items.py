@@ -23,7 +23,7 @@ from zagg_catalog.geometry.plausible import swath_limits
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.sources.data_asset import HDF5, DataAsset, path_of
 from zagg_catalog.sources.item_box import box_of_item, is_doubtful, with_wide_boxes
-from zagg_catalog.sources.item_columns import decode_regular_page
+from zagg_catalog.sources.item_columns import RegularItem, as_dictionary, decode_regular_page
 
 Asset = dict[str, Any]
 Assets = dict[str, Asset]
@@ -64,12 +64,15 @@ def canonical_assets(
 
 def count_without_links(features: Iterable[Any]) -> int:
     """Return the number of items that have no asset with the role ``data``."""
-    return sum(
-        isinstance(item, dict) and not _has_data_role(item.get("assets")) for item in features
-    )
+    return sum(not _has_data_role(item) for item in features)
 
 
-def _has_data_role(assets: Any) -> bool:
+def _has_data_role(item: Any) -> bool:
+    if isinstance(item, RegularItem):
+        return any("data" in asset.roles for asset in item.assets.values())
+    if not isinstance(item, dict):
+        return True
+    assets = item.get("assets")
     if not isinstance(assets, dict):
         return False
     found = (a.get("roles") for a in assets.values() if isinstance(a, dict))
@@ -255,7 +258,7 @@ def read_items(
     Parameters
     ----------
     features : sequence
-        The ``features`` of the page, not validated.
+        The ``features`` of the page, not validated, or instances of `RegularItem`.
     collection : str
         Requested collection; items of another one are quarantined.
     place : str
@@ -268,6 +271,7 @@ def read_items(
     plain = not preserve_thumbnails and data_asset == HDF5
     if plain and (rows := decode_regular_page(features, collection)) is not None:
         return screened(rows)
+    features = [as_dictionary(feature) for feature in features]
     images = preserve_thumbnails
     quarantined: list[Quarantined] = []
     items: list[Item] = []
@@ -361,7 +365,10 @@ def unique_rows(table: pa.Table) -> pa.Table:
 
 def item_name(feature: Any) -> str | None:
     """Return the id of an item; None if it has no valid one."""
-    name = feature.get("id") if isinstance(feature, dict) else None
+    if isinstance(feature, RegularItem):
+        name: Any = feature.id
+    else:
+        name = feature.get("id") if isinstance(feature, dict) else None
     return text_or_none(name) if isinstance(name, str) and name.strip() else None
 
 
@@ -377,6 +384,7 @@ def name_by_file(feature: Any) -> Any:
     name = item_name(feature)
     if name is None or not name.startswith(_ARCHIVE_ID):
         return feature
+    feature = as_dictionary(feature)
     assets = feature.get("assets")
     for asset in map(_asset, assets.values() if isinstance(assets, dict) else ()):
         if asset is not None and "data" in (asset["roles"] or ()):

@@ -47,6 +47,8 @@ def newest_revisions(
         ids = ids.combine_chunks()
     names = granule_name_columns(ids) if names is None else names.combine_chunks()
     key = _granule_keys(ids, names)
+    if not key.null_count and pc.count_distinct(key).as_py() == len(key):
+        return np.arange(len(key)), []
     base = pc.coalesce(pc.struct_field(pc.extract_regex(ids, _BASE_NAME), "base"), ids)
     rows = pa.table(
         {

@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 from zagg_catalog.errors import PagingError
 from zagg_catalog.messages import clean_text, without_userinfo
 from zagg_catalog.regions import split_bbox
-from zagg_catalog.sources.http import ApiRequest, origin_of
+from zagg_catalog.sources.http import ApiRequest, Transport, origin_of, parse_body
+from zagg_catalog.sources.item_columns import parse_regular_page
 from zagg_catalog.sources.items import name_by_file
 from zagg_catalog.sources.query import Query
 from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
@@ -61,6 +62,11 @@ class StacSearch(BoxSearch):
             parameters["ids"] = ",".join(self.ids)
         return ApiRequest(f"{self.url}?{urlencode(parameters, safe=',:/')}")
 
+    def read(self, transport: Transport, request: ApiRequest) -> Page:
+        """Send a request of this search and return the page."""
+        document, headers = transport.get_answer(request, needs=self.needs, parse=_parse_page)
+        return self.parse(document, headers, request)
+
     def parse(
         self, document: dict[str, Any], headers: Mapping[str, str], request: ApiRequest
     ) -> Page:
@@ -71,6 +77,11 @@ class StacSearch(BoxSearch):
             declared=declared_count(document),
             following=following,
         )
+
+
+def _parse_page(body: bytes, needs: str | None) -> dict[str, Any]:
+    """Return the JSON object in a body; its items are `RegularItem` if all of them are regular."""
+    return parse_regular_page(body) or parse_body(body, needs)
 
 
 def stac_searches(

@@ -14,6 +14,8 @@ from tests.harness.output_bucket import OutputBucket
 from zagg_catalog.sandbox import EarthdataServer
 
 MakeSite = Callable[..., Site]
+# Modules whose zagg is a process of its own: what kills them, whole flows, and what is shipped.
+OWN_PROCESSES = {"test_flow", "test_killed", "test_real_granules", "test_shipped"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,6 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             for mark in ("zagg", "slow", "integration"):
                 item.add_marker(getattr(pytest.mark, mark))
+            if item.path.stem not in OWN_PROCESSES:
+                item.add_marker(pytest.mark.usefixtures("forked_zagg"))
 
 
 @pytest.fixture(scope="session")
