@@ -24,6 +24,8 @@ TITLES = {
     "cover": ("One grid alone", "mortie's batch cover"),
     "scaling": ("Many cycles, one map of all of them per grid", "zagg"),
     "archive": ("A new grid over stored cycles", "from rings"),
+    "planar": ("Rectilinear grids", "zagg, from rings, or the limit"),
+    "beams": ("Beams", "zagg, or the limit"),
     "takeover": ("A new release, of which 1 % of the granules are new", "from scratch"),
     "million": ("Three products, four grids each, and their releases", "zagg"),
     "fetch": ("Fetch", "zagg, or the limit"),
