@@ -35,7 +35,7 @@ from flows.settings import (
 from flows.status import renew_status
 from zagg_catalog.aggregation.checks import resolve_release
 from zagg_catalog.aggregation.output import refuse_shared_outputs
-from zagg_catalog.aggregation.pending import latest_release_keys, pending
+from zagg_catalog.aggregation.pending import Pending, pending_releases
 from zagg_catalog.aggregation.references import Announcement, Reference, event_reference
 from zagg_catalog.aggregation.request import PickupRequest
 from zagg_catalog.aggregation.run import PickupResult, pick_up
@@ -162,8 +162,8 @@ def aggregate(
             raise InvalidQuery("release needs product, region and cycle; give all of them.")
         else:
             name = f"{product}_{version}" if product else None
-            wanted = latest_release_keys(place, name, region, cycle)
-            requests, problems = _pending_requests(place, request, grids, wanted, registered)
+            found = pending_releases(place, request, registered, name, region, cycle)
+            requests, problems = _pending_requests(place, request, grids, found)
         _log_start(place, requests)
         refuse_shared_outputs(requests, registered)
         results, failures = _run(place, registry, requests, batches, forks)
@@ -251,13 +251,12 @@ def _pending_requests(
     store: Store,
     request: PickupRequest,
     grids: Sequence[str] | None,
-    release_keys: Iterable[ReleaseKey],
-    registry: Registry,
+    releases: Iterable[Pending],
 ) -> tuple[list[PickupRequest], list[str]]:
     """Return the requests for all pending releases, and the problems that need attention."""
     requests, problems = [], []
-    for release_key in sorted(release_keys):
-        found = pending(store, release_key, request, registry)
+    for found in releases:
+        release_key = found.release_key
         left = [found.problem] if found.problem else found.needs_attention
         problems += [f"{release_key}: {problem}" for problem in left]
         for name in found.grids:

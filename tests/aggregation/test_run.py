@@ -10,7 +10,7 @@ import pytest
 from tests.aggregation.desk import GRIDS, RELEASE_KEY, alter
 from zagg_catalog.aggregation import run
 from zagg_catalog.aggregation import zagg as aggregator
-from zagg_catalog.aggregation.pending import ATTEMPTS, latest_release_keys, pending
+from zagg_catalog.aggregation.pending import ATTEMPTS, pending, pending_releases
 from zagg_catalog.aggregation.zagg import ZaggOptions
 from zagg_catalog.errors import AggregationFailed, MissingAggregator, ObjectMissing
 from zagg_catalog.releases import rollback
@@ -259,7 +259,8 @@ def waiting(desk, **changes):
 
 def test_a_release_waits_until_every_grid_is_picked_up(desk):
     published = desk.publish("first")
-    assert list(latest_release_keys(desk.store)) == [RELEASE_KEY]
+    every = pending_releases(desk.store, desk.request(), desk.registry)
+    assert [one.release_key for one in every] == [RELEASE_KEY]
     assert waiting(desk).grids == GRIDS
     desk.pick("plate")
     assert waiting(desk).grids == ("healpix",)

@@ -48,3 +48,11 @@ def test_a_release_becomes_a_page_and_facts_are_json(tmp_path, capsys):
     assert facts["size"] == (tmp_path / "r.html").stat().st_size
     assert main([*call, "--grid", "other"]) == 1
     assert "it has healpix, plate" in capsys.readouterr().err
+
+
+def test_the_output_is_checked_before_the_work(files, capsys):
+    missing = ["-o", str(files / "no" / "out.html")]
+    assert main(["report", "nothing.json", *missing]) == 2
+    place = ["--product", "ATL06_007", "--region", "antarctica", "--cycle", "22"]
+    assert main(["report", "release", *place, "--store", str(files / "s"), *missing]) == 2
+    assert capsys.readouterr().err.count("its folder must exist") == 2

@@ -218,3 +218,22 @@ def test_s3_is_read_side_by_side(s3_place):
     both = threading.Barrier(2)
     read = s3_place.open().read_each(lambda one: (both.wait(60), one)[1], range(2))
     assert read == [0, 1]
+
+
+def test_show_reads_no_object_twice(store, publish, calls):
+    publish("first")
+    publish("next")
+    calls.clear()
+    show(store, *inputs.RELEASE_KEY)
+    assert max(calls.values()) == 1
+    assert sum(calls.values()) == 3, "the pointer, the record, and the list of the pick-ups"
+
+
+def test_a_list_reads_one_pointer_for_each_product_region_and_cycle(store, publish, calls):
+    for region in ("antarctica", "east", "west"):
+        for name in ("first", "next"):
+            publish(name, region=region)
+    calls.clear()
+    assert len(list_releases(store)) == 6
+    assert max(calls.values()) == 1
+    assert sum(calls.values()) == 3 + 2, "a pointer each, and two lists"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import astuple, dataclass
 
 from zagg_catalog.aggregation.request import PickupRequest, output_of
 from zagg_catalog.errors import InvalidRelease, StoreError, StoreUnavailable
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
-from zagg_catalog.releases.pickups import PickupHistory, read_pickup_histories
-from zagg_catalog.releases.publication import read_latest
+from zagg_catalog.releases.pickups import (
+    PickupHistory,
+    pickup_history_keys,
+    read_pickup_history,
+)
+from zagg_catalog.releases.publication import Publication, read_latest
 from zagg_catalog.releases.read import load_release
 from zagg_catalog.store import Store
 
@@ -33,16 +37,51 @@ class Pending:
     """Why the release cannot be read."""
 
 
-def latest_release_keys(
+def pending_releases(
     store: Store,
+    request: PickupRequest,
+    registry: Registry,
     product: str | None = None,
     region: str | None = None,
     cycle: int | None = None,
-) -> Iterator[ReleaseKey]:
-    """Yield the keys of the latest releases, of all or of one product, region or cycle."""
-    for _, parts in list_keys(store, "releases", product, region, cycle):
+) -> list[Pending]:
+    """Return what still has to be picked up of each latest release, by product, region and cycle.
+
+    Lists the releases and the pick-ups, and reads each pointer once. A record is read if something
+    is pending, or if its pointer does not have its facts; `verify` reads all.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the releases.
+    request : PickupRequest
+        Has the options; its own release key and grid are ignored.
+    registry : Registry
+        The registry; grids that are not in it are left out.
+    product, region, cycle : str, str, int
+        Only those; each may be None.
+
+    Returns
+    -------
+    list of Pending
+        One for each pointer to a latest release. A grid that was refused is pending again when its
+        release or its config changes. One that failed three times in a row, or whose granules
+        could not be read, needs an operator until one of the two changes.
+    """
+    sizes: dict[str, int] = {}
+    keys = []
+    for info, parts in list_keys(store, "releases", product, region, cycle):
+        sizes[info.key] = info.size
         if parts.digest is None:
-            yield parts.release_key
+            keys.append(parts.release_key)
+    tried: dict[ReleaseKey, set[str]] = {}
+    for release_key, grid in pickup_history_keys(store, product, region, cycle) if keys else ():
+        tried.setdefault(release_key, set()).add(grid)
+
+    def look(release_key: ReleaseKey) -> Pending:
+        return _pending(store, release_key, request, registry, sizes, tried.get(release_key, set()))
+
+    return list(store.read_each(look, sorted(keys)))
 
 
 def pending(
@@ -50,35 +89,63 @@ def pending(
 ) -> Pending:
     """Return the registered grids of a latest release that still have to be picked up.
 
-    `request` has the options; its own release key and grid are ignored. A grid that was refused is
-    pending again when its release or its config changes. One that failed three times in a row,
-    or whose granules could not be read, needs an operator until one of the two changes.
+    See `pending_releases`.
     """
+    found = pending_releases(store, request, registry, *astuple(release_key))
+    return found[0] if found else Pending(release_key=release_key)
+
+
+def _pending(
+    store: Store,
+    release_key: ReleaseKey,
+    request: PickupRequest,
+    registry: Registry,
+    sizes: Mapping[str, int],
+    tried: Collection[str],
+) -> Pending:
+    """Return what is pending of one release; `tried` are the grids with a pick-up history."""
     try:
         latest = read_latest(store, release_key)
-        if latest.problem or latest.digest is None:
+        if latest.problem or latest.publication is None:
             return Pending(release_key=release_key, problem=latest.problem)
-        record = load_release(store, release_key, latest.digest).record
-        histories = read_pickup_histories(store, release_key)
+        mapped = _mapped_grids(store, release_key, latest.publication, sizes)
+        histories = {
+            grid: read_pickup_history(store, release_key, grid)[0] for grid in sorted(tried)
+        }
+        release = latest.publication.digest
+        grids, attention = [], []
+        for name in mapped:
+            if name not in registry.grids:
+                continue
+            mine = request.for_grid(release_key, name)
+            history = histories.get(name, PickupHistory())
+            waits, why = _is_pending(history, release, mine, registry.grids[name])
+            grids += [name] if waits else []
+            attention += [f"{name}: {why}"] if why else []
+        if grids:  # a pick-up cannot begin with a record that is damaged
+            load_release(store, release_key, release)
     except StoreUnavailable:
         raise
     except (StoreError, InvalidRelease) as error:
         return Pending(release_key=release_key, problem=str(error))
-    grids, attention = [], []
-    for name in (grid.name for grid in record.grids if grid.manifest is not None):
-        if name not in registry.grids:
-            continue
-        mine = request.for_grid(release_key, name)
-        history = histories.get(name, PickupHistory())
-        waits, why = _is_pending(history, latest.digest, mine, registry.grids[name])
-        grids += [name] if waits else []
-        attention += [f"{name}: {why}"] if why else []
     return Pending(
         release_key=release_key,
-        release=latest.digest,
+        release=release,
         grids=tuple(grids),
         needs_attention=tuple(attention),
     )
+
+
+def _mapped_grids(
+    store: Store, release_key: ReleaseKey, publication: Publication, sizes: Mapping[str, int]
+) -> list[str]:
+    """Return the grids of a release that have a map, by the pointer or else by the record."""
+    summary = publication.summary
+    # A record that is missing or has another size is read, which says what is wrong with it.
+    if summary is not None and summary.size == sizes.get(publication.key):
+        return [name for name, status in summary.grids.items() if status != "failed"]
+    record = load_release(store, release_key, publication.digest).record
+    return [grid.name for grid in record.grids if grid.manifest is not None]
 
 
 def _is_pending(

@@ -8,7 +8,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from zagg_catalog.cli.common import DONE, exit_code_of, note_partial, print_line, print_result
+from zagg_catalog.cli.common import (
+    DONE,
+    check_output,
+    exit_code_of,
+    note_partial,
+    print_line,
+    print_result,
+)
 from zagg_catalog.cli.inspect import kind_of, load_catalog, load_file
 from zagg_catalog.cli.options import AsJson, Digest, ReleasePlace, StoreUrl
 from zagg_catalog.errors import InvalidOption, ObjectMissing
@@ -26,6 +33,7 @@ EXAMPLES = """Examples:
 """
 Output = Annotated[Path, Parameter(alias="-o", metavar="FILE")]
 _OUTPUT = Path("report.html")
+_SUFFIXES = (".html", ".htm")
 
 app = App(
     name="report",
@@ -54,6 +62,7 @@ def report(
     output
         The file to write.
     """
+    check_output(output, _SUFFIXES)
     loaded = load_file(file)
     if isinstance(loaded, MapColumns):
         content = map_content(loaded, name=file.name, catalog=load_catalog(catalog))
@@ -84,6 +93,7 @@ def release(
     output
         The file to write.
     """
+    check_output(output, _SUFFIXES)
     opened = open_store(store)
     found = find_release(opened, *place.parts(), digest=digest)
     for name in grid or ():

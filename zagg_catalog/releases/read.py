@@ -182,19 +182,27 @@ def find_release(
     """
     release_key = ReleaseKey(product, region, cycle)
     if digest is None:
-        digest = latest_of(store, release_key).digest
-        if digest is None:
-            raise ObjectMissing(
-                f"Store {store.url} has no latest release of {release_key}; publish one, or name a"
-                " partial one by its digest."
-            )
-        return load_release(store, release_key, digest)
+        return _latest_release(store, release_key, read_latest(store, release_key))
     return load_release(store, release_key, _full_digest(store, release_key, digest))
+
+
+def _latest_release(store: Store, release_key: ReleaseKey, latest: CurrentRelease) -> Release:
+    """Read the release that a pointer names."""
+    digest = _checked(latest).digest
+    if digest is None:
+        raise ObjectMissing(
+            f"Store {store.url} has no latest release of {release_key}; publish one, or name a"
+            " partial one by its digest."
+        )
+    return load_release(store, release_key, digest)
 
 
 def latest_of(store: Store, release_key: ReleaseKey) -> CurrentRelease:
     """Read the pointer to the latest release; raise `InvalidRelease` if it is not valid."""
-    latest = read_latest(store, release_key)
+    return _checked(read_latest(store, release_key))
+
+
+def _checked(latest: CurrentRelease) -> CurrentRelease:
     if latest.problem:
         raise InvalidRelease(f"{latest.problem} Publish again, or roll back to a release.")
     return latest
@@ -210,8 +218,12 @@ def show(
     ObjectMissing, InvalidName, CorruptObject, InvalidRelease
         As for `find_release`.
     """
-    release = find_release(store, product, region, cycle, digest=digest)
-    latest = read_latest(store, release.release_key)
+    release_key = ReleaseKey(product, region, cycle)
+    latest = read_latest(store, release_key)
+    if digest is None:
+        release = _latest_release(store, release_key, latest)
+    else:
+        release = find_release(store, product, region, cycle, digest=digest)
     return ReleaseView(
         release=release,
         latest=latest.digest == release.digest,
