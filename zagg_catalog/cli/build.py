@@ -26,15 +26,22 @@ from zagg_catalog.cli.options import (
 from zagg_catalog.cli.tables import print_build
 from zagg_catalog.cycles import Convention, check_begun
 from zagg_catalog.errors import InvalidQuery
-from zagg_catalog.lazy import import_geometry
+from zagg_catalog.lazy import import_geometry, lazy_module
 from zagg_catalog.messages import utc_now
 
-# Help does without what a build imports, which takes longer.
 if TYPE_CHECKING:
     from zagg_catalog.catalog import Catalog
     from zagg_catalog.catalog.selection import Selection
     from zagg_catalog.regions import Bbox
     from zagg_catalog.sources import Query
+
+# Help does without what a build imports, which takes longer.
+builds = lazy_module("zagg_catalog.build")
+inspect = lazy_module("zagg_catalog.cli.inspect")
+describe = lazy_module("zagg_catalog.grids.describe")
+queries = lazy_module("zagg_catalog.sources.query")
+selections = lazy_module("zagg_catalog.catalog.selection")
+updates = lazy_module("zagg_catalog.sources.update")
 
 EXAMPLES = """Examples:
   # an ICESat-2 cycle on the HEALPix grid of atl06.yaml, over a polygon
@@ -139,14 +146,12 @@ class FetchOptions:
 
     def fetch(self, query: Query, catalog_out: Path | None) -> Catalog:
         """Fetch the catalog; finished slices, and what --since needs, are beside its file."""
-        from zagg_catalog.sources.update import Previous
-
         beside = catalog_out and catalog_out.with_name(f".{catalog_out.name}.fetch")
         # --stac-root selects the STAC API and overrides the setting.
         api = "stac" if self.stac_root else self.api
         source = sources.CMRSource(root_url=self.stac_root, api=api)
         since = self.since
-        earlier = Previous(catalog=since, received=_received(since)) if since else None
+        earlier = updates.Previous(catalog=since, received=_received(since)) if since else None
         with warnings.catch_warnings():
             # The command says it itself.
             warnings.simplefilter("ignore", catalogs.IncompleteCatalog)
@@ -207,10 +212,6 @@ def build(
         Also write the catalog to this file.
     """
     import_geometry()
-    from zagg_catalog.build import map_catalog, query_for
-    from zagg_catalog.cli.inspect import summarise_map
-    from zagg_catalog.grids.describe import grid_notes
-
     grid = output_grids.from_config(config)
     box, region = area.read()
     aoi = mask.read()
@@ -237,22 +238,22 @@ def build(
         assert region is not None
         edge = geometry.edge or "shards"
         grids = [grid, *map(output_grids.from_config, fetch.also_for or [])]
-        query = query_for(query, grids, region, edge=edge, allow_empty=allow_empty)
+        query = builds.query_for(query, grids, region, edge=edge, allow_empty=allow_empty)
         granules = fetch.fetch(query, catalog_out)
     options = {"region": region, "aoi": aoi, **geometry.given()}
     STEPS.info("%s granules, %s", f"{len(granules):,}", "fetched" if query else "loaded")
-    built = map_catalog(granules, grid, catalog_out=catalog_out, **options)
+    built = builds.map_catalog(granules, grid, catalog_out=catalog_out, **options)
     STEPS.info("%r built", built.shard_map)
     shard_map = built.shard_map if allow_empty else built.check_not_empty()
     target = output or _default_output(granules)
     (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)
     STEPS.info("%s written", target)
-    notes = grid_notes(grid)
+    notes = describe.grid_notes(grid)
     metadata = shard_map.metadata
     facts = {
         "map": target,
         "catalog": catalog_out,
-        **summarise_map(shard_map),
+        **inspect.summarise_map(shard_map),
         "unreadable": metadata.get("unreadable") or [],
         "superseded": metadata.get("superseded") or [],
         "harvest": granules.metadata.get("harvest") or {},
@@ -277,15 +278,13 @@ def make_query(
     margin: str | None = None,
 ) -> Query:
     """Return the query of the options; raise `InvalidQuery` if they do not make one."""
-    from zagg_catalog.sources.query import PROVIDER
-
     if not product.short_name:
         raise InvalidQuery(
             "The product is missing; give --short-name, such as ATL06, or --catalog FILE."
         )
     _check_dates(dates)
     version = "007" if product.version is None else product.version
-    provider = PROVIDER if product.provider is None else product.provider
+    provider = queries.PROVIDER if product.provider is None else product.provider
     own: dict[str, Any] = {
         "season": dates.season,
         "data_asset": product.data_asset,
@@ -314,10 +313,8 @@ def make_selection(
     product: ProductOptions, dates: DateOptions, filters: FilterOptions
 ) -> Selection:
     """Return what the options select from a stored catalog."""
-    from zagg_catalog.catalog.selection import Selection
-
     _check_dates(dates)
-    return Selection(
+    return selections.Selection(  # type: ignore[no-any-return]
         short_name=product.short_name,
         version=product.version,
         provider=product.provider,
