@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zagg_catalog.cartography.svg import figure, map_svg
 from zagg_catalog.lazy import lazy_module
 
 shapely = lazy_module("shapely")
+# Only maps need it; it loads shapely.
+svg_maps = lazy_module("zagg_catalog.cartography.svg")
 
 # Characters of a map that is inlined as an address: base64 takes four for three.
 INLINED = 29_000
@@ -57,7 +58,8 @@ def svg_map(
     given = np.atleast_1d(np.asarray(shapes, dtype=object))
     if (shapely.is_missing(given) | shapely.is_empty(given)).all():
         return ""
-    return figure(map_svg(given, counts, title=label, notes=notes, unit=unit, heading=False))
+    drawn = svg_maps.map_svg(given, counts, title=label, notes=notes, unit=unit, heading=False)
+    return svg_maps.figure(drawn)  # type: ignore[no-any-return]
 
 
 def picture_address(svg: str) -> str:

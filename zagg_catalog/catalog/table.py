@@ -42,7 +42,6 @@ from zagg_catalog.frames import geo_frame
 from zagg_catalog.html import facts_html, svg_map
 from zagg_catalog.lazy import lazy_module
 from zagg_catalog.messages import first_few, number_of, shown
-from zagg_catalog.plot import MapDrawing, draw_map
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -51,12 +50,14 @@ if TYPE_CHECKING:
     from zagg_catalog.catalog.filters import Numbers
     from zagg_catalog.catalog.selection import Selection
     from zagg_catalog.cycles import Convention
+    from zagg_catalog.plot import MapDrawing
     from zagg_catalog.regions import RegionLike
 
 pandas = lazy_module("pandas")
 shapely = lazy_module("shapely")
 # Commands that only read a catalog start faster without regions and pydantic.
 selecting = lazy_module("zagg_catalog.catalog.select")
+plots = lazy_module("zagg_catalog.plot")
 
 
 class GranulesSkipped(UserWarning):
@@ -477,12 +478,14 @@ class Catalog:
         MissingPackage
             Without matplotlib, which the extra ``plot`` installs.
         """
-        return draw_map(self.drawing(granule=granule, title=title), ax)
+        return plots.draw_map(  # type: ignore[no-any-return]
+            self.drawing(granule=granule, title=title), ax
+        )
 
     def drawing(self, *, granule: str | None = None, title: str | None = None) -> MapDrawing:
         """Return what a picture shows; parameters as `plot`."""
         names = pa.array([] if granule is None else [granule], pa.string())
-        return MapDrawing(
+        return plots.MapDrawing(  # type: ignore[no-any-return]
             shapes=self._shapes(),
             title=title or caption(self.metadata, number_of(len(self), "granule")),
             notes=shortfall(self.metadata, len(self)),

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from cyclopts import Parameter
 
 from zagg_catalog import grids, registry, shardmap
-from zagg_catalog.aggregation.zagg_names import TESTED
 from zagg_catalog.catalog.columns import iso_times
 from zagg_catalog.catalog.completeness import BEYOND_KEY
 from zagg_catalog.catalog.table import Catalog, asset_hrefs
@@ -38,11 +37,14 @@ from zagg_catalog.errors import (
     InvalidShardMap,
 )
 from zagg_catalog.granule_names import granule_name_columns
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.messages import extent_text
 from zagg_catalog.shardmap.columns import MapColumns
 from zagg_catalog.shardmap.json_file import read_json
 from zagg_catalog.shardmap.parquet_file import is_manifest, read_parquet
 from zagg_catalog.shardmap.readable import mark_unreadable
+
+zagg_names = lazy_module("zagg_catalog.aggregation.zagg_names")
 
 Summary = dict[str, Any]
 
@@ -171,7 +173,8 @@ def _format_need(path: Path) -> list[str]:
     if path.suffix.lower() == ".json":
         return []
     converted = f"zagg-catalog convert {path} {path.with_suffix('.json')}"
-    return [f"zagg {' and '.join(TESTED)} reads maps as JSON only; `{converted}` writes one."]
+    tested = " and ".join(zagg_names.TESTED)
+    return [f"zagg {tested} reads maps as JSON only; `{converted}` writes one."]
 
 
 def load_map(path: Path, command: str) -> MapColumns:
