@@ -16,6 +16,7 @@ from zagg_catalog.messages import shortened, utc_now
 from zagg_catalog.registry import Registry
 from zagg_catalog.releases import Release
 from zagg_catalog.releases.report import try_to_write_report
+from zagg_catalog.settings import get_settings
 from zagg_catalog.store import Store
 from zagg_catalog.watch.status import CycleStatus, read_status
 
@@ -51,7 +52,12 @@ def renew_index(store: Store, registry: Registry | None = None) -> None:
 
 
 def write_report(store: Store, release: Release) -> None:
-    """Write the report of a release; if that fails, it is a warning in the log."""
+    """Write the report of a release, unless the settings switch reports off.
+
+    If that fails, it is a warning in the log.
+    """
+    if not get_settings().release_reports:
+        return
     problem = try_to_write_report(store, release)
     if problem:
         get_run_logger().warning("%s", problem)
