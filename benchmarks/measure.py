@@ -174,13 +174,57 @@ def cover_mortie(clock: Clock, options: argparse.Namespace) -> Found:
     return {}
 
 
+# Granules of a first map, after which all packages are loaded.
+_FIRST = 10
+
+
+def case_zagg(clock: Clock, options: argparse.Namespace) -> Found:
+    """Build the map of a grid and region of `cases` by zagg."""
+    import cases
+    import zagg.grids
+    from zagg.catalog.shardmap import ShardMap
+    from zagg.catalog.sources import Catalog
+
+    catalog = clock("read", lambda: Catalog.from_geoparquet(options.catalogs[0]))
+    grid, region = cases.grid(options.grid, zagg.grids), cases.region(options.region)
+    backend = "spherely" if options.grid in ("polar", "utm") else "mortie"
+    build: dict[str, Any] = {"region": region, "footprint": options.footprint, "backend": backend}
+    some = Catalog(catalog.table.slice(0, _FIRST), catalog.metadata)
+    ShardMap.build(some, grid, **build)  # loads the packages
+    made = clock("build", lambda: ShardMap.build(catalog, grid, **build))
+    return {"pairs": [sum(map(len, made.granules))]}
+
+
+def case_ours(clock: Clock, options: argparse.Namespace) -> Found:
+    """Build the map of a grid and region of `cases`; ``cpu`` is the CPU time of the build."""
+    import cases
+
+    import zagg_catalog
+    from zagg_catalog.regions import Region
+
+    catalog = clock("read", lambda: zagg_catalog.Catalog.from_geoparquet(options.catalogs[0]))
+    grid, region = cases.grid(options.grid, zagg_catalog), Region(cases.region(options.region))
+    build: dict[str, Any] = {"region": region, "footprint": options.footprint}
+    some = zagg_catalog.Catalog(catalog.table.slice(0, _FIRST), catalog.metadata)
+    zagg_catalog.ShardMap.build(some, grid, allow_empty=True, **build)  # loads the packages
+    began = time.process_time()
+    made = clock("build", lambda: zagg_catalog.ShardMap.build(catalog, grid, **build))
+    spent = time.process_time() - began
+    return {"pairs": [made.n_pairs], "cpu": spent}
+
+
 def archive_ours(clock: Clock, options: argparse.Namespace) -> Found:
     """Build a map per stored catalog and grid, and with ``--merge`` one map of all per grid."""
+    import cases
+
+    import zagg_catalog
     from zagg_catalog import HealpixGrid
     from zagg_catalog.archive import ArchiveGrid, build_archive, catalog_files
     from zagg_catalog.regions import bbox_region
 
     grids = [ArchiveGrid(name=f"o{n}", grid=HealpixGrid(n, n + 6)) for n in options.orders]
+    if options.grid:
+        grids = [ArchiveGrid(name=options.grid, grid=cases.grid(options.grid, zagg_catalog))]
     with TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
         report = clock(
             "build",
@@ -303,7 +347,17 @@ def profiled(call: Callable[[], Found], count: int = 25) -> tuple[Found, list[Fo
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    works = ("fetch_", "decode_", "build_", "load_", "cover_", "archive_", "million_", "takeover_")
+    works = (
+        "fetch_",
+        "decode_",
+        "build_",
+        "load_",
+        "cover_",
+        "case_",
+        "archive_",
+        "million_",
+        "takeover_",
+    )
     parser.add_argument("work", choices=[name for name in globals() if name.startswith(works)])
     parser.add_argument("--root")
     parser.add_argument("--cycle", type=int, default=22)
@@ -316,7 +370,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--read", metavar="FILE")
     parser.add_argument("--folder", metavar="DIR")
     parser.add_argument("--merge", action="store_true")
-    parser.add_argument("--grid", choices=["healpix", "polar"])
+    parser.add_argument("--grid")
+    parser.add_argument("--region", choices=["south", "antarctica", "sites", "neon"])
     parser.add_argument("--footprint", default="swath")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--profile", action="store_true")

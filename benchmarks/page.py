@@ -24,6 +24,8 @@ TITLES = {
     "cover": ("One grid alone", "mortie's batch cover"),
     "scaling": ("Many cycles, one map of all of them per grid", "zagg"),
     "archive": ("A new grid over stored cycles", "from rings"),
+    "planar": ("Rectilinear grids", "zagg, from rings, or the limit"),
+    "beams": ("Beams", "zagg, or the limit"),
     "takeover": ("A new release, of which 1 % of the granules are new", "from scratch"),
     "million": ("Three products, four grids each, and their releases", "zagg"),
     "fetch": ("Fetch", "zagg, or the limit"),
@@ -129,9 +131,11 @@ def _million(rows: list[Result]) -> str:
     ratio = peaks[-1] / (peaks[-2] + slope * (counts[-1] - counts[-2]))
     linear = "reached" if ratio <= MILLION_LINE else "**missed**"
     return (
-        f"Microseconds a granule, by number of granules: {each}. Peak memory of the last:"
-        f" {peaks[-1] / GIB:.2f} GiB, under {MILLION_LIMIT / GIB:.0f} GiB: {memory}; against the"
-        f" line through the smaller sizes: {ratio:.2f}, at most {MILLION_LINE}: {linear}."
+        f"One run of each size. Microseconds a granule, by number of granules: {each}."
+        f" Peak memory of the last: {peaks[-1] / GIB:.2f} GiB,"
+        f" under {MILLION_LIMIT / GIB:.0f} GiB: {memory};"
+        f" against the line through the smaller sizes: {ratio:.2f},"
+        f" at most {MILLION_LINE}: {linear}."
     )
 
 

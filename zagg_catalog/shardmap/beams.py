@@ -36,6 +36,7 @@ USUAL_HALF = 6_300.0
 STEP = 50_000.0  # m, longest edge of a corridor
 PIECE_STEPS = 4  # edges of a piece, along the track
 SPARE = 30_000.0  # m; distance of a corridor's outer edge, and the error of its latitudes
+BULGE = 100_000.0  # m; a corridor is not so far from its ring, whose edges may be 1,600 km long
 SWATH_WIDTHS = (9_000.0, 18_000.0)  # m; another width is not this instrument's swath
 BREADTH_SPARE = 1.05  # rungs are not quite at right angles to the sides
 WIDTH_SPREAD = 1.2  # largest over smallest rung of one ladder

@@ -38,7 +38,12 @@ from zagg_catalog.shardmap.backends import (
     choose_backend,
     prepare_join,
 )
-from zagg_catalog.shardmap.cell_index import FootprintBatch, FootprintIndex, footprint_index
+from zagg_catalog.shardmap.cell_index import (
+    FootprintBatch,
+    FootprintIndex,
+    footprint_index,
+    near_rings,
+)
 from zagg_catalog.shardmap.cells import Cells, none_known
 from zagg_catalog.shardmap.columns import GEOMETRY_RULE, MapColumns
 from zagg_catalog.shardmap.copies import without_copies, without_older
@@ -281,7 +286,9 @@ class _Work:
             self.parts.append(_Part.of(*found.sorted(self.problems)))
 
     def _of_beams(self, batch: FootprintBatch) -> Iterator[Pairs]:
-        rings = beams.corridors(batch.rings(), self.join.near)
+        swaths, near = batch.rings(), self.join.near
+        swaths = swaths.take(np.flatnonzero(near_rings(swaths, near, beams.BULGE)))
+        rings = beams.corridors(swaths, near)
         order = np.argsort(rings.granule, kind="stable")
         return self.join.of_rings(batch, rings.take(order))
 

@@ -235,12 +235,12 @@ def _mostly_near(footprints: Footprints, near: Near) -> bool:
     return bool(np.count_nonzero(hit) >= len(hit) / 2)
 
 
-def near_rings(footprints: Footprints, near: Near) -> NDArray[np.bool_]:
-    """Return which rings may reach a near place; misses none."""
+def near_rings(footprints: Footprints, near: Near, spare: float = 0.0) -> NDArray[np.bool_]:
+    """Return which rings may reach a near place, or are so many metres from it; misses none."""
     count = len(footprints)
     start, end, ring = ring_edges(footprints.lats, footprints.lons, footprints.offsets)
     points, pieces = densify_edges(start, end, _STEP)
-    hit = near(points, _STEP / 2.0 * EARTH_RADIUS + _SPARE)
+    hit = near(points, _STEP / 2.0 * EARTH_RADIUS + _SPARE + spare)
     found = np.zeros(count, dtype=bool)
     found[np.repeat(ring, pieces)[hit]] = True
     broad = ~np.isfinite(footprints.breadths)
