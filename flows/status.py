@@ -51,14 +51,14 @@ def renew_index(store: Store, registry: Registry | None = None) -> None:
         get_run_logger().warning("%s", problem)
 
 
-def write_report(store: Store, release: Release) -> None:
+def write_report(store: Store, release: Release, *, unless_stored: bool = False) -> None:
     """Write the report of a release, unless the settings switch reports off.
 
-    If that fails, it is a warning in the log.
+    With `unless_stored` only if there is none. If that fails, it is a warning in the log.
     """
     if not get_settings().release_reports:
         return
-    problem = try_to_write_report(store, release)
+    problem = try_to_write_report(store, release, unless_stored=unless_stored)
     if problem:
         get_run_logger().warning("%s", problem)
 

@@ -115,10 +115,11 @@ def publish(
     )
     facts = tables.published_facts(published)
     print_result(facts, lambda: tables.print_published(published), as_json=as_json)
-    reported = published.written and get_settings().release_reports
-    problem = try_to_write_report(opened, published.release) if reported else None
-    if problem:
-        print_error(f"warning: {problem}")
+    if get_settings().release_reports:
+        known = not published.written
+        problem = try_to_write_report(opened, published.release, unless_stored=known)
+        if problem:
+            print_error(f"warning: {problem}")
     _renew_index(opened, registered)
     if published.held_back:
         print_error(
