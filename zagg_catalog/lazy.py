@@ -37,7 +37,7 @@ class _LazyModule:
 
 
 def lazy_module(name: str) -> Any:
-    """Return a third-party module that is imported when one of its names is first used.
+    """Return a module that is imported when one of its names is first used.
 
     Raises `ModuleNotFoundError` at once if the module is not installed.
     """

@@ -119,3 +119,13 @@ def test_sizes_may_have_a_unit(tmp_path):
     assert new(tmp_path, "--resolution", "5km", "--shard", "25000 m", "--region", JAK) == 0
     grid = from_config(tmp_path / "g.yaml")
     assert (grid.res_x, grid.chunk_shape) == (5000, (5, 5))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cells"), [((5, "25km"), 25_000_000), (("5", "25km", "--healpix"), 16_777_216)]
+)
+def test_a_shard_of_many_cells_gets_a_note(tmp_path, capsys, sizes, cells):
+    resolution, shard, *more = sizes
+    box = "--bbox=-50,70,-48,71"
+    assert new(tmp_path, "--resolution", resolution, "--shard", shard, box, *more) == 0
+    assert f"A shard has {cells:,} cells" in " ".join(capsys.readouterr().out.split())

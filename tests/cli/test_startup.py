@@ -28,6 +28,13 @@ def test_the_overview_needs_no_other_package():
     assert not imported(HELP) & (SLOW | {"numpy", "pyarrow", "pydantic", "cyclopts", "rich"})
 
 
+def test_help_of_build_imports_nothing_of_a_build():
+    build = (
+        "from zagg_catalog.cli import main\ntry: main(['build', '--help'])\nexcept SystemExit: pass"
+    )
+    assert not imported(build) & (SLOW | {"mortie", "shapely"})
+
+
 @pytest.mark.parametrize("kind", ["catalog", "map"])
 def test_show_needs_pyarrow_only(tmp_path, kind):
     path = tmp_path / "file.parquet"

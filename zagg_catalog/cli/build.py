@@ -5,15 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from zagg_catalog.build import map_catalog, query_for
-from zagg_catalog.catalog import Catalog, IncompleteCatalog
-from zagg_catalog.catalog.selection import Selection
+from zagg_catalog import catalog as catalogs
+from zagg_catalog import grids as output_grids
+from zagg_catalog import sources
 from zagg_catalog.cli.common import check_output, exit_code_of, print_error, print_result
-from zagg_catalog.cli.inspect import summarise_map
 from zagg_catalog.cli.listening import STEPS
 from zagg_catalog.cli.options import (
     OUTPUT,
@@ -27,14 +26,22 @@ from zagg_catalog.cli.options import (
 from zagg_catalog.cli.tables import print_build
 from zagg_catalog.cycles import Convention, check_begun
 from zagg_catalog.errors import InvalidQuery
-from zagg_catalog.grids import from_config
-from zagg_catalog.grids.describe import grid_notes
-from zagg_catalog.lazy import import_geometry
+from zagg_catalog.lazy import import_geometry, lazy_module
 from zagg_catalog.messages import utc_now
-from zagg_catalog.regions import Bbox
-from zagg_catalog.sources import CMRSource, Query
-from zagg_catalog.sources.query import PROVIDER
-from zagg_catalog.sources.update import Previous
+
+if TYPE_CHECKING:
+    from zagg_catalog.catalog import Catalog
+    from zagg_catalog.catalog.selection import Selection
+    from zagg_catalog.regions import Bbox
+    from zagg_catalog.sources import Query
+
+# Help does without what a build imports, which takes longer.
+builds = lazy_module("zagg_catalog.build")
+inspect = lazy_module("zagg_catalog.cli.inspect")
+describe = lazy_module("zagg_catalog.grids.describe")
+queries = lazy_module("zagg_catalog.sources.query")
+selections = lazy_module("zagg_catalog.catalog.selection")
+updates = lazy_module("zagg_catalog.sources.update")
 
 EXAMPLES = """Examples:
   # an ICESat-2 cycle on the HEALPix grid of atl06.yaml, over a polygon
@@ -142,12 +149,12 @@ class FetchOptions:
         beside = catalog_out and catalog_out.with_name(f".{catalog_out.name}.fetch")
         # --stac-root selects the STAC API and overrides the setting.
         api = "stac" if self.stac_root else self.api
-        source = CMRSource(root_url=self.stac_root, api=api)
+        source = sources.CMRSource(root_url=self.stac_root, api=api)
         since = self.since
-        earlier = Previous(catalog=since, received=_received(since)) if since else None
+        earlier = updates.Previous(catalog=since, received=_received(since)) if since else None
         with warnings.catch_warnings():
             # The command says it itself.
-            warnings.simplefilter("ignore", IncompleteCatalog)
+            warnings.simplefilter("ignore", catalogs.IncompleteCatalog)
             catalog = source.fetch(
                 query,
                 preserve_thumbnails=self.preserve_thumbnails,
@@ -205,7 +212,7 @@ def build(
         Also write the catalog to this file.
     """
     import_geometry()
-    grid = from_config(config)
+    grid = output_grids.from_config(config)
     box, region = area.read()
     aoi = mask.read()
     if box is None and catalog is None:
@@ -226,27 +233,27 @@ def build(
     if query is None:
         assert catalog is not None
         assert selection is not None
-        granules = Catalog.from_geoparquet(catalog).select(selection)
+        granules = catalogs.Catalog.from_geoparquet(catalog).select(selection)
     else:
         assert region is not None
         edge = geometry.edge or "shards"
-        grids = [grid, *map(from_config, fetch.also_for or [])]
-        query = query_for(query, grids, region, edge=edge, allow_empty=allow_empty)
+        grids = [grid, *map(output_grids.from_config, fetch.also_for or [])]
+        query = builds.query_for(query, grids, region, edge=edge, allow_empty=allow_empty)
         granules = fetch.fetch(query, catalog_out)
     options = {"region": region, "aoi": aoi, **geometry.given()}
     STEPS.info("%s granules, %s", f"{len(granules):,}", "fetched" if query else "loaded")
-    built = map_catalog(granules, grid, catalog_out=catalog_out, **options)
+    built = builds.map_catalog(granules, grid, catalog_out=catalog_out, **options)
     STEPS.info("%r built", built.shard_map)
     shard_map = built.shard_map if allow_empty else built.check_not_empty()
     target = output or _default_output(granules)
     (shard_map.to_parquet if target.suffix == ".parquet" else shard_map.to_json)(target)
     STEPS.info("%s written", target)
-    notes = grid_notes(grid)
+    notes = describe.grid_notes(grid)
     metadata = shard_map.metadata
     facts = {
         "map": target,
         "catalog": catalog_out,
-        **summarise_map(shard_map),
+        **inspect.summarise_map(shard_map),
         "unreadable": metadata.get("unreadable") or [],
         "superseded": metadata.get("superseded") or [],
         "harvest": granules.metadata.get("harvest") or {},
@@ -277,7 +284,7 @@ def make_query(
         )
     _check_dates(dates)
     version = "007" if product.version is None else product.version
-    provider = PROVIDER if product.provider is None else product.provider
+    provider = queries.PROVIDER if product.provider is None else product.provider
     own: dict[str, Any] = {
         "season": dates.season,
         "data_asset": product.data_asset,
@@ -285,7 +292,7 @@ def make_query(
         **filters.values(),
     }
     if dates.number is not None:
-        return Query.for_cycle(
+        return sources.Query.for_cycle(
             product.short_name,
             version,
             check_begun(dates.number, utc_now()),
@@ -299,7 +306,7 @@ def make_query(
         raise InvalidQuery(
             "The time is missing; give --cycle, or both --start-date and --end-date."
         )
-    return Query(product.short_name, version, first, last, box, provider, **own)
+    return sources.Query(product.short_name, version, first, last, box, provider, **own)
 
 
 def make_selection(
@@ -307,7 +314,7 @@ def make_selection(
 ) -> Selection:
     """Return what the options select from a stored catalog."""
     _check_dates(dates)
-    return Selection(
+    return selections.Selection(  # type: ignore[no-any-return]
         short_name=product.short_name,
         version=product.version,
         provider=product.provider,

@@ -5,21 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from zagg_catalog import regions
 from zagg_catalog import registry as registries
 from zagg_catalog.catalog.filters import Direction, read_granule_names
 from zagg_catalog.errors import InvalidQuery, InvalidRegion, RegionNotFound
-from zagg_catalog.regions import (
-    Bbox,
-    Region,
-    as_region,
-    bbox_region,
-    check_bbox,
-    polygon_to_bbox,
-)
+
+if TYPE_CHECKING:
+    from zagg_catalog.regions import Bbox, Region
 
 # Names of regions, not of files.
 _NAME = re.compile(r"[\w-]+")
@@ -63,10 +59,10 @@ class AreaOptions:
         """Return the box to search and the region to cover; both are None without an option."""
         if self.polygon:
             region = _region_named(self.polygon)
-            return polygon_to_bbox(region), region
+            return regions.polygon_to_bbox(region), region
         if self.bbox:
-            box = check_bbox(self.bbox.split(","))
-            return box, bbox_region(box)
+            box = regions.check_bbox(self.bbox.split(","))
+            return box, regions.bbox_region(box)
         return None, None
 
 
@@ -85,13 +81,13 @@ class AoiOptions:
         if self.aoi_wkt and self.aoi_wkb:
             raise InvalidQuery("Give --aoi-wkt or --aoi-wkb, not both.")
         given = self.aoi_wkt or self.aoi_wkb
-        return None if given is None else as_region(given)
+        return None if given is None else regions.as_region(given)
 
 
 def _region_named(text: str) -> Region:
     """Return the region of a file, of WKT, of a box, or of the registry."""
     try:
-        return as_region(text)
+        return regions.as_region(text)
     except RegionNotFound as error:
         if not _NAME.fullmatch(text):
             raise

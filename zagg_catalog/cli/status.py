@@ -8,13 +8,16 @@ from cyclopts import App, Parameter
 
 from zagg_catalog.cli.common import DONE, WRONG_DATA, print_error, print_result
 from zagg_catalog.cli.options import AsJson, RegistryFile, ReleaseFilter, StoreUrl
-from zagg_catalog.cli.status_tables import print_status, status_facts
+from zagg_catalog.lazy import lazy_module
 from zagg_catalog.messages import utc_now
-from zagg_catalog.registry.load import registry_if_any
-from zagg_catalog.sources import CMRSource
-from zagg_catalog.store import open_store
-from zagg_catalog.watch.source_counts import with_source
-from zagg_catalog.watch.status import read_status
+
+# Help does without these, whose imports take longer.
+counts = lazy_module("zagg_catalog.watch.source_counts")
+registries = lazy_module("zagg_catalog.registry.load")
+sources = lazy_module("zagg_catalog.sources")
+states = lazy_module("zagg_catalog.watch.status")
+stores = lazy_module("zagg_catalog.store")
+tables = lazy_module("zagg_catalog.cli.status_tables")
 
 app = App(name="status", version_flags=())
 
@@ -37,9 +40,9 @@ def status(
     source
         Ask the API for the counts now; without it, no request is made.
     """
-    registered = registry_if_any(registry)
-    found = read_status(
-        open_store(store),
+    registered = registries.registry_if_any(registry)
+    found = states.read_status(
+        stores.open_store(store),
         registered,
         utc_now(),
         product=which.product,
@@ -47,8 +50,12 @@ def status(
         cycle=which.cycle,
     )
     if source:
-        found = with_source(found, CMRSource(), registered)
-    print_result(status_facts(found), lambda: print_status(found, source=source), as_json=as_json)
+        found = counts.with_source(found, sources.CMRSource(), registered)
+    print_result(
+        tables.status_facts(found),
+        lambda: tables.print_status(found, source=source),
+        as_json=as_json,
+    )
     for problem in registered.problems if registered else ():
         print_error(problem)
     return DONE if found.complete and found.rows else WRONG_DATA

@@ -15,6 +15,8 @@ odc_geo = lazy_module("odc.geo")
 
 # Side of a HEALPix cell of order 0, metres: that of a square of its area.
 SIDE = math.sqrt(math.pi / 3.0) * EARTH_RADIUS
+# From this number of cells on a shard gets a note: 80 MB for each variable of 8 bytes.
+MANY_CELLS = 10_000_000
 # A grid whose padding is this part of its cells or more gets a note.
 _PADDING = 0.1
 
@@ -46,12 +48,22 @@ def describe_grid(grid: HealpixGrid | RectilinearGrid) -> dict[str, str]:
 def grid_notes(grid: HealpixGrid | RectilinearGrid) -> list[str]:
     """Return sentences about a grid that is valid and may not be what its config meant."""
     section: Any = grid.config.grid if grid.config else None
+    notes = []
+    cells = (
+        4 ** (grid.child_order - grid.parent_order)
+        if isinstance(grid, HealpixGrid)
+        else math.prod(grid.chunk_shape)
+    )
+    if cells >= MANY_CELLS:
+        notes.append(
+            f"A shard has {cells:,} cells, which one job of zagg holds in memory; smaller shards"
+            " need less."
+        )
     if not isinstance(grid, RectilinearGrid) or not isinstance(section, RectilinearSection):
-        return []
+        return notes
     west, south, east, north = section.bounds
     height, width = (north - south) / grid.res_y, (east - west) / grid.res_x
     rows, columns = grid.chunk_shape
-    notes = []
     one = grid.n_row_blocks * grid.n_col_blocks == 1
     if one and "chunk_shape" not in section.model_fields_set:
         notes.append(
