@@ -34,12 +34,13 @@ from zagg_catalog.shardmap import index_footprints  # noqa: E402
 
 SECTIONS = (
     *("grids", "files", "cover", "scaling", "archive", "takeover", "million", "fetch", "decode"),
-    *("planar", "beams"),
+    *("planar", "beams", "requests"),
 )
 PRODUCTS = ("ATL03", "ATL06", "ATL08")
 CYCLE, CONNECTIONS = 22, 8
 # From scratch, a build takes so many times the time of one with 1 % new granules: 15 %.
 LEAST_TAKEN = 1 / 0.15
+SIZES_OF_STORE = ("cycles", "regions", "grids", "releases")
 # Seconds of CPU that a cycle of Antarctica takes at most: in tiles of 16 km, and by beams.
 POLAR_CPU, BEAMS_CPU = 5.9, 2.0
 PACKAGES = ("zagg", "mortie", "numpy", "pyarrow", "shapely")
@@ -58,6 +59,7 @@ class Sizes:
     cycles: tuple[int, ...] = (1, 3, 10, 30)
     zagg_cycles: tuple[int, ...] = (1,)
     many: tuple[int, ...] = (2, 6, 18)  # cycles of each of three products
+    store: tuple[int, ...] = (30, 3, 8, 5)  # cycles, regions, grids, releases of a store
     page: int = 100
     latency: float = 0.25
 
@@ -70,6 +72,7 @@ QUICK = Sizes(
     cycles=(1, 2),
     zagg_cycles=(1,),
     many=(1, 2),
+    store=(2, 2, 2, 2),
     page=10,
     latency=0.02,
 )
@@ -399,6 +402,23 @@ def decode(bench: Bench) -> None:
         figures=("decode",),
         targets={"decode": 1 / 4},
     )
+
+
+def requests(bench: Bench) -> None:
+    """Commands that change nothing, on a store of many releases on S3."""
+    command = [sys.executable, "-W", "ignore", str(HERE / "store_requests.py")]
+    for option, value in zip(SIZES_OF_STORE, bench.sizes.store, strict=True):
+        command += [f"--{option}", str(value)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    for name, found in json.loads(done.stdout.splitlines()[-1]).items():
+        limit, ours = float(found["limit"]), float(found["requests"])
+        figure = {"against": limit, "ours": ours, "ratio": limit / ours, "least": 1}
+        twice = len(found["read_twice"])
+        row = {"section": "requests", "name": name, "figures": {"requests": figure}}
+        bench.rows.append(row | {"read_twice": twice})
+        print(_line(bench.rows[-1]), f"{twice} objects read twice", flush=True)
 
 
 @contextmanager

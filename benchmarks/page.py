@@ -30,6 +30,7 @@ TITLES = {
     "million": ("Three products, four grids each, and their releases", "zagg"),
     "fetch": ("Fetch", "zagg, or the limit"),
     "decode": ("A page of CMR-STAC's form, as Arrow", "`orjson.loads`"),
+    "requests": ("Requests on a store of many releases on S3", "lists, and one a pointer"),
 }
 
 
@@ -138,12 +139,20 @@ def _million(rows: list[Result]) -> str:
     )
 
 
-SENTENCES = {"scaling": _scaling, "million": _million}
+def _requests(rows: list[Result]) -> str:
+    """Return a sentence: whether a command reads an object twice."""
+    names = [row["name"] for row in rows if row["read_twice"]]
+    return f"Commands that read an object twice: {', '.join(names) or 'none'}."
+
+
+SENTENCES = {"scaling": _scaling, "million": _million, "requests": _requests}
 
 
 def _shown(figure: str, value: float) -> str:
     if figure in ("peak", "bytes"):
         return f"{value / 1e6:,.1f} MB" if value < 1e7 else f"{value / 1e6:,.0f} MB"
+    if figure == "requests":
+        return f"{value:,.0f}"
     return f"{1000 * value:.1f} ms" if figure == "decode" else f"{value:.2f} s"
 
 

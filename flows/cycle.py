@@ -332,8 +332,8 @@ def release_region(
     if published.latest and (published.moved or is_news(store, job.release_key, published)):
         announce_release(job, published, aggregate=aggregate)
     # What the release does not depend on comes after its event.
-    if published.written:
-        write_report(store, published.release)
+    # A run that was killed may have left an earlier publish without its report.
+    write_report(store, published.release, unless_stored=not published.written)
     if not published.unchanged:
         renew_index(store)
     record_release(store, job.release_key, published, fetched.previous)

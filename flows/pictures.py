@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import get_run_logger
 
 from flows.failures import error_sentence
+from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.files import scratch
 from zagg_catalog.html import picture_address
 from zagg_catalog.messages import as_markdown
@@ -24,6 +25,9 @@ def release_picture(store: Store, record: ReleaseRecord) -> str | None:
 
     A picture that cannot be made is a warning in the log, since the release is published.
     """
+    from pyproj.exceptions import ProjError
+    from shapely.errors import ShapelyError
+
     grid = drawn_grid(record)
     if grid is None or grid.manifest is None:
         return None
@@ -33,7 +37,7 @@ def release_picture(store: Store, record: ReleaseRecord) -> str | None:
             address = picture_address(
                 map_picture(ShardMap.from_parquet(path), region=record.region)
             )
-    except Exception as error:  # noqa: BLE001  (the release is published, and the log has the error)
+    except (ZaggCatalogError, OSError, ShapelyError, ProjError) as error:
         get_run_logger().warning("No picture of %s: %s", grid.name, error_sentence(error))
         return None
     text = f"The {grid.shards:,} shards of {grid.name}, coloured by their number of granules"

@@ -16,6 +16,7 @@ from zagg_catalog.messages import shortened, utc_now
 from zagg_catalog.registry import Registry
 from zagg_catalog.releases import Release
 from zagg_catalog.releases.report import try_to_write_report
+from zagg_catalog.settings import get_settings
 from zagg_catalog.store import Store
 from zagg_catalog.watch.status import CycleStatus, read_status
 
@@ -50,9 +51,14 @@ def renew_index(store: Store, registry: Registry | None = None) -> None:
         get_run_logger().warning("%s", problem)
 
 
-def write_report(store: Store, release: Release) -> None:
-    """Write the report of a release; if that fails, it is a warning in the log."""
-    problem = try_to_write_report(store, release)
+def write_report(store: Store, release: Release, *, unless_stored: bool = False) -> None:
+    """Write the report of a release, unless the settings switch reports off.
+
+    With `unless_stored` only if there is none. If that fails, it is a warning in the log.
+    """
+    if not get_settings().release_reports:
+        return
+    problem = try_to_write_report(store, release, unless_stored=unless_stored)
     if problem:
         get_run_logger().warning("%s", problem)
 

@@ -159,3 +159,24 @@ def test_the_hand_over_of_a_few_granules_is_measured(tmp_path):
     found = [json.loads(line.partition(" ")[2]) for line in done.stdout.splitlines()]
     assert [one["batches"] > 0 and one["pairs"] > 0 for one in found] == [True, True]
     assert found[0]["batches"] > found[1]["batches"] == 1
+
+
+def test_requests_on_a_small_store_are_listings_and_one_a_pointer():
+    command = [sys.executable, "-W", "ignore", ROOT / "benchmarks/store_requests.py"]
+    sizes = ["--cycles", "2", "--regions", "2", "--grids", "1", "--releases", "2"]
+    done = subprocess.run([*command, *sizes], check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert not any(one["read_twice"] for one in found.values())
+    for name in ("release list", "aggregate, nothing to pick up"):
+        assert (found[name]["requests"], found[name]["lists"]) == (2 + 4 + 4, 2)
+    assert found["release show"]["requests"] == 1 + 3
+    # The record of each latest release; status also reads the two pointers of the watch.
+    assert found["status"]["requests"] == 2 + 4 + 4 + 4 + 2
+    assert found["backfill, nothing to do"]["requests"] == 4 + 4
+
+
+def test_requests_are_compared_with_the_pointers(page):
+    one = row("requests", "status", requests=figure(812.0, 904.0, 1)) | {"read_twice": 0}
+    text = page.tables(results(one))
+    assert "| status | requests | 812 | 904 | 0.90 | 1.0 | **missed** |" in text
+    assert "Commands that read an object twice: none." in text

@@ -58,6 +58,8 @@ class Settings(LimitSettings):
     """Store of catalogs, shard maps and releases: a folder or ``s3://bucket/prefix``."""
     registry: str = "deployments/registry.yaml"
     """Registry of regions and grids: a path or ``s3://bucket/key``."""
+    release_reports: bool = True
+    """Whether a release that is published gets a report, a page in the store."""
     accept_last_writer_wins: bool = False
     """Whether to replace pointers on a server without conditional writes."""
     s3_endpoint: str | None = Field(

@@ -4,7 +4,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from shapely.errors import GEOSException
 
+from flows import status
 from flows.artifacts import links_of
 from flows.pictures import drawn_grid, release_picture
 from flows.release_report import counts_sentence, description, report
@@ -12,6 +14,7 @@ from tests.releases import inputs
 from zagg_catalog.catalog.harvest_report import FetchFacts, Superseded
 from zagg_catalog.releases import ReleaseKey
 from zagg_catalog.releases.report import write_report
+from zagg_catalog.releases.stored_reports import report_key
 from zagg_catalog.store import LocalStore
 
 KEY = ReleaseKey(*inputs.RELEASE_KEY)
@@ -133,6 +136,36 @@ def test_a_map_that_is_lost_leaves_a_report_without_a_picture(tmp_path, publishe
     monkeypatch.setattr("flows.pictures.get_run_logger", lambda: Logger(said))
     assert release_picture(LocalStore(tmp_path), published.record) is None
     assert said[0].startswith("No picture of ")
+
+
+def test_a_picture_that_cannot_be_drawn_is_left_out_and_a_defect_is_not(
+    store, published, monkeypatch
+):
+    def raising(error):
+        def draw(*_, **__):
+            raise error
+
+        return draw
+
+    said = []
+    monkeypatch.setattr("flows.pictures.get_run_logger", lambda: Logger(said))
+    monkeypatch.setattr("flows.pictures.map_picture", raising(GEOSException("a ring is open")))
+    assert release_picture(store, published.record) is None
+    assert said[0].startswith("No picture of ")
+    monkeypatch.setattr("flows.pictures.map_picture", raising(KeyError("a defect")))
+    with pytest.raises(KeyError, match="a defect"):
+        release_picture(store, published.record)
+
+
+def test_a_setting_switches_the_reports_of_releases_off(store, published, monkeypatch):
+    key = report_key(KEY, published.digest)
+    store.delete(key)
+    monkeypatch.setenv("ZAGG_CATALOG_RELEASE_REPORTS", "false")
+    status.write_report(store, published.release)
+    assert not store.exists(key)
+    monkeypatch.setenv("ZAGG_CATALOG_RELEASE_REPORTS", "true")
+    status.write_report(store, published.release)
+    assert store.exists(key)
 
 
 class Logger:

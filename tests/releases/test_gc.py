@@ -24,6 +24,9 @@ from zagg_catalog.releases import (
 )
 from zagg_catalog.releases import gc as module
 from zagg_catalog.releases.publication import read_latest
+from zagg_catalog.releases.read import load_release
+from zagg_catalog.releases.report import write_report
+from zagg_catalog.releases.stored_reports import report_key
 from zagg_catalog.store import open_store
 
 NOW = timedelta(0)
@@ -338,10 +341,12 @@ def test_a_strange_name_among_the_releases_stops_it(store, publish, name):
     check_untouched(store, f"Object releases/{name} lies among the releases")
 
 
+HERE = ReleaseKey(*inputs.RELEASE_KEY)
 NAMES = tuple(inputs.CATALOGS)
 STEPS = st.one_of(
     st.tuples(st.just("publish"), st.sampled_from(NAMES)),
     st.tuples(st.just("roll back"), st.integers(0, 9)),
+    st.tuples(st.just("report"), st.integers(0, 9)),
     st.tuples(st.just("lose"), st.integers(0, 99)),
     st.tuples(st.just("restore"), st.just(0)),
     st.tuples(st.just("collect"), st.floats(-2000, 2000)),
@@ -365,6 +370,10 @@ def test_what_latest_and_its_history_name_is_never_collected(files, steps):
             elif act == "roll back":
                 with suppress(InvalidRelease, StoreError):
                     rollback(store, *inputs.RELEASE_KEY, sorted(records)[what % len(records)])
+            elif act == "report":
+                with suppress(InvalidRelease, StoreError):
+                    digest = sorted(records)[what % len(records)]
+                    write_report(store, load_release(store, HERE, digest))
             elif act == "lose" and before:
                 lost = sorted(before)[what % len(before)]
                 backup[lost] = Path(folder, lost).read_bytes()
@@ -378,12 +387,12 @@ def test_what_latest_and_its_history_name_is_never_collected(files, steps):
                 options = {"grace": NOW, "releases_after": NOW, "clock": later(what)}
                 with suppress(InvalidRelease, StoreError):
                     collect_garbage(store, delete=True, **options)
-                release_key = ReleaseKey(*inputs.RELEASE_KEY)
                 for digest in named:
-                    whole = {release_key.key("releases", digest)}
-                    whole |= {file.key for file in records[digest].files}
+                    record = HERE.key("releases", digest)
+                    whole = {record, *(file.key for file in records[digest].files)}
+                    whole |= {report_key(HERE, digest)} if record in before else set()
                     assert whole & before <= keys(store)
-            latest = read_latest(store, ReleaseKey(*inputs.RELEASE_KEY)).publication
+            latest = read_latest(store, HERE).publication
             named = latest.digests if latest else named
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from zagg_catalog.errors import PointerConflict, StoreUnavailable, UnsafePointer
 from zagg_catalog.index import INDEX_KEY, check_index, renew, renew_index, try_to_renew_index
 from zagg_catalog.index.page import index_of
 from zagg_catalog.releases import ReleaseKey, collect_garbage, list_releases, rollback
+from zagg_catalog.releases.report import write_missing_reports
 from zagg_catalog.store import LocalStore
 
 HERE = ReleaseKey(*inputs.RELEASE_KEY)
@@ -121,6 +123,25 @@ def test_a_release_that_nobody_told_the_index_of_is_in_it_after_the_next_one(sto
     other = publish(store, files, "small", "greenland")
     assert latest_in(stored(store)) == {HERE: lost.digest, THERE: other.digest}
     assert check_index(store).current
+
+
+def test_a_store_of_an_earlier_version_gets_an_index_and_reports(tmp_path):
+    folder = tmp_path / "store"
+    shutil.copytree(Path(__file__).parents[1] / "store_versions/0.1.0/store", folder)
+    store = LocalStore(folder)
+    renew_index(store)
+    (row,) = stored(store).rows
+    old, new = sorted(list_releases(store), key=lambda one: one.latest)
+    # Its pointer says nothing of the release before, whose facts are not guessed.
+    granules = {old.digest: None, new.digest: new.summary.granules}
+    assert {one.digest: one.granules for one in row.releases} == granules
+    assert row.latest.digest == new.digest
+    assert [one.report for one in row.releases] == [False, False]
+    assert check_index(store).current
+    assert list(write_missing_reports(store)) == []
+    renew_index(store)
+    (row,) = stored(store).rows
+    assert [one.report for one in row.releases] == [True, True]
 
 
 @pytest.mark.parametrize("first", ["one", "other"])

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
+import pytest
+
+from tests.harness import killed
 from tests.harness.servers import plain_client
 from tests.releases import inputs
 from zagg_catalog.index import renew_index
 from zagg_catalog.releases import ReleaseKey, collect_garbage, verify
+from zagg_catalog.releases.read import load_release
 from zagg_catalog.releases.report import try_to_write_report, write_missing_reports, write_report
-from zagg_catalog.releases.stored_reports import record_of, report_key
+from zagg_catalog.releases.stored_reports import record_of, report_key, report_problem
 
 HERE = ReleaseKey(*inputs.RELEASE_KEY)
 
@@ -92,6 +98,36 @@ def test_a_browser_shows_a_report_on_s3(s3_place, files):
     client = plain_client(s3_place.settings.s3_endpoint)
     facts = client.head_object(Bucket=bucket, Key=f"{prefix}/{key}")
     assert facts["ContentType"] == "text/html; charset=utf-8"
+
+
+def _write(store, digest):
+    write_report(store, load_release(store, HERE, digest))
+
+
+@pytest.mark.slow
+@inputs.IN_A_FOLDER
+def test_a_kill_while_a_report_is_written_leaves_the_release_right(place, store, publish, tmp_path):
+    done = publish("first")
+    key, write = report_key(HERE, done.digest), partial(_write, digest=done.digest)
+    code, steps = killed.run(place, write, None, tmp_path)
+    assert code == 0
+    for step in (one for one in steps if "written" in one or "renamed" in one):
+        store.delete(key)
+        code, _ = killed.run(place, write, step, tmp_path)
+        assert code == -signal.SIGKILL
+        assert verify(store).findings == [], step
+        # The next publish of the release mends the report.
+        assert not publish("first").written
+        assert try_to_write_report(store, done.release, unless_stored=True) is None
+        assert report_problem(store, key) is None, step
+
+
+def test_a_report_that_is_stored_is_not_made_again(store, publish, calls):
+    done = publish("first")
+    key = write_report(store, done.release)
+    calls.clear()
+    assert try_to_write_report(store, done.release, unless_stored=True) is None
+    assert calls == {("exists", key): 1}
 
 
 def test_only_keys_of_reports_name_a_record():

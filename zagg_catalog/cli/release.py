@@ -39,6 +39,7 @@ from zagg_catalog.registry import Registry
 from zagg_catalog.registry.load import registry_if_any
 from zagg_catalog.releases.gc import GRACE
 from zagg_catalog.releases.report import try_to_write_report, write_missing_reports
+from zagg_catalog.settings import get_settings
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store, open_store
 
@@ -114,9 +115,11 @@ def publish(
     )
     facts = tables.published_facts(published)
     print_result(facts, lambda: tables.print_published(published), as_json=as_json)
-    problem = try_to_write_report(opened, published.release) if published.written else None
-    if problem:
-        print_error(f"warning: {problem}")
+    if get_settings().release_reports:
+        known = not published.written
+        problem = try_to_write_report(opened, published.release, unless_stored=known)
+        if problem:
+            print_error(f"warning: {problem}")
     _renew_index(opened, registered)
     if published.held_back:
         print_error(

@@ -143,8 +143,19 @@ def write_report(store: Store, release: Release) -> str:
     return key
 
 
-def try_to_write_report(store: Store, release: Release) -> str | None:
+def try_to_write_report(
+    store: Store, release: Release, *, unless_stored: bool = False
+) -> str | None:
     """Write the report of a release after it was published, which does not depend on it.
+
+    Parameters
+    ----------
+    store : Store
+        Where the release is.
+    release : Release
+        The release.
+    unless_stored : bool
+        Write only a report that does not exist, such as that of a run that was killed.
 
     Returns
     -------
@@ -152,7 +163,9 @@ def try_to_write_report(store: Store, release: Release) -> str | None:
         Why it was not written, a sentence for the user; None if it was.
     """
     try:
-        write_report(store, release)
+        key = report_key(release.release_key, release.digest)
+        if not (unless_stored and store.exists(key)):
+            write_report(store, release)
     except (ZaggCatalogError, OSError) as error:
         reason = clean_text(str(error), limit=300).rstrip(".")
         return f"the report of the release is not stored: {reason}. The release is published."

@@ -34,7 +34,7 @@ HALF_WIDTH = 500.0  # m; covers the pair's own spread, pointing and the interpol
 # Half of a usual swath, m: the excess of a wider swath is spread of the pointing, and is added.
 USUAL_HALF = 6_300.0
 STEP = 50_000.0  # m, longest edge of a corridor
-PIECE_STEPS = 4  # edges of a piece, along the track
+PIECE_STEPS = 8  # edges of a piece, along the track
 SPARE = 30_000.0  # m; distance of a corridor's outer edge, and the error of its latitudes
 BULGE = 100_000.0  # m; a corridor is not so far from its ring, whose edges may be 1,600 km long
 SWATH_WIDTHS = (9_000.0, 18_000.0)  # m; another width is not this instrument's swath
@@ -63,7 +63,7 @@ def corridors(footprints: Footprints, near: Near | None = None) -> Footprints:
     Returns
     -------
     Footprints
-        For each ladder its corridors, in pieces of 200 km at most that share their cross edges;
+        For each ladder its corridors, in pieces of 400 km at most that share their cross edges;
         rings that are not ladders, unchanged. Corridors follow a smooth curve through the
         middle of the rungs, cubic between them, in steps of 50 km at most; half-width 500 m, and
         the excess of half the swath over 6.3 km.
