@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ from zagg_catalog.progress import step
 from zagg_catalog.regions import Region, region_digest
 from zagg_catalog.releases.publication import version_of
 from zagg_catalog.shardmap import ShardMap, merge_maps
+from zagg_catalog.shardmap.cell_index import footprint_index
 from zagg_catalog.shardmap.json_file import read_json_metadata
 from zagg_catalog.shardmap.merge import merge_files
 from zagg_catalog.shardmap.model import BuiltMap, build_checked
@@ -159,7 +160,7 @@ def build_archive(
         Also write one map of all catalogs per grid, ``<grid>_<series>_<first>-<last><suffix>``;
         the maps of single catalogs are parquet then.
     on_map : callable
-        Called with each map as soon as it is built or found.
+        Called with each map, in order, when it is written or found.
 
     Returns
     -------
@@ -177,8 +178,8 @@ def build_archive(
     A map records its inputs in ``metadata["inputs"]``: digests of catalog, grid and region, the
     options and the versions. A map already made from identical inputs is not built again, so an
     interrupted call can be repeated. At most two catalogs are in memory, one in use and the next
-    one. A catalog that cannot be read fails its own maps only, and so does a grid that the build
-    cannot use.
+    one, and the maps of the one before, which are written meanwhile. A catalog that cannot be read
+    fails its own maps only, and so does a grid that the build cannot use.
     """
     _check_names([one.name for one in catalogs], "catalog")
     _check_names([one.name for one in grids], "grid")
@@ -207,6 +208,9 @@ def _check_names(names: Sequence[str], kind: str) -> None:
             raise InvalidQuery(f"The {kind} {name} is given more than once; give each one once.")
 
 
+_Pending = Callable[[], ArchiveMap]  # waits until the map is written
+
+
 @dataclass(frozen=True, eq=False)
 class _Run:
     """One run: the folder of its maps, and their inputs; see `build_archive`."""
@@ -217,33 +221,43 @@ class _Run:
     suffix: Suffix
 
     def all_of(self, catalogs: Sequence[StoredCatalog]) -> Iterator[ArchiveMap]:
-        """Yield the maps of each catalog, while the next catalog is read."""
+        """Yield the maps of each catalog, while the next one is read and paired."""
         needed = [one for one in catalogs if any(self.existing(one, g) is None for g in self.grids)]
-        loaded = _read_ahead(needed)
-        for catalog in catalogs:
-            yield from self.maps_of(catalog, next(loaded) if catalog in needed else None)
+        swaths = any(grid.options.get("footprint") != "beams" for grid in self.grids)
+        loaded = _read_ahead(needed, cells=swaths)
+        before: list[_Pending] = []
+        with ThreadPoolExecutor(1, thread_name_prefix="write-map") as writer:
+            for catalog in catalogs:
+                found = next(loaded) if catalog in needed else None
+                pending = [*self.maps_of(catalog, found, writer)]
+                del found
+                yield from (map_of() for map_of in before)
+                before = pending
+            yield from (map_of() for map_of in before)
 
     def maps_of(
-        self, catalog: StoredCatalog, loaded: Catalog | Exception | None
-    ) -> Iterator[ArchiveMap]:
+        self,
+        catalog: StoredCatalog,
+        loaded: Catalog | Exception | None,
+        writer: ThreadPoolExecutor,
+    ) -> Iterator[_Pending]:
         """Yield the maps of one catalog: first the existing ones, then the new ones."""
         existing = {grid.name: self.existing(catalog, grid) for grid in self.grids}
-        yield from (one for one in existing.values() if one is not None)
+        yield from (partial(_same, one) for one in existing.values() if one is not None)
         needed = [grid for grid in self.grids if existing[grid.name] is None]
         if not isinstance(loaded, Catalog):
             for grid in needed:
                 path = self.path(grid, catalog.name)
-                yield _failed(catalog.label, grid, path, str(loaded or "The catalog was not read."))
+                why = str(loaded or "The catalog was not read.")
+                yield partial(_failed, catalog.label, grid, path, why)
             return
         for grid, made, seconds in _shard_maps(loaded, needed, self.region):
-            started, path = time.perf_counter(), self.path(grid, catalog.name)
+            path = self.path(grid, catalog.name)
             if isinstance(made, str):
-                yield _failed(catalog.label, grid, path, made)
+                yield partial(_failed, catalog.label, grid, path, made)
                 continue
             made.metadata["inputs"] = self.inputs(catalog, grid)
-            _write(made, path)
-            seconds += time.perf_counter() - started
-            yield _made("built", catalog.label, grid, path, made.metadata, seconds)
+            yield writer.submit(_written, made, path, catalog.label, grid, seconds).result
 
     def existing(self, catalog: StoredCatalog, grid: ArchiveGrid) -> ArchiveMap | None:
         """Return the existing map if it was made from the same inputs."""
@@ -304,18 +318,30 @@ class _Run:
         return {name: version_of(name) for name in _SOFTWARE}
 
 
-def _read_ahead(catalogs: Sequence[StoredCatalog]) -> Iterator[Catalog | Exception]:
-    """Yield each catalog, or the error of its reading, while the next one is read."""
+def _read_ahead(catalogs: Sequence[StoredCatalog], *, cells: bool) -> Iterator[Catalog | Exception]:
+    """Yield each catalog, or the error of its reading, while the next one is read.
+
+    With its stored cells if `cells`.
+    """
     with ThreadPoolExecutor(1, thread_name_prefix="read-catalog") as pool:
-        reading = [pool.submit(one.load) for one in catalogs[:1]]
+        reading = [pool.submit(_read, one, cells=cells) for one in catalogs[:1]]
         for number in range(len(catalogs)):
             try:
                 loaded: Catalog | Exception = reading.pop().result()
             except (StoreError, InvalidCatalog, InvalidQuery, EmptyHarvest) as error:
                 loaded = error
-            reading += [pool.submit(one.load) for one in catalogs[number + 1 : number + 2]]
+            reading += [
+                pool.submit(_read, one, cells=cells) for one in catalogs[number + 1 : number + 2]
+            ]
             yield loaded
             del loaded
+
+
+def _read(stored: StoredCatalog, *, cells: bool) -> Catalog:
+    catalog = stored.load()
+    if cells:
+        footprint_index(catalog).read_stored()
+    return catalog
 
 
 def build_stored(
@@ -374,6 +400,19 @@ def _accepted(grid: ArchiveGrid, built: BuiltMap) -> ShardMap | str:
         return grid.accepted(built)
     except EmptyShardMap as error:
         return str(error)
+
+
+def _same(one: ArchiveMap) -> ArchiveMap:
+    return one
+
+
+def _written(
+    shard_map: ShardMap, path: Path, label: str, grid: ArchiveGrid, seconds: float
+) -> ArchiveMap:
+    started = time.perf_counter()
+    _write(shard_map, path)
+    seconds += time.perf_counter() - started
+    return _made("built", label, grid, path, shard_map.metadata, seconds)
 
 
 def _write(shard_map: ShardMap, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from threading import Lock, RLock
 from weakref import WeakKeyDictionary
@@ -90,10 +91,7 @@ class FootprintBatch:
         with self._lock:
             cells = self._cells
             if cells is None:
-                cells, self._notes = self._index.stored(self.first, self.last) or (
-                    none_known(self.first, self.last),
-                    self._notes,
-                )
+                cells = self._stored() or none_known(self.first, self.last)
             usable = np.ones(self.last - self.first, dtype=bool)
             if self._notes is not None:
                 usable[np.fromiter(self._notes[0], np.int64) - self.first] = False
@@ -102,6 +100,20 @@ class FootprintBatch:
             if self._cells is not cells and self._index.reserve(cells.numbers.nbytes):
                 self._cells = cells
             return cells
+
+    def read_stored(self) -> None:
+        """Read the stored cells into the cache, as long as it has room."""
+        with self._lock:
+            cells = self._stored() if self._cells is None else None
+            if cells is not None and self._index.reserve(cells.numbers.nbytes):
+                self._cells = cells
+
+    def _stored(self) -> Cells | None:
+        stored = self._index.stored(self.first, self.last)
+        if stored is None:
+            return None
+        cells, self._notes = stored
+        return cells
 
     def _with_near(self, cells: Cells, near: Near | None) -> Cells:
         footprints = self.rings(np.flatnonzero(~cells.known) + self.first)
@@ -197,6 +209,12 @@ class FootprintIndex:
                 return False
             self._left -= size
             return True
+
+    def read_stored(self) -> None:
+        """Read the stored cells before they are needed; a failure is left to the build."""
+        with suppress(pa.ArrowException, OSError):
+            for batch in self.batches:
+                batch.read_stored()
 
     def stored(self, first: int, last: int) -> tuple[Cells, Notes] | None:
         """Return the stored cells and notes of a batch."""
