@@ -26,6 +26,7 @@ TITLES = {
     "archive": ("A new grid over stored cycles", "from rings"),
     "planar": ("Rectilinear grids", "zagg, from rings, or the limit"),
     "beams": ("Beams", "zagg, or the limit"),
+    "fine": ("Fine shards", "the limit"),
     "takeover": ("A new release, of which 1 % of the granules are new", "from scratch"),
     "million": ("Three products, four grids each, and their releases", "zagg"),
     "fetch": ("Fetch", "zagg, or the limit"),
