@@ -44,8 +44,11 @@ def write_page(path: Path, results: Result) -> None:
 
 
 def tables(results: Result) -> str:
-    """Return one table per section, each below its run; a line tells where the machine changes."""
-    parts, before = [], None
+    """Return one table per section, each below its run; a line tells where the machine changes.
+
+    The first line tells which targets are missed.
+    """
+    parts, before, missed, targets = [], None, list[str](), 0
     for section, (title, against) in TITLES.items():
         if section in results:
             rows, machine = results[section]["rows"], results[section]["machine"]
@@ -56,9 +59,20 @@ def tables(results: Result) -> str:
             head += f"| work | | {against} | ours | ratio | target | |\n"
             head += "|---|---|---:|---:|---:|---:|---|\n"
             parts.append(head + "\n".join(line for row in rows for line in _lines(row)))
+            for row in rows:
+                for figure, found in row["figures"].items():
+                    if "least" in found:
+                        targets += 1
+                        if found["ratio"] < found["least"]:
+                            missed.append(
+                                f"{row['name']}, {figure} ({_ratio(found['ratio'])} of"
+                                f" {_ratio(found['least'])})"
+                            )
             if section in SENTENCES:
                 parts.append(SENTENCES[section](rows))
-    return "\n\n".join(parts)
+    counted = f"Of {targets} targets of ratios, {targets - len(missed)} are reached"
+    overview = f"{counted}. Missed: {'; '.join(missed)}." if missed else f"{counted}."
+    return "\n\n".join([overview, *parts])
 
 
 def profiles(results: Result) -> str:

@@ -56,6 +56,9 @@ def test_targets_are_reached_or_missed(page):
     )
     assert text.count("2 cores (x86_64), 8 GiB, Python 3.12, zagg 0.61.0.") == 1
     assert text.count("Medians of 3 runs of `python bench.py`.") == 2
+    assert text.startswith(
+        "Of 3 targets of ratios, 2 are reached. Missed: 4 grids, peak (3.0 of 5.0)."
+    )
     assert "| 4 grids | build | 24.00 s | 2.00 s | 12.0 | 12.0 | reached |" in text
     assert "|  | peak | 900 MB | 300 MB | 3.0 | 5.0 | **missed** |" in text
     assert "| order 8 | build | 1.00 s | 1.40 s | 0.71 | 0.67 | reached |" in text
