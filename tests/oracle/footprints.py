@@ -164,7 +164,8 @@ def _box(at, radius, size, grazes, random):
             west, south, east, north = np.round([west, south, east, north])
         case 3:
             east = 90.0 * np.ceil(west / 90.0)
-    return _corners(west, max(south, -90.0), east, min(north, 90.0), random)
+    south, north = np.clip([south, north], -90.0, 90.0)
+    return _corners(west, south, east, north, random)
 
 
 def _corners(west, south, east, north, random):
