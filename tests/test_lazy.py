@@ -47,11 +47,12 @@ def test_a_package_has_the_names_of_its_modules_and_no_others():
         lazy_attribute("package", {"dumps": "json"}, "loads")
 
 
-def test_a_program_imports_pyarrow_and_mortie_without_pandas_and_can_still_use_it():
+def test_a_program_imports_the_geometry_without_pandas_and_can_still_use_it():
     code = """
 import sys
 from zagg_catalog.lazy import import_geometry
-import_geometry("not_installed")
+import_geometry("odc.geo.geobox", "not_installed")
+assert "odc.geo.geobox" in sys.modules
 import mortie, numpy, pyarrow
 pyarrow.array(numpy.arange(3))
 print({"pandas", "dask"} & set(sys.modules))

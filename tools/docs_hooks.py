@@ -48,7 +48,7 @@ def setting_rows(name: str) -> Iterator[tuple[list[str], str, str]]:
 
     module, _, kind = name.rpartition(".")
     model = getattr(importlib.import_module(module), kind)
-    members = griffe.load(module, search_paths=[ROOT])[kind].members
+    members = griffe.load(module, search_paths=[ROOT])[kind].all_members
     prefix = model.model_config["env_prefix"]
     for field, info in model.model_fields.items():
         alias = info.validation_alias

@@ -54,13 +54,25 @@ def import_geometry(*more: str) -> None:
     hiding = _Hiding()
     sys.meta_path.insert(0, hiding)
     try:
-        for name in ("pyarrow", "mortie", *more):
-            with contextlib.suppress(ImportError):  # what needs them reports it
-                importlib.import_module(name)
+        _import_some("pyarrow", "mortie")
         if "pyarrow" in sys.modules:
             sys.modules["pyarrow"].scalar("")  # looks for pandas once
     finally:
         sys.meta_path.remove(hiding)
+    # odc.geo asks whether there is a specification; pyarrow would take None for a module.
+    hidden = [name for name in UNUSED if name not in sys.modules]
+    sys.modules |= dict.fromkeys(hidden)  # type: ignore[arg-type]
+    try:
+        _import_some(*more)
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+def _import_some(*names: str) -> None:
+    for name in names:
+        with contextlib.suppress(ImportError):  # what needs them reports it
+            importlib.import_module(name)
 
 
 class _Hiding:
