@@ -46,7 +46,7 @@ LIMIT_SECONDS = 600.0
 MANUAL = "aggregate/aggregate-one-release"
 INTERRUPTED = 130
 UI_URL = "http://127.0.0.1:4200"
-DURATION = "about a minute on two idle cores, several on a busy machine"
+DURATION = "less than a minute on two idle cores, several on a busy machine"
 # Changes are announced at once, and an event that was not processed is repeated after 15 s.
 RULES: dict[str, object] = {"changed_hours": 0, "patience_hours": 0.004, "overdue_days": None}
 
