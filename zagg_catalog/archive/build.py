@@ -30,7 +30,7 @@ from zagg_catalog.errors import (
     StoreError,
     ZaggCatalogError,
 )
-from zagg_catalog.grids import OutputGrid
+from zagg_catalog.grids import HealpixGrid, OutputGrid
 from zagg_catalog.jsonio import canonical_digest
 from zagg_catalog.messages import clean_text
 from zagg_catalog.progress import step
@@ -223,8 +223,12 @@ class _Run:
     def all_of(self, catalogs: Sequence[StoredCatalog]) -> Iterator[ArchiveMap]:
         """Yield the maps of each catalog, while the next one is read and paired."""
         needed = [one for one in catalogs if any(self.existing(one, g) is None for g in self.grids)]
-        swaths = any(grid.options.get("footprint") != "beams" for grid in self.grids)
-        loaded = _read_ahead(needed, cells=swaths)
+        # Neither beams nor the tiles of rectilinear grids are found by cells.
+        cells = any(
+            isinstance(one.grid, HealpixGrid) and one.options.get("footprint") != "beams"
+            for one in self.grids
+        )
+        loaded = _read_ahead(needed, cells=cells)
         before: list[_Pending] = []
         with ThreadPoolExecutor(1, thread_name_prefix="write-map") as writer:
             for catalog in catalogs:
