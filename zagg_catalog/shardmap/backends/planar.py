@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.lattice import trace_rings
 from zagg_catalog.geometry.plane import Geometries
-from zagg_catalog.geometry.ragged import runs
+from zagg_catalog.geometry.ragged import distinct, runs
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.grids import RectilinearGrid
 from zagg_catalog.grids.base import Near
@@ -111,7 +111,7 @@ class _Block:
     def _draw(self, which: Ints) -> Geometries:
         """Return the polygons of tiles, buffered, metres in the plane."""
         with self._lock:
-            new = np.unique(which[~self._drawn[which]])
+            new = distinct(which[~self._drawn[which]])
             if len(new):
                 some = replace(self.tiles, keys=self.tiles.keys[new], boxes=self.tiles.boxes[new])
                 reach = self.tiles.plane.reach
