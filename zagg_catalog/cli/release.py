@@ -288,7 +288,7 @@ def rollback(
     publication = releases.rollback(
         opened, *place.parts(), digest, partial_latest=partial_latest, published_by=by
     )
-    facts = publication.model_dump(mode="json")
+    facts = tables.publication_facts(publication)
     print_result(facts, lambda: tables.print_publication(publication), as_json=as_json)
     _renew_index(opened)
     return DONE

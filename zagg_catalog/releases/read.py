@@ -153,6 +153,20 @@ def load_release(store: Store, release_key: ReleaseKey, digest: str) -> Release:
     return Release(release_key=release_key, key=key, digest=digest, record=record)
 
 
+def load_latest(
+    store: Store, release_key: ReleaseKey, publication: Publication, listed: ObjectInfo | None
+) -> Release:
+    """Return the release that a pointer names.
+
+    Its record is that of the pointer if the listing of the store shows that it is stored unaltered;
+    otherwise it is read. Raises as `load_release`.
+    """
+    record, key = publication.record, publication.key
+    if record is None or listed is None or not listed.shows(record.to_bytes()):
+        return load_release(store, release_key, publication.digest)
+    return Release(release_key=release_key, key=key, digest=publication.digest, record=record)
+
+
 def find_release(
     store: Store, product: str, region: str, cycle: int, *, digest: str | None = None
 ) -> Release:
