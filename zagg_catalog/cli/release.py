@@ -117,7 +117,8 @@ def publish(
     print_result(facts, lambda: tables.print_published(published), as_json=as_json)
     if get_settings().release_reports:
         known = not published.written
-        problem = try_to_write_report(opened, published.release, unless_stored=known)
+        load = {build.name: build.readable_map for build in maps}.get
+        problem = try_to_write_report(opened, published.release, unless_stored=known, load=load)
         if problem:
             print_error(f"warning: {problem}")
     _renew_index(opened, registered)

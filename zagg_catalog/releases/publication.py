@@ -273,6 +273,15 @@ def read_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:
     return CurrentRelease(publication=publication, token=pointer.token)
 
 
+def record_of(store: Store, publication: Publication) -> ReleaseRecord:
+    """Return the record of the latest release, which is read if the pointer does not have it.
+
+    Raises as `Store.get`, or `InvalidRelease`.
+    """
+    key = publication.key
+    return publication.record or ReleaseRecord.load(store.get(key), f"Release record {key}")
+
+
 def contraction(
     store: Store, latest: CurrentRelease, record: ReleaseRecord, ids: pa.ChunkedArray
 ) -> Contraction:
@@ -284,7 +293,7 @@ def contraction(
         problem = latest.problem or _lost_pointer(store, record)
         return Contraction(count=None if problem else 0, problem=problem)
     try:
-        old = ReleaseRecord.load(store.get(latest.publication.key), latest.publication.key)
+        old = record_of(store, latest.publication)
         if old.catalog.digest == record.catalog.digest:
             return Contraction()
         before = catalog_ids(store, old)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +445,15 @@ def load_map(store: Store, release: Release, grid: str) -> ShardMap | None:
     with scratch() as folder:
         key = entry.manifest.parquet.key
         return ShardMap.from_parquet(store.download(key, folder / "map.parquet"))
+
+
+MapLoader = Callable[[str], ShardMap | None]
+"""Returns the map of a grid of one release, by the grid's name; None if there is none."""
+
+
+def map_loader(store: Store, release: Release) -> MapLoader:
+    """Return a function that loads each map of a release once, and keeps it."""
+    return cache(partial(load_map, store, release))
 
 
 def map_problems(shard_map: ShardMap, grid: GridRecord) -> list[str]:
