@@ -17,10 +17,10 @@ from tests.oracle.footprints import footprints
 from tests.oracle.sphere import vectors
 from tests.test_catalog import SQUARE, make_catalog
 from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap, from_config, load_polygon
+from zagg_catalog.catalog.cell_words import numbers_of, words_of
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.shardmap import build_maps, cell_index, cells, index_footprints
-from zagg_catalog.shardmap.cells import numbers_of, words_of
 
 SOUTH = bbox_region((-180, -90, 180, 10))
 ANTARCTIC = bbox_region((-180, -90, 180, -60))

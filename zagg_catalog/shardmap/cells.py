@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.cell_words import Numbers, numbers_of, ranges_of
 from zagg_catalog.catalog.schema import CELLS_ORDER
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.healpix_trace import distinct, trace
@@ -32,12 +33,6 @@ _BITS = 2 * CELLS_ORDER + 5
 INNER_CIRCLE = 0.6
 # The middle line of a ring up to this many circles wide meets each circle inside: less than 2.
 _MIDDLE_ENOUGH = 1.9
-# A word: the base cell in its top bits, then the nested digits; the order in its lowest bits.
-_FIRST_BASE = 1 << (2 * CELLS_ORDER)
-_WORD_SHIFT = np.uint64(60 - 2 * CELLS_ORDER)
-_ORDER_BITS = np.uint8(31)
-
-Numbers = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +46,8 @@ class Cells:
     numbers: Numbers
     """Shape (cells,), ascending and distinct inside a row.
 
-    Twice the nested number and one for a cell of `CELLS_ORDER`; that times four for each order
-    coarser (known as zuniq). So shifted to the right, a number is that of a coarser cell. Coarser
-    ones are inside broad footprints.
+    As `numbers_of` has them: shifted to the right, a number is that of a coarser cell. Coarser ones
+    are inside broad footprints.
     """
     known: NDArray[np.bool_]
     """Shape (rows,): rows with their cells; other footprints were far from all shards."""
@@ -116,21 +110,13 @@ class Cells:
         larger = np.flatnonzero((self.numbers & np.int32((1 << shift) - 1)) == 0)
         if not len(larger):
             return found, rows[which]
-        low, high = _ranges(self.numbers[larger])
+        low, high = ranges_of(self.numbers[larger])
         low, high = np.searchsorted(covered, [low >> (shift - 1), high >> (shift - 1)])
         held = runs(low, high)
         return (
             np.concatenate([found, held.astype(np.int32)]),
             np.concatenate([rows[which], np.repeat(rows[larger], high - low)]),
         )
-
-
-def _ranges(numbers: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
-    """Return the first nested number of `CELLS_ORDER` in each cell, and the one after its last."""
-    wide = numbers.astype(np.int64)
-    least = wide & -wide
-    start = (wide ^ least) >> 1
-    return start, start + least
 
 
 def none_known(first: int, last: int) -> Cells:
@@ -248,35 +234,13 @@ def _inside(footprints: Footprints, first: int) -> tuple[Ints, dict[int, str]]:
 def _united(passed: Ints, inside: Ints) -> Ints:
     """Add the cells that edges pass through to the cells inside, without duplicates."""
     row, number = inside >> _BITS, inside & ((1 << _BITS) - 1)
-    low, high = _ranges(number)
+    low, high = ranges_of(number)
     shift = _BITS - 1
     low, high = (row << shift) | low, (row << shift) | high
     cell = passed >> 1
     place = np.searchsorted(low, cell, side="right") - 1
     held = (place >= 0) & (cell < high[np.maximum(place, 0)])
     return distinct(np.concatenate([passed[~held], inside]))
-
-
-def numbers_of(words: NDArray[np.uint64]) -> Numbers:
-    """Return the numbers, as `Cells` has them, of mortie's words of `CELLS_ORDER` and coarser."""
-    number = (words >> _WORD_SHIFT).astype(np.int32)
-    number -= np.int32(_FIRST_BASE)
-    number <<= np.int32(1)
-    up = CELLS_ORDER - (words.astype(np.uint8) & _ORDER_BITS)
-    if up.any():
-        number |= np.int32(1) << (up.astype(np.int32) << np.int32(1))
-    else:
-        number |= np.int32(1)
-    return number
-
-
-def words_of(numbers: NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
-    """Return mortie's words of numbers as `Cells` has them."""
-    start, end = _ranges(numbers)
-    words = (start + _FIRST_BASE).astype(np.uint64) << _WORD_SHIFT
-    up = np.log2((end - start).astype(np.float64)).astype(np.uint64) >> np.uint64(1)
-    words |= np.uint64(CELLS_ORDER) - up
-    return words
 
 
 def coarse_numbers(keys: NDArray[np.uint64], order: int) -> Ints:
