@@ -30,7 +30,7 @@ from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.footprints import Footprints, read_footprints
 from zagg_catalog.geometry.plane import ring_edges, unit_vectors
 from zagg_catalog.geometry.plausible import SwathLimits
-from zagg_catalog.geometry.ragged import distinct, to_offsets
+from zagg_catalog.geometry.ragged import distinct
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, densify_edges, ring_areas
 from zagg_catalog.grids.base import Near
 from zagg_catalog.progress import step

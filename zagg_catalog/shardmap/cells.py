@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,8 @@ from zagg_catalog.shardmap import beams
 
 mortie = lazy_module("mortie")  # loads pandas
 
+# Cells to look up at once: their arrays fit into the cache of a processor.
+_BLOCK = 1 << 16
 # Rows to trace at once, to limit memory.
 _ROWS = 1200
 # Bits of a cell's number, below those of its row.
@@ -96,27 +97,41 @@ class Cells:
             Pairs of shard and catalog row; a few are duplicates.
         """
         shift = 2 * (CELLS_ORDER - order) + 1
-        coarse = self.numbers >> np.int32(shift)
-        fresh = np.ones(len(coarse), dtype=bool)
-        # The cells of one shard are adjacent.
-        np.not_equal(coarse[1:], coarse[:-1], out=fresh[1:])
-        starts = self.offsets[:-1]
-        fresh[starts[starts < len(coarse)]] = True
-        which = np.flatnonzero(fresh)
-        found = places[coarse[which]]
-        inside = found >= 0
-        which, found = which[inside], found[inside]
-        rows = self.rows
-        larger = np.flatnonzero((self.numbers & np.int32((1 << shift) - 1)) == 0)
+        blocks = range(0, max(len(self.numbers), 1), _BLOCK)
+        parts = [self._shards(start, shift, places) for start in blocks]
+        found, which, larger = map(np.concatenate, zip(*parts, strict=True))
+        rows = self._rows_of(which)
         if not len(larger):
-            return found, rows[which]
+            return found, rows
         low, high = ranges_of(self.numbers[larger])
         low, high = np.searchsorted(covered, [low >> (shift - 1), high >> (shift - 1)])
         held = runs(low, high)
         return (
             np.concatenate([found, held.astype(np.int32)]),
-            np.concatenate([rows[which], np.repeat(rows[larger], high - low)]),
+            np.concatenate([rows, np.repeat(self._rows_of(larger), high - low)]),
         )
+
+    def _shards(
+        self, start: int, shift: int, places: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], Ints, Ints]:
+        """Return the shards of a block of cells, and which cells they and larger ones are of."""
+        numbers = self.numbers[start : start + _BLOCK]
+        coarse = numbers >> np.int32(shift)
+        fresh = np.ones(len(coarse), dtype=bool)
+        # The cells of one shard are adjacent.
+        np.not_equal(coarse[1:], coarse[:-1], out=fresh[1:])
+        firsts = np.searchsorted(self.offsets[:-1], [start, start + len(numbers)])
+        fresh[self.offsets[slice(*firsts)] - start] = True
+        which = np.flatnonzero(fresh)
+        found = places.take(coarse.take(which))
+        inside = found >= 0
+        larger = np.flatnonzero((numbers & np.int32((1 << shift) - 1)) == 0)
+        return found[inside], which[inside] + start, larger + start
+
+    def _rows_of(self, which: Ints) -> NDArray[np.int32]:
+        """Return the catalog rows of some cells, ascending."""
+        counts = np.diff(np.searchsorted(which, self.offsets))
+        return np.repeat(np.arange(self.first, self.first + len(counts), dtype=np.int32), counts)
 
 
 def none_known(first: int, last: int) -> Cells:
