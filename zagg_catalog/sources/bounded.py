@@ -92,7 +92,7 @@ def put_off[**P, Result](
     def do() -> None:
         try:
             future.set_result(work(*args, **kwargs))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (it is that of the result)
             future.set_exception(error)
 
     if _PUT_OFF.work is None:
