@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, TypedDict
 
@@ -21,7 +21,6 @@ from zagg_catalog.catalog.ids import id_problems, shown_id
 from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
-from zagg_catalog.geometry.healpix_trace import in_threads
 from zagg_catalog.geometry.ragged import starts, to_offsets
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys
 from zagg_catalog.grids import HealpixGrid, OutputGrid
@@ -152,7 +151,8 @@ def _pair_batches(index: FootprintIndex, works: Sequence[_Work], *, strips: bool
     with step("pairs", "granule", index.table.num_rows) as counted:
         for batch in index.batches:
             cells = batch.cells(near) if joins else none_known(batch.first, batch.last)
-            in_threads(partial(_Work.add, batch=batch, cells=cells, strips=strips), works)
+            for work in works:
+                work.add(batch, cells, strips=strips)
             counted.update(batch.last)
 
 
