@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -48,6 +49,9 @@ Suffix = Literal[".parquet", ".json"]
 
 # Packages that determine the pairs; another version may find other pairs.
 _SOFTWARE = ("zagg-catalog", "mortie", "shapely", "spherely", "pyproj")
+
+# Threads that write maps: from stored cells, writing a map takes longer than building it.
+_WRITERS = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -178,7 +182,7 @@ def build_archive(
     A map records its inputs in ``metadata["inputs"]``: digests of catalog, grid and region, the
     options and the versions. A map already made from identical inputs is not built again, so an
     interrupted call can be repeated. At most two catalogs are in memory, one in use and the next
-    one, and the maps of the one before, which are written meanwhile. A catalog that cannot be read
+    one, and the maps of the two before, which are written meanwhile. A catalog that cannot be read
     fails its own maps only, and so does a grid that the build cannot use.
     """
     _check_names([one.name for one in catalogs], "catalog")
@@ -229,15 +233,15 @@ class _Run:
             for one in self.grids
         )
         loaded = _read_ahead(needed, cells=cells)
-        before: list[_Pending] = []
-        with ThreadPoolExecutor(1, thread_name_prefix="write-map") as writer:
+        pending: deque[list[_Pending]] = deque()
+        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="write-map") as writer:
             for catalog in catalogs:
                 found = next(loaded) if catalog in needed else None
-                pending = [*self.maps_of(catalog, found, writer)]
+                pending.append([*self.maps_of(catalog, found, writer)])
                 del found
-                yield from (map_of() for map_of in before)
-                before = pending
-            yield from (map_of() for map_of in before)
+                if len(pending) > _WRITERS:
+                    yield from (map_of() for map_of in pending.popleft())
+            yield from (map_of() for some in pending for map_of in some)
 
     def maps_of(
         self,
