@@ -24,8 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             for mark in ("zagg", "slow", "integration"):
                 item.add_marker(getattr(pytest.mark, mark))
-            if item.path.stem not in OWN_PROCESSES:
-                item.add_marker(pytest.mark.usefixtures("forked_zagg"))
+
+
+@pytest.fixture(autouse=True)
+def forks_where_they_fit(request) -> None:
+    """Let the calls of most modules be forks of one process that has imported zagg."""
+    if request.path.stem not in OWN_PROCESSES:
+        request.getfixturevalue("forked_zagg")
 
 
 @pytest.fixture(scope="session")
