@@ -34,7 +34,8 @@ def programs(folder: Path) -> dict[str, tuple[list[str], float | None]]:
         "import zagg_catalog": ([python, "-c", "import zagg_catalog"], None),
         "zagg-catalog --help": ([*CLI, "--help"], 6),
         "zagg-catalog show FILE.parquet": ([*CLI, "show", str(catalog)], 15),
-        "zagg-catalog build --help": ([*CLI, "build", "--help"], None),
+        "zagg-catalog build --help": ([*CLI, "build", "--help"], 15),
+        "zagg-catalog status --help": ([*CLI, "status", "--help"], 15),
         "python -m flows.cycle --help": ([python, "-m", "flows.cycle", "--help"], None),
     }
 

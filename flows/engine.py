@@ -7,17 +7,13 @@ second one to run it. Each imports Prefect, which takes most of the time until t
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import runpy
 import shlex
 import sys
 from pathlib import Path
 
-from zagg_catalog.lazy import import_geometry
-
-# Objects until the garbage collector looks; by default it takes a tenth of the time of imports.
-GARBAGE = 50_000
+from zagg_catalog.lazy import import_geometry, rarely_collect
 
 
 def command() -> str:
@@ -35,7 +31,7 @@ def main() -> None:
     # Otherwise a signal to the worker's group, such as Ctrl-C, ends its runs as well.
     with contextlib.suppress(PermissionError):
         os.setsid()
-    gc.set_threshold(GARBAGE)
+    rarely_collect()
     import_geometry("odc.geo.geobox")
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 

@@ -22,8 +22,7 @@ from typing import Any
 import anyio
 from prefect.runner import _starter_engine
 
-from flows.engine import GARBAGE
-from zagg_catalog.lazy import import_geometry
+from zagg_catalog.lazy import import_geometry, rarely_collect
 
 # Imports of numpy and pyarrow start no thread with these; a fork would lack it.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -81,7 +80,7 @@ def _become(command: list[str], env: dict[str, str], cwd: Path | str | None) -> 
         os.execve(command[0], command, env)
     sys.argv = command[2:]
     sys.modules.pop("prefect.engine", None)  # it is run as a program
-    gc.set_threshold(GARBAGE)
+    rarely_collect()
     try:
         with _new_settings():
             runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

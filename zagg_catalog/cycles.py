@@ -7,16 +7,21 @@ The orbit arithmetic was fitted to the start times in 5,689 real granule names: 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from zagg_catalog.errors import InvalidQuery
+from zagg_catalog.lazy import lazy_attribute
 
-# Names are read in their own module; they are importable from here as well.
-from zagg_catalog.granule_names import GranuleName as GranuleName
-from zagg_catalog.granule_names import granule_name_columns as granule_name_columns
-from zagg_catalog.granule_names import parse_granule_name as parse_granule_name
+if TYPE_CHECKING:
+    from zagg_catalog.granule_names import GranuleName as GranuleName
+    from zagg_catalog.granule_names import granule_name_columns as granule_name_columns
+    from zagg_catalog.granule_names import parse_granule_name as parse_granule_name
+
+# Names are read in their own module, with pyarrow; they are importable from here as well.
+_NAMES = ("GranuleName", "granule_name_columns", "parse_granule_name")
 
 Convention = Literal["mission", "nominal"]
+Direction = Literal["ascending", "descending"]
 
 TRACKS = 1387
 REGIONS = 14
@@ -109,3 +114,7 @@ def check_begun(cycle: int, now: datetime) -> int:
             f" cycle {current}."
         )
     return cycle
+
+
+def __getattr__(name: str) -> Any:
+    return lazy_attribute(__name__, dict.fromkeys(_NAMES, "zagg_catalog.granule_names"), name)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from zagg_catalog.geometry import healpix_trace as tracing
 from zagg_catalog.geometry.healpix_cells import face_positions, nested_of, places_of
-from zagg_catalog.geometry.healpix_trace import in_threads, trace
+from zagg_catalog.geometry.healpix_trace import trace
 from zagg_catalog.geometry.healpix_walk import halve_all
 from zagg_catalog.geometry.sphere import to_xyz
 
@@ -86,9 +86,3 @@ def test_places_are_positions(some):
     # On a border either base cell will do.
     border = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
     assert border[~same].max(initial=0) < 1e-14
-
-
-def test_work_in_threads_comes_back_in_order_and_fails_aloud():
-    assert in_threads(lambda part: part * part, range(9)) == [n * n for n in range(9)]
-    with pytest.raises(ZeroDivisionError):
-        in_threads(lambda part: 1 // part, [1, 0, 2])

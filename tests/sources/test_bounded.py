@@ -6,6 +6,7 @@ import gzip
 import itertools
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from zagg_catalog.errors import RequestFailed
+from zagg_catalog.sources.bounded import answer_within, put_off, putting_off, seconds_left
 from zagg_catalog.sources.http import ApiRequest, Transport
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -135,3 +137,45 @@ def test_many_headers_are_not_read() -> None:
     with serving([HEAD, b"X: y\r\n" * 500, WHOLE]) as url, pytest.raises(RequestFailed) as raised:
         get(url, seconds=60)
     assert "headers" in str(raised.value)
+
+
+def test_work_put_off_is_done_between_a_request_and_its_answer() -> None:
+    """The server answers only when the work is done."""
+    done = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        assert done.wait(60)
+        yield WHOLE
+
+    with serving(pieces()) as url, putting_off():
+        result = put_off(done.set)
+        assert not result.done()
+        assert get(url, seconds=60) == {"features": []}
+        assert result.done()
+
+
+def test_its_time_is_not_that_of_an_answer() -> None:
+    began = time.monotonic()
+    with answer_within(60.0, 1):
+        with putting_off():
+            put_off(time.sleep, 0.2)
+        left = seconds_left()
+    assert left > 60.0 + 0.1 - (time.monotonic() - began)
+
+
+def test_the_rest_of_the_work_is_done_at_the_end_also_after_an_error() -> None:
+    results = []
+
+    def fail() -> None:
+        with putting_off():
+            results.extend(put_off(divmod, 7, other) for other in (2, 0))
+            raise RequestFailed("the server is gone")
+
+    with pytest.raises(RequestFailed):
+        fail()
+    assert results[0].result(0) == (3, 1)
+    assert isinstance(results[1].exception(0), ZeroDivisionError)
+
+
+def test_without_answers_to_wait_for_work_is_done_at_once() -> None:
+    assert put_off(divmod, 7, 2).result(0) == (3, 1)

@@ -6,18 +6,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from zagg_catalog.cycles import REGIONS, TRACKS, check_cycle
+from zagg_catalog.cycles import REGIONS, TRACKS, Direction, check_cycle
 from zagg_catalog.errors import InputNotFound, InvalidQuery
 from zagg_catalog.granule_names import granule_name_columns, is_icesat2
 
-Direction = Literal["ascending", "descending"]
 Numbers = str | int | Iterable[int]
 
 # Along-track regions by direction. Source: the region borders of ATL03 (0, 27, 59.5 and 80° N,

@@ -26,6 +26,7 @@ from zagg_catalog.cli.listening import listening
 from zagg_catalog.cli.screens import HelpScreen
 from zagg_catalog.errors import ZaggCatalogError
 from zagg_catalog.files import reason
+from zagg_catalog.lazy import rarely_collect
 from zagg_catalog.messages import as_line
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Arrow's default allocator does not return freed memory: 40 MB more for a build of one cycle.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # OpenBLAS's second thread waits actively while numpy loads; products of vectors need none.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    rarely_collect()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments in (["-h"], ["--help"]):
         print(_overview())

@@ -11,12 +11,14 @@ from cyclopts import Group, Parameter
 
 from zagg_catalog import regions
 from zagg_catalog import registry as registries
-from zagg_catalog.catalog.filters import Direction, read_granule_names
+from zagg_catalog.cycles import Direction
 from zagg_catalog.errors import InvalidQuery, InvalidRegion, RegionNotFound
+from zagg_catalog.lazy import lazy_module
 
 if TYPE_CHECKING:
     from zagg_catalog.regions import Bbox, Region
 
+filters = lazy_module("zagg_catalog.catalog.filters")  # with pyarrow, which help does not need
 # Names of regions, not of files.
 _NAME = re.compile(r"[\w-]+")
 WHEN = Group("When (choose one)", sort_key=2)
@@ -133,7 +135,7 @@ class FilterOptions(TrackOptions):
 
     def values(self) -> dict[str, Any]:
         """Return the filters as arguments of `Query` and `Selection`."""
-        names = None if self.granule is None else read_granule_names(self.granule)
+        names = None if self.granule is None else filters.read_granule_names(self.granule)
         return super().values() | {"granules": names}
 
 

@@ -78,7 +78,7 @@ def find_boxes(lats: Floats, lons: Floats, offsets: Ints) -> tuple[Ints, Floats]
     part, vertex = gather(offsets, rings)
     lats, lons = lats[vertex], lons[vertex]
     plain, boxes = _as_boxes(lats, lons, part)
-    turned, others = _as_boxes(lats, _without_jumps(lons, part), part)
+    turned, others = _as_boxes(lats, without_jumps(lons, part), part)
     width = boxes[:, 2] - boxes[:, 0]
     wide = (plain > 0) | (360.0 - width < _NARROWEST)
     chosen = (plain != 0) & (wide | (turned == 0))
@@ -102,7 +102,7 @@ def _straight(lats: Floats, lons: Floats, offsets: Ints) -> Ints:
     return rings
 
 
-def _without_jumps(lons: Floats, offsets: Ints) -> Floats:
+def without_jumps(lons: Floats, offsets: Ints) -> Floats:
     """Return longitudes along rings that take the shorter way between any two vertices."""
     counts = np.diff(offsets)
     ring = np.repeat(np.arange(len(counts)), counts)

@@ -31,9 +31,11 @@ mortie = lazy_module("mortie")  # loads pandas
 
 # Vertices closer than this are one vertex: 1e-9 rad is 6 mm on the ground.
 SAME_VERTEX = 1e-9
+# Degrees of latitude between vertices that are certainly not one.
+_APART = 20.0 * np.degrees(SAME_VERTEX)
 # Rings of more vertices are tested one by one; number of edge sides to compute at once.
 _MOST_VERTICES = 200
-_MOST_SIDES = 500_000
+_MOST_SIDES = 100_000
 # Sides along a border of base cells are moved inwards by this much, radians: 1 mm.
 _INWARDS = 1e-3 / EARTH_RADIUS
 # No outline is longer than twice this, m; so footprints of more than it times a width are wider.
@@ -92,7 +94,7 @@ def ragged_rings(lats: list[Floats], lons: list[Floats]) -> tuple[Floats, Floats
     """Return rings as flat lats, lons and offsets, without repeated vertices."""
     lat, lon, offsets = join_rings(list(zip(lats, lons, strict=True)))
     ring = np.repeat(np.arange(len(lats)), np.diff(offsets))
-    keep = _distinct(to_xyz(lat, lon), ring)
+    keep = _distinct(lat, lon, ring)
     return lat[keep], lon[keep], to_offsets(np.bincount(ring[keep], minlength=len(lats)))
 
 
@@ -137,12 +139,9 @@ def read_footprints(wkb: NDArray[np.object_], limits: SwathLimits | None = None)
     offsets = to_offsets(np.bincount(ring_of_vertex, minlength=len(parts)))
     box, boxes = find_boxes(lats, lons, offsets)
     bad = _bad_vertices(lats, lons)
-    with np.errstate(invalid="ignore"):
-        xyz = to_xyz(lats, lons)
-    keep = _distinct(xyz, ring_of_vertex)
+    keep = _distinct(lats, lons, ring_of_vertex)
     counts = np.bincount(ring_of_vertex[keep], minlength=len(parts))
-    areal = _has_third_vertex(xyz[keep], counts)
-    del xyz
+    areal = _has_third_vertex(lats[keep], lons[keep], counts)
     areal[box] = True
     for ring in np.unique(ring_of_vertex[bad]):
         problems[int(granule[ring])] = "a vertex is not a finite latitude and longitude"
@@ -226,7 +225,7 @@ def _with_boxes(footprints: Footprints, boxes: Floats, granule: Ints) -> Footpri
         return footprints
     drawn = draw_boxes(boxes[usable])
     ring = np.repeat(np.arange(len(drawn.box)), np.diff(drawn.offsets))
-    keep = _distinct(to_xyz(drawn.lats, drawn.lons), ring)
+    keep = _distinct(drawn.lats, drawn.lons, ring)
     sizes = np.bincount(ring[keep], minlength=len(drawn.box))
     both = Footprints(
         lats=np.concatenate([footprints.lats, drawn.lats[keep]]),
@@ -330,14 +329,11 @@ def surely_simple(xyz: Floats, offsets: Ints) -> NDArray[np.bool_]:
         every = np.arange(count)
         for step in (-1, 0, 1):
             apart[every, (every + step) % count] = False
-        rings = np.flatnonzero(counts == count)
+        rings, closed = np.flatnonzero(counts == count), np.append(every, 0)
         for some in np.array_split(rings, len(rings) * count**2 // _MOST_SIDES + 1):
-            points = xyz[offsets[some][:, None] + every]
-            following = np.roll(points, -1, axis=1)
-            sides = np.cross(points, following) @ points.transpose(0, 2, 1)
-            parts = np.roll(sides, -1, axis=2)
-            parts *= sides
-            crossing = parts <= _ROUNDING
+            points = xyz[offsets[some][:, None] + closed]
+            sides = np.cross(points[:, :-1], points[:, 1:]) @ points.transpose(0, 2, 1)
+            crossing = sides[..., 1:] * sides[..., :-1] <= _ROUNDING
             simple[some] = ~(crossing & crossing.transpose(0, 2, 1) & apart).any(axis=(1, 2))
     return simple
 
@@ -394,23 +390,25 @@ def _bad_vertices(lats: Floats, lons: Floats) -> NDArray[np.bool_]:
         return ~((np.abs(lats) <= 90.0) & (np.abs(lons) <= 360.0))
 
 
-def _distinct(xyz: Floats, ring: Ints) -> NDArray[np.bool_]:
+def _distinct(lats: Floats, lons: Floats, ring: Ints) -> NDArray[np.bool_]:
     """Return which vertices differ from the next one of their ring."""
-    return _differ(xyz, xyz[following(ring)])
+    return _differ(lats, lons, np.arange(len(ring)), following(ring))
 
 
-def _has_third_vertex(xyz: Floats, counts: Ints) -> NDArray[np.bool_]:
+def _has_third_vertex(lats: Floats, lons: Floats, counts: Ints) -> NDArray[np.bool_]:
     """Return which rings have a vertex that is neither their first nor their second."""
-    first = np.repeat(starts(counts), counts)
-    second = np.minimum(first + 1, len(xyz) - 1)
-    third = _differ(xyz, xyz[first]) & _differ(xyz, xyz[second])
+    every, first = np.arange(len(lats)), np.repeat(starts(counts), counts)
+    second = np.minimum(first + 1, len(lats) - 1)
+    third = _differ(lats, lons, every, first) & _differ(lats, lons, every, second)
     return np.bincount(np.repeat(np.arange(len(counts)), counts)[third], minlength=len(counts)) > 0
 
 
-def _differ(a: Floats, b: Floats) -> NDArray[np.bool_]:
+def _differ(lats: Floats, lons: Floats, a: Ints, b: Ints) -> NDArray[np.bool_]:
+    """Return which vertices are not those of the same place in `b`."""
     differ = np.ones(len(a), dtype=bool)
     with np.errstate(invalid="ignore"):
-        # Points are at least as far apart as their heights, so few of them need the angle.
-        near = np.flatnonzero(~(np.abs(a[:, 2] - b[:, 2]) > 2.0 * SAME_VERTEX))
-        differ[near] = ~(angle_between(a[near], b[near]) < SAME_VERTEX)
+        # Points are at least as far apart as their latitudes, so few of them need the angle.
+        near = np.flatnonzero(~(np.abs(lats[a] - lats[b]) > _APART))
+        ends = (to_xyz(lats[some[near]], lons[some[near]]) for some in (a, b))
+        differ[near] = ~(angle_between(*ends) < SAME_VERTEX)
     return differ

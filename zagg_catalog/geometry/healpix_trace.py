@@ -7,9 +7,6 @@ same cells.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,21 +25,11 @@ _FINER = 5
 # Longer edges are cut first, radians, so that equal parts of a chord are nearly equal angles.
 _LONGEST = 0.2
 # Points to process at once: their arrays fit into the cache of a processor.
-_CHUNK = 20_000
+_CHUNK = 60_000
 # Uncertain steps to halve at once.
 _HALVED = 10_000
 # The finest order of the cells.
 FINEST_TRACED = 13
-
-
-def in_threads[T, R](work: Callable[[T], R], parts: Iterable[T]) -> list[R]:
-    """Return the results of `work` for each part, in order, with one thread per core."""
-    parts = list(parts)
-    cores = min(os.cpu_count() or 1, len(parts))
-    if cores < 2:
-        return [work(part) for part in parts]
-    with ThreadPoolExecutor(cores) as pool:
-        return list(pool.map(work, parts))
 
 
 def trace(start: Floats, end: Floats, owner: Ints, order: int) -> Ints:
@@ -65,11 +52,11 @@ def trace(start: Floats, end: Floats, owner: Ints, order: int) -> Ints:
     Notes
     -----
     The same cells as in `zagg_catalog.geometry.healpix_walk`, up to cells entered by less than its
-    tolerance, 6 mm. The result does not depend on the number of cores.
+    tolerance, 6 mm.
     """
     parts = dict(enumerate(_traced(start, end, owner, order)))
     # A part is freed as soon as its cells are found.
-    found = in_threads(lambda i: distinct(_nested(parts.pop(i).numbers(), order)), list(parts))
+    found = [distinct(_nested(parts.pop(i).numbers(), order)) for i in list(parts)]
     return np.concatenate([np.empty(0, np.int64), *found])
 
 
@@ -94,7 +81,7 @@ def trace_rings(start: Floats, end: Floats, owner: Ints, order: int) -> tuple[In
         cells of a pole or of some corners of base cells.
     """
     parts = _traced(start, end, owner, order, fill=True)
-    found = in_threads(lambda part: _nested(part.filled(), order), parts)
+    found = [_nested(part.filled(), order) for part in parts]
     unsure = [part.crossings.unsure for part in parts if part.crossings is not None]
     none = np.empty(0, np.int64)
     return np.concatenate([none, *found]), np.concatenate([none, *unsure])
@@ -127,18 +114,18 @@ def _traced(
     """Trace edges in parts, each of other owners; with their crossings if `fill`."""
     start, end, owner = _cut_long(start, end, owner)
     steps = _steps(start, end, order)
-    parts = in_threads(
-        lambda part: _take(start[part], end[part], owner[part], steps[part], order, fill=fill),
-        _parts(owner, steps + 1),
-    )
+    parts = [
+        _take(start[part], end[part], owner[part], steps[part], order, fill=fill)
+        for part in _parts(owner, steps + 1)
+    ]
     # Each part leaves few uncertain steps; they are cut, and then halved, together.
     doubts = _Doubts.of([part.doubts for part in parts])
-    finer = in_threads(
-        lambda some: _take(*some, np.full(len(some[0]), _FINER), order),
-        doubts.split(_CHUNK // (_FINER + 1)),
-    )
+    finer = [
+        _take(*some, np.full(len(some[0]), _FINER), order)
+        for some in doubts.split(_CHUNK // (_FINER + 1))
+    ]
     doubts = _Doubts.of([part.doubts for part in finer])
-    rest = in_threads(lambda some: halve_all(*some, order), doubts.split(_HALVED))
+    rest = [halve_all(*some, order) for some in doubts.split(_HALVED)]
     shift = 2 * order + 4
     late = np.concatenate(
         [
@@ -225,7 +212,7 @@ class _Doubts:
         )
 
     def split(self, size: int) -> list[tuple[Floats, Floats, Ints]]:
-        """Return shares of about a size for threads; their number does not change the result."""
+        """Return shares of about a size."""
         count = -(-len(self.owner) // size)
         shares = np.array_split(np.arange(len(self.owner)), count) if count else []
         return [(self.start[some], self.end[some], self.owner[some]) for some in shares]

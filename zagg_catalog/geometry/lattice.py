@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.healpix_fill import Crossings
-from zagg_catalog.geometry.healpix_trace import in_threads
 from zagg_catalog.geometry.plane import places_of, unit_vectors
 from zagg_catalog.geometry.ragged import following, runs, starts
 from zagg_catalog.geometry.sphere import Floats, Ints, angle_between, turns_left
@@ -30,7 +29,7 @@ _MOST_BEND = 0.25
 _LONGEST = 0.015
 _MOST_STEPS = 256
 # Rings of about so many vertices are traced at once: their arrays fit into a processor's cache.
-_CHUNK = 4_000
+_CHUNK = 8_000
 
 Flags = NDArray[np.bool_]
 
@@ -74,7 +73,7 @@ def trace_rings(rings: Footprints, lattice: Lattice) -> Traced:
     """
     share = (rings.offsets[:-1] // _CHUNK).astype(np.int64)
     shares = np.split(np.arange(len(rings)), np.flatnonzero(np.diff(share)) + 1)
-    parts = in_threads(lambda some: _trace(rings.take(some), some, lattice), shares)
+    parts = [_trace(rings.take(some), some, lattice) for some in shares]
     return Traced(
         *(
             np.concatenate([getattr(part, name) for part in parts])

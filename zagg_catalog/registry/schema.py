@@ -17,8 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from zagg_catalog.catalog.filters import Direction, NameFilters
+from zagg_catalog.catalog.filters import NameFilters
 from zagg_catalog.catalog.season import parse_season
+from zagg_catalog.cycles import Direction
 from zagg_catalog.jsonio import model_problems, no_such_key
 from zagg_catalog.registry.check_rules import CheckRules
 from zagg_catalog.sources.margin import Margin, check_margin

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, TypedDict
 
@@ -22,7 +21,6 @@ from zagg_catalog.catalog.ids import id_problems, shown_id
 from zagg_catalog.catalog.schema import CELLS_ORDER, plain_metadata
 from zagg_catalog.catalog.table import Catalog, granule_entries
 from zagg_catalog.errors import InvalidOption
-from zagg_catalog.geometry.healpix_trace import in_threads
 from zagg_catalog.geometry.ragged import starts, to_offsets
 from zagg_catalog.geometry.sphere import Floats, Ints, Keys
 from zagg_catalog.grids import HealpixGrid, OutputGrid
@@ -153,7 +151,8 @@ def _pair_batches(index: FootprintIndex, works: Sequence[_Work], *, strips: bool
     with step("pairs", "granule", index.table.num_rows) as counted:
         for batch in index.batches:
             cells = batch.cells(near) if joins else none_known(batch.first, batch.last)
-            in_threads(partial(_Work.add, batch=batch, cells=cells, strips=strips), works)
+            for work in works:
+                work.add(batch, cells, strips=strips)
             counted.update(batch.last)
 
 
@@ -180,19 +179,16 @@ class BuiltColumns:
 
 def coverage_of(grid: OutputGrid, region: Region) -> Keys:
     """Return `OutputGrid.coverage`, cached for the last few grids and regions."""
-    digest = hashlib.blake2b(json.dumps(grid.spatial_signature(), sort_keys=True).encode())
-    for polygon in region.polygons():
-        digest.update(np.array([len(polygon), *(len(lats) for lats, _ in polygon)]).tobytes())
-        for ring in polygon:
-            digest.update(np.stack(ring).tobytes())
-    return _covered(_Coverage(digest.digest(), grid, region))
+    signature = json.dumps(grid.spatial_signature(), sort_keys=True)
+    return _covered(_Coverage(signature, region_digest(region), grid, region))
 
 
 @dataclass(frozen=True)
 class _Coverage:
-    """A grid and a region, equal to those of the same digest."""
+    """A grid and a region, equal to those of the same signature and digest."""
 
-    digest: bytes
+    signature: str
+    digest: str
     grid: OutputGrid = field(compare=False)
     region: Region = field(compare=False)
 
@@ -434,11 +430,15 @@ def _cells_order(grid: OutputGrid, order: int | None) -> int | None:
     return max(order, CELLS_ORDER)
 
 
+# Reading it parses the metadata of the package.
+_version = lru_cache(version)
+
+
 def _method(backend: BackendName, footprint: str, order: int | None) -> dict[str, Any]:
     """Return the options that determine the pairs."""
     method: dict[str, Any] = {
         "backend": backend,
-        "backend_version": version(backend),
+        "backend_version": _version(backend),
         "footprint": footprint,
         "geometry_rule": GEOMETRY_RULE,
     }

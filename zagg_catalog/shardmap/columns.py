@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,9 @@ from zagg_catalog.catalog.metadata import check_metadata
 from zagg_catalog.errors import InvalidShardMap, UnknownShard
 from zagg_catalog.geometry.ragged import distinct, gather, to_offsets
 from zagg_catalog.geometry.sphere import Ints
-from zagg_catalog.grids.base import Keys, Mask
+
+if TYPE_CHECKING:
+    from zagg_catalog.grids.base import Keys, Mask
 
 ENTRY_SCHEMA = pa.schema(
     [

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,6 @@ from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound
 from zagg_catalog.files import atomic_path
 from zagg_catalog.geometry.ragged import to_offsets
 from zagg_catalog.geometry.sphere import Ints
-from zagg_catalog.grids.base import Keys
 from zagg_catalog.shardmap.columns import (
     ENTRY_SCHEMA,
     MapColumns,
@@ -32,6 +31,9 @@ from zagg_catalog.shardmap.columns import (
     distinct_entries,
     stable_metadata,
 )
+
+if TYPE_CHECKING:
+    from zagg_catalog.grids.base import Keys
 
 _BUFFER = 1 << 20
 # Characters that json.dumps escapes.

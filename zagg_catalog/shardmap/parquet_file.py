@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,6 @@ from zagg_catalog.catalog.metadata import parse_shallow_json
 from zagg_catalog.errors import InvalidShardMap, ShardMapNotFound, UnknownShard
 from zagg_catalog.files import atomic_path
 from zagg_catalog.geometry.ragged import distinct, to_offsets
-from zagg_catalog.grids.base import Keys, Mask
 from zagg_catalog.messages import clean_text
 from zagg_catalog.shardmap.columns import (
     ENTRY_SCHEMA,
@@ -33,6 +32,9 @@ from zagg_catalog.shardmap.columns import (
     stable_metadata,
     wanted_keys,
 )
+
+if TYPE_CHECKING:
+    from zagg_catalog.grids.base import Keys, Mask
 
 META_KEY = b"zagg_catalog:shardmap"
 MASK_KEY = b"zagg_catalog:aoi_mask"

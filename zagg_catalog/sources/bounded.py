@@ -1,7 +1,8 @@
 """An adapter of requests whose answers end at a deadline, and after a number of bytes.
 
 The time-out of a socket is that of one read: a server that sends a byte now and then, of a header
-or of a trailer, never exceeds it.
+or of a trailer, never exceeds it. While a thread waits for an answer, it does the work that it has
+put off.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from http.client import HTTPResponse
 from typing import Any
@@ -35,7 +38,14 @@ class _Limits(threading.local):
     left = 0
 
 
+class _PutOff(threading.local):
+    """The work that this thread has put off; None outside of `putting_off`."""
+
+    work: deque[Callable[[], None]] | None = None
+
+
 _LIMITS = _Limits()
+_PUT_OFF = _PutOff()
 
 
 @contextmanager
@@ -54,6 +64,50 @@ def answer_within(seconds: float, size: int) -> Iterator[None]:
 def seconds_left() -> float:
     """Return the seconds until the deadline of this thread, more than 0 for a time-out."""
     return max(0.001, _LIMITS.deadline - time.monotonic())
+
+
+@contextmanager
+def putting_off() -> Iterator[None]:
+    """Let this thread do the work of `put_off` while it waits for answers, and the rest at the end.
+
+    The rest is also done if an error ends the context.
+    """
+    _PUT_OFF.work = deque()
+    try:
+        yield
+    finally:
+        _do_work()
+        _PUT_OFF.work = None
+
+
+def put_off[**P, Result](
+    work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+) -> Future[Result]:
+    """Let this thread do some work after it has sent its next request, in the order of the calls.
+
+    Outside of `putting_off` it is done at once. Errors are those of the result.
+    """
+    future: Future[Result] = Future()
+
+    def do() -> None:
+        try:
+            future.set_result(work(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  (it is that of the result)
+            future.set_exception(error)
+
+    if _PUT_OFF.work is None:
+        do()
+    else:
+        _PUT_OFF.work.append(do)
+    return future
+
+
+def _do_work() -> None:
+    """Do what this thread has put off; its time does not count as that of an answer."""
+    started = time.monotonic()
+    while _PUT_OFF.work:
+        _PUT_OFF.work.popleft()()
+    _LIMITS.deadline += time.monotonic() - started
 
 
 class BoundedAdapter(HTTPAdapter):
@@ -118,7 +172,8 @@ class _Response(HTTPResponse):
         _LIMITS.left = MAX_HEADERS
 
     def begin(self) -> None:
-        """Read status lines and headers."""
+        """Read status lines and headers, after the request is sent."""
+        _do_work()
         super().begin()
         _LIMITS.left = _LIMITS.size
 

@@ -24,6 +24,7 @@ from zagg_catalog.errors import EmptyHarvest, IncompleteHarvest
 from zagg_catalog.geometry.sphere import Ints
 from zagg_catalog.granule_names import granule_name_columns
 from zagg_catalog.sources.batches import Batch, gather
+from zagg_catalog.sources.bounded import putting_off
 from zagg_catalog.sources.earthdata import HINT
 from zagg_catalog.sources.harvest_slices import ATTEMPTS, KEPT_PAGES, SlicedFetch
 from zagg_catalog.sources.http import ApiRequest, Transport
@@ -251,11 +252,12 @@ def _read_once(
             return sliced
     decoder = Decoder(spool)
     progress.start(first.declared)
-    for page in chain([first], pages):
-        decoder.add(f"{search.label}page {found.pages}", page.features)
-        progress.update(search.label, found.harvested)
-    stored = decoder.finish(found)
-    found.declared_after = search.read_count(transport)
+    with putting_off():
+        for page in chain([first], pages):
+            decoder.add(f"{search.label}page {found.pages}", page.features)
+            progress.update(search.label, found.harvested)
+        stored = decoder.finish(found)
+        found.declared_after = search.read_count(transport)
     return stored.result()
 
 

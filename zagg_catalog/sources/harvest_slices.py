@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zagg_catalog.sources.bounded import putting_off
 from zagg_catalog.sources.http import Transport
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
@@ -112,14 +113,15 @@ class SlicedFetch:
 
     def _work(self) -> None:
         """Read slices until none is left, in one thread."""
-        while (piece := self._scheduler.take()) is not None:
-            if piece is ASK_COUNT:
-                self._scheduler.counted(self._search.read_count(self._transport))
-                continue
-            try:
-                self._read_slice(piece)
-            finally:
-                self._scheduler.done()
+        with putting_off():
+            while (piece := self._scheduler.take()) is not None:
+                if piece is ASK_COUNT:
+                    self._scheduler.counted(self._search.read_count(self._transport))
+                    continue
+                try:
+                    self._read_slice(piece)
+                finally:
+                    self._scheduler.done()
 
     def _read_slice(self, piece: TimeSlice) -> None:
         """Read a slice, twice if its counts do not agree, or return it to be cut."""
@@ -137,7 +139,7 @@ class SlicedFetch:
             if found.harvested == found.declared_before:
                 break
             self._scheduler.forget_count()
-        # The spool's thread decodes and stores the rows.
+        # This thread stores the rows while it waits for its next answer.
         self._slices.append(decoder.finish(found, record=True))
 
 

@@ -13,7 +13,8 @@ import shapely
 
 from zagg_catalog.catalog.schema import column_values
 from zagg_catalog.errors import InvalidRegion
-from zagg_catalog.geometry.sphere import Floats
+from zagg_catalog.geometry.boxes import without_jumps
+from zagg_catalog.geometry.sphere import Floats, Ints
 from zagg_catalog.regions import Bbox, polygon_to_bbox
 
 # A box this wide, degrees, may be one around a footprint that crosses the antimeridian.
@@ -46,24 +47,64 @@ def box_of_item(stated: Sequence[float] | None, rings: Sequence[Floats]) -> Bbox
         return polygon_to_bbox([(ring[:, 1], ring[:, 0]) for ring in rings])
     west, south, east, north = map(float, stated)
     if is_doubtful((west, south, east, north)) and not _are_boxes(rings, stated):
-        if len(rings) == 1 and (sides := _sides_of_narrow(rings[0][:, 0])) is not None:
-            return sides[0], south, sides[1], north
+        if len(rings) == 1:
+            lons = rings[0][:, 0]
+            sides = _sides_of_narrow(lons, np.array([0, len(lons)]))[0]
+            if not np.isnan(sides[0]):
+                return float(sides[0]), south, float(sides[1]), north
         # An unusable ring is quarantined where footprints are screened.
         with suppress(InvalidRegion):
             west, _, east, _ = polygon_to_bbox([(ring[:, 1], ring[:, 0]) for ring in rings])
     return west, south, east, north
 
 
-def _sides_of_narrow(lons: Floats) -> tuple[float, float] | None:
-    """Return west and east of a closed ring of less than 180°; None for others.
+def boxes_of_rings(stated: Floats, xy: Floats, offsets: Ints) -> Floats:
+    """Return `box_of_item` for many items of one ring each.
 
-    `polygon_to_bbox` gives the same, fifty times slower; seven of a hundred rings of ICESat-2
-    cross the antimeridian.
+    Parameters
+    ----------
+    stated : ndarray of float64, shape (n, 4)
+        Boxes that items state: west, south, east, north, degrees.
+    xy : ndarray of float64, shape (vertices, 2)
+        Vertices of their closed rings, longitude and latitude, degrees.
+    offsets : ndarray of int64, shape (n + 1,)
+        Ring i has the vertices ``offsets[i]:offsets[i + 1]``.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 4)
+        Their boxes; west > east over the antimeridian.
     """
-    path = np.unwrap(lons, period=360.0)
-    if not (np.ptp(path) < WIDE and np.abs(lons).max() <= 180.0):
-        return None
-    return float(lons[path.argmin()]), float(lons[path.argmax()])
+    boxes = stated.copy()
+    sides = _sides_of_narrow(xy[:, 0], offsets)
+    ring = np.repeat(np.arange(len(stated)), np.diff(offsets))
+    corner = [(xy[:, i] == stated[ring, i]) | (xy[:, i] == stated[ring, i + 2]) for i in (0, 1)]
+    clear = ~np.isnan(sides[:, 0]) & ~np.logical_and.reduceat(corner[0] & corner[1], offsets[:-1])
+    clear &= is_doubtful(stated.T)
+    boxes[clear, ::2] = sides[clear]
+    for row in np.flatnonzero(~clear).tolist():
+        part = xy[offsets[row] : offsets[row + 1]]
+        boxes[row] = box_of_item(stated[row].tolist(), [part])
+    return boxes
+
+
+def _sides_of_narrow(lons: Floats, offsets: Ints) -> Floats:
+    """Return west and east of closed rings of less than 180°, shape (rings, 2); NaN for others.
+
+    `polygon_to_bbox` gives the same, many times slower; seven of a hundred rings of ICESat-2 cross
+    the antimeridian.
+    """
+    path, starts = without_jumps(lons, offsets), offsets[:-1]
+    ring = np.repeat(np.arange(len(starts)), np.diff(offsets))
+    ends = [limit.reduceat(path, starts) for limit in (np.minimum, np.maximum)]
+    sides = np.empty((len(starts), 2))
+    for side, end in enumerate(ends):
+        at = np.flatnonzero(path == end[ring])
+        sides[:, side] = lons[at[np.unique(ring[at], return_index=True)[1]]]
+    narrow = ends[1] - ends[0] < WIDE
+    narrow &= np.maximum.reduceat(np.abs(lons), starts) <= 180.0
+    sides[~narrow] = np.nan
+    return sides
 
 
 def _are_boxes(rings: Sequence[Floats], sides: Sequence[float]) -> bool:

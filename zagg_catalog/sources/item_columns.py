@@ -16,7 +16,8 @@ import shapely
 from zagg_catalog.catalog.addresses import have_secrets
 from zagg_catalog.catalog.ids import id_problems
 from zagg_catalog.catalog.schema import ASSET, DATA_ASSETS, catalog_schema
-from zagg_catalog.sources.item_box import box_of_item, is_doubtful
+from zagg_catalog.geometry.ragged import gather, to_offsets
+from zagg_catalog.sources.item_box import boxes_of_rings, is_doubtful
 
 _SCHEMA = catalog_schema()
 _LINK = _SCHEMA.field("links").type.value_type
@@ -182,9 +183,9 @@ def _shapes(items: list[RegularItem]) -> list[pa.Array]:
     boxes = chain.from_iterable(item.bbox for item in items)
     sides = np.fromiter(boxes, np.float64, 4 * len(items)).reshape(-1, 4)
     _require(np.isfinite(sides).all())
-    for place in np.flatnonzero(is_doubtful(sides.T)):
-        ring = xy[ends[place] - counts[place] : ends[place]]
-        sides[place] = box_of_item(sides[place].tolist(), [ring])
+    if len(doubtful := np.flatnonzero(is_doubtful(sides.T))):
+        offsets, vertex = gather(to_offsets(counts), doubtful)
+        sides[doubtful] = boxes_of_rings(sides[doubtful], xy[vertex], offsets)
     members = [pa.array(np.ascontiguousarray(side)) for side in sides.T]
     return [wkb, pa.StructArray.from_arrays(members, fields=list(_BBOX))]
 

@@ -1,4 +1,4 @@
-"""Spool: pages of a fetch, decoded in a thread into Arrow files.
+"""Spool: pages of a fetch, decoded into Arrow files by the threads that read them.
 
 A spool in a temporary folder is deleted with the fetch. In a checkpoint, a folder or a part of a
 store, finished slices of a killed fetch stay for the next one.
@@ -11,11 +11,10 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import Any, Self
 
 import pyarrow as pa
@@ -24,6 +23,7 @@ from zagg_catalog.catalog.harvest_report import Quarantined
 from zagg_catalog.errors import InvalidQuery
 from zagg_catalog.files import digest_file
 from zagg_catalog.sources.batches import Batch, write_arrow
+from zagg_catalog.sources.bounded import put_off
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.data_asset import HDF5, DataAsset
 from zagg_catalog.sources.http import PACKAGE_VERSION
@@ -38,15 +38,12 @@ MOST_HOURS = 6.0
 DECODED_ITEMS = 300
 # Rows in one file.
 BATCH_ROWS = 4_000
-# Batches in the queue of the decoding thread; when it is full, reading waits. Few, because Python's
-# garbage collector scans all parsed items in the queue.
-WAITING = 2
 
 Pages = list[tuple[str, Sequence[Any]]]
 
 
 class Spool:
-    """Stores the rows of a fetch, and runs the thread that decodes them; a context manager.
+    """Stores the rows of a fetch; a context manager.
 
     Parameters
     ----------
@@ -105,25 +102,12 @@ class Spool:
         self._folder = self._checkpoint or Path(self._temporary.name)
         if self._stored is not None:
             self._stored.load(self._folder)
-        self._room = BoundedSemaphore(WAITING)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Finished slices are stored even if another one failed.
-        self._thread.shutdown(wait=True)
         if self._checkpoint is not None:
             self._sweep()
         self._temporary.cleanup()
-
-    def submit[**P, Result](
-        self, work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
-    ) -> Future[Result]:
-        """Run work in the decoding thread, in the order of submission."""
-        self._room.acquire()
-        future = self._thread.submit(work, *args, **kwargs)
-        future.add_done_callback(lambda _: self._room.release())
-        return future
 
     def store(self, table: pa.Table) -> Batch:
         """Write rows into a file named by the digest of its content."""
@@ -240,14 +224,17 @@ class Spool:
 
 
 class Decoder:
-    """Decodes the pages of one search into batches, in the thread of a spool."""
+    """Decodes the pages of one search into batches.
+
+    The thread that adds the pages does so while it waits for answers, within
+    `zagg_catalog.sources.bounded.putting_off`, and at once elsewhere.
+    """
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._pages: Pages = []
         self._items = 0
         self._futures: list[Future[None]] = []
-        # Used by the decoding thread only:
         self._tables: list[pa.Table] = []
         self._rows = 0
         self._batches: list[Batch] = []
@@ -264,11 +251,11 @@ class Decoder:
         """Store the remaining rows, and optionally a record; return `found` with its rows."""
         found.close()
         self._submit()
-        return self._spool.submit(self._finish, found, record)
+        return put_off(self._finish, found, record)
 
     def _submit(self) -> None:
         if self._pages:
-            self._futures.append(self._spool.submit(self._decode, self._pages))
+            self._futures.append(put_off(self._decode, self._pages))
             self._pages, self._items = [], 0
 
     def _decode(self, pages: Pages) -> None:
