@@ -388,7 +388,7 @@ def million(bench: Bench) -> None:
 
 def _with_cells(path: Path) -> Path:
     """Return the file of the catalog with its footprint cells; write it if it does not exist."""
-    target = path.with_name(f"cells-{path.name}")
+    target = path.with_name(f"indexed-{path.name}")
     if not target.exists():
         index_footprints(Catalog.from_geoparquet(path)).to_geoparquet(target)
     return target

@@ -168,7 +168,7 @@ def measure(cycles: int, regions: int, grids: int, releases: int) -> dict[str, A
     """Return the requests of each command, and at most how many it should make.
 
     That is its listings and one read of each pointer that it needs; `release show` also needs the
-    record.
+    record, and `status` the cursor and the states of the watch.
     """
     server = CountedServer()
     os.environ |= {
@@ -209,6 +209,7 @@ def measure(cycles: int, regions: int, grids: int, releases: int) -> dict[str, A
     every = cycles * regions * (1 + grids)
     pointers = dict.fromkeys(found, every) | {
         "release show": 1 + grids + 1,
+        "status": every + 2,
         "backfill, nothing to do": cycles * regions,
     }
     return {

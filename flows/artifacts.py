@@ -36,6 +36,7 @@ from zagg_catalog.releases import (
     ReleaseRecord,
 )
 from zagg_catalog.releases.batches import GranuleList, ShardCounts, ShardList, shards_text
+from zagg_catalog.releases.read import MapLoader, map_loader
 from zagg_catalog.releases.record import manifests_of
 from zagg_catalog.releases.stored_reports import report_key
 from zagg_catalog.settings import get_settings
@@ -122,11 +123,14 @@ def record_release(
     release_key: ReleaseKey,
     published: Published,
     previous: ReleaseRecord | None = None,
+    *,
+    load: MapLoader | None = None,
 ) -> None:
     """Create the artifacts of a release: its report, its table of grids, and one for each map.
 
     An artifact is created only if the newest one of its key describes another release or map, or
-    if the release has become the latest. `previous` is the latest release before it.
+    if the release has become the latest. `previous` is the latest release before it; `load` loads
+    its maps.
     """
     if not (published.moved or is_news(store, release_key, published)):
         return
@@ -147,7 +151,7 @@ def record_release(
             release_key,
             published,
             previous=previous,
-            picture=release_picture(store, record),
+            picture=release_picture(record, load or map_loader(store, published.release)),
             links=links_of(store, published),
         ),
         key=key,

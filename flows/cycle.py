@@ -56,6 +56,7 @@ from zagg_catalog.messages import clean_text, short_digest
 from zagg_catalog.registry import RegisteredGrid, Registry, load_registry
 from zagg_catalog.releases import Published, Release, ReleaseRecord
 from zagg_catalog.releases.publication import read_latest
+from zagg_catalog.releases.read import map_loader
 from zagg_catalog.sources.query import PROVIDER
 from zagg_catalog.store import Store, open_store
 from zagg_catalog.watch.events import cycle_resource
@@ -333,10 +334,11 @@ def release_region(
         announce_release(job, published, aggregate=aggregate)
     # What the release does not depend on comes after its event.
     # A run that was killed may have left an earlier publish without its report.
-    write_report(store, published.release, unless_stored=not published.written)
+    load = map_loader(store, published.release)
+    write_report(store, published.release, unless_stored=not published.written, load=load)
     if not published.unchanged:
         renew_index(store)
-    record_release(store, job.release_key, published, fetched.previous)
+    record_release(store, job.release_key, published, fetched.previous, load=load)
     outcome = _outcome(job, published, outcomes)
     _log(job, outcome, published, row.values["publish_s"])
     _log_findings(job, published)

@@ -10,8 +10,7 @@ from zagg_catalog.cycles import Convention
 from zagg_catalog.regions import Bbox
 from zagg_catalog.registry import RegisteredGrid, RegisteredRegion
 from zagg_catalog.releases import ReleaseKey, ReleaseRecord
-from zagg_catalog.releases.publication import CurrentRelease, read_latest
-from zagg_catalog.releases.read import load_release
+from zagg_catalog.releases.publication import CurrentRelease, read_latest, record_of
 from zagg_catalog.settings import get_settings
 from zagg_catalog.sources import Query
 from zagg_catalog.sources.query import PROVIDER
@@ -101,10 +100,9 @@ class Job:
 
     @cached_property
     def latest_record(self) -> ReleaseRecord | None:
-        """The record of that release; None if there is none. Raises as `load_release` does."""
-        if self.latest.digest is None:
-            return None
-        return load_release(self.open_store(), self.release_key, self.latest.digest).record
+        """The record of that release; None if there is none. Raises as `record_of` does."""
+        known = self.latest.publication
+        return None if known is None else record_of(self.open_store(), known)
 
 
 def query_values(query: Query) -> dict[str, Any]:

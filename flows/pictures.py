@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import get_run_logger
 
 from flows.failures import error_sentence
 from zagg_catalog.errors import ZaggCatalogError
-from zagg_catalog.files import scratch
 from zagg_catalog.html import picture_address
 from zagg_catalog.messages import as_markdown
 from zagg_catalog.releases import GridRecord, ReleaseRecord
-from zagg_catalog.shardmap import ShardMap
+from zagg_catalog.releases.read import MapLoader
 from zagg_catalog.shardmap.picture import map_picture
-from zagg_catalog.store import Store
 
 # A map of fewer shards shows little.
 FEW = 50
 
 
-def release_picture(store: Store, record: ReleaseRecord) -> str | None:
+def release_picture(record: ReleaseRecord, load: MapLoader) -> str | None:
     """Return the picture of a release as Markdown; None if it has no map that can be drawn.
 
-    A picture that cannot be made is a warning in the log, since the release is published.
+    `load` loads its maps. A picture that cannot be made is a warning in the log, since the release
+    is published.
     """
     from pyproj.exceptions import ProjError
     from shapely.errors import ShapelyError
 
     grid = drawn_grid(record)
-    if grid is None or grid.manifest is None:
+    if grid is None:
         return None
     try:
-        with scratch() as folder:
-            path = store.download(grid.manifest.parquet.key, Path(folder, "map.parquet"))
-            address = picture_address(
-                map_picture(ShardMap.from_parquet(path), region=record.region)
-            )
+        shard_map = load(grid.name)
+        if shard_map is None:
+            return None
+        address = picture_address(map_picture(shard_map, region=record.region))
     except (ZaggCatalogError, OSError, ShapelyError, ProjError) as error:
         get_run_logger().warning("No picture of %s: %s", grid.name, error_sentence(error))
         return None

@@ -15,6 +15,7 @@ from zagg_catalog.index import try_to_renew_index
 from zagg_catalog.messages import shortened, utc_now
 from zagg_catalog.registry import Registry
 from zagg_catalog.releases import Release
+from zagg_catalog.releases.read import MapLoader
 from zagg_catalog.releases.report import try_to_write_report
 from zagg_catalog.settings import get_settings
 from zagg_catalog.store import Store
@@ -51,14 +52,21 @@ def renew_index(store: Store, registry: Registry | None = None) -> None:
         get_run_logger().warning("%s", problem)
 
 
-def write_report(store: Store, release: Release, *, unless_stored: bool = False) -> None:
+def write_report(
+    store: Store,
+    release: Release,
+    *,
+    unless_stored: bool = False,
+    load: MapLoader | None = None,
+) -> None:
     """Write the report of a release, unless the settings switch reports off.
 
-    With `unless_stored` only if there is none. If that fails, it is a warning in the log.
+    With `unless_stored` only if there is none; `load` loads the maps. If that fails, it is a
+    warning in the log.
     """
     if not get_settings().release_reports:
         return
-    problem = try_to_write_report(store, release, unless_stored=unless_stored)
+    problem = try_to_write_report(store, release, unless_stored=unless_stored, load=load)
     if problem:
         get_run_logger().warning("%s", problem)
 

@@ -1,4 +1,4 @@
-"""What a catch-up reads of a store: its listings, and each pointer once."""
+"""What a catch-up reads of a store: its listings, and each pointer once; what it notices."""
 
 from __future__ import annotations
 
@@ -26,10 +26,22 @@ def test_a_catch_up_that_finds_nothing_reads_each_pointer_once(desk, monkeypatch
     found = pending_releases(store, desk.request(), picked, region="antarctica")
     assert [(one.release_key, one.grids, one.problem) for one in found] == [(keys[0], (), None)]
     assert len(lists) == 2
-    assert sorted(reads) == sorted([keys[0].pointer("pickups", "healpix"), keys[0].pointer()])
+    # A folder lists no digests, so that each record is read, too.
+    records = [key for key in reads if not key.endswith("latest.json")]
+    pointers = [keys[0].pointer("pickups", "healpix"), keys[0].pointer()]
+    assert sorted(reads) == sorted([*pointers, *records])
+    assert len(records) == 1
     lists.clear()
     reads.clear()
     none = replace(registry, grids={})
     assert [one.release_key for one in pending_releases(store, desk.request(), none)] == keys
     assert sorted(lists) == ["pickups", "releases"]
-    assert len(reads) == len({*reads}) == len(keys) + 1
+    assert len(reads) == len({*reads}) == 2 * len(keys) + 1
+
+
+def test_a_catch_up_that_finds_nothing_notices_a_damaged_record(desk):
+    done = desk.publish("first")
+    path = desk.store.root / done.key
+    path.write_bytes(path.read_bytes()[:-2] + b" \n")
+    (found,) = pending_releases(desk.store, desk.request(), replace(desk.registry, grids={}))
+    assert done.key in found.problem

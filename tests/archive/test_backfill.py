@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.releases import inputs
+from tests.watch.desk import write_files, write_registry
 from zagg_catalog.archive.backfill import (
     Only,
     Scope,
@@ -155,6 +157,27 @@ def test_a_region_that_changed_makes_a_fetch_only_where_its_catalog_is_too_small
 def test_what_is_not_registered_is_refused(store, registry, scope, message):
     with pytest.raises(InvalidQuery, match=message):
         plan(store, registry, **scope)
+
+
+def test_a_plan_lists_the_releases_and_reads_each_pointer_once(s3_place, tmp_path, monkeypatch):
+    opened, files = s3_place.open(), write_files(tmp_path)
+    registered = write_registry(tmp_path, files)
+    done = inputs.publish(opened, files, "first")
+    lists, reads = [], []
+    for name, calls in (("list", lists), ("get", reads), ("read_pointer", reads)):
+        plain = getattr(opened, name)
+        monkeypatch.setattr(
+            opened, name, lambda key, plain=plain, calls=calls: (calls.append(key), plain(key))[1]
+        )
+    (*_, planned) = plan_backfill(opened, registered, Scope(cycles=f"1-{inputs.CYCLE}"), now=NOW)
+    assert planned.reasons == ("all maps are current",)
+    assert lists == ["releases/product=ATL06_007"]
+    assert reads == [ReleaseKey(*inputs.RELEASE_KEY).pointer()]
+    content = opened.get(done.key)
+    s3_place.overwrite(done.key, content[:-2] + b" \n")
+    (planned,) = plan_backfill(opened, registered, Scope(cycles=str(inputs.CYCLE)), now=NOW)
+    assert planned.action == "fetch"
+    assert done.key in planned.reasons[-1]
 
 
 def test_cycles_are_a_list_of_numbers_and_spans():

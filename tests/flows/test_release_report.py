@@ -13,6 +13,7 @@ from flows.release_report import counts_sentence, description, report
 from tests.releases import inputs
 from zagg_catalog.catalog.harvest_report import FetchFacts, Superseded
 from zagg_catalog.releases import ReleaseKey
+from zagg_catalog.releases.read import map_loader
 from zagg_catalog.releases.report import write_report
 from zagg_catalog.releases.stored_reports import report_key
 from zagg_catalog.store import LocalStore
@@ -30,6 +31,10 @@ def published(store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     inputs.write(folder, "first", inputs.CATALOGS["first"])
     return inputs.publish(store, folder, "first")
+
+
+def picture_in(store, published):
+    return release_picture(published.record, map_loader(store, published.release))
 
 
 def of(published, **changes):
@@ -125,7 +130,7 @@ def test_the_picture_is_the_smallest_map_that_shows_something(published):
 
 
 def test_the_picture_is_inlined_and_small(store, published):
-    picture = release_picture(store, published.record)
+    picture = picture_in(store, published)
     assert picture.startswith("![The ")
     assert "](data:image/svg+xml;base64," in picture
     assert len(picture) < 40_500
@@ -134,7 +139,7 @@ def test_the_picture_is_inlined_and_small(store, published):
 def test_a_map_that_is_lost_leaves_a_report_without_a_picture(tmp_path, published, monkeypatch):
     said = []
     monkeypatch.setattr("flows.pictures.get_run_logger", lambda: Logger(said))
-    assert release_picture(LocalStore(tmp_path), published.record) is None
+    assert picture_in(LocalStore(tmp_path), published) is None
     assert said[0].startswith("No picture of ")
 
 
@@ -150,11 +155,11 @@ def test_a_picture_that_cannot_be_drawn_is_left_out_and_a_defect_is_not(
     said = []
     monkeypatch.setattr("flows.pictures.get_run_logger", lambda: Logger(said))
     monkeypatch.setattr("flows.pictures.map_picture", raising(GEOSException("a ring is open")))
-    assert release_picture(store, published.record) is None
+    assert picture_in(store, published) is None
     assert said[0].startswith("No picture of ")
     monkeypatch.setattr("flows.pictures.map_picture", raising(KeyError("a defect")))
     with pytest.raises(KeyError, match="a defect"):
-        release_picture(store, published.record)
+        picture_in(store, published)
 
 
 def test_a_setting_switches_the_reports_of_releases_off(store, published, monkeypatch):

@@ -13,6 +13,8 @@ import shapely
 from pyproj import Transformer
 
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
+from zagg_catalog.geometry.plane import unit_vectors
+from zagg_catalog.geometry.sphere import EARTH_RADIUS
 from zagg_catalog.grids import HealpixGrid, OutputGrid, RectilinearGrid, from_config
 from zagg_catalog.regions import Region, bbox_region, load_polygon
 
@@ -303,3 +305,25 @@ class TestZaggAgrees:
         found = theirs.coverage([(lats, lons)])
         keys = ANTARCTIC.coverage(bbox_region((-180, -90, 180, -60)))
         assert len(found) < 40 < 350 < len(keys)
+
+
+@pytest.mark.parametrize(
+    "grid", [ANTARCTIC, UTM, CANADA, DATE_LINE, GLOBE, MERCATOR, MOLLWEIDE, ONE_TILE]
+)
+def test_all_points_of_shards_are_near_them_and_so_are_those_a_distance_away(grid):
+    lat, lon = map(np.ravel, np.meshgrid(np.linspace(-90, 90, 721), np.linspace(-180, 180, 721)))
+    keys, inside = grid.keys_of_points(lat, lon)
+    some = inside & (keys % 3 == 0)
+    near = grid.near(np.unique(keys[some]))
+    points = unit_vectors(lat[some], lon[some])
+    assert near(points, 0.0).all()
+    turned = np.roll(points, 1, axis=1)
+    away = points * np.cos(0.05) + np.cross(points, turned) / np.linalg.norm(
+        np.cross(points, turned), axis=1, keepdims=True
+    ) * np.sin(0.05)
+    assert near(away, 0.05 * EARTH_RADIUS * 1.000001).all()
+
+
+def test_points_far_from_the_shards_are_not_near():
+    sites = np.array([0, 1, ANTARCTIC.n_row_blocks * ANTARCTIC.n_col_blocks - 1], np.uint64)
+    assert not ANTARCTIC.near(sites)(unit_vectors(np.array([-90.0, 10.0]), np.zeros(2)), 1e5).any()

@@ -20,12 +20,15 @@ from zagg_catalog.errors import InvalidRelease, StoreError
 from zagg_catalog.releases import (
     MapToPublish,
     ReleaseKey,
+    ReleaseSummary,
     collect_garbage,
     collection,
     find_release,
     rollback,
     verify,
 )
+from zagg_catalog.releases.publication import read_latest
+from zagg_catalog.releases.record import ReleaseRecord
 from zagg_catalog.store import LocalStore
 
 KEY = ReleaseKey(*inputs.RELEASE_KEY)
@@ -84,36 +87,36 @@ def collect(days):
 
 @pytest.fixture(scope="module")
 def whole(files, tmp_path_factory):
-    """Digest and keys of each release, by name, and keys by digest; the same in every store."""
+    """Digest of each release, by name, and records by digest; the same in every store."""
     store = LocalStore(tmp_path_factory.mktemp("all"))
     done = {name: publish(store, files, name) for name in NAMES}
     digests = {name: one.digest for name, one in done.items()}
-    keys = {
-        one.digest: {one.key, *(file.key for file in one.record.files)} for one in done.values()
-    }
-    return digests, keys
-
-
-def named(folder: Path) -> list[str]:
-    """Releases that the pointer and its history name."""
-    try:
-        pointer = json.loads((folder / POINTER).read_bytes())
-    except FileNotFoundError:
-        return []
-    return [pointer["digest"], *(entry["digest"] for entry in pointer["history"])]
+    return digests, {one.digest: one.record for one in done.values()}
 
 
 class Watched:
     """A store's folder, and what it lost."""
 
-    def __init__(self, folder: Path, keys: dict[str, set[str]]) -> None:
-        self.folder, self.keys = folder, keys
+    def __init__(self, folder: Path, records: dict[str, ReleaseRecord]) -> None:
+        self.folder, self.records = folder, records
         self.lost = set[str]()
 
     def check(self) -> None:
-        """All that the pointer and its history name is there, but what was lost."""
-        for digest in named(self.folder):
-            gone = {key for key in self.keys[digest] if not (self.folder / key).is_file()}
+        """All that the pointer and its history name is there, but what was lost.
+
+        The facts in the pointer are those of the records.
+        """
+        latest = read_latest(LocalStore(self.folder), KEY)
+        assert latest.problem is None
+        known = latest.publication
+        if known is None:
+            return
+        assert known.record == self.records[known.digest]
+        for digest, summary in known.all_summaries:
+            assert summary == ReleaseSummary.of(self.records[digest])
+        for digest in known.digests:
+            files = {KEY.key("releases", digest), *(f.key for f in self.records[digest].files)}
+            gone = {key for key in files if not (self.folder / key).is_file()}
             assert gone <= self.lost
 
     def lose(self, number: int) -> None:
@@ -158,7 +161,7 @@ def test_what_is_being_collected_becomes_the_latest_as_a_whole_or_not_at_all(
     files, whole, two, tmp_path, other, collector
 ):
     """The first call takes some steps, and then the second one all that it can."""
-    digests, keys = whole
+    digests, records = whole
     target = digests["part of next" if other == "roll back" else "next"]
     call = roll_back_to(target) if other == "roll back" else publish_to(files, "next")
     outcomes = set()
@@ -170,7 +173,7 @@ def test_what_is_being_collected_becomes_the_latest_as_a_whole_or_not_at_all(
         if collector == "first":
             calls.reverse()
         order = itertools.chain(itertools.repeat(0, steps), itertools.repeat(1, 60))
-        run(calls, order, Watched(folder, keys).check)
+        run(calls, order, Watched(folder, records).check)
         assert verify(LocalStore(folder)).clean
         moved = find_release(LocalStore(folder), *inputs.RELEASE_KEY).digest == target
         assert moved == (mover.error is None)
@@ -186,13 +189,13 @@ def test_a_collection_that_was_killed_delays_others_for_a_while(
     files, whole, two, tmp_path, other, monkeypatch
 ):
     monkeypatch.setattr(collection, "PATIENCE", 0)
-    digests, keys = whole
+    digests, records = whole
     call = roll_back_to(digests["first"]) if other == "roll back" else publish_to(files, "next")
     for steps in itertools.count(1):
         folder = tmp_path / str(steps)
         shutil.copytree(two, folder)
         killed = Call("collect", str(folder), collect(400))
-        watched = Watched(folder, keys)
+        watched = Watched(folder, records)
         run([killed], itertools.chain(itertools.repeat(0, steps), [-1]), watched.check)
         mover = Call(other, str(folder), call)
         run([mover], iter(()), watched.check)
@@ -225,10 +228,10 @@ ORDER = st.lists(
 @settings(max_examples=25, deadline=None)
 def test_what_latest_named_can_be_read_or_was_never_there(files, whole, rounds, order, number):
     """Under any clock, with calls that are killed, and after the loss of objects."""
-    digests, keys = whole
+    digests, records = whole
     steps = iter(order)
     with TemporaryDirectory() as folder:
-        watched = Watched(Path(folder), keys)
+        watched = Watched(Path(folder), records)
         publish(LocalStore(folder), files, "first")
         for moves in rounds:
             calls = [Call(act, folder, make(act, what, files, digests)) for act, what in moves]

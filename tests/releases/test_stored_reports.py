@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -11,9 +12,10 @@ import pytest
 from tests.harness import killed
 from tests.harness.servers import plain_client
 from tests.releases import inputs
+from zagg_catalog import ShardMap
 from zagg_catalog.index import renew_index
 from zagg_catalog.releases import ReleaseKey, collect_garbage, verify
-from zagg_catalog.releases.read import load_release
+from zagg_catalog.releases.read import load_release, map_loader
 from zagg_catalog.releases.report import try_to_write_report, write_missing_reports, write_report
 from zagg_catalog.releases.stored_reports import record_of, report_key, report_problem
 
@@ -33,6 +35,47 @@ def test_a_report_is_linked_from_the_index(store, publish):
     assert f'href="{key}"' in store.read_pointer("index.html").value.decode()
     found = verify(store)
     assert (found.findings, found.without_report) == ([], [])
+
+
+@inputs.IN_A_FOLDER
+def test_a_report_reads_each_file_of_two_releases_once(store, publish, files, monkeypatch):
+    """Also a map that both have, and one that the caller needs, too."""
+    read, plain = [], store.download
+    monkeypatch.setattr(
+        store, "download", lambda key, path: (read.append(key), plain(key, path))[1]
+    )
+    first, second = publish("first"), publish("next")
+    healpix, _ = inputs.builds(files, "next")
+    third = publish("next", maps=[healpix])
+    for before, after in ((first, second), (second, third)):
+        read.clear()
+        load = map_loader(store, after.release)
+        write_report(store, after.release, load=load)
+        assert load("healpix").n_pairs == healpix.shard_map.n_pairs
+        whole = {file.key for one in (before, after) for file in one.record.files}
+        assert sorted(read) == sorted(key for key in whole if key.endswith(".parquet"))
+
+
+@inputs.IN_A_FOLDER
+@pytest.mark.parametrize("suffix", ["parquet", "json"])
+def test_a_report_of_maps_in_memory_is_that_of_the_stored_ones(
+    store, publish, files, tmp_path, suffix
+):
+    publish("first")
+    builds = inputs.builds(files, "next")
+    if suffix == "json":  # as zagg's command takes them
+        builds = [as_json_gives(build, tmp_path / "map.json") for build in builds]
+    done = publish("next", maps=builds)
+    key = write_report(store, done.release)
+    stored = store.read_pointer(key).value
+    store.delete(key)
+    write_report(store, done.release, load={one.name: one.readable_map for one in builds}.get)
+    assert store.read_pointer(key).value == stored
+
+
+def as_json_gives(build, path):
+    build.shard_map.to_json(path)
+    return replace(build, shard_map=ShardMap.from_json(path))
 
 
 def test_a_report_does_not_say_which_release_is_the_latest(store, publish):

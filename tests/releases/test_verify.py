@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.releases import inputs
@@ -45,6 +47,23 @@ def test_a_damaged_pointer_is_found(store, publish):
     pointer = publish("first").record.release_key.pointer()
     store.swap_pointer(pointer, b"{}", store.read_pointer(pointer).token)
     assert [finding.key for finding in verify(store).findings] == [pointer]
+
+
+@pytest.mark.parametrize("place_of_facts", ["latest", "history", "held"])
+def test_facts_in_a_pointer_that_are_not_those_of_the_record_are_found(
+    store, publish, place_of_facts
+):
+    first, second = publish("first"), publish("next")
+    held = publish("small", allow_contraction=False)
+    key = first.record.release_key.pointer()
+    pointer = store.read_pointer(key)
+    content = pointer.json()
+    found = {"latest": content, "history": content["history"][0], "held": content["held"][0]}
+    found[place_of_facts]["summary"]["granules"] += 1
+    store.swap_pointer(key, json.dumps(content).encode(), pointer.token)
+    (finding,) = verify(store).findings
+    wrong = {"latest": second, "history": first, "held": held}[place_of_facts]
+    assert (finding.key, wrong.key in finding.problem) == (key, True)
 
 
 def test_missing_files_are_found(store, publish):

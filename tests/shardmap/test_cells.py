@@ -12,15 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.oracle.footprints import footprints
 from tests.oracle.sphere import vectors
 from tests.test_catalog import SQUARE, make_catalog
 from zagg_catalog import Catalog, HealpixGrid, RectilinearGrid, ShardMap, from_config, load_polygon
+from zagg_catalog.catalog.cell_words import numbers_of, pack, unlist, unpack, words_of
+from zagg_catalog.catalog.geoparquet import PACKED_KEY
+from zagg_catalog.catalog.schema import CELLS_TYPE
 from zagg_catalog.errors import InvalidOption
 from zagg_catalog.regions import bbox_region
 from zagg_catalog.shardmap import build_maps, cell_index, cells, index_footprints
-from zagg_catalog.shardmap.cells import numbers_of, words_of
 
 SOUTH = bbox_region((-180, -90, 180, 10))
 ANTARCTIC = bbox_region((-180, -90, 180, -60))
@@ -159,6 +162,24 @@ def test_numbers_of_words_go_back():
     assert (words_of(numbers_of(words)) == words).all()
 
 
+@given(
+    st.lists(
+        st.none() | st.lists(st.integers(1, 2**24) | st.integers(2**20, 2**20 + 600), max_size=40),
+        max_size=8,
+    ),
+    st.integers(0, 3),
+)
+def test_packed_cells_are_those_of_the_words(rows, start):
+    words = [row and words_of(np.array(row, np.int64)).view(np.int64).tolist() for row in rows]
+    lists = pa.array(words, CELLS_TYPE).slice(start)
+    packed = pack(lists)
+    for expected, found in zip(unlist(lists), unpack(packed), strict=True):
+        assert np.array_equal(expected, found)
+    half = len(lists) // 2
+    for expected, found in zip(unlist(lists[half:]), unpack(packed[half:]), strict=True):
+        assert np.array_equal(expected, found)
+
+
 class TestStored:
     @pytest.fixture
     def path(self, tmp_path):
@@ -176,7 +197,7 @@ class TestStored:
 
     def test_they_stay_in_the_file_until_wanted_and_are_written_again(self, path, tmp_path):
         catalog = Catalog.from_geoparquet(path)
-        assert not {"footprint_cells", "footprint_note"} & set(catalog.table.schema.names)
+        assert not [name for name in catalog.table.schema.names if name.startswith("footprint_")]
         catalog.to_geoparquet(tmp_path / "again.parquet")
         again = pq.read_table(tmp_path / "again.parquet")
         assert again.equals(pq.read_table(path), check_metadata=True)
@@ -186,6 +207,33 @@ class TestStored:
         path.unlink()
         monkeypatch.setattr(cell_index, "read_footprints", None)
         assert ShardMap.build(catalog, GRIDS[1], region=ANTARCTIC).n_pairs
+
+    def test_a_file_without_the_packed_ones_is_read(self, path, tmp_path, monkeypatch):
+        """Files of earlier versions have words and notes only."""
+        expected = alone(FAULTY, GRIDS[2], region=ANTARCTIC)
+        table = pq.ParquetFile(path).read()
+        plain = table.drop_columns(["footprint_cells_packed"])
+        kept = {k: v for k, v in table.schema.metadata.items() if k != PACKED_KEY}
+        pq.write_table(plain.replace_schema_metadata(kept), tmp_path / "old.parquet")
+        monkeypatch.setattr(cell_index, "read_footprints", None)
+        catalog = Catalog.from_geoparquet(tmp_path / "old.parquet")
+        assert content(ShardMap.build(catalog, GRIDS[2], region=ANTARCTIC)) == expected
+        catalog.to_geoparquet(tmp_path / "new.parquet")
+        again = pq.ParquetFile(tmp_path / "new.parquet").read()
+        assert again.equals(table, check_metadata=True)
+
+    def test_packed_ones_beside_other_words_do_not_count(self, path, tmp_path):
+        """A program that does not know the column copies it, and may make the words anew."""
+        table = pq.ParquetFile(path).read()
+        place = table.schema.get_field_index("footprint_cells_packed")
+        column = pa.nulls(len(table), table.schema.field(place).type)
+        kept = {k: v for k, v in table.schema.metadata.items() if k != PACKED_KEY}
+        table = table.set_column(place, table.schema.field(place), column)
+        pq.write_table(table.replace_schema_metadata(kept), tmp_path / "copied.parquet")
+        catalog = Catalog.from_geoparquet(tmp_path / "copied.parquet")
+        assert "footprint_cells_packed" not in catalog.table.schema.names
+        found = ShardMap.build(catalog, GRIDS[2], region=ANTARCTIC)
+        assert content(found) == alone(FAULTY, GRIDS[2], region=ANTARCTIC)
 
     def test_other_footprints_than_they_were_made_of_are_read(self, path, tmp_path):
         table = pq.read_table(path)

@@ -15,8 +15,8 @@ from zagg_catalog.releases.pickups import (
     read_pickup_history,
 )
 from zagg_catalog.releases.publication import Publication, read_latest
-from zagg_catalog.releases.read import load_release
-from zagg_catalog.store import Store
+from zagg_catalog.releases.read import load_latest, load_release
+from zagg_catalog.store import ObjectInfo, Store
 
 # The catch-up does not repeat a grid after so many failures in a row.
 ATTEMPTS = 3
@@ -48,7 +48,8 @@ def pending_releases(
     """Return what still has to be picked up of each latest release, by product, region and cycle.
 
     Lists the releases and the pick-ups, and reads each pointer once. A record is read if something
-    is pending, or if its pointer does not have its facts; `verify` reads all.
+    is pending, if its pointer does not have its facts, or if the listing does not show that it is
+    stored unaltered; `verify` reads all.
 
     Parameters
     ----------
@@ -68,10 +69,10 @@ def pending_releases(
         release or its config changes. One that failed three times in a row, or whose granules
         could not be read, needs an operator until one of the two changes.
     """
-    sizes: dict[str, int] = {}
+    listed: dict[str, ObjectInfo] = {}
     keys = []
     for info, parts in list_keys(store, "releases", product, region, cycle):
-        sizes[info.key] = info.size
+        listed[info.key] = info
         if parts.digest is None:
             keys.append(parts.release_key)
     tried: dict[ReleaseKey, set[str]] = {}
@@ -79,7 +80,9 @@ def pending_releases(
         tried.setdefault(release_key, set()).add(grid)
 
     def look(release_key: ReleaseKey) -> Pending:
-        return _pending(store, release_key, request, registry, sizes, tried.get(release_key, set()))
+        return _pending(
+            store, release_key, request, registry, listed, tried.get(release_key, set())
+        )
 
     return list(store.read_each(look, sorted(keys)))
 
@@ -100,7 +103,7 @@ def _pending(
     release_key: ReleaseKey,
     request: PickupRequest,
     registry: Registry,
-    sizes: Mapping[str, int],
+    listed: Mapping[str, ObjectInfo],
     tried: Collection[str],
 ) -> Pending:
     """Return what is pending of one release; `tried` are the grids with a pick-up history."""
@@ -108,7 +111,7 @@ def _pending(
         latest = read_latest(store, release_key)
         if latest.problem or latest.publication is None:
             return Pending(release_key=release_key, problem=latest.problem)
-        mapped = _mapped_grids(store, release_key, latest.publication, sizes)
+        mapped = _mapped_grids(store, release_key, latest.publication, listed)
         histories = {
             grid: read_pickup_history(store, release_key, grid)[0] for grid in sorted(tried)
         }
@@ -122,7 +125,8 @@ def _pending(
             waits, why = _is_pending(history, release, mine, registry.grids[name])
             grids += [name] if waits else []
             attention += [f"{name}: {why}"] if why else []
-        if grids:  # a pick-up cannot begin with a record that is damaged
+        # A pick-up cannot begin with a record that is damaged.
+        if grids and latest.publication.record is None:
             load_release(store, release_key, release)
     except StoreUnavailable:
         raise
@@ -137,14 +141,17 @@ def _pending(
 
 
 def _mapped_grids(
-    store: Store, release_key: ReleaseKey, publication: Publication, sizes: Mapping[str, int]
+    store: Store,
+    release_key: ReleaseKey,
+    publication: Publication,
+    listed: Mapping[str, ObjectInfo],
 ) -> list[str]:
     """Return the grids of a release that have a map, by the pointer or else by the record."""
-    summary = publication.summary
+    summary, stored = publication.summary, listed.get(publication.key)
     # A record that is missing or has another size is read, which says what is wrong with it.
-    if summary is not None and summary.size == sizes.get(publication.key):
+    if publication.record is None and summary and stored and summary.size == stored.size:
         return [name for name, status in summary.grids.items() if status != "failed"]
-    record = load_release(store, release_key, publication.digest).record
+    record = load_latest(store, release_key, publication, stored).record
     return [grid.name for grid in record.grids if grid.manifest is not None]
 
 

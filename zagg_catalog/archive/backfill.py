@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,15 +24,15 @@ from zagg_catalog.messages import as_line, number_of, short_digest
 from zagg_catalog.progress import step
 from zagg_catalog.regions import Bbox
 from zagg_catalog.registry import RegisteredGrid, Registry
-from zagg_catalog.releases.layout import ReleaseKey
+from zagg_catalog.releases.layout import ReleaseKey, list_keys
 from zagg_catalog.releases.publication import read_latest
-from zagg_catalog.releases.read import Release, load_release
+from zagg_catalog.releases.read import Release, load_latest
 from zagg_catalog.releases.record import ReleaseRecord
 from zagg_catalog.releases.stale import MapCondition, map_conditions
 from zagg_catalog.shardmap.area import check_area
 from zagg_catalog.shardmap.build import coverage_of
 from zagg_catalog.sources.source import CMRSource
-from zagg_catalog.store import Store
+from zagg_catalog.store import ObjectInfo, Store
 
 # Counts that are asked for at the same time.
 CONNECTIONS = 4
@@ -134,6 +134,9 @@ def plan_backfill(
 ) -> list[PlannedRelease]:
     """Compare the latest releases with the registry, and return what is to be done.
 
+    Lists the releases of each product, and reads each pointer once. A record is read if the pointer
+    does not have it, or if the listing does not show that it is stored unaltered.
+
     Parameters
     ----------
     store : Store
@@ -171,7 +174,8 @@ def plan_backfill(
         planner = _Planner(store, usable, scope)
         keys = [ReleaseKey(product, region, cycle) for cycle in cycles for region in chosen]
         with step(f"releases of {product}", "release", len(keys)) as counted:
-            known = store.read_each(counted.counting(partial(_latest, store)), keys)
+            listed = {info.key: info for info, _ in list_keys(store, "releases", product)}
+            known = store.read_each(counted.counting(partial(_latest, store, listed)), keys)
         for key, (latest, problem) in zip(keys, known, strict=True):
             grids = [usable.grids[grid.name] for grid in chosen[key.region]]
             plans.append(planner.plan(key, grids, latest, problem))
@@ -221,13 +225,18 @@ def _check_used(
         )
 
 
-def _latest(store: Store, release_key: ReleaseKey) -> tuple[Release | None, str | None]:
+def _latest(
+    store: Store, listed: Mapping[str, ObjectInfo], release_key: ReleaseKey
+) -> tuple[Release | None, str | None]:
     """Return the latest release, and why it cannot be read."""
+    if release_key.pointer() not in listed:
+        return None, None
     latest = read_latest(store, release_key)
-    if latest.digest is None:
+    known = latest.publication
+    if known is None:
         return None, latest.problem
     try:
-        return load_release(store, release_key, latest.digest), None
+        return load_latest(store, release_key, known, listed.get(known.key)), None
     except StoreUnavailable:
         raise
     except (StoreError, InvalidRelease) as error:

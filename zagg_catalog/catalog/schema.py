@@ -21,6 +21,15 @@ _BBOX = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ym
 
 # Words of cells, with zagg's name, and notes: why a footprint is unusable or how it was repaired.
 CELLS_COLUMN, NOTE_COLUMN = "footprint_cells", "footprint_note"
+# The same cells in a short text, for reading; it may be missing. `zagg_catalog.catalog.cell_words`
+PACKED_COLUMN = "footprint_cells_packed"
+PACKED_TYPE = pa.struct(
+    [
+        ("steps", pa.large_string()),
+        ("jumps", pa.list_(pa.field("element", pa.int32()))),
+    ]
+)
+CELL_COLUMNS = (CELLS_COLUMN, NOTE_COLUMN, PACKED_COLUMN)
 # Metadata keys: the order, with zagg's name; the rule; a digest of the footprints.
 ORDER_KEY, RULE_KEY, DIGEST_KEY = CELLS_KEYS = (
     "footprint_cells_order",

@@ -29,6 +29,7 @@ from zagg_catalog.catalog.footprint_column import with_wkb
 from zagg_catalog.catalog.geoparquet import CellsFile, read_catalog, write_catalog
 from zagg_catalog.catalog.metadata import check_metadata
 from zagg_catalog.catalog.schema import (
+    CELL_COLUMNS,
     CELLS_COLUMN,
     NOTE_COLUMN,
     RULE_KEY,
@@ -276,7 +277,7 @@ class Catalog:
 
     def without_cells(self) -> Catalog:
         """Return the catalog without stored footprint cells."""
-        columns = [c for c in self.table.schema.names if c not in (CELLS_COLUMN, NOTE_COLUMN)]
+        columns = [c for c in self.table.schema.names if c not in CELL_COLUMNS]
         table = self.table
         if len(columns) < len(table.schema.names):
             table = table.select(columns)

@@ -117,7 +117,8 @@ def publish(
     print_result(facts, lambda: tables.print_published(published), as_json=as_json)
     if get_settings().release_reports:
         known = not published.written
-        problem = try_to_write_report(opened, published.release, unless_stored=known)
+        load = {build.name: build.readable_map for build in maps}.get
+        problem = try_to_write_report(opened, published.release, unless_stored=known, load=load)
         if problem:
             print_error(f"warning: {problem}")
     _renew_index(opened, registered)
@@ -288,7 +289,7 @@ def rollback(
     publication = releases.rollback(
         opened, *place.parts(), digest, partial_latest=partial_latest, published_by=by
     )
-    facts = publication.model_dump(mode="json")
+    facts = tables.publication_facts(publication)
     print_result(facts, lambda: tables.print_publication(publication), as_json=as_json)
     _renew_index(opened)
     return DONE

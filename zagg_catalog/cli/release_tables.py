@@ -163,7 +163,7 @@ def shown_facts(shown: ReleaseView) -> dict[str, Any]:
         "key": shown.release.key,
         "latest": shown.latest,
         "record": shown.release.record.model_dump(mode="json"),
-        "publication": publication.model_dump(mode="json") if publication else None,
+        "publication": publication_facts(publication) if publication else None,
         "checks": shown.checks.model_dump(mode="json") if shown.checks else None,
         "pickups": _pickups(
             shown.standings,
@@ -177,6 +177,11 @@ def _pickups(
     standings: Mapping[str, PickupHistory], grids: Iterable[str], digest: str
 ) -> dict[str, dict[str, Any]]:
     return {name: pickup_facts(standings, name, digest) for name in grids}
+
+
+def publication_facts(publication: Publication) -> dict[str, Any]:
+    """Return the content of a latest pointer as JSON-ready values, without the release record."""
+    return publication.model_dump(mode="json", exclude={"record"})
 
 
 def print_publication(publication: Publication) -> None:

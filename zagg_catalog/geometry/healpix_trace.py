@@ -25,7 +25,7 @@ _FINER = 5
 # Longer edges are cut first, radians, so that equal parts of a chord are nearly equal angles.
 _LONGEST = 0.2
 # Points to process at once: their arrays fit into the cache of a processor.
-_CHUNK = 40_000
+_CHUNK = 60_000
 # Uncertain steps to halve at once.
 _HALVED = 10_000
 # The finest order of the cells.

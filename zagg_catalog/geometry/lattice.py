@@ -29,7 +29,7 @@ _MOST_BEND = 0.25
 _LONGEST = 0.015
 _MOST_STEPS = 256
 # Rings of about so many vertices are traced at once: their arrays fit into a processor's cache.
-_CHUNK = 4_000
+_CHUNK = 8_000
 
 Flags = NDArray[np.bool_]
 

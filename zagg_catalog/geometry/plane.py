@@ -23,6 +23,7 @@ from zagg_catalog.geometry.sphere import (
     densify_edges,
     to_latlon,
     to_xyz,
+    turned_by,
 )
 from zagg_catalog.lazy import lazy_module
 
@@ -163,7 +164,7 @@ class Plane:
 
     def project(self, xyz: Floats) -> Floats:
         """Return metres (..., 2) in the plane for unit vectors (..., 3); NaN stays NaN."""
-        turned = xyz @ self._axes.T
+        turned = turned_by(self._axes, xyz)
         near = 1.0 + turned[..., 2]
         scale = EARTH_RADIUS * np.sqrt(2.0 / np.maximum(near, 1e-300))
         flat: Floats = scale[..., None] * turned[..., :2]
@@ -261,7 +262,7 @@ class Plane:
         contains both or neither; the smaller side contains both only if the zone between nearest
         and furthest edge is at least half the sphere, a span of 1 along the axis.
         """
-        turned = start @ self._axes.T
+        turned = turned_by(self._axes, start)
         azimuth = np.arctan2(turned[:, 1], turned[:, 0])
         turns = np.add.reduceat(_wrap(azimuth[following(ring)] - azimuth), first)
         low = np.minimum.reduceat(turned[:, 2], first)

@@ -83,6 +83,15 @@ def _left_areas(start: Floats, end: Floats, ring: Ints, count: int) -> Floats:
     return left
 
 
+def turned_by(axes: Floats, xyz: Floats) -> Floats:
+    """Return vectors (..., 3) in other axes, shape (3, 3).
+
+    BLAS takes more than ten times as long for matrices so narrow: its threads wait actively.
+    """
+    turned: Floats = np.einsum("...j,ij->...i", xyz, axes)
+    return turned
+
+
 def wrap_longitude(lons: ArrayLike) -> Floats:
     """Return longitudes in [-180, 180); 180 itself becomes -180."""
     result: Floats = (np.asarray(lons, dtype=np.float64) + 180.0) % 360.0 - 180.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zagg_catalog.errors import InvalidGrid
 from zagg_catalog.frames import geo_frame
+from zagg_catalog.geometry.near import Near as Near
 from zagg_catalog.geometry.plane import Geometries
 from zagg_catalog.geometry.sphere import Floats
 from zagg_catalog.grids.outlines import TOLERANCE, draw_shards
@@ -28,7 +28,6 @@ Signature = dict[str, Any]
 # Words or ids of cells, and the offsets of each shard's cells.
 Mask = tuple[Keys, NDArray[np.int64]]
 # Takes unit vectors (n, 3) and metres; returns which points may be within that distance.
-Near = Callable[[NDArray[np.float64], float], NDArray[np.bool_]]
 
 
 @runtime_checkable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -13,10 +12,11 @@ from shapely.geometry.base import BaseGeometry
 from zagg_catalog.config import MAX_ORDER, HealpixSection, PipelineConfig
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.geometry.extents import caps, ring_boxes, side_steps
-from zagg_catalog.geometry.healpix_cells import cell_keys, cell_numbers, face_positions
+from zagg_catalog.geometry.healpix_cells import cell_keys, cell_numbers
 from zagg_catalog.geometry.healpix_walk import sorted_distinct, walk_everywhere
+from zagg_catalog.geometry.near import CELL_RADIUS, near_caps
 from zagg_catalog.geometry.plane import chord_error, lonlat_polygon, ring_edges, unit_vectors
-from zagg_catalog.geometry.ragged import join_rings
+from zagg_catalog.geometry.ragged import distinct, join_rings
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
 from zagg_catalog.grids.base import BaseGrid, Mask, Near, Signature, as_keys
 from zagg_catalog.grids.limits import check_cells, check_shards
@@ -28,12 +28,10 @@ mortie = lazy_module("mortie")  # loads pandas
 
 # Points per side of a shard's outline.
 OUTLINE_STEP = 32
-# Order of the cells of a test for near points, and the greatest distance of a cell's points from
-# its centre at order 0, radians; it halves with each order.
-NEAR_ORDER = 5
-LARGEST_RADIUS = 1.08
-# From this number of shards on, coarser cells are enough.
-_MANY = 1000
+# Orders of the cells of a test for near points, the finer one for few shards.
+NEAR_ORDER, FINE_NEAR_ORDER = 5, 7
+# Up to this number of shards each is a cap by itself; from the other on, coarser cells are enough.
+_FEW, _MANY = 300, 1000
 _MOST_STEPS = 1024
 # Greatest distance of a side from its chord, as a part of its length; next to a pole.
 BULGE = 0.1
@@ -268,23 +266,16 @@ class HealpixGrid(BaseGrid):
         -------
         callable
             Takes unit vectors (m, 3) and a distance in metres; True for every point within that
-            distance of a shard, and for others up to 900 km further away.
+            distance of a shard, and for others up to 900 km further away, or up to 120 km if the
+            shards are few and fine.
         """
         words = self.check_keys(keys)
-        order = min(self.parent_order, NEAR_ORDER if len(words) < _MANY else NEAR_ORDER - 1)
-        held = mortie.clip2order(order, words) if len(words) else words
-        coarse = cell_numbers(sorted_distinct(np.asarray(held, dtype=np.uint64)), order)
-        tables: dict[float, NDArray[np.bool_]] = {}
-
-        def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
-            table = tables.get(metres)
-            if table is None:
-                reach = metres / EARTH_RADIUS + 2.0 * LARGEST_RADIUS / 2**order
-                table = tables[metres] = _caps(order, coarse.tobytes(), reach)
-            near: NDArray[np.bool_] = table[_numbers(*face_positions(xyz), order)]
-            return near
-
-        return test
+        order, table = self.parent_order, min(max(self.parent_order, NEAR_ORDER), FINE_NEAR_ORDER)
+        if len(words) > _FEW:
+            order = table = min(order, NEAR_ORDER if len(words) < _MANY else NEAR_ORDER - 1)
+            words = distinct(np.asarray(mortie.clip2order(order, words), dtype=np.uint64))
+        centres = unit_vectors(*mortie.mort2geo(words))
+        return near_caps(centres, np.full(len(centres), CELL_RADIUS / 2**order), table)
 
     def keys_of_points(self, lats: Floats, lons: Floats) -> tuple[Keys, NDArray[np.bool_]]:
         """Return the shard of each point in degrees; every point is inside the grid."""
@@ -396,7 +387,7 @@ class HealpixGrid(BaseGrid):
         if not len(words):
             return np.empty((0, 4))
         if rough:
-            radius = LARGEST_RADIUS / 2**self.parent_order * EARTH_RADIUS
+            radius = CELL_RADIUS / 2**self.parent_order * EARTH_RADIUS
             lats, lons = (np.asarray(part, np.float64) for part in mortie.mort2geo(words))
             return caps(lats, lons, radius)
         # The centres of the finest cells along the sides; many times faster than `shard_rings`.
@@ -468,34 +459,11 @@ class HealpixGrid(BaseGrid):
         return words
 
 
-@lru_cache(maxsize=16)  # grids of one region have the same cells
-def _caps(order: int, numbers: bytes, reach: float) -> NDArray[np.bool_]:
-    """Return which cells of an order have a centre within an angle of some cells' centres.
-
-    `numbers` are those of the cells, int64.
-    """
-    cells = np.frombuffer(numbers, dtype=np.int64)
-    lats, lons = mortie.mort2geo(cell_keys(np.arange(12 << (2 * order)), order))
-    centres = unit_vectors(lats, lons)
-    near = np.zeros(len(centres), dtype=bool)
-    if reach >= np.pi:
-        return ~near
-    for some in np.array_split(cells, len(cells) // 256 + 1):
-        near |= (centres @ centres[some].T >= np.cos(reach)).any(axis=1)
-    return near
-
-
 def _sides(count: int, last: int) -> tuple[Ints, Ints]:
     """Return places (4 * count,) around a square, ``count`` per side, from 0 to ``last``."""
     up = np.arange(count, dtype=np.int64) * last // count
     low, high = np.zeros_like(up), np.full_like(up, last)
     return np.concatenate([up, high, last - up, low]), np.concatenate([low, up, high, last - up])
-
-
-def _numbers(face: Ints, x: Floats, y: Floats, order: int) -> Ints:
-    i, j = ((part * (1 << order)).astype(np.int64) for part in (x, y))
-    numbers: Ints = (face << (2 * order)) | (i << order) | j
-    return numbers
 
 
 def _order(name: str, value: int, low: int, high: int) -> int:

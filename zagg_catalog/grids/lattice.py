@@ -1,4 +1,4 @@
-"""The tiles of a grid as a lattice in its CRS, and how far a distance on the ground is there."""
+"""The tiles of a grid as a lattice in its CRS: distances on the ground in it, and what is near."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zagg_catalog.geometry.lattice import Lattice
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys
-from zagg_catalog.grids.tiles import Tiling
+from zagg_catalog.geometry.near import near_caps
+from zagg_catalog.geometry.plane import Plane
+from zagg_catalog.geometry.ragged import distinct
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
+from zagg_catalog.grids.base import Near
+from zagg_catalog.grids.tiles import Tiling, lattice_points
 
 # The lattice is measured in so many boxes along a side at most.
 _MOST_BOXES = 128
@@ -21,6 +26,14 @@ _MITRE_LIMIT = 5.0
 _SPARE = 1.2
 # A lattice of more cells along a side than this is not traced.
 _MOST_CELLS = 1 << 14
+# Points are near the caps of groups of tiles, so many along the longer side at most; a table for
+# HEALPix cells of this order holds which.
+_MOST_GROUPS = 32
+_NEAR_ORDER = 6
+# Points along a side that bound a group, and the least length of their mean: it is on no side of
+# the Earth otherwise.
+_POINTS = 5
+_LEAST_LENGTH = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,3 +151,50 @@ def _largest(corners: Floats) -> Floats:
     value = np.where(np.isfinite(corners), corners, np.inf)
     value = np.maximum(value[1:], value[:-1])
     return _SPARE * np.maximum(value[:, 1:], value[:, :-1])
+
+
+def near_tiles(tiling: Tiling, keys: Keys, planes: list[Plane]) -> Near:
+    """Return a quick test for points near some tiles, see `RectilinearGrid.near`.
+
+    ``planes`` are those of the blocks of the tiles.
+    """
+    groups = _groups(tiling, keys)
+
+    def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
+        near = np.zeros(len(xyz), dtype=bool)
+        for plane in planes:
+            near |= angle_between(xyz, plane.centre) <= plane.radius + metres / EARTH_RADIUS
+        if groups is not None:
+            some = np.flatnonzero(near)
+            near[some] = groups(xyz[some], metres)
+        return near
+
+    return test
+
+
+def _groups(tiling: Tiling, keys: Keys) -> Near | None:
+    """Return the test for caps around groups of neighbouring tiles.
+
+    None if there are no tiles, or the domain of the CRS ends within a group.
+    """
+    if not len(keys):
+        return None
+    row, column = np.divmod(keys.astype(np.int64), tiling.columns)
+    side = -(-(1 + int(max(np.ptp(row), np.ptp(column)))) // _MOST_GROUPS)
+    coarse = tiling.coarser(side)
+    groups = distinct((row // side) * coarse.columns + column // side).astype(np.uint64)
+    boxes = tiling.crs.clip(coarse.boxes(coarse.ranges(groups)))
+    boxes = boxes[np.isfinite(boxes[:, 0])]
+    points = tiling.crs.xyz(lattice_points(boxes, _POINTS)).reshape(-1, _POINTS, _POINTS, 3)
+    centres = points.mean(axis=(1, 2))
+    length = np.linalg.norm(centres, axis=-1, keepdims=True)
+    if not len(boxes) or not (length > _LEAST_LENGTH).all():
+        return None
+    centres /= length
+    radii = angle_between(points, centres[:, None, None]).max(axis=(1, 2))
+    gaps = [
+        angle_between(points[:, 1:], points[:, :-1]).max(axis=(1, 2)),
+        angle_between(points[:, :, 1:], points[:, :, :-1]).max(axis=(1, 2)),
+    ]
+    # Half a lattice cell to spare, as `GridCrs.cap` has.
+    return near_caps(centres, radii + np.maximum(*gaps) / np.sqrt(2.0), _NEAR_ORDER)

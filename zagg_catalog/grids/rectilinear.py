@@ -17,8 +17,9 @@ from zagg_catalog.config import PipelineConfig, RectilinearSection, wrong_keys
 from zagg_catalog.errors import InvalidConfig, InvalidGrid
 from zagg_catalog.geometry.plane import lonlat_polygon
 from zagg_catalog.geometry.ragged import to_offsets
-from zagg_catalog.geometry.sphere import EARTH_RADIUS, Floats, Ints, Keys, angle_between
+from zagg_catalog.geometry.sphere import Floats, Ints, Keys
 from zagg_catalog.grids.base import BaseGrid, Mask, Near, Signature, as_keys
+from zagg_catalog.grids.lattice import near_tiles
 from zagg_catalog.grids.limits import ENOUGH, check_cells, check_shards
 from zagg_catalog.grids.signature import output_fields
 from zagg_catalog.grids.tiles import GridCrs, TileBlock, Tiling, cover, outline, split_into_blocks
@@ -292,17 +293,10 @@ class RectilinearGrid(BaseGrid):
         -------
         callable
             Takes unit vectors (m, 3) and a distance in metres; True for every point within that
-            distance of a shard, and for all in the caps around their blocks.
+            distance of a shard, and for others near the caps of groups of shards.
         """
-        planes = [block.plane for block in self.blocks(keys)]
-
-        def test(xyz: Floats, metres: float) -> NDArray[np.bool_]:
-            near = np.zeros(len(xyz), dtype=bool)
-            for plane in planes:
-                near |= angle_between(xyz, plane.centre) <= plane.radius + metres / EARTH_RADIUS
-            return near
-
-        return test
+        words = self.check_keys(keys)
+        return near_tiles(self.tiling, words, [block.plane for block in self.blocks(words)])
 
     def shard_boxes(self, keys: ArrayLike | None = None) -> Floats:
         """Return the extents of shards.

@@ -105,7 +105,7 @@ class GridCrs:
 
         Sampled on a lattice; the radius has half a lattice cell to spare.
         """
-        vectors = self.xyz(_lattice(box[None]))[0].reshape(_LATTICE, _LATTICE, 3)
+        vectors = self.xyz(lattice_points(box[None]))[0].reshape(_LATTICE, _LATTICE, 3)
         finite = np.isfinite(vectors[..., 0])
         if not finite.any():
             return None
@@ -219,7 +219,7 @@ class GridCrs:
 
     def _box_inside(self, box: Floats) -> Floats:
         """Return the box (4,) around the part of a box that is in the domain of the CRS."""
-        points = _lattice(box[None])[0].reshape(_LATTICE, _LATTICE, 2)
+        points = lattice_points(box[None])[0].reshape(_LATTICE, _LATTICE, 2)
         lon, lat = self.lonlat(points[..., 0], points[..., 1])
         good = np.isfinite(lat)
         if not good.any():
@@ -236,7 +236,7 @@ class GridCrs:
         return whole
 
     def _hull(self, plane: Plane, box: Floats) -> Any:
-        flat = plane.project(self.xyz(_lattice(box[None]))[0])
+        flat = plane.project(self.xyz(lattice_points(box[None]))[0])
         flat = flat[np.isfinite(flat[:, 0])]
         return shapely.convex_hull(shapely.multipoints(flat)) if len(flat) else None
 
@@ -259,8 +259,9 @@ def outline(box: Floats, per_side: tuple[int, int]) -> Floats:
     return points
 
 
-def _lattice(boxes: Floats) -> Floats:
-    step = np.linspace(0.0, 1.0, _LATTICE)
+def lattice_points(boxes: Floats, count: int = _LATTICE) -> Floats:
+    """Return points (n, count * count, 2) in rows and columns over boxes (n, 4), corners too."""
+    step = np.linspace(0.0, 1.0, count)
     u, v = np.meshgrid(step, step)
     return _at(boxes, u.ravel(), v.ravel())
 

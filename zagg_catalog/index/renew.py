@@ -252,15 +252,15 @@ class _Survey:
         key, found = entry
         current = read_latest(self._store, key)
         stored = {
-            str(parts.digest): info.modified
+            str(parts.digest): info
             for info, parts in found
             if parts.kind == "releases" and parts.digest
         }
         held = () if current.publication else first_held(self._store, key)
         slot = Slot(release_key=key, latest=current, stored=stored, held=held)
         known, newest = slot.publication, slot.newest
-        record = self._record(key, known.digest) if known else None
-        newest_record = record if known and newest == known.digest else self._record(key, newest)
+        record = self._record(slot, known.digest) if known else None
+        newest_record = record if known and newest == known.digest else self._record(slot, newest)
         grids = sorted(
             str(parts.grid) for _, parts in found if parts.kind == "pickups" and not parts.digest
         )
@@ -278,8 +278,8 @@ class _Survey:
             pickups=tuple(self._pickup(key, grid, known) for grid in grids),
         )
 
-    def _record(self, key: ReleaseKey, digest: str | None) -> ReleaseRecord | None:
-        found = read_release(self._store, key, digest) if digest else None
+    def _record(self, slot: Slot, digest: str | None) -> ReleaseRecord | None:
+        found = read_release(self._store, slot, digest) if digest else None
         return found.record if found else None
 
     def _pickup(self, key: ReleaseKey, grid: str, known: Publication | None) -> Pickup:
@@ -421,12 +421,13 @@ def _releases(slot: Slot, newest: ReleaseRecord | None) -> tuple[StoredRelease, 
     if newest is not None:
         known[newest.digest] = ReleaseSummary.of(newest)
     rows = []
-    for digest in sorted(slot.stored, key=lambda one: (slot.stored[one], one), reverse=True):
+    stored = {digest: info.modified for digest, info in slot.stored.items()}
+    for digest in sorted(stored, key=lambda one: (stored[one], one), reverse=True):
         summary, checks = known.get(digest), slot.checks_of(digest)
         rows.append(
             StoredRelease(
                 digest=digest,
-                stored=slot.stored[digest],
+                stored=stored[digest],
                 status=summary.status if summary else None,
                 granules=summary.granules if summary else None,
                 checks=checks.counts if checks else None,

@@ -24,7 +24,12 @@ from zagg_catalog.reader import ReaderNeeds, Slot
 from zagg_catalog.registry.check_rules import CheckPlan
 from zagg_catalog.releases.catalog_file import CatalogFile, catalog_ids, unreadable
 from zagg_catalog.releases.layout import list_keys
-from zagg_catalog.releases.publication import CurrentRelease, Publication, read_latest
+from zagg_catalog.releases.publication import (
+    CurrentRelease,
+    Publication,
+    read_latest,
+    record_of,
+)
 from zagg_catalog.releases.record import ReleaseRecord
 from zagg_catalog.store import Store
 
@@ -156,7 +161,7 @@ def _latest_record(store: Store, latest: CurrentRelease) -> ReleaseRecord | None
     if latest.publication is None:
         return None
     try:
-        return ReleaseRecord.load(store.get(latest.publication.key), latest.publication.key)
+        return record_of(store, latest.publication)
     except (StoreError, InvalidRelease):
         return None
 
@@ -185,7 +190,7 @@ def _earlier(store: Store, record: ReleaseRecord, now: datetime) -> EarlierCycle
 def _complete_record(store: Store, publication: Publication | None) -> ReleaseRecord | None:
     if publication is None or (publication.summary and publication.summary.status != "complete"):
         return None
-    found = ReleaseRecord.load(store.get(publication.key), publication.key)
+    found = record_of(store, publication)
     return found if found.complete else None
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
+
+import pyarrow as pa
 
 from zagg_catalog.diff import (
     CatalogDiff,
@@ -18,6 +21,7 @@ from zagg_catalog.html import facts_html
 from zagg_catalog.messages import short_digest
 from zagg_catalog.releases.catalog_file import catalog_ids
 from zagg_catalog.releases.read import Release, load_map
+from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import Store
 
 # HTML has the maps of so many grids.
@@ -92,7 +96,14 @@ class ReleaseDiff:
         )
 
 
-def diff(store: Store, old: Release, new: Release) -> ReleaseDiff:
+def diff(
+    store: Store,
+    old: Release,
+    new: Release,
+    *,
+    maps: Mapping[str, ShardMap | None] | None = None,
+    ids: pa.ChunkedArray | None = None,
+) -> ReleaseDiff:
     """Compare two releases, of the same or of different products, regions and cycles.
 
     Parameters
@@ -101,6 +112,10 @@ def diff(store: Store, old: Release, new: Release) -> ReleaseDiff:
         Where both are.
     old, new : Release
         As `find_release` returns them.
+    maps : mapping of str to ShardMap or None, optional
+        Maps of the new release by grid that are in memory already; the others are read.
+    ids : pyarrow.ChunkedArray, optional
+        Ids of the new release's granules, if they are in memory already.
 
     Raises
     ------
@@ -111,20 +126,32 @@ def diff(store: Store, old: Release, new: Release) -> ReleaseDiff:
     return ReleaseDiff(
         old=old.digest,
         new=new.digest,
-        granules=diff_granules(store, old, new),
-        grids=[_diff_grid(store, name, old, new) for name in names],
+        granules=diff_granules(store, old, new, ids=ids),
+        grids=[_diff_grid(store, name, old, new, maps or {}) for name in names],
     )
 
 
-def diff_granules(store: Store, old: Release, new: Release) -> CatalogDiff:
-    """Compare the granules of two releases."""
+def diff_granules(
+    store: Store, old: Release, new: Release, *, ids: pa.ChunkedArray | None = None
+) -> CatalogDiff:
+    """Compare the granules of two releases; `ids` are those of the new one, if known."""
     if old.record.catalog.digest == new.record.catalog.digest:
         return CatalogDiff(added=[], removed=[], revised=[])
-    return diff_ids(catalog_ids(store, old.record), catalog_ids(store, new.record))
+    after = catalog_ids(store, new.record) if ids is None else ids
+    return diff_ids(catalog_ids(store, old.record), after)
 
 
-def _diff_grid(store: Store, name: str, old: Release, new: Release) -> GridDiff:
-    first, second = load_map(store, old, name), load_map(store, new, name)
+def _diff_grid(
+    store: Store,
+    name: str,
+    old: Release,
+    new: Release,
+    maps: Mapping[str, ShardMap | None],
+) -> GridDiff:
+    second = maps[name] if name in maps else load_map(store, new, name)
+    # Releases whose inputs are equal share the file.
+    shared = _digest(old, name) == _digest(new, name)
+    first = second if shared else load_map(store, old, name)
     change: Change
     if first is None or second is None:
         found = diff_replaced(first, second)
@@ -137,3 +164,9 @@ def _diff_grid(store: Store, name: str, old: Release, new: Release) -> GridDiff:
             found, change = diff_replaced(first, second), "regridded"
     configs = [grid.config_digest for one in (old, new) if (grid := one.record.grid(name))]
     return GridDiff(name=name, change=change, config_changed=len({*configs}) > 1, map=found)
+
+
+def _digest(release: Release, name: str) -> str | None:
+    """Return the digest of a grid's map, or None if there is none."""
+    grid = release.record.grid(name)
+    return grid.manifest.parquet.digest if grid is not None and grid.manifest is not None else None

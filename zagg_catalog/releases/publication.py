@@ -30,8 +30,11 @@ from zagg_catalog.releases.record import (
 from zagg_catalog.store import Store
 from zagg_catalog.store.keys import digest_in
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 HISTORY = 50
+# Bytes of a record that a pointer repeats. Lists read all pointers, and the record of a release
+# with many unusable granules is long.
+MAX_RECORD: Final = 256 << 10
 
 Action = Literal["publish", "rollback"]
 
@@ -104,12 +107,17 @@ class Publication(Document):
     """Contents of ``latest.json``: the current release, who published it, when, and its history."""
 
     noun: ClassVar = "a publication"
+    newest: ClassVar = SCHEMA_VERSION
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    """2 since it may have the `record`."""
     digest: Digest
     """SHA-256 of the release record in hex; the name of the release."""
     key: Key
     """Key of the release record."""
+    record: ReleaseRecord | None = Field(default=None, exclude_if=lambda one: one is None)
+    """The release record itself, which has the digest; left out if it is longer than 256 KiB, and
+    by older versions."""
     published_at: Time
     """UTC."""
     published_by: str
@@ -146,6 +154,9 @@ class Publication(Document):
     def _check(self) -> Self:
         if digest_in(self.key) != self.digest:
             raise ValueError(f"key {self.key} does not end with digest {self.digest}")
+        record = self.record
+        if record and record.release_key.key("releases", record.digest) != self.key:
+            raise ValueError(f"its record is not that of {self.key}")
         return self
 
     @property
@@ -175,10 +186,15 @@ class Publication(Document):
         )
         return (own, *self.history)[:HISTORY]
 
+    @property
+    def all_summaries(self) -> list[tuple[str, ReleaseSummary]]:
+        """Digests and facts of releases, where they are known; of some more than once."""
+        found: list[HeldRelease | HistoryEntry | Publication] = [*self.held, *self.history, self]
+        return [(one.digest, one.summary) for one in found if one.summary is not None]
+
     def summaries(self) -> dict[str, ReleaseSummary]:
         """Return the facts of releases by digest, where they are known."""
-        found: list[HeldRelease | HistoryEntry | Publication] = [*self.held, *self.history, self]
-        return {one.digest: one.summary for one in found if one.summary is not None}
+        return dict(self.all_summaries)
 
     def checks_of(self, digest: str) -> CheckResults | None:
         """Return what the checks found in a release; None if that is not recorded."""
@@ -257,6 +273,15 @@ def read_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:
     return CurrentRelease(publication=publication, token=pointer.token)
 
 
+def record_of(store: Store, publication: Publication) -> ReleaseRecord:
+    """Return the record of the latest release, which is read if the pointer does not have it.
+
+    Raises as `Store.get`, or `InvalidRelease`.
+    """
+    key = publication.key
+    return publication.record or ReleaseRecord.load(store.get(key), f"Release record {key}")
+
+
 def contraction(
     store: Store, latest: CurrentRelease, record: ReleaseRecord, ids: pa.ChunkedArray
 ) -> Contraction:
@@ -268,7 +293,7 @@ def contraction(
         problem = latest.problem or _lost_pointer(store, record)
         return Contraction(count=None if problem else 0, problem=problem)
     try:
-        old = ReleaseRecord.load(store.get(latest.publication.key), latest.publication.key)
+        old = record_of(store, latest.publication)
         if old.catalog.digest == record.catalog.digest:
             return Contraction()
         before = catalog_ids(store, old)
@@ -295,9 +320,11 @@ def move_latest(
     """
     before = latest.publication
     history, held = (before.next_history(), before.held) if before else _stored(store, record)
+    summary = ReleaseSummary.of(record)
     publication = Publication(
         digest=record.digest,
         key=record.release_key.key("releases", record.digest),
+        record=record if summary.size <= MAX_RECORD else None,
         published_at=context.clock(),
         published_by=context.published_by or user_at_host(),
         action=action,
@@ -307,7 +334,7 @@ def move_latest(
         transfer=context.transfer,
         fetch=context.fetch,
         fetched_at=context.fetched_at,
-        summary=ReleaseSummary.of(record),
+        summary=summary,
         checks=checks,
         history=history,
         held=tuple(one for one in held if one.digest != record.digest),

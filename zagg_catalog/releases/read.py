@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,20 @@ def load_release(store: Store, release_key: ReleaseKey, digest: str) -> Release:
             f"Release record {key} is of {record.release_key}, and not of its key."
         )
     return Release(release_key=release_key, key=key, digest=digest, record=record)
+
+
+def load_latest(
+    store: Store, release_key: ReleaseKey, publication: Publication, listed: ObjectInfo | None
+) -> Release:
+    """Return the release that a pointer names.
+
+    Its record is that of the pointer if the listing of the store shows that it is stored unaltered;
+    otherwise it is read. Raises as `load_release`.
+    """
+    record, key = publication.record, publication.key
+    if record is None or listed is None or not listed.shows(record.to_bytes()):
+        return load_release(store, release_key, publication.digest)
+    return Release(release_key=release_key, key=key, digest=publication.digest, record=record)
 
 
 def find_release(
@@ -430,6 +445,15 @@ def load_map(store: Store, release: Release, grid: str) -> ShardMap | None:
     with scratch() as folder:
         key = entry.manifest.parquet.key
         return ShardMap.from_parquet(store.download(key, folder / "map.parquet"))
+
+
+MapLoader = Callable[[str], ShardMap | None]
+"""Returns the map of a grid of one release, by the grid's name; None if there is none."""
+
+
+def map_loader(store: Store, release: Release) -> MapLoader:
+    """Return a function that loads each map of a release once, and keeps it."""
+    return cache(partial(load_map, store, release))
 
 
 def map_problems(shard_map: ShardMap, grid: GridRecord) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+
+import pyarrow as pa
 
 from zagg_catalog.catalog import Catalog
 from zagg_catalog.catalog.completeness import Completeness
@@ -22,11 +24,12 @@ from zagg_catalog.releases.check_results import CheckResults
 from zagg_catalog.releases.diff import GridDiff, ReleaseDiff, diff
 from zagg_catalog.releases.publication import Publication
 from zagg_catalog.releases.read import (
+    MapLoader,
     Release,
     ReleaseView,
     list_releases,
-    load_map,
     load_release,
+    map_loader,
     show,
 )
 from zagg_catalog.releases.record import GridRecord, ReleaseRecord
@@ -61,6 +64,7 @@ def release_content(
     *,
     grids: Collection[str] | None = None,
     standing: bool = True,
+    load: MapLoader | None = None,
 ) -> ReportContent:
     """Return the content of the report of a release.
 
@@ -74,6 +78,8 @@ def release_content(
         Names of the grids whose maps are drawn, by default all; the others are named.
     standing : bool
         Whether to say if it is the latest release, which another publication changes.
+    load : callable, optional
+        Loads the maps, as `map_loader` returns it; for a caller that needs maps, too.
 
     Returns
     -------
@@ -91,12 +97,11 @@ def release_content(
     with scratch() as folder:
         path = store.download(record.catalog.key, folder / "catalog.parquet")
         catalog = Catalog.from_geoparquet(path)
+    load = load or map_loader(store, release)
     maps = {
-        grid.name: load_map(store, release, grid.name)
-        for grid in record.grids
-        if grids is None or grid.name in grids
+        grid.name: load(grid.name) for grid in record.grids if grids is None or grid.name in grids
     }
-    before, changes, problem = _before(store, view)
+    before, changes, problem = _before(store, view, maps, catalog.table["id"])
     coverage = coverage_of(catalog.table["id"], catalog.metadata | _own(record))
     known = _completeness(record)
     statements = [
@@ -129,13 +134,14 @@ def release_content(
     )
 
 
-def write_report(store: Store, release: Release) -> str:
+def write_report(store: Store, release: Release, *, load: MapLoader | None = None) -> str:
     """Make the report of a release, store it in place of an earlier one, and return its key.
 
-    Raises as `release_content` does, or `StoreError` if it cannot be written.
+    `load` loads its maps, see `map_loader`. Raises as `release_content` does, or `StoreError` if it
+    cannot be written.
     """
     key = report_key(release.release_key, release.digest)
-    page = report_html(release_content(store, release, standing=False))
+    page = report_html(release_content(store, release, standing=False, load=load))
     known = store.read_pointer(key)
     # Another run may write the same report.
     with suppress(PointerConflict):
@@ -144,7 +150,11 @@ def write_report(store: Store, release: Release) -> str:
 
 
 def try_to_write_report(
-    store: Store, release: Release, *, unless_stored: bool = False
+    store: Store,
+    release: Release,
+    *,
+    unless_stored: bool = False,
+    load: MapLoader | None = None,
 ) -> str | None:
     """Write the report of a release after it was published, which does not depend on it.
 
@@ -156,6 +166,8 @@ def try_to_write_report(
         The release.
     unless_stored : bool
         Write only a report that does not exist, such as that of a run that was killed.
+    load : callable, optional
+        Loads the maps, as `map_loader` returns it.
 
     Returns
     -------
@@ -165,7 +177,7 @@ def try_to_write_report(
     try:
         key = report_key(release.release_key, release.digest)
         if not (unless_stored and store.exists(key)):
-            write_report(store, release)
+            write_report(store, release, load=load)
     except (ZaggCatalogError, OSError) as error:
         reason = clean_text(str(error), limit=300).rstrip(".")
         return f"the report of the release is not stored: {reason}. The release is published."
@@ -263,9 +275,15 @@ def _change_statements(
 
 
 def _before(
-    store: Store, view: ReleaseView
+    store: Store,
+    view: ReleaseView,
+    maps: Mapping[str, ShardMap | None],
+    ids: pa.ChunkedArray,
 ) -> tuple[Release | None, ReleaseDiff | None, str | None]:
-    """Return the release before, how this one differs, and why that is not known."""
+    """Return the release before, how this one differs, and why that is not known.
+
+    `maps` and `ids` of granules are those of this one that are in memory.
+    """
     publication = view.publication
     if publication is None:
         return None, None, None
@@ -276,7 +294,7 @@ def _before(
         return None, None, None
     try:
         before = load_release(store, view.release.release_key, digests[place])
-        return before, diff(store, before, view.release), None
+        return before, diff(store, before, view.release, maps=maps, ids=ids), None
     except (StoreError, InvalidRelease, ObjectMissing) as error:
         return None, None, clean_text(str(error), limit=300).rstrip(".")
 

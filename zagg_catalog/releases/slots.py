@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from zagg_catalog.errors import InvalidRelease, StoreError
 from zagg_catalog.releases.check_results import CheckResults
@@ -15,8 +14,8 @@ from zagg_catalog.releases.publication import (
     Publication,
     read_latest,
 )
-from zagg_catalog.releases.read import Release, load_release
-from zagg_catalog.store import Store
+from zagg_catalog.releases.read import Release, load_latest, load_release
+from zagg_catalog.store import ObjectInfo, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +25,8 @@ class Slot:
     release_key: ReleaseKey
     latest: CurrentRelease
     """The pointer; without a publication if it is missing or not valid."""
-    stored: dict[str, datetime] = field(default_factory=dict)
-    """When each release record was stored, by digest, by the clock of the store."""
+    stored: dict[str, ObjectInfo] = field(default_factory=dict)
+    """The release records in the listing of the store, by digest."""
     held: tuple[HeldRelease, ...] = ()
     """Releases that were held back while there was no pointer."""
 
@@ -52,9 +51,9 @@ class Slot:
         published = known.digests if known else []
         held = [one for one in self.stored if one not in published]
         own = self.stored.get(known.digest) if known else None
-        newer = [one for one in held if own is None or self.stored[one] > own]
+        newer = [one for one in held if own is None or self.stored[one].modified > own.modified]
         if newer:
-            return max(newer, key=lambda one: (self.stored[one], one))
+            return max(newer, key=lambda one: (self.stored[one].modified, one))
         return known.digest if known else None
 
 
@@ -66,14 +65,14 @@ def read_slots(
     The read is of the pointer, or without one of the releases that were held back. Each part may be
     None.
     """
-    stored: dict[ReleaseKey, dict[str, datetime]] = {}
+    stored: dict[ReleaseKey, dict[str, ObjectInfo]] = {}
     pointers = set()
     for info, parts in list_keys(store, "releases", product, region, cycle):
         records = stored.setdefault(parts.release_key, {})
         if parts.digest is None:
             pointers.add(parts.release_key)
         else:
-            records[parts.digest] = info.modified
+            records[parts.digest] = info
     keys, first = sorted(pointers), sorted(stored.keys() - pointers)
     held = dict(zip(first, store.read_each(lambda key: first_held(store, key), first), strict=True))
     found = dict(zip(keys, store.read_each(lambda key: read_latest(store, key), keys), strict=True))
@@ -88,9 +87,16 @@ def read_slots(
     }
 
 
-def read_release(store: Store, release_key: ReleaseKey, digest: str) -> Release | None:
-    """Return a release, or None if it cannot be read; `verify` reports why."""
+def read_release(store: Store, slot: Slot, digest: str) -> Release | None:
+    """Return a release of a slot, or None if it cannot be read; `verify` reports why.
+
+    The latest one takes no request if the pointer has its record, and the listing shows that it is
+    stored unaltered.
+    """
+    known = slot.publication
     try:
-        return load_release(store, release_key, digest)
+        if known is not None and known.digest == digest:
+            return load_latest(store, slot.release_key, known, slot.stored.get(digest))
+        return load_release(store, slot.release_key, digest)
     except (StoreError, InvalidRelease):
         return None

@@ -24,7 +24,7 @@ from zagg_catalog.releases.pickups import (
     read_pickup_history,
     read_pickup_object,
 )
-from zagg_catalog.releases.publication import read_latest
+from zagg_catalog.releases.publication import ReleaseSummary, read_latest
 from zagg_catalog.releases.read import Release, load_release, map_problems
 from zagg_catalog.releases.record import SCHEMA_VERSION, GridRecord, ReleaseRecord, StoredFile
 from zagg_catalog.releases.stored_reports import REPORTS, record_of, report_problem
@@ -113,6 +113,8 @@ class _Check:
     store: Store
     findings: set[Finding] = field(default_factory=set)
     releases: set[str] = field(default_factory=set)
+    summaries: dict[str, ReleaseSummary] = field(default_factory=dict)
+    """Facts of the records that could be read, by digest."""
     files: dict[str, int | None] = field(default_factory=dict)
     without_report: list[str] = field(default_factory=list)
 
@@ -138,13 +140,17 @@ class _Check:
             return
         if record.schema_version == SCHEMA_VERSION and record.digest != digest:
             self._found(key, "The record is not canonical JSON; another program wrote it.")
+        self.summaries[digest] = ReleaseSummary.of(record)
         with scratch() as folder:
             catalog = self._catalog(key, record, folder / "catalog.parquet")
             for grid in record.grids:
                 self._grid(key, grid, catalog, folder)
 
     def pointer(self, release_key: ReleaseKey) -> None:
-        """Check that a pointer, and its history, name releases that exist."""
+        """Check that a pointer and its history name releases that exist, and have their facts.
+
+        That the record in a pointer is the one that it names is checked whenever it is read.
+        """
         latest = read_latest(self.store, release_key)
         if latest.problem:
             self._found(release_key.pointer(), latest.problem)
@@ -154,6 +160,10 @@ class _Check:
                 self._found(
                     release_key.pointer(), f"It refers to release {key}, which does not exist."
                 )
+        for digest, summary in latest.publication.all_summaries if latest.publication else ():
+            if summary != self.summaries.get(digest, summary):
+                key = release_key.key("releases", digest)
+                self._found(release_key.pointer(), f"Its facts of {key} are not those of it.")
 
     def others(self, product: str | None, region: str | None, cycle: int | None) -> None:
         """Check the layout, the pick-ups, and the digests of unreferenced objects."""

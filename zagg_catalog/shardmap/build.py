@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 import warnings
@@ -180,19 +179,16 @@ class BuiltColumns:
 
 def coverage_of(grid: OutputGrid, region: Region) -> Keys:
     """Return `OutputGrid.coverage`, cached for the last few grids and regions."""
-    digest = hashlib.blake2b(json.dumps(grid.spatial_signature(), sort_keys=True).encode())
-    for polygon in region.polygons():
-        digest.update(np.array([len(polygon), *(len(lats) for lats, _ in polygon)]).tobytes())
-        for ring in polygon:
-            digest.update(np.stack(ring).tobytes())
-    return _covered(_Coverage(digest.digest(), grid, region))
+    signature = json.dumps(grid.spatial_signature(), sort_keys=True)
+    return _covered(_Coverage(signature, region_digest(region), grid, region))
 
 
 @dataclass(frozen=True)
 class _Coverage:
-    """A grid and a region, equal to those of the same digest."""
+    """A grid and a region, equal to those of the same signature and digest."""
 
-    digest: bytes
+    signature: str
+    digest: str
     grid: OutputGrid = field(compare=False)
     region: Region = field(compare=False)
 
@@ -434,11 +430,15 @@ def _cells_order(grid: OutputGrid, order: int | None) -> int | None:
     return max(order, CELLS_ORDER)
 
 
+# Reading it parses the metadata of the package.
+_version = lru_cache(version)
+
+
 def _method(backend: BackendName, footprint: str, order: int | None) -> dict[str, Any]:
     """Return the options that determine the pairs."""
     method: dict[str, Any] = {
         "backend": backend,
-        "backend_version": version(backend),
+        "backend_version": _version(backend),
         "footprint": footprint,
         "geometry_rule": GEOMETRY_RULE,
     }

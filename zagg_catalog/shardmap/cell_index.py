@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.cell_words import unlist, unpack, words_of
 from zagg_catalog.catalog.geoparquet import CELLS_ROWS, CellsFile
 from zagg_catalog.catalog.region_filter import product_limits
 from zagg_catalog.catalog.schema import (
@@ -19,6 +20,7 @@ from zagg_catalog.catalog.schema import (
     CELLS_ORDER,
     CELLS_TYPE,
     NOTE_COLUMN,
+    PACKED_COLUMN,
     cells_metadata,
     column_values,
 )
@@ -28,12 +30,12 @@ from zagg_catalog.errors import InvalidOption
 from zagg_catalog.geometry.footprints import Footprints, read_footprints
 from zagg_catalog.geometry.plane import ring_edges, unit_vectors
 from zagg_catalog.geometry.plausible import SwathLimits
-from zagg_catalog.geometry.ragged import distinct, to_offsets
+from zagg_catalog.geometry.ragged import distinct
 from zagg_catalog.geometry.sphere import EARTH_RADIUS, Ints, densify_edges, ring_areas
 from zagg_catalog.grids.base import Near
 from zagg_catalog.progress import step
 from zagg_catalog.shardmap import beams
-from zagg_catalog.shardmap.cells import Cells, footprint_cells, none_known, numbers_of, words_of
+from zagg_catalog.shardmap.cells import Cells, footprint_cells, none_known
 
 # Rows of a batch: bounds the memory for catalogs of any size.
 BATCH = 4096
@@ -147,8 +149,6 @@ class FootprintBatch:
 
     def uncovered(self, cells: Cells, near: Near) -> dict[int, str]:
         """Return the rows of `Cells.uncovered` that are near, and why they have no cells."""
-        if not cells.uncovered:
-            return {}
         rings = self.rings(np.array(sorted(cells.uncovered)))
         rows = set(rings.granule[near_rings(rings, near)].tolist())
         return {row: why for row, why in cells.uncovered.items() if row in rows}
@@ -221,7 +221,7 @@ class FootprintIndex:
         if self._stored is None:
             return None
         if isinstance(self._stored, CellsFile):
-            return _decode(self._stored.read(first, last), first)
+            return _decode(self._stored.read(first, last, packed=self._stored.packed), first)
         return _decode(self._stored.slice(first, last - first), first)
 
     def footprints(self, rows: Ints) -> Footprints:
@@ -382,12 +382,11 @@ def _lists(cells: Cells) -> pa.Array:
 
 
 def _decode(table: pa.Table, first: int) -> tuple[Cells, Notes]:
-    lists = table[CELLS_COLUMN].combine_chunks()
-    known = ~np.asarray(lists.is_null())
-    words = np.asarray(lists.flatten())
-    counts = np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
-    cells = Cells(first, to_offsets(counts), numbers_of(words.view(np.uint64)), known)
-    return cells, _decode_notes(table[NOTE_COLUMN], first)
+    if PACKED_COLUMN in table.schema.names:
+        offsets, numbers, known = unpack(table[PACKED_COLUMN].combine_chunks())
+    else:
+        offsets, numbers, known = unlist(table[CELLS_COLUMN].combine_chunks())
+    return Cells(first, offsets, numbers, known), _decode_notes(table[NOTE_COLUMN], first)
 
 
 def _decode_notes(column: pa.ChunkedArray, first: int) -> Notes:

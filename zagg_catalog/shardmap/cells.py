@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zagg_catalog.catalog.cell_words import Numbers, numbers_of, ranges_of
 from zagg_catalog.catalog.schema import CELLS_ORDER
 from zagg_catalog.geometry.footprints import Footprints
 from zagg_catalog.geometry.healpix_trace import distinct, trace
@@ -24,6 +24,8 @@ from zagg_catalog.shardmap import beams
 
 mortie = lazy_module("mortie")  # loads pandas
 
+# Cells to look up at once: their arrays fit into the cache of a processor.
+_BLOCK = 1 << 16
 # Rows to trace at once, to limit memory.
 _ROWS = 1200
 # Bits of a cell's number, below those of its row.
@@ -32,12 +34,6 @@ _BITS = 2 * CELLS_ORDER + 5
 INNER_CIRCLE = 0.6
 # The middle line of a ring up to this many circles wide meets each circle inside: less than 2.
 _MIDDLE_ENOUGH = 1.9
-# A word: the base cell in its top bits, then the nested digits; the order in its lowest bits.
-_FIRST_BASE = 1 << (2 * CELLS_ORDER)
-_WORD_SHIFT = np.uint64(60 - 2 * CELLS_ORDER)
-_ORDER_BITS = np.uint8(31)
-
-Numbers = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +47,8 @@ class Cells:
     numbers: Numbers
     """Shape (cells,), ascending and distinct inside a row.
 
-    Twice the nested number and one for a cell of `CELLS_ORDER`; that times four for each order
-    coarser (known as zuniq). So shifted to the right, a number is that of a coarser cell. Coarser
-    ones are inside broad footprints.
+    As `numbers_of` has them: shifted to the right, a number is that of a coarser cell. Coarser ones
+    are inside broad footprints.
     """
     known: NDArray[np.bool_]
     """Shape (rows,): rows with their cells; other footprints were far from all shards."""
@@ -102,35 +97,41 @@ class Cells:
             Pairs of shard and catalog row; a few are duplicates.
         """
         shift = 2 * (CELLS_ORDER - order) + 1
-        coarse = self.numbers >> np.int32(shift)
-        fresh = np.ones(len(coarse), dtype=bool)
-        # The cells of one shard are adjacent.
-        np.not_equal(coarse[1:], coarse[:-1], out=fresh[1:])
-        starts = self.offsets[:-1]
-        fresh[starts[starts < len(coarse)]] = True
-        which = np.flatnonzero(fresh)
-        found = places[coarse[which]]
-        inside = found >= 0
-        which, found = which[inside], found[inside]
-        rows = self.rows
-        larger = np.flatnonzero((self.numbers & np.int32((1 << shift) - 1)) == 0)
+        blocks = range(0, max(len(self.numbers), 1), _BLOCK)
+        parts = [self._shards(start, shift, places) for start in blocks]
+        found, which, larger = map(np.concatenate, zip(*parts, strict=True))
+        rows = self._rows_of(which)
         if not len(larger):
-            return found, rows[which]
-        low, high = _ranges(self.numbers[larger])
+            return found, rows
+        low, high = ranges_of(self.numbers[larger])
         low, high = np.searchsorted(covered, [low >> (shift - 1), high >> (shift - 1)])
         held = runs(low, high)
         return (
             np.concatenate([found, held.astype(np.int32)]),
-            np.concatenate([rows[which], np.repeat(rows[larger], high - low)]),
+            np.concatenate([rows, np.repeat(self._rows_of(larger), high - low)]),
         )
 
+    def _shards(
+        self, start: int, shift: int, places: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], Ints, Ints]:
+        """Return the shards of a block of cells, and which cells they and larger ones are of."""
+        numbers = self.numbers[start : start + _BLOCK]
+        coarse = numbers >> np.int32(shift)
+        fresh = np.ones(len(coarse), dtype=bool)
+        # The cells of one shard are adjacent.
+        np.not_equal(coarse[1:], coarse[:-1], out=fresh[1:])
+        firsts = np.searchsorted(self.offsets[:-1], [start, start + len(numbers)])
+        fresh[self.offsets[slice(*firsts)] - start] = True
+        which = np.flatnonzero(fresh)
+        found = places.take(coarse.take(which))
+        inside = found >= 0
+        larger = np.flatnonzero((numbers & np.int32((1 << shift) - 1)) == 0)
+        return found[inside], which[inside] + start, larger + start
 
-def _ranges(numbers: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
-    """Return the first nested number of `CELLS_ORDER` in each cell, and the one after its last."""
-    wide = numbers.astype(np.int64)
-    least = wide & -wide
-    start = (wide ^ least) >> 1
-    return start, start + least
+    def _rows_of(self, which: Ints) -> NDArray[np.int32]:
+        """Return the catalog rows of some cells, ascending."""
+        counts = np.diff(np.searchsorted(which, self.offsets))
+        return np.repeat(np.arange(self.first, self.first + len(counts), dtype=np.int32), counts)
 
 
 def none_known(first: int, last: int) -> Cells:
@@ -248,35 +249,13 @@ def _inside(footprints: Footprints, first: int) -> tuple[Ints, dict[int, str]]:
 def _united(passed: Ints, inside: Ints) -> Ints:
     """Add the cells that edges pass through to the cells inside, without duplicates."""
     row, number = inside >> _BITS, inside & ((1 << _BITS) - 1)
-    low, high = _ranges(number)
+    low, high = ranges_of(number)
     shift = _BITS - 1
     low, high = (row << shift) | low, (row << shift) | high
     cell = passed >> 1
     place = np.searchsorted(low, cell, side="right") - 1
     held = (place >= 0) & (cell < high[np.maximum(place, 0)])
     return distinct(np.concatenate([passed[~held], inside]))
-
-
-def numbers_of(words: NDArray[np.uint64]) -> Numbers:
-    """Return the numbers, as `Cells` has them, of mortie's words of `CELLS_ORDER` and coarser."""
-    number = (words >> _WORD_SHIFT).astype(np.int32)
-    number -= np.int32(_FIRST_BASE)
-    number <<= np.int32(1)
-    up = CELLS_ORDER - (words.astype(np.uint8) & _ORDER_BITS)
-    if up.any():
-        number |= np.int32(1) << (up.astype(np.int32) << np.int32(1))
-    else:
-        number |= np.int32(1)
-    return number
-
-
-def words_of(numbers: NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
-    """Return mortie's words of numbers as `Cells` has them."""
-    start, end = _ranges(numbers)
-    words = (start + _FIRST_BASE).astype(np.uint64) << _WORD_SHIFT
-    up = np.log2((end - start).astype(np.float64)).astype(np.uint64) >> np.uint64(1)
-    words |= np.uint64(CELLS_ORDER) - up
-    return words
 
 
 def coarse_numbers(keys: NDArray[np.uint64], order: int) -> Ints:

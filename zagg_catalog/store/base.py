@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
@@ -50,6 +51,15 @@ class ObjectInfo:
     """Time of the last change, UTC."""
     version: str = ""
     """Changes with each change, also with those of one second; empty if the store has none."""
+
+    def shows(self, content: bytes) -> bool:
+        """Return whether this proves that the object has a content.
+
+        The version that S3 lists is the MD5 of the content, unless a key of KMS encrypts the object
+        or it was sent in parts. Other versions prove nothing.
+        """
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        return self.size == len(content) and self.version.strip('"') == md5
 
 
 @dataclass(frozen=True)

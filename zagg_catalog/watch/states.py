@@ -297,13 +297,13 @@ def source_of(source: CycleState | None) -> CycleState | None:
 def _completeness(store: Store, slot: Slot) -> tuple[bool, bool]:
     """Return whether the latest release lacks nothing, and whether the newest lacks granules.
 
-    A record is read only if it is partial, or if the pointer does not say.
+    A record is looked at only if it is partial, or if the pointer does not say.
     """
     known, newest = slot.publication, slot.newest
     summary = known.summary if known else None
     if known and newest == known.digest and summary and summary.status == "complete":
         return True, False
-    record = read_release(store, slot.release_key, newest) if newest else None
+    record = read_release(store, slot, newest) if newest else None
     lacking = record is not None and lacks_granules(record.record)
     if known and newest == known.digest:
         return record is not None and record.record.complete, lacking

@@ -195,8 +195,9 @@ def read_status(
 ) -> Status:
     """Return the status of the products, regions and cycles of a store and of the registry.
 
-    Lists the releases and the pick-ups, and reads each pointer, and the record that it names, once.
-    The source is not asked; see `source_counts`.
+    Lists the releases and the pick-ups, and reads each pointer once. A record is read if the
+    pointer does not have it, or if the listing does not show that it is stored unaltered. The
+    source is not asked; see `source_counts`.
 
     Parameters
     ----------
@@ -221,7 +222,7 @@ def read_status(
         for number in _cycles(known[name], name, place, slots, registry, now)
         if cycle in (None, number)
     ]
-    records = _read_records(store, [slots[key] for key in keys if key in slots])
+    records = _read_records(store, {key: slots[key] for key in keys if key in slots})
     standings = read_standings(store, product, region, cycle) if slots else {}
     rows = [_row(key, slots.get(key), records, known[key.product], registry, now) for key in keys]
     queries = {
@@ -344,18 +345,18 @@ def _unprepared(
 
 
 def _read_records(
-    store: Store, slots: Sequence[Slot]
+    store: Store, slots: Mapping[ReleaseKey, Slot]
 ) -> dict[tuple[ReleaseKey, str], ReleaseRecord | None]:
     """Return the records of the latest and of the newest releases; None for unreadable ones."""
     wanted = sorted(
         {
             (slot.release_key, digest)
-            for slot in slots
+            for slot in slots.values()
             for digest in (slot.latest.digest, slot.newest)
             if digest is not None
         }
     )
-    found = store.read_each(lambda one: read_release(store, *one), wanted)
+    found = store.read_each(lambda one: read_release(store, slots[one[0]], one[1]), wanted)
     return {
         one: release.record if release else None for one, release in zip(wanted, found, strict=True)
     }

@@ -59,7 +59,7 @@ class CellJoin:
 
     def of_footprints(self, batch: FootprintBatch, cells: Cells) -> Iterator[Pairs]:
         """Yield the pairs of the batch's footprints."""
-        yield self._of_cells(cells, batch.uncovered(cells, self.near))
+        yield self._of_cells(cells, batch.uncovered(cells, self.near) if cells.uncovered else {})
 
     def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Iterator[Pairs]:
         """Yield the pairs of other rings of the batch's granules."""
@@ -115,7 +115,8 @@ class EdgeJoin:
         """Yield the pairs of the batch's footprints, by runs of rows."""
         rows = distinct(cells.shards(*self._lookup)[1]).astype(np.int64)
         none = np.empty(0, np.int32)
-        yield Pairs(shards=none, rows=none, problems=batch.uncovered(cells, self.near))
+        problems = batch.uncovered(cells, self.near) if cells.uncovered else {}
+        yield Pairs(shards=none, rows=none, problems=problems)
         yield from self.of_rings(batch, batch.rings(rows))
 
     def of_rings(self, batch: FootprintBatch, rings: Footprints) -> Iterator[Pairs]:
