@@ -15,6 +15,8 @@ hypothesis.settings.load_profile("repeatable")
 pytest_plugins = ["tests.harness.stores", "tests.harness.browser"]
 
 S3_SERVERS = {"moto", "juicefs", "rclone", "disk_server"}
+# Modules here take up to minutes: they begin first, so that no worker is alone with one at the end.
+LONG = ("aggregation/real", "flows", "integration", "docs", "browser", "archive")
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +29,10 @@ def real_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that ask for a browser, or for an S3 server by fixture or by parameter."""
+    """Let long modules come first, and mark the tests that ask for a browser or an S3 server."""
+    here = Path(__file__).parent
+    first = [here / folder for folder in LONG]
+    items.sort(key=lambda item: not any(map(item.path.is_relative_to, first)))
     for item in items:
         if "browser" in item.fixturenames:
             item.add_marker(pytest.mark.browser)

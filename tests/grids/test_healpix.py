@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zagg_catalog.errors import InvalidConfig, InvalidGrid, InvalidRegion
-from zagg_catalog.geometry.sphere import densify_edges, to_latlon, to_xyz
+from zagg_catalog.geometry.plane import unit_vectors
+from zagg_catalog.geometry.sphere import EARTH_RADIUS, densify_edges, to_latlon, to_xyz
 from zagg_catalog.grids import HealpixGrid, OutputGrid, RectilinearGrid, from_config
 from zagg_catalog.regions import Region, bbox_region
 
@@ -297,3 +298,26 @@ def test_southern_keys_survive_as_python_integers() -> None:
     key = int(grid.shard_at([-90.0], [0.0])[0])
     assert key > 2**63
     assert grid.shard_rings([key])[0].min() == pytest.approx(-90.0)
+
+
+@pytest.mark.parametrize("order", [2, 8, 11])
+@pytest.mark.parametrize("count", [5, 500, 2000])
+def test_all_points_of_shards_are_near_them_and_so_are_those_a_distance_away(
+    order: int, count: int
+) -> None:
+    grid = HealpixGrid(order, order + 6)
+    lat, lon = np.linspace(-90, 90, count), np.linspace(-180, 180 * 47, count)
+    near = grid.near(np.unique(grid.keys_of_points(lat, lon)[0]))
+    points = unit_vectors(lat, lon)
+    assert near(points, 0.0).all()
+    side = np.cross(points, np.roll(points, 1, axis=1))
+    away = points * np.cos(0.05) + side / np.linalg.norm(side, axis=1)[:, None] * np.sin(0.05)
+    assert near(away, 0.05 * EARTH_RADIUS * 1.000001).all()
+
+
+def test_points_far_from_few_shards_are_not_near_and_none_is_without_shards() -> None:
+    grid = HealpixGrid(11, 19)
+    key = grid.keys_of_points(np.array([40.0]), np.array([-75.0]))[0]
+    points = unit_vectors(np.array([40.0, 42.0]), np.full(2, -75.0))
+    assert grid.near(key)(points, 5_000.0).tolist() == [True, False]
+    assert not grid.near(key[:0])(points, 5_000.0).any()

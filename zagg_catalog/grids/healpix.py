@@ -28,10 +28,10 @@ mortie = lazy_module("mortie")  # loads pandas
 
 # Points per side of a shard's outline.
 OUTLINE_STEP = 32
-# Order of the cells of a test for near points.
-NEAR_ORDER = 5
-# From this number of shards on, coarser cells are enough.
-_MANY = 1000
+# Orders of the cells of a test for near points, the finer one for few shards.
+NEAR_ORDER, FINE_NEAR_ORDER = 5, 7
+# Up to this number of shards each is a cap by itself; from the other on, coarser cells are enough.
+_FEW, _MANY = 300, 1000
 _MOST_STEPS = 1024
 # Greatest distance of a side from its chord, as a part of its length; next to a pole.
 BULGE = 0.1
@@ -266,13 +266,16 @@ class HealpixGrid(BaseGrid):
         -------
         callable
             Takes unit vectors (m, 3) and a distance in metres; True for every point within that
-            distance of a shard, and for others up to 900 km further away.
+            distance of a shard, and for others up to 900 km further away, or up to 120 km if the
+            shards are few and fine.
         """
         words = self.check_keys(keys)
-        order = min(self.parent_order, NEAR_ORDER if len(words) < _MANY else NEAR_ORDER - 1)
-        held = mortie.clip2order(order, words) if len(words) else words
-        centres = unit_vectors(*mortie.mort2geo(distinct(np.asarray(held, dtype=np.uint64))))
-        return near_caps(centres, np.full(len(centres), CELL_RADIUS / 2**order), order)
+        order, table = self.parent_order, min(max(self.parent_order, NEAR_ORDER), FINE_NEAR_ORDER)
+        if len(words) > _FEW:
+            order = table = min(order, NEAR_ORDER if len(words) < _MANY else NEAR_ORDER - 1)
+            words = distinct(np.asarray(mortie.clip2order(order, words), dtype=np.uint64))
+        centres = unit_vectors(*mortie.mort2geo(words))
+        return near_caps(centres, np.full(len(centres), CELL_RADIUS / 2**order), table)
 
     def keys_of_points(self, lats: Floats, lons: Floats) -> tuple[Keys, NDArray[np.bool_]]:
         """Return the shard of each point in degrees; every point is inside the grid."""
