@@ -118,8 +118,9 @@ def apply(deployment: RunnerDeployment) -> None:
         deployment.schedules = [*kept_schedules(deployment, found)]
         deployment_id = deployment.apply()
         assert isinstance(deployment_id, UUID)  # not a coroutine: there is no event loop here
-        update = DeploymentUpdate(path=".", concurrency_limit=None, concurrency_options=None)
-        client.update_deployment(deployment_id, update)
+        if found is not None:
+            update = DeploymentUpdate(path=".", concurrency_limit=None, concurrency_options=None)
+            client.update_deployment(deployment_id, update)
 
 
 def remove_former() -> None:
@@ -156,9 +157,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         flow_settings()
         fork_runs(["prefect.flow_engine", "prefect.task_engine", *flow_modules()])
+        served = deployments()  # while a server may be starting
         with reaching_prefect():
             _wait_for_server(options.wait)
-            served = deployments()
             for deployment in served:
                 apply(deployment)
             remove_former()
