@@ -213,6 +213,7 @@ def test_the_settings_give_root_and_method(few: Granules, monkeypatch: pytest.Mo
     with SandboxServer(few, page_size=25) as server:
         monkeypatch.setenv("ZAGG_CATALOG_STAC_ROOT", server.root_url)
         monkeypatch.setenv("ZAGG_CATALOG_STAC_METHOD", "POST")
+        monkeypatch.setenv("ZAGG_CATALOG_CONNECTIONS", "1")
         assert len(CMRSource(timeout=5).fetch(cycle_22())) == 84
         # Next links of CMR-STAC are GETs; the search and the count are asked for by POST.
         assert [r.method for r in server.requests] == ["POST", "GET", "GET", "GET", "POST"]
