@@ -235,8 +235,8 @@ def test_a_cycle_needs_its_pages_and_four_requests(regions):
         asked = [request.query["limit"] for request in server.requests]
     assert found.complete
     assert len(asked) == transfer.requests <= transfer.pages + 4
-    # The counts before and after are asked for by themselves.
-    assert asked.count("1") == 2
+    # The counts before and after are asked for by themselves; that after again, if a slice was cut.
+    assert asked.count("1") in (2, 3)
 
 
 @pytest.mark.realdata
