@@ -29,6 +29,7 @@ from flows.pools import PREFECT_FILE
 from flows.settings import HEARTBEAT_SECONDS, TAG, flow_settings
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.lazy import rarely_collect
 
 # Deployments that older versions have made, under names that are no longer used.
 FORMER = (
@@ -156,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         flow_settings()
+        rarely_collect()
         fork_runs(["prefect.flow_engine", "prefect.task_engine", *flow_modules()])
         served = deployments()  # while a server may be starting
         with reaching_prefect():

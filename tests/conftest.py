@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +20,14 @@ pytest_plugins = ["tests.harness.stores", "tests.harness.browser"]
 S3_SERVERS = {"moto", "juicefs", "rclone", "disk_server"}
 # Modules here take up to minutes: they begin first, so that no worker is alone with one at the end.
 LONG = ("aggregation/real", "flows", "integration", "docs", "browser", "archive")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_given_back() -> Iterator[None]:
+    """Give freed memory, hundreds of MB, back after each module, where the C library can."""
+    yield
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,21 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.integration)
 
 
+@pytest.fixture
+def reports() -> None:
+    """Let runs of a test write the reports of their releases."""
+
+
+@pytest.fixture(autouse=True)
+def few_reports(request, monkeypatch) -> None:
+    """Let runs write no reports, whose drawing is most of their work, where no test reads them.
+
+    Fixtures of a module or of the session are made before, and write them.
+    """
+    if "reports" not in request.fixturenames:
+        monkeypatch.setenv("ZAGG_CATALOG_RELEASE_REPORTS", "false")
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory):
     """A real Prefect server, in a process of its own; returns its API's address."""
