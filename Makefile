@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DATA := ../shared/data
+# A file shares its servers. tests/conftest.py puts long files first.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 
 # Real granules that some tests read; those tests skip, saying so, where there are none.
 ifneq ($(wildcard $(DATA)/atl03_007_neon.parquet),)
@@ -37,7 +39,7 @@ demo: $(STAMP)
 	@$(BIN)/python -m flows.demo --maps-first
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not integration"
+	$(BIN)/python -m pytest -n 2 $(BY_FILE) -m "not slow and not integration"
 
 test: lint unit
 
@@ -50,7 +52,7 @@ lint: $(STAMP)
 unit: $(STAMP)
 	@tools/install-browser || echo "No Chromium: the tests of pages skip."
 	@tools/install-postgresql || echo "No PostgreSQL: the tests of the whole chain skip."
-	$(BIN)/python -m pytest -n 4 --dist loadfile  # a file shares its servers; most of its time it waits for them
+	$(BIN)/python -m pytest -n 4 $(BY_FILE)  # most of its time a file waits for its servers
 
 site: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

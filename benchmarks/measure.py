@@ -51,10 +51,20 @@ def decode_json(clock: Clock, options: argparse.Namespace) -> Found:
 
 
 def decode_ours(clock: Clock, options: argparse.Namespace) -> Found:
-    """Read pages as a fetch does, from the body of an answer to a file of Arrow rows."""
+    """Read pages as a fetch does, from the bodies of answers to checked Arrow rows in memory."""
+    return _decoded(clock, options, stored=False)
+
+
+def decode_stored_ours(clock: Clock, options: argparse.Namespace) -> Found:
+    """Read pages as a fetch does, from the bodies of answers to a file of Arrow rows."""
+    return _decoded(clock, options, stored=True)
+
+
+def _decoded(clock: Clock, options: argparse.Namespace, *, stored: bool) -> Found:
     from types import SimpleNamespace
 
     from zagg_catalog import Query
+    from zagg_catalog.sources.batches import Batch
     from zagg_catalog.sources.paging import read_pages
     from zagg_catalog.sources.search import SearchResult
     from zagg_catalog.sources.spool import Decoder, Spool
@@ -69,6 +79,8 @@ def decode_ours(clock: Clock, options: argparse.Namespace) -> Found:
 
     def read() -> None:
         with Spool(query.collection) as spool:
+            if not stored:
+                spool.store = lambda table: Batch(Path(), table.num_rows, "")  # type: ignore[method-assign]
             decoder = Decoder(spool)
             for _ in range(PAGES):
                 found = SearchResult(search)
@@ -80,8 +92,8 @@ def decode_ours(clock: Clock, options: argparse.Namespace) -> Found:
     return _of_a_page(clock, read)
 
 
-# As many pages as a fetch screens at once.
-PAGES = 40
+# As many pages as a fetch screens at once: those of a large slice.
+PAGES = 20
 
 
 def _payload(options: argparse.Namespace) -> bytes:

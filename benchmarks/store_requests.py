@@ -51,17 +51,7 @@ from zagg_catalog.store.s3 import make_client, make_session  # noqa: E402
 
 PRODUCT, REGION, BUCKET = "ATL06_007", "region-1", "maps"
 BOX = [-180.0, -90.0, 180.0, -60.0]
-CONFIG = """data_source:
-  reader: h5coro
-  groups: [gt1l]
-  coordinates: {latitude: "/{group}/latitude", longitude: "/{group}/longitude"}
-  variables: {h_li: "/{group}/h_li"}
-aggregation:
-  coordinates: {morton: {dtype: uint64, fill_value: 0}}
-  variables: {}
-output:
-  grid: {type: healpix, parent_order: 4, child_order: 8}
-"""
+CONFIG = HERE.parent / "deployments" / "grids" / "atl06-antarctica-healpix.yaml"
 
 
 class Quiet(WSGIRequestHandler):
@@ -114,11 +104,10 @@ def fill(store: Store, folder: Path, cycles: int, regions: int, grids: int, rele
         rows = whole.table.num_rows - releases + 1 + number
         catalog = Catalog(whole.table.slice(0, rows), whole.metadata)
         catalog.to_geoparquet(path)
-        build = MapToPublish("one", CONFIG.encode())
+        build = MapToPublish("one", CONFIG)
         shard_map = ShardMap.build(catalog, build.output_grid, region=BOX)
         maps = [
-            MapToPublish(f"{REGION}-{n}", CONFIG.encode(), shard_map=shard_map)
-            for n in range(1, grids + 1)
+            MapToPublish(f"{REGION}-{n}", CONFIG, shard_map=shard_map) for n in range(1, grids + 1)
         ]
         done = publish(store, catalog=path, maps=maps, region=REGION, partial_latest=True)
         records.append((done.record, done.checks))
@@ -153,11 +142,10 @@ def _copy(store: Store, record: ReleaseRecord, checks: Any, key: ReleaseKey) -> 
 
 def write_registry(folder: Path, regions: int, grids: int) -> Path:
     """Register the grids of each region."""
-    (folder / "grid.yaml").write_text(CONFIG)
     names = [f"region-{number}" for number in range(1, regions + 1)]
     lines = [f"regions: {{{', '.join(f'{name}: {{bbox: {BOX}}}' for name in names)}}}", "grids:"]
     for name in names:
-        entry = f"{{config: grid.yaml, products: [{PRODUCT}], region: {name}}}"
+        entry = f"{{config: {json.dumps(str(CONFIG))}, products: [{PRODUCT}], region: {name}}}"
         lines += [f"  {name}-{n}: {entry}" for n in range(1, grids + 1)]
     path = folder / "registry.yaml"
     path.write_text("\n".join(lines) + "\n")

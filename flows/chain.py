@@ -43,8 +43,7 @@ class Progress:
     @property
     def busy(self) -> bool:
         """Whether a run has not ended."""
-        runs = [run for mine in self.runs.values() for run in mine]
-        return any(run.state is None or not run.state.is_final() for run in runs)
+        return _some_active(self.runs)
 
     def done(self, regions: Sequence[str]) -> bool:
         """Return whether each region has a new release, and each of its maps is picked up."""
@@ -85,10 +84,7 @@ class Chain:
 
     def look(self) -> Progress:
         """Return the progress until now."""
-        runs = {
-            flow: [run for run in found if utc(run.created) >= self.since]
-            for flow, found in self.server.runs_of(FLOWS).items()
-        }
+        runs = self._runs()
         latest = self._latest() if runs["prepare-cycle"] or runs["aggregate"] else {}
         releases = {
             region: view
@@ -114,7 +110,7 @@ class Chain:
     ) -> Progress:
         """Wait until every grid of every region's new release is picked up.
 
-        Calls `report` with the progress once a second. If no run is active for `idle` seconds, an
+        Calls `report` with the progress at each look. If no run is active for `idle` seconds, an
         event was lost: then the hourly runs, the watch and the catch-up, are started at once, and
         `on_restart` is called. Raises `LocalFailure` with the last states after `seconds`.
         """
@@ -136,6 +132,17 @@ class Chain:
                     self.server.start_run(deployment)
                 restarts, active = restarts + 1, time.monotonic()
             time.sleep(LOOK_SECONDS)
+
+    def busy(self) -> bool:
+        """Return whether a run has not ended."""
+        return _some_active(self._runs())
+
+    def _runs(self) -> dict[str, list[FlowRun]]:
+        found = self.server.runs_of(FLOWS)
+        return {
+            flow: [run for run in mine if utc(run.created) >= self.since]
+            for flow, mine in found.items()
+        }
 
     def _latest(self) -> dict[str, ReleaseView]:
         found = {}
@@ -159,6 +166,11 @@ class Chain:
         entries = [one.of_release(view.release.digest) for one in view.standings.values()]
         keys = [entry.key for entry in entries if entry is not None]
         return [Acknowledgement.load(self.store.get(key), key) for key in keys]
+
+
+def _some_active(runs: Mapping[str, Sequence[FlowRun]]) -> bool:
+    every = [run for mine in runs.values() for run in mine]
+    return any(run.state is None or not run.state.is_final() for run in every)
 
 
 def timings(found: Progress) -> list[tuple[str, float, float]]:

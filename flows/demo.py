@@ -30,7 +30,7 @@ from zagg_catalog.messages import short_digest
 from zagg_catalog.registry import load_registry
 from zagg_catalog.releases import Acknowledgement, ReleaseKey
 from zagg_catalog.releases.pickups import read_pickup_history
-from zagg_catalog.sandbox import SandboxServer, simulate
+from zagg_catalog.sandbox import Granules, SandboxServer, simulate
 from zagg_catalog.sandbox.earthdata import EarthdataServer
 from zagg_catalog.shardmap import ShardMap
 from zagg_catalog.store import open_store
@@ -177,13 +177,15 @@ class Demo:
             served = stack.enter_context(server.begin_to_serve(environment))
             if self.maps_first:
                 build_maps(self.cycle, self.folder.parent)
+            early = [track for track in self.tracks if track not in self.late]
+            new = simulate("ATL06", cycle=self.cycle, tracks=early)
             self._announce()
             screen.say(
                 f"The source, a simulated CMR-STAC at {source.root_url}, has cycle"
                 f" {self.cycle - 1}: {len(before):,} granules."
             )
             with screen.status("Prefect's server starts"):
-                served()
+                flows = served()
             screen.say(
                 f"Prefect's server at {server.api_url.removesuffix('/api')} has the deployments,"
                 " and its automations listen."
@@ -195,14 +197,20 @@ class Demo:
                 cycle=self.cycle,
                 regions=REGIONS,
             )
-            found = {"new cycle": self._follow_new(chain, source)}
+            screen.head(f"Cycle {self.cycle} appears")
+            what = f"{len(early)} tracks appear in the source"
+            found = {"new cycle": self._follow(chain, source, new, what)}
             run = self._start_aggregation(chain, found["new cycle"])
             if not self.once:
-                found["late granules"] = self._follow_late(chain, source)
+                screen.head("Late granules")
+                late = simulate("ATL06", cycle=self.cycle, tracks=self.late)
+                what = f"{len(self.late)} tracks arrive: {', '.join(map(str, self.late))}"
+                found["late granules"] = self._follow(chain, source, late, what)
             self._summarize(found)
             self._print_heights(chain, self._aggregated(chain, run))
             with screen.status("the last runs end"):
-                wait_for(lambda: not chain.look().busy, "The runs end", LIMIT_SECONDS)
+                wait_for(lambda: not chain.busy(), "The runs end", LIMIT_SECONDS)
+            flows.end(signal.SIGKILL)  # no run is left that it would have to cancel
         self._advise()
 
     def _announce(self) -> None:
@@ -221,25 +229,13 @@ class Demo:
         self.screen.note("At the end stands what to look at. Ctrl-C ends everything.", "")
         self.screen.head("Start")
 
-    def _follow_new(self, chain: Chain, source: SandboxServer) -> Progress:
-        """Let the cycle appear, without the late tracks."""
-        self.screen.head(f"Cycle {self.cycle} appears")
-        early = [track for track in self.tracks if track not in self.late]
-        return self._follow(chain, source, early, "appear in the source")
-
-    def _follow_late(self, chain: Chain, source: SandboxServer) -> Progress:
-        """Let the granules of the late tracks arrive."""
-        self.screen.head("Late granules")
-        return self._follow(chain, source, self.late, f"arrive: {', '.join(map(str, self.late))}")
-
     def _follow(
-        self, chain: Chain, source: SandboxServer, tracks: Sequence[int], what: str
+        self, chain: Chain, source: SandboxServer, granules: Granules, what: str
     ) -> Progress:
         """Let granules arrive at the source, and print the progress."""
-        granules = simulate("ATL06", cycle=self.cycle, tracks=tracks)
         start = chain.begin()
         source.add(granules)
-        self.screen.say(f"{len(granules):,} granules of {len(tracks)} tracks {what}.", "bold")
+        self.screen.say(f"{len(granules):,} granules of {what}.", "bold")
         chain.server.start_run(WATCH)
         report = Reporter(self.screen).report
         with self.screen.status("each flow runs in a process, which takes seconds to start"):

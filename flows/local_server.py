@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
+import certifi
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
@@ -35,14 +37,23 @@ START_SECONDS = 300.0
 # After so many a command says that it waits.
 SLOW_SECONDS = 30.0
 TAIL = 1500
+_END_OF_CERTIFICATE = "-----END CERTIFICATE-----\n"
 # Prefect keeps them in memory: a slot that is taken when the server is killed is never free again.
 _FILES = "prefect.server.concurrency.lease_storage.filesystem"
 LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _FILES}
+# Types of blocks are registered when a block is saved. With all of them, a server imports all
+# integrations, such as those of Kubernetes and AWS, which takes as long as the rest of its start.
+WITHOUT_BLOCKS = {
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+}
 # Shorter intervals than the defaults, for a user who waits.
 QUICK = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_RUNNER_POLL_FREQUENCY": "1",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
+    # Each client would ask for a token, which this server does not need.
+    "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
 }
 
 
@@ -163,21 +174,40 @@ class LocalServer:
             # By default its web pages use the default port.
             "PREFECT_SERVER_UI_API_URL": self.api_url,
             **LEASES,
+            **WITHOUT_BLOCKS,
         }
         self._settings = own | dict(settings or {})
         self._process: Process | None = None
         self.login = self._settings.get("PREFECT_SERVER_API_AUTH_STRING")
         login = httpx.BasicAuth(*self.login.split(":", 1)) if self.login else None
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used: the server speaks http
         # A proxy of the environment is not for this machine.
         self._http = httpx.Client(trust_env=False, timeout=30, auth=login)
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the environment of a process that uses this server."""
-        own = {"PREFECT_HOME": str(self.folder), "PREFECT_API_URL": self.api_url, **QUICK}
+        own = {
+            "PREFECT_HOME": str(self.folder),
+            "PREFECT_API_URL": self.api_url,
+            "PREFECT_API_SSL_CERT_FILE": str(self._one_authority()),
+            **QUICK,
+        }
         if self.login:
             own["PREFECT_API_AUTH_STRING"] = self.login
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         return inherited | own | dict(more or {})
+
+    def _one_authority(self) -> Path:
+        """Return a file with one certificate, of which clients of a server without TLS need none.
+
+        By default each client reads those of all authorities, which takes longer than a request.
+        """
+        path = self.folder / "authority.pem"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            first, end, _ = Path(certifi.where()).read_text().partition(_END_OF_CERTIFICATE)
+            path.write_text(first + end)
+        return path
 
     @property
     def log(self) -> Path:
@@ -187,12 +217,14 @@ class LocalServer:
     def launch(self) -> None:
         """Start the server, or start it again, without waiting."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in self._settings:
-            copy_database(self.folder)
+        settings = dict(self._settings)
+        own_database = "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in settings
+        if own_database and copy_database(self.folder):
+            settings["PREFECT_SERVER_DATABASE_MIGRATE_ON_START"] = "false"
         command = [program("prefect"), "server", "start", "--host", "127.0.0.1"]
         command += ["--port", str(self.port)]
         with interrupts_deferred():
-            self._process = Process(command, self.log, self.environment(self._settings))
+            self._process = Process(command, self.log, self.environment(settings))
 
     def start(self) -> Self:
         """Start the server, or start it again, and wait until it is healthy."""
@@ -230,8 +262,9 @@ class LocalServer:
     @contextlib.contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
         """Yield a client of this server."""
-        with SyncPrefectClient(self.api_url, auth_string=self.login) as client:
-            yield client
+        plain = {"verify": self._tls}
+        with SyncPrefectClient(self.api_url, auth_string=self.login, httpx_settings=plain) as made:
+            yield made
 
     @contextlib.contextmanager
     def process(
@@ -340,6 +373,7 @@ def temporary_server() -> Iterator[None]:
         "PREFECT__SERVER_FINAL": "1",
         "PREFECT_UI_ENABLED": "0",
         **LEASES,
+        **WITHOUT_BLOCKS,
     }
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     child = subprocess.Popen(command, env=os.environ | settings | own, stdin=subprocess.PIPE)

@@ -29,6 +29,7 @@ from flows.pools import PREFECT_FILE
 from flows.settings import HEARTBEAT_SECONDS, TAG, flow_settings
 from zagg_catalog.cli.common import print_line
 from zagg_catalog.errors import ZaggCatalogError
+from zagg_catalog.lazy import rarely_collect
 
 # Deployments that older versions have made, under names that are no longer used.
 FORMER = (
@@ -118,8 +119,9 @@ def apply(deployment: RunnerDeployment) -> None:
         deployment.schedules = [*kept_schedules(deployment, found)]
         deployment_id = deployment.apply()
         assert isinstance(deployment_id, UUID)  # not a coroutine: there is no event loop here
-        update = DeploymentUpdate(path=".", concurrency_limit=None, concurrency_options=None)
-        client.update_deployment(deployment_id, update)
+        if found is not None:
+            update = DeploymentUpdate(path=".", concurrency_limit=None, concurrency_options=None)
+            client.update_deployment(deployment_id, update)
 
 
 def remove_former() -> None:
@@ -155,10 +157,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         flow_settings()
+        rarely_collect()
         fork_runs(["prefect.flow_engine", "prefect.task_engine", *flow_modules()])
+        served = deployments()  # while a server may be starting
         with reaching_prefect():
             _wait_for_server(options.wait)
-            served = deployments()
             for deployment in served:
                 apply(deployment)
             remove_former()

@@ -19,11 +19,16 @@ from prefect import __version__
 TEMPLATE = Path(sys.prefix, "share", "zagg-catalog", f"prefect-{__version__}.db")
 
 
-def copy_database(home: Path, name: str = "prefect.db") -> None:
-    """Let a home that has no database begin with the migrated one, if this environment has it."""
-    if TEMPLATE.is_file() and not (home / name).exists():
-        home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(TEMPLATE, home / name)
+def copy_database(home: Path, name: str = "prefect.db") -> bool:
+    """Let a home that has no database begin with the migrated one, if this environment has it.
+
+    Returns whether the database was copied, so that its server need not migrate it.
+    """
+    if not TEMPLATE.is_file() or (home / name).exists():
+        return False
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(TEMPLATE, home / name)
+    return True
 
 
 def make_template() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +18,16 @@ hypothesis.settings.load_profile("repeatable")
 pytest_plugins = ["tests.harness.stores", "tests.harness.browser"]
 
 S3_SERVERS = {"moto", "juicefs", "rclone", "disk_server"}
+# Modules here take up to minutes: they begin first, so that no worker is alone with one at the end.
+LONG = ("aggregation/real", "flows", "integration", "docs", "browser", "archive")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_given_back() -> Iterator[None]:
+    """Give freed memory, hundreds of MB, back after each module, where the C library can."""
+    yield
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +40,10 @@ def real_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that ask for a browser, or for an S3 server by fixture or by parameter."""
+    """Let long modules come first, and mark the tests that ask for a browser or an S3 server."""
+    here = Path(__file__).parent
+    first = [here / folder for folder in LONG]
+    items.sort(key=lambda item: not any(map(item.path.is_relative_to, first)))
     for item in items:
         if "browser" in item.fixturenames:
             item.add_marker(pytest.mark.browser)

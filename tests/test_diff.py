@@ -3,6 +3,8 @@
 import xml.etree.ElementTree as ET
 
 import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.shardmap.test_model import GRID, entry
 from zagg_catalog import HealpixGrid, ShardMap
@@ -47,6 +49,26 @@ def test_shards_are_added_removed_or_changed():
     assert (diff.granules.added, diff.granules.removed) == (["c"], ["b"])
     assert diff.redo == [2, 4]
     assert not diff.regridded
+
+
+MAPS = st.dictionaries(
+    st.integers(0, 6), st.sets(st.sampled_from("abcd"), min_size=1).map(sorted), max_size=5
+)
+
+
+@given(MAPS, MAPS)
+def test_what_differs_is_what_the_sets_of_pairs_do(one, other):
+    """Also where a map is empty."""
+    before, after = (
+        {(key, name) for key, names in of.items() for name in names} for of in (one, other)
+    )
+    diff = diff_maps(shard_map(one), shard_map(other))
+    assert (diff.pairs_added, diff.pairs_removed) == (len(after - before), len(before - after))
+    assert diff.shards_added == sorted(other.keys() - one.keys())
+    assert diff.shards_removed == sorted(one.keys() - other.keys())
+    changed = sorted(key for key in one.keys() & other.keys() if one[key] != other[key])
+    assert diff.shards_changed == changed
+    assert diff.same == (one == other)
 
 
 def test_equal_pairs_on_another_grid_are_not_the_same():

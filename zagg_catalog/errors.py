@@ -204,6 +204,10 @@ class InvalidRelease(ZaggCatalogError, ValueError):
     """Raised when a release, or the parts of a new one, are not valid or do not match."""
 
 
+class NewerVersion(InvalidRelease):
+    """Raised when a newer version of this program wrote a document of a store."""
+
+
 class InvalidRegistry(ZaggCatalogError, ValueError):
     """Raised when the registry or a file that it names is not valid; lists every problem."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from zagg_catalog.errors import InvalidRelease
+from zagg_catalog.errors import InvalidRelease, NewerVersion
 from zagg_catalog.files import digest_of, parse_json
 from zagg_catalog.messages import shown
 
@@ -67,22 +67,24 @@ class Document(StrictModel):
     def load(cls, content: bytes, source: str | None = None) -> Self:
         """Read a document; `source` is its name in errors, such as ``Pointer releases/…``.
 
-        Raises `InvalidRelease` if the content is not JSON, has a newer schema version or none, or
-        does not fit the model.
+        Raises `NewerVersion` if it has a newer schema version, or `InvalidRelease` if the content
+        is not JSON, has no schema version, or does not fit the model.
         """
+        name = source or "The document"
         try:
             version = _version(content)
-            if version > cls.newest:
-                raise ValueError(
-                    f"has schema_version {version} and this program knows up to {cls.newest};"
-                    " update zagg-catalog"
-                )
-            return cls.model_validate_json(content)
+            if version <= cls.newest:
+                return cls.model_validate_json(content)
         except ValidationError as error:
             problem = f"is not {cls.noun}: {first_problem(error)}"
         except ValueError as error:
             problem = str(error)
-        raise InvalidRelease(f"{source or 'The document'} {problem}.")
+        else:
+            raise NewerVersion(
+                f"{name} has schema_version {version} and this program knows up to {cls.newest};"
+                " update zagg-catalog."
+            )
+        raise InvalidRelease(f"{name} {problem}.")
 
 
 def _version(content: bytes) -> int:

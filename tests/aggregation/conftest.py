@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,11 +55,20 @@ def zagg_forks():
         yield forks
 
 
-@pytest.fixture
-def forked_zagg(zagg_forks, monkeypatch) -> None:
+@contextmanager
+def forked_calls(forks: ZaggForks) -> Iterator[None]:
     """Let calls of zagg be forks, which spares each the imports, more than a second of CPU time.
 
     Tests of how processes start, die and are killed, and of whole flows, do without it.
     """
     assert run_zagg.__kwdefaults__ is not None
-    monkeypatch.setitem(run_zagg.__kwdefaults__, "start", zagg_forks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(run_zagg.__kwdefaults__, "start", forks)
+        yield
+
+
+@pytest.fixture
+def forked_zagg(zagg_forks) -> Iterator[None]:
+    """Let calls of zagg be forks."""
+    with forked_calls(zagg_forks):
+        yield

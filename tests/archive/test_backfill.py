@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -200,7 +201,14 @@ def test_the_command_prints_the_plan_with_the_counts_of_the_source(store, regist
             ]
         )
         asked = len(server.requests)
-    printed = capsys.readouterr().out
+        printed = capsys.readouterr().out
+        stac = ["--stac-root", server.root_url]
+        main(["backfill", "--cycles", "20,22", "--dry-run", "--json", "-v", *stac, *place])
+    out, said = capsys.readouterr()
+    assert json.loads(out)["releases"]
+    for step in ("releases of ATL06_007: 2 of 2 releases", "counts of the source: 1 of 1 release"):
+        assert step in said
+    assert "plan of ATL06_007: 2 of 2 releases" in said
     assert re.search(r"^ +20  lacks +0 +0  \S+, \S+ *$", printed, re.MULTILINE)
     assert re.search(r"^  cycle 20: ", printed, re.MULTILINE)
     assert code == 1  # nothing can be made of cycle 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,21 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.integration)
 
 
+@pytest.fixture
+def reports() -> None:
+    """Let runs of a test write the reports of their releases."""
+
+
+@pytest.fixture(autouse=True)
+def few_reports(request, monkeypatch) -> None:
+    """Let runs write no reports, whose drawing is most of their work, where no test reads them.
+
+    Fixtures of a module or of the session are made before, and write them.
+    """
+    if "reports" not in request.fixturenames:
+        monkeypatch.setenv("ZAGG_CATALOG_RELEASE_REPORTS", "false")
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory):
     """A real Prefect server, in a process of its own; returns its API's address."""
@@ -71,9 +87,14 @@ def stac():
 
 @pytest.fixture(scope="session")
 def registry_folder(tmp_path_factory) -> Path:
-    """The shipped registry with a fourth grid of ATL06."""
+    """The shipped registry with a fourth grid of ATL06, and shards of 50 km in Antarctica.
+
+    The shipped ones of 25 km are so many that most of a run would be the drawing of its report.
+    """
     folder = tmp_path_factory.mktemp("registry")
     shutil.copytree(ROOT / "deployments", folder, dirs_exist_ok=True)
+    path = folder / "grids/atl06-antarctica-healpix.yaml"
+    path.write_text(re.sub(r"parent_order: 8 ", "parent_order: 7 ", path.read_text()))
     content = yaml.safe_load((folder / "registry.yaml").read_text())
     polar = yaml.safe_load((folder / "grids/atl06-antarctica-polar.yaml").read_text())
     polar["output"]["grid"] |= {

@@ -59,6 +59,7 @@ def settings(source, registry_folder, tmp_path_factory):
         "ZAGG_CATALOG_FLOW_AGGREGATE_FOLDER": str(folder / "work"),
         "ZAGG_CATALOG_FLOW_LATE_AFTER": "10",
         "ZAGG_CATALOG_FLOW_SILENT_AFTER": "10",
+        "ZAGG_CATALOG_RELEASE_REPORTS": "false",
     }
 
 

@@ -93,7 +93,7 @@ def test_zagg_takes_every_map(prepared, tmp_path, grid):
 
 
 @pytest.fixture
-def settled(prepared):
+def settled(prepared, reports):
     """The prepared team; the newest status on the server is of its store, not of another test's."""
     team, _ = prepared
     team.run()

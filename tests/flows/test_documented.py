@@ -33,6 +33,7 @@ def shell(shelf, source, tmp_path_factory, prefect_server):  # noqa: F811
         yield opened
 
 
+@pytest.mark.usefixtures("reports")
 @pytest.mark.parametrize("text", flow_commands())
 def test_a_command_of_a_flow_runs(text, shell):
     for long, short in SHORTER.items():

@@ -274,7 +274,7 @@ COMMANDS = {
     "fetch": lambda: fetch.main([]),
     "automations": lambda: automations.main([]),
     "deploy": lambda: deploy.main([]),
-    "serve": serve.main,
+    "serve": lambda: serve.main([]),
 }
 
 

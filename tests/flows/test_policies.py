@@ -133,6 +133,7 @@ def assert_refused(operation) -> None:
         operation()
 
 
+@pytest.mark.usefixtures("reports")
 def test_flows_run_with_the_policy_of_their_role(
     guarded, prefect_server, stac, registry_folder, tmp_path, monkeypatch
 ):

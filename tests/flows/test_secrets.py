@@ -29,7 +29,12 @@ from tests.harness.proxy import Proxy, proxied
 from tests.harness.servers import free_port, new_bucket, plain_client
 from zagg_catalog.sandbox import SandboxServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("reports"),
+]
 
 SECRETS = {
     place: f"hunter{number}-{place}"

@@ -35,6 +35,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
     pytest.mark.random_order(disabled=True),  # one story
+    pytest.mark.usefixtures("reports"),
 ]
 
 # Cycle 22 was measured from 2023-12-17 to 2024-03-17.

@@ -167,7 +167,8 @@ def test_changes_during_a_run_lead_to_exactly_one_more(watcher, said, prefect_se
     with CycleLease(watcher.team.store, PRODUCT, 22).acquire({}, wait=0):
         for thread in threads:
             thread.start()
-        wait_for(lambda: set(events.waiting_notices(PRODUCT, 22)) == {"one", "two", "three"})
+        # Runs that other modules have killed on this server wait for ever.
+        wait_for(lambda: {"one", "two", "three"} <= {*events.waiting_notices(PRODUCT, 22)})
     for thread in threads:
         thread.join()
     said = sorted(state.message.partition(": ")[2] for state in states)

@@ -18,10 +18,12 @@ from zagg_catalog.errors import (
     InvalidName,
     InvalidRelease,
     InvalidShardMap,
+    NewerVersion,
     PointerConflict,
     SignatureMismatch,
 )
-from zagg_catalog.releases import MapToPublish, find_release, list_releases, verify
+from zagg_catalog.jsonio import canonical_json
+from zagg_catalog.releases import MapToPublish, find_release, list_releases, rollback, verify
 
 
 def keys(store):
@@ -188,6 +190,24 @@ def test_an_unreadable_pointer_is_replaced(store, publish):
     again = publish("first")
     assert (again.moved, again.written) == (True, [])
     assert "not JSON" in again.contraction.problem
+
+
+def test_a_pointer_of_a_newer_version_is_left_alone(store, publish):
+    """It is not spoilt: it has what an older program does not know, and a history."""
+    done = publish("first")
+    key = done.record.release_key.pointer()
+    pointer = store.read_pointer(key)
+    newer = canonical_json(pointer.json() | {"schema_version": 3})
+    store.swap_pointer(key, newer, pointer.token)
+    refused = pytest.raises(NewerVersion, match=r"schema_version 3 .* update zagg-catalog\.$")
+    before = keys(store)
+    with refused:
+        publish("next")
+    with refused:
+        rollback(store, *inputs.RELEASE_KEY, digest=done.digest)
+    with refused:
+        find_release(store, *inputs.RELEASE_KEY)
+    assert (keys(store), store.read_pointer(key).value) == (before, newer)
 
 
 def test_what_is_missing_from_a_release_is_stored_again(store, publish):

@@ -13,12 +13,23 @@ from zagg_catalog.sandbox.orbit import beam_tracks
 from zagg_catalog.sandbox.search import Footprints
 
 TRACKS = range(1, 1388, 9)
-GRANULES = simulate(cycle=22, tracks=TRACKS, gaps=False)
-FOOTPRINTS = Footprints(GRANULES)
-# The middle beam of each granule is inside its ring: what a box must find at least.
-MIDDLES = [
-    (lats[1], lons[1]) for t in TRACKS for r in range(1, 15) for lats, lons in [beam_tracks(t, r)]
-]
+
+
+@pytest.fixture(scope="module")
+def granules() -> Granules:
+    return simulate(cycle=22, tracks=TRACKS, gaps=False)
+
+
+@pytest.fixture(scope="module")
+def footprints(granules: Granules) -> Footprints:
+    return Footprints(granules)
+
+
+@pytest.fixture(scope="module")
+def middles() -> list[tuple[np.ndarray, np.ndarray]]:
+    """The middle beam of each granule is inside its ring: what a box must find at least."""
+    tracks = (beam_tracks(track, region) for track in TRACKS for region in range(1, 15))
+    return [(lats[1], lons[1]) for lats, lons in tracks]
 
 
 def ring_item(ring: list[list[float]]) -> dict[str, object]:
@@ -39,59 +50,66 @@ def box_geometry(box: tuple[float, float, float, float]) -> dict[str, object]:
 )
 @settings(max_examples=25, deadline=None)
 def test_a_box_finds_every_granule_whose_beam_enters_it(
-    west: float, south: float, width: float, height: float
+    footprints: Footprints,
+    middles: list[tuple[np.ndarray, np.ndarray]],
+    west: float,
+    south: float,
+    width: float,
+    height: float,
 ) -> None:
     east, north = min(180.0, west + width), min(90.0, south + height)
     needed = np.array(
         [
             bool(((la >= south) & (la <= north) & (lo >= west) & (lo <= east)).any())
-            for la, lo in MIDDLES
+            for la, lo in middles
         ]
     )
-    found = FOOTPRINTS.meeting_box((west, south, east, north))
+    found = footprints.meeting_box((west, south, east, north))
     assert found[needed].all()
 
 
-def test_small_boxes_find_few() -> None:
-    found = FOOTPRINTS.meeting_box((-76.6, 38.8, -74.6, 40.8))
+def test_small_boxes_find_few(footprints: Footprints) -> None:
+    found = footprints.meeting_box((-76.6, 38.8, -74.6, 40.8))
     assert 0 < found.sum() < 40
 
 
-def test_the_globe_finds_all() -> None:
-    assert FOOTPRINTS.meeting_box((-180.0, -90.0, 180.0, 90.0)).all()
+def test_the_globe_finds_all(footprints: Footprints) -> None:
+    assert footprints.meeting_box((-180.0, -90.0, 180.0, 90.0)).all()
 
 
-def test_both_halves_of_the_globe_make_the_whole() -> None:
-    west = FOOTPRINTS.meeting_box((-180.0, -90.0, 0.0, 90.0))
-    east = FOOTPRINTS.meeting_box((0.0, -90.0, 180.0, 90.0))
+def test_both_halves_of_the_globe_make_the_whole(
+    granules: Granules, footprints: Footprints
+) -> None:
+    west = footprints.meeting_box((-180.0, -90.0, 0.0, 90.0))
+    east = footprints.meeting_box((0.0, -90.0, 180.0, 90.0))
     assert (west | east).all()
-    assert 0 < (west & east).sum() < len(GRANULES)
+    assert 0 < (west & east).sum() < len(granules)
 
 
-def test_only_the_southern_turn_is_south_of_87() -> None:
-    found = FOOTPRINTS.meeting_box((-180.0, -88.0, 180.0, -87.0))
+def test_only_the_southern_turn_is_south_of_87(footprints: Footprints) -> None:
+    found = footprints.meeting_box((-180.0, -88.0, 180.0, -87.0))
     assert found.sum() == len(TRACKS)
 
 
-def test_a_polygon_finds_what_its_box_finds() -> None:
+def test_a_polygon_finds_what_its_box_finds(footprints: Footprints) -> None:
     box = (10.0, 20.0, 30.0, 40.0)
-    by_box = FOOTPRINTS.meeting_box(box)
-    by_polygon = FOOTPRINTS.meeting_geometry(box_geometry(box))
+    by_box = footprints.meeting_box(box)
+    by_polygon = footprints.meeting_geometry(box_geometry(box))
     assert by_polygon[by_box].all()
     assert by_polygon.sum() <= by_box.sum() * 1.2
 
 
-def test_a_polygon_round_the_pole_finds_the_turn() -> None:
+def test_a_polygon_round_the_pole_finds_the_turn(footprints: Footprints) -> None:
     ring = [[-60.0, -80.0], [30.0, -80.0], [120.0, -80.0], [-150.0, -80.0], [-60.0, -80.0]]
-    found = FOOTPRINTS.meeting_geometry({"type": "Polygon", "coordinates": [ring]})
+    found = footprints.meeting_geometry({"type": "Polygon", "coordinates": [ring]})
     assert found.sum() == len(TRACKS)
 
 
-def test_holes_of_a_search_polygon_do_not_matter() -> None:
+def test_holes_of_a_search_polygon_do_not_matter(footprints: Footprints) -> None:
     outer, hole = box_geometry((0, 0, 20, 20)), box_geometry((1, 1, 19, 19))
     both = {"type": "Polygon", "coordinates": [*outer["coordinates"], *hole["coordinates"]]}
     np.testing.assert_array_equal(
-        FOOTPRINTS.meeting_geometry(both), FOOTPRINTS.meeting_geometry(outer)
+        footprints.meeting_geometry(both), footprints.meeting_geometry(outer)
     )
 
 
@@ -122,6 +140,6 @@ def test_granules_without_a_ring_meet_everything() -> None:
     assert footprints.meeting_geometry(box_geometry((0, 0, 1, 1))).all()
 
 
-def test_no_granules_is_no_problem() -> None:
-    nothing = Granules(GRANULES.table.slice(0, 0), np.zeros(0), np.zeros(0), np.array([0]))
+def test_no_granules_is_no_problem(granules: Granules) -> None:
+    nothing = Granules(granules.table.slice(0, 0), np.zeros(0), np.zeros(0), np.array([0]))
     assert Footprints(nothing).meeting_box((0.0, 0.0, 1.0, 1.0)).shape == (0,)

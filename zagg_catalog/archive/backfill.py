@@ -21,7 +21,7 @@ from zagg_catalog.errors import (
 )
 from zagg_catalog.jsonio import as_json
 from zagg_catalog.messages import as_line, number_of, short_digest
-from zagg_catalog.progress import step
+from zagg_catalog.progress import step, track
 from zagg_catalog.regions import Bbox
 from zagg_catalog.registry import RegisteredGrid, Registry
 from zagg_catalog.releases.layout import ReleaseKey, list_keys
@@ -176,7 +176,8 @@ def plan_backfill(
         with step(f"releases of {product}", "release", len(keys)) as counted:
             listed = {info.key: info for info, _ in list_keys(store, "releases", product)}
             known = store.read_each(counted.counting(partial(_latest, store, listed)), keys)
-        for key, (latest, problem) in zip(keys, known, strict=True):
+        read = list(zip(keys, known, strict=True))
+        for key, (latest, problem) in track(read, f"plan of {product}", "release"):
             grids = [usable.grids[grid.name] for grid in chosen[key.region]]
             plans.append(planner.plan(key, grids, latest, problem))
     if count is not None:
@@ -364,18 +365,18 @@ def _counted(
         for place, one in enumerate(plans)
         if one.action == "fetch" and (one.release_key.product, one.release_key.region) in areas
     ]
-    found = list(plans)
-    for place in asked[:1]:
-        found[place] = ask(plans[place])
-        if found[place].requests is None:
-            return found
-    rest = asked[1:]
+    if not asked:
+        return list(plans)
+    found, (first, *rest) = list(plans), asked
     with (
-        step("counts of the source", "release", len(rest)) as counted,
+        step("counts of the source", "release", len(asked)) as counted,
         ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="count") as pool,
     ):
-        answers = pool.map(counted.counting(ask), [plans[place] for place in rest])
-        for place, one in zip(rest, answers, strict=True):
+        counting = counted.counting(ask)
+        found[first] = counting(plans[first])
+        if found[first].requests is None:
+            return found
+        for place, one in zip(rest, pool.map(counting, [plans[n] for n in rest]), strict=True):
             found[place] = one
     return found
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from glob import glob
@@ -114,15 +116,18 @@ def catalog_files(patterns: Iterable[str]) -> list[StoredCatalog]:
                 raise InvalidQuery(
                     f"{other} and {path} have the same name, as their maps would; rename one."
                 )
-    return [
-        StoredCatalog(
-            label=label,
-            series="",
-            digest=digest_file(path)[0],
-            load=partial(Catalog.from_geoparquet, path),
-        )
-        for label, path in sorted(found.items(), key=lambda item: item[1])
-    ]
+    ordered = sorted(found.items(), key=lambda item: item[1])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = pool.map(digest_file, [path for _, path in ordered])
+        return [
+            StoredCatalog(
+                label=label,
+                series="",
+                digest=digest,
+                load=partial(Catalog.from_geoparquet, path),
+            )
+            for (label, path), (digest, _) in zip(ordered, digests, strict=True)
+        ]
 
 
 def load_catalog(store: Store, key: str) -> Catalog:

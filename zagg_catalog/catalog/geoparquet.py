@@ -155,7 +155,8 @@ def _read_table(path: str | Path) -> tuple[pa.Table, CellsFile | None]:
     # Text that is not UTF-8 would fail where it is first read.
     table.validate(full=True)
     # Decoding takes many times the memory of the table.
-    pa.default_memory_pool().release_unused()
+    if threads:
+        pa.default_memory_pool().release_unused()
     return table, CellsFile(path) if cells else None
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from zagg_catalog.errors import PointerConflict
+from zagg_catalog.errors import NewerVersion, PointerConflict
 from zagg_catalog.messages import utc_now
 from zagg_catalog.releases.layout import ReleaseKey
 from zagg_catalog.releases.publication import CollectionMark, CurrentRelease, read_latest
@@ -78,11 +78,14 @@ def _marked(
 def read_free_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:
     """Read the pointer to the latest release when no collection removes files of the release key.
 
-    A collection that gives no sign of life for a minute is dead, and its mark is ended.
+    A collection that gives no sign of life for a minute is dead, and its mark is ended. Raises
+    `NewerVersion` if a newer version of this program wrote the pointer, which must not be replaced.
     """
     seen, since = None, time.monotonic()
     while True:
         latest = read_latest(store, release_key)
+        if latest.newer:
+            raise NewerVersion(latest.problem)
         if latest.publication is None or not latest.publication.is_collected:
             return latest
         if latest.token != seen:

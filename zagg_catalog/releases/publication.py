@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from zagg_catalog.catalog.harvest_report import FetchFacts, Transfer
 from zagg_catalog.diff import diff_ids
-from zagg_catalog.errors import InvalidRelease, StoreError
+from zagg_catalog.errors import InvalidRelease, NewerVersion, StoreError
 from zagg_catalog.jsonio import Document, StrictModel, Time
 from zagg_catalog.messages import Clock, user_at_host, utc_now
 from zagg_catalog.releases.catalog_file import catalog_ids
@@ -241,6 +241,8 @@ class CurrentRelease:
     """Token of this version, for `Store.swap_pointer`; None if the pointer does not exist."""
     problem: str | None = None
     """Why the pointer is not valid."""
+    newer: bool = False
+    """Whether it is not valid because a newer version of this program wrote it."""
 
     @property
     def digest(self) -> str | None:
@@ -269,7 +271,8 @@ def read_latest(store: Store, release_key: ReleaseKey) -> CurrentRelease:
                 f"Pointer {key} points to {publication.key}, of another product, region or cycle."
             )
     except InvalidRelease as error:
-        return CurrentRelease(token=pointer.token, problem=str(error))
+        newer = isinstance(error, NewerVersion)
+        return CurrentRelease(token=pointer.token, problem=str(error), newer=newer)
     return CurrentRelease(publication=publication, token=pointer.token)
 
 

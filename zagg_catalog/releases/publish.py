@@ -168,6 +168,8 @@ def publish(
     ------
     InvalidCatalog, InvalidShardMap, SignatureMismatch, InvalidRelease, InvalidName, InvalidGrid
         If catalog and maps do not fit together; nothing was written.
+    NewerVersion
+        If a newer version of this program wrote the pointer; nothing was written.
     UnreadableGranules
         If the reader of a config can read no granule of its map; nothing was written.
     PointerConflict

@@ -9,7 +9,13 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from zagg_catalog.errors import InvalidName, InvalidRelease, ObjectMissing, StoreError
+from zagg_catalog.errors import (
+    InvalidName,
+    InvalidRelease,
+    NewerVersion,
+    ObjectMissing,
+    StoreError,
+)
 from zagg_catalog.files import Content, digest_file, scratch, write_atomic
 from zagg_catalog.html import facts_html, svg_map
 from zagg_catalog.jsonio import as_json, canonical_digest
@@ -218,6 +224,8 @@ def latest_of(store: Store, release_key: ReleaseKey) -> CurrentRelease:
 
 
 def _checked(latest: CurrentRelease) -> CurrentRelease:
+    if latest.newer:
+        raise NewerVersion(latest.problem)
     if latest.problem:
         raise InvalidRelease(f"{latest.problem} Publish again, or roll back to a release.")
     return latest

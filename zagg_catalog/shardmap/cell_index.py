@@ -391,6 +391,8 @@ def _decode(table: pa.Table, first: int) -> tuple[Cells, Notes]:
 
 def _decode_notes(column: pa.ChunkedArray, first: int) -> Notes:
     rows = np.flatnonzero(np.asarray(column.is_valid()))
+    if not len(rows):
+        return {}, {}
     problems: dict[int, str] = {}
     repaired: dict[int, str] = {}
     for row, text in zip((rows + first).tolist(), column.take(rows).to_pylist(), strict=True):

@@ -48,7 +48,7 @@ GROUP_ROWS = 20_000
 _KEYS = "shards.list.element"
 _ENCODING: dict[str, Any] = {
     "compression": "zstd",
-    "compression_level": {_KEYS: 6} | dict.fromkeys(ENTRY_SCHEMA.names, 3),
+    "compression_level": {_KEYS: 4} | dict.fromkeys(ENTRY_SCHEMA.names, 3),
     "use_dictionary": ["extra", _KEYS],
     "dictionary_pagesize_limit": 1 << 30,
     "data_page_size": 16 << 20,
@@ -102,13 +102,12 @@ def write_rows(
 
 def _granule_rows(columns: MapColumns) -> Iterator[pa.LargeListArray]:
     """Yield the keys of each granule's shards, a group of granules at a time."""
-    counts = np.bincount(columns.rows, minlength=columns.table.num_rows)
-    edges = to_offsets(counts)
-    places = _sorted(columns.rows, np.arange(len(columns.rows), dtype=np.int32))
+    edges = to_offsets(np.bincount(columns.rows, minlength=columns.table.num_rows))
     shard = np.repeat(np.arange(len(columns.shards), dtype=np.int32), np.diff(columns.offsets))
+    places = _sorted(columns.rows, shard)
     for start in range(0, columns.table.num_rows, GROUP_ROWS):
         stop = min(start + GROUP_ROWS, columns.table.num_rows)
-        keys = columns.shards[shard[places[edges[start] : edges[stop]]]]
+        keys = columns.shards[places[edges[start] : edges[stop]]]
         yield pa.LargeListArray.from_arrays(
             pa.array(edges[start : stop + 1] - edges[start], pa.int64()), pa.array(keys)
         )

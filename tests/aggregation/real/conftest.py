@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.aggregation.conftest import forked_calls
 from tests.aggregation.real.site import COARSE, Archive, Area, Site
 from tests.harness import servers
 from tests.harness.granule_bucket import GranuleBucket, granule_bucket
 from tests.harness.output_bucket import OutputBucket
+from zagg_catalog.aggregation.zagg import run_zagg
+from zagg_catalog.aggregation.zagg_start import OwnProcess
 from zagg_catalog.sandbox import EarthdataServer
 
 MakeSite = Callable[..., Site]
-# Modules whose zagg is a process of its own: what kills them, whole flows, and what is shipped.
-OWN_PROCESSES = {"test_flow", "test_killed", "test_real_granules", "test_shipped"}
+# Modules whose zagg is a process of its own: what kills them, and whole flows.
+OWN_PROCESSES = {"test_flow", "test_killed"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,8 +27,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             for mark in ("zagg", "slow", "integration"):
                 item.add_marker(getattr(pytest.mark, mark))
-            if item.path.stem not in OWN_PROCESSES:
-                item.add_marker(pytest.mark.usefixtures("forked_zagg"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forks_where_they_fit(request) -> Iterator[None]:
+    """Let the calls of most modules be forks of one process that has imported zagg."""
+    if request.path.stem in OWN_PROCESSES:
+        yield
+        return
+    with forked_calls(request.getfixturevalue("zagg_forks")):
+        yield
+
+
+@pytest.fixture
+def own_process(monkeypatch) -> None:
+    """Let zagg be a process of its own, which reads its environment when it imports."""
+    assert run_zagg.__kwdefaults__ is not None
+    monkeypatch.setitem(run_zagg.__kwdefaults__, "start", OwnProcess)
 
 
 @pytest.fixture(scope="session")

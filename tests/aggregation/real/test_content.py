@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.aggregation.real.site import FINE, Site
 
 
@@ -27,6 +29,7 @@ def test_polar_from_s3_to_a_folder(make_site, bucket, earthdata) -> None:
     assert bucket.reads.keys() == {*earthdata.sessions[-1:]}
 
 
+@pytest.mark.usefixtures("own_process")
 def test_healpix_beams_from_s3_to_another_s3(make_site, bucket, output_bucket, tmp_path) -> None:
     site = make_site(FINE, footprint="beams", driver="s3", output=output_bucket.url)
     site.publish("close")
