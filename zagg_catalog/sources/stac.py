@@ -98,20 +98,21 @@ def likely_granules(collection: str, bbox: Bbox, interval: Interval) -> float:
     collection : str
         Id of the collection, ``ATL06_007``.
     bbox : tuple of float
-        ``(west, south, east, north)``, degrees, west < east. Every track is taken to cross a
-        narrow box as often as its width says: rather less than it does.
+        ``(west, south, east, north)``, degrees, west < east.
     interval : tuple of datetime
         First and last moment, UTC and naive; granules of the last 45 days may not be there yet.
 
     Returns
     -------
     float
-        0 for products whose granules are not cut at the 14 along-track regions.
+        0 for products whose granules are not cut at the 14 along-track regions, and for boxes
+        without all longitudes, which need the tracks themselves.
     """
     product = collection.partition("_")[0]
-    if product.removeprefix("ATL") not in REGION_PRODUCTS or product == "ATL11":
-        return 0.0
     west, south, east, north = bbox
+    cut = product.removeprefix("ATL") in REGION_PRODUCTS and product != "ATL11"
+    if not cut or east - west < 360.0:
+        return 0.0
     lats = [lat for lat, _ in REGION_STARTS]
     # The regions around the poles begin and end at one latitude.
     ends = [90.0 * np.sign(a) if a == b else b for a, b in itertools.pairwise([*lats, lats[0]])]
@@ -119,7 +120,7 @@ def likely_granules(collection: str, bbox: Bbox, interval: Interval) -> float:
     first = max(interval[0], MISSION_START)
     last = min(interval[1], utc_now().replace(tzinfo=None) - LATENCY)
     cycles = max((last - first) / CYCLE_LENGTH, 0.0)
-    return float(TRACKS * met * cycles * (east - west) / 360.0)
+    return float(TRACKS * met * cycles)
 
 
 def _parse_page(body: bytes, needs: str | None) -> dict[str, Any]:
