@@ -37,25 +37,24 @@ def gaps(space, rings, pairs):
 
 def gap(space, rings, ring, cell):
     """Least angle between a cell and a ring that shares no sure point with it, radians."""
-    t = np.linspace(0, 4, 257)[:-1]
-    distance = rings.distance(ring, _rim(space, cell, t))
-    best, step = t[np.argsort(distance)[:4]], 4 / 256
-    for _ in range(7):
-        t = np.ravel(best[:, None] + step * np.linspace(-1, 1, 17))
-        distance = rings.distance(ring, _rim(space, cell, t))
-        best, step = t[np.argsort(distance)[:4]], step / 8
-    return float(np.nanmin(distance))
+    # Each side by itself: one at a pole is a point, and would hide nearer ones of its neighbours.
+    t, step = np.arange(4)[:, None] + np.linspace(0, 1, 65)[:-1], 1 / 64
+    for _ in range(8):
+        distance = rings.distance(ring, _rim(space, cell, t.ravel())).reshape(t.shape)
+        distance[np.isnan(distance)] = np.inf  # off the Earth
+        best = np.take_along_axis(t, np.argmin(distance, axis=1)[:, None], axis=1)
+        t, step = best + step * np.linspace(-1, 1, 17), step / 8
+    return float(distance.min())
 
 
 def _rim(space, cell, t):
-    """Points along a cell's outline for t from 0 to 4, round and round; inside by a hair."""
+    """Points along a cell's outline for t from 0 to 4, inside by a hair; NaN off the Earth."""
     side, along = np.divmod(t % 4, 1)
     hair = 1e-12
     along = np.clip(along, hair, 1 - hair)
     u = np.choose(side.astype(int), [along, 1 - hair, 1 - along, hair])
     v = np.choose(side.astype(int), [hair, along, 1 - hair, 1 - along])
-    points = space.inside(np.full(len(t), cell), u, v)
-    return points[np.isfinite(points[:, 0])]
+    return space.inside(np.full(len(t), cell), u, v)
 
 
 def _around_centres(space, rings, cells):

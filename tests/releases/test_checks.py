@@ -390,6 +390,16 @@ def test_results_stay_with_a_release_when_another_becomes_the_latest(store, rele
     assert back.checks == odd.checks
 
 
+def test_the_latest_release_is_not_held_back_by_other_rules(store, released):
+    """As by a command without a registry: publishing it again changes nothing."""
+    done = released(mixed_revisions(catalog()), checks=rules(revisions="off"))
+    pointer = store.read_pointer(done.record.release_key.pointer())
+    again = released(mixed_revisions(catalog()), checks=rules(revisions="error"))
+    assert (again.latest, again.held_back) == (True, ())
+    assert again.publication.held == ()
+    assert store.read_pointer(done.record.release_key.pointer()) == pointer
+
+
 def test_the_registry_sets_severities_and_thresholds(released):
     spoilt = mixed_revisions(catalog())
     strict = released(spoilt, checks=rules(revisions="error"))

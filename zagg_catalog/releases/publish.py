@@ -209,7 +209,7 @@ def publish(
             moved, latest = _move(store, latest, record, shrunk, results, context, upload)
             # A garbage collection that was taken for dead may have removed some.
             upload.store_missing()
-        elif held_back:
+        elif latest.digest != record.digest:
             latest = hold_back(store, _settle(store, latest, record, upload), record, results)
     if latest.digest == record.digest:
         held_back = []
