@@ -9,14 +9,12 @@ import time
 
 import pytest
 
-from tests.harness.waiting import wait_for
 from tests.sources.served import cycle_22
 from zagg_catalog.errors import InvalidQuery, RequestFailed
 from zagg_catalog.sandbox import Fault, SandboxServer, simulate
 from zagg_catalog.sources import CMRSource, spool
 from zagg_catalog.sources.checkpoint import StoredSlices
 from zagg_catalog.sources.harvest_slices import KEPT_PAGES
-from zagg_catalog.sources.stac import StacSearch
 
 FETCH = """
 import sys
@@ -85,32 +83,6 @@ def failed(server, folder):
     server.faults.clear()
     server.requests.clear()
     assert len(slices(folder)) >= 2
-
-
-def test_a_fetch_that_fails_before_it_knows_the_count_leaves_its_slices(
-    cycle, tmp_path, monkeypatch
-):
-    """The count is asked for beside the first slices, and its answer is the last to come."""
-    folder = tmp_path / "kept"
-
-    def refused(search, transport):
-        wait_for(lambda: len(slices(folder)) >= 3, every=0.01)
-        raise RequestFailed("the count is refused")
-
-    with SandboxServer(cycle, page_size=25) as server:
-        with monkeypatch.context() as patch:
-            patch.setattr(StacSearch, "read_count", refused)
-            with pytest.raises(RequestFailed, match="count is refused"):
-                source(server).fetch(cycle_22(), checkpoint=folder)
-        intervals = [json.loads(path.read_bytes())["interval"] for path in slices(folder)]
-        server.requests.clear()
-        resumed = source(server).fetch(cycle_22(), checkpoint=folder)
-        asked = {request.query["datetime"] for request in server.requests}
-        whole = source(server).fetch(cycle_22())
-    assert len(intervals) >= 3
-    assert not asked & {f"{first}Z/{last}Z" for first, last in intervals}
-    assert resumed.table.equals(whole.table)
-    assert resumed.metadata == whole.metadata
 
 
 @pytest.fixture

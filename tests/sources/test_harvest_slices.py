@@ -7,11 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.harness.waiting import wait_for
 from zagg_catalog import CMRSource, Query
-from zagg_catalog.errors import EmptyHarvest, FetchError, IncompleteHarvest
+from zagg_catalog.errors import FetchError, IncompleteHarvest
 from zagg_catalog.sandbox import SandboxServer, concat, simulate
-from zagg_catalog.sources.stac import StacSearch
 
 QUERY = Query.for_cycle("ATL06", "007", 22, (-180, -90, 180, 90))
 
@@ -42,70 +40,9 @@ def test_side_by_side_and_one_after_the_other_give_the_same_catalog(cycle):
 
 
 def test_a_small_answer_is_not_cut(cycle):
-    days = Query("ATL06", "007", "2023-12-20", "2023-12-23", (-180, -90, 180, 90))
     with SandboxServer(cycle, page_size=2000) as server:
-        source = CMRSource(root_url=server.root_url, connections=8)
-        source.fetch(days)
-        assert source.last_report.transfer.requests == source.last_report.transfer.pages + 1 == 2
-
-
-def test_slices_of_a_search_that_is_likely_large_begin_without_its_first_page(cycle):
-    whole = "/".join(f"{moment.isoformat()}Z" for moment in QUERY.interval)
-    with SandboxServer(cycle, page_size=25) as server:
         _, report = fetch(server, 8)
-        asked = [request.query for request in server.requests]
-    # Of the whole, only its count is asked for.
-    assert {query["limit"] for query in asked if query["datetime"] == whole} == {"1"}
-    assert report.complete
-
-
-@pytest.mark.parametrize("tracks", [range(1, 4), range(0)], ids=["few", "none"])
-def test_a_search_that_has_less_than_is_likely_is_complete(tracks):
-    with SandboxServer(simulate("ATL06", cycle=22, tracks=tracks)) as server:
-        if tracks:
-            serial, _ = fetch(server, 1)
-            found, report = fetch(server, 8)
-            assert found.table.equals(serial.table)
-            assert report.complete
-        else:
-            with pytest.raises(EmptyHarvest):
-                fetch(server, 8)
-
-
-def test_a_server_without_counts_is_read_page_by_page(cycle):
-    with SandboxServer(cycle, page_size=100, counts="none") as server:
-        with pytest.raises(IncompleteHarvest, match="declares no count"):
-            fetch(server, 8)
-        found, _ = fetch(server, 8, partial=True)
-    assert found.complete is False
-    assert len(found) == 1400
-
-
-@pytest.mark.parametrize("change", ["come", "go"])
-def test_granules_that_change_between_the_first_slices_and_the_count_are_noticed(
-    cycle, change, tmp_path, monkeypatch
-):
-    """The count is asked for beside the first slices, and counts what these do not have."""
-    early = simulate("ATL06", cycle=22, tracks=[2])
-    read_count, changed = StacSearch.read_count, threading.Event()
-    content = cycle if change == "come" else concat([cycle, early])
-
-    def late(search, transport):
-        if not changed.is_set():
-            wait_for(lambda: list(tmp_path.glob("slice-*.json")))
-            if change == "come":
-                server.add(early)
-            else:
-                server.remove(early.table["id"].to_pylist())
-            changed.set()
-        return read_count(search, transport)
-
-    with SandboxServer(content, page_size=25) as server:
-        monkeypatch.setattr(StacSearch, "read_count", late)
-        found, report = fetch(server, 4, checkpoint=tmp_path)
-        assert report.complete
-        serial, _ = fetch(server, 1)
-    assert found.table.equals(serial.table)
+        assert report.transfer.requests == report.transfer.pages + 1
 
 
 def test_faults_are_ridden_out_by_every_slice(cycle, quick):
@@ -235,8 +172,8 @@ def test_a_cycle_needs_its_pages_and_four_requests(regions):
         asked = [request.query["limit"] for request in server.requests]
     assert found.complete
     assert len(asked) == transfer.requests <= transfer.pages + 4
-    # The counts before and after are asked for by themselves; that after again, if a slice was cut.
-    assert asked.count("1") in (2, 3)
+    # The count before is that of the first page; the count after is asked for by itself.
+    assert asked.count("1") == 1
 
 
 @pytest.mark.realdata

@@ -14,7 +14,6 @@ from zagg_catalog.cycles import cycle_to_days
 from zagg_catalog.sandbox import simulate
 from zagg_catalog.sources.harvest_slices import (
     ASK_COUNT,
-    ASK_TOTAL,
     SHORTEST,
     SliceScheduler,
     TimeSlice,
@@ -54,23 +53,20 @@ def assert_covered(spans):
         assert one.end == following.start
 
 
-def requests_of(starts, connections, page=100, start=START, end=END, expected=None):
+def requests_of(starts, connections, page=100, start=START, end=END):
     """Count the requests of a search over connections that need equal times for equal pages.
 
-    They are the first page of the whole, the pages of slices, and the count afterwards. With a
-    number of granules that is `expected`, slices begin with the count in place of that page.
+    They are the first page of the whole, the pages of slices, and the count afterwards.
     """
-    known = expected is None
-    whole = TimeSlice(start, end, len(starts) if known else expected)
-    scheduler = SliceScheduler([whole], page if known else 100, connections, counted=known)
-    count, sent, nothing_left = counter(starts, start), int(known), False
+    scheduler = SliceScheduler([TimeSlice(start, end, len(starts))], page, connections)
+    count, sent, nothing_left = counter(starts, start), 1, False
     events = [(1, number, None) for number in range(connections)]
     while events:
         now, number, span = heapq.heappop(events)
         if isinstance(span, TimeSlice):
             # Its first page has come.
             found = count(span)
-            if scheduler.learn(span, found, min(found, page)):
+            if scheduler.learn(span, found):
                 nothing_left, span = False, "read"
             else:
                 more = max(-(-found // page), 1) - 1
@@ -79,8 +75,6 @@ def requests_of(starts, connections, page=100, start=START, end=END, expected=No
                 continue
         if span == "read":
             scheduler.done()
-        if span is ASK_TOTAL:
-            scheduler.set_total(len(starts))
         if nothing_left:
             continue
         span = scheduler.take()
@@ -100,8 +94,6 @@ def test_a_cycle_needs_four_requests_more_than_its_granules_fill_pages(regions):
     starts = starts[(starts >= 0) & (starts <= (last - first).total_seconds())]
     full = -(-len(starts) // 100)
     assert requests_of(starts, 8, start=first, end=last) <= full + 4
-    for expected in (len(starts), 1.02 * len(starts)):
-        assert requests_of(starts, 8, start=first, end=last, expected=expected) <= full + 4
 
 
 def test_even_granules_need_hardly_more_pages_than_there_are():
@@ -187,29 +179,6 @@ def test_a_count_from_before_a_slice_began_is_forgotten():
     assert scheduler.learn(span, 1200)
     assert isinstance(scheduler.take(), TimeSlice)
     assert scheduler.count is None
-
-
-@pytest.mark.parametrize("page", [25, 100, 250])
-@pytest.mark.parametrize("expected", [1500, 19_418, 60_000])
-def test_slices_that_begin_before_the_count_follow_it(page, expected):
-    """Whatever was expected, and however long the server's pages are."""
-    starts = np.linspace(0, DAYS * 86400 - 2, 19_418)
-    full = -(-len(starts) // page)
-    assert requests_of(starts, 8, page, expected=expected) <= full + 25
-
-
-def test_the_count_of_the_whole_is_asked_for_at_first_if_it_is_not_known():
-    scheduler = SliceScheduler([TimeSlice(START, END, 20_000)], 100, 4, counted=False)
-    assert scheduler.take() is ASK_TOTAL
-    spans = [scheduler.take() for _ in range(3)]
-    # They have far less than was expected, so that the others have more, or there are not as many.
-    for span in spans:
-        assert not scheduler.learn(span, 10, 10)
-        scheduler.done()
-    scheduler.set_total(60)
-    rest = scheduler.take()
-    assert rest.end == END
-    assert rest.expected == pytest.approx(30)
 
 
 def test_an_end_is_heard_by_those_that_wait():

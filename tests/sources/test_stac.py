@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from zagg_catalog.errors import InvalidQuery, PagingError
 from zagg_catalog.sandbox import Granules, SandboxServer
 from zagg_catalog.sources import Catalog, CMRSource, Query
 from zagg_catalog.sources.http import ApiRequest
-from zagg_catalog.sources.stac import declared_count, likely_granules, next_request
+from zagg_catalog.sources.stac import declared_count, next_request
 
 # --- what a fetch gives
 
@@ -214,7 +213,6 @@ def test_the_settings_give_root_and_method(few: Granules, monkeypatch: pytest.Mo
     with SandboxServer(few, page_size=25) as server:
         monkeypatch.setenv("ZAGG_CATALOG_STAC_ROOT", server.root_url)
         monkeypatch.setenv("ZAGG_CATALOG_STAC_METHOD", "POST")
-        monkeypatch.setenv("ZAGG_CATALOG_CONNECTIONS", "1")
         assert len(CMRSource(timeout=5).fetch(cycle_22())) == 84
         # Next links of CMR-STAC are GETs; the search and the count are asked for by POST.
         assert [r.method for r in server.requests] == ["POST", "GET", "GET", "GET", "POST"]
@@ -423,30 +421,3 @@ def test_links_that_are_no_list_are_refused() -> None:
 )
 def test_the_count_is_declared_in_either_of_two_places(said: Any, count: int | None) -> None:
     assert declared_count(said) == count
-
-
-@pytest.mark.parametrize(
-    ("collection", "box", "days", "granules"),
-    [
-        ("ATL06_007", WORLD, 91, 1387 * 14),
-        ("ATL06_007", (-180, -90, 180, -60), 91, 1387 * 3),
-        ("ATL03_007", (-180, 81, 180, 90), 91, 1387),
-        ("ATL08_007", WORLD, 3, 640),
-        ("ATL06_007", (-74, 59, -10, 84), 91, 0),
-        ("ATL11_007", WORLD, 91, 0),
-        ("HLSS30_2.0", WORLD, 91, 0),
-    ],
-)
-def test_product_box_and_time_suggest_how_many_granules_there_are(
-    collection: str, box: Any, days: int, granules: int
-) -> None:
-    start = datetime(2023, 12, 19)
-    likely = likely_granules(collection, box, (start, start + timedelta(days=days)))
-    assert likely == pytest.approx(granules, rel=0.01)
-
-
-def test_what_is_not_published_yet_is_not_expected() -> None:
-    start = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=30)
-    assert likely_granules("ATL06_007", WORLD, (start, start + timedelta(days=91))) == 0
-    before = datetime(2018, 1, 1)
-    assert likely_granules("ATL06_007", WORLD, (before, before + timedelta(days=91))) == 0

@@ -46,7 +46,6 @@ class CmrSearch(BoxSearch):
     count_limit = 0
     # CMR's pages are large.
     few_pages = 2
-    usual_page = PAGE_MAX
     exact_count = True
 
     def request(self, limit: int) -> ApiRequest:

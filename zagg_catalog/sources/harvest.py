@@ -242,38 +242,12 @@ def _read_once(
     progress: Progress,
     connections: int | None,
 ) -> SearchResult:
-    """Read a search page by page, or in slices of time if it has many pages.
-
-    Slices of a search that is likely large begin at once; those of others, and of one that an
-    earlier fetch began, after the first page.
-    """
-    begins = search.is_likely_large and not spool.finished(search)
-    if connections and connections > 1 and begins:
-        sliced = SlicedFetch(
-            transport,
-            spool,
-            progress,
-            search,
-            connections,
-            page=search.usual_page,
-            expected=search.likely,
-        ).read()
-        if sliced is not None:
-            return sliced
-        connections = None
+    """Read a search page by page, or in slices of time if it has many pages."""
     found = SearchResult(search)
     pages = read_pages(transport, found)
     first = next(pages)
     if connections and is_large(search, first, KEPT_PAGES if spool.keeps else None):
-        sliced = SlicedFetch(
-            transport,
-            spool,
-            progress,
-            search,
-            connections,
-            page=len(first.features),
-            declared=first.declared,
-        ).read()
+        sliced = SlicedFetch(transport, spool, progress, search, first, connections).read()
         if sliced is not None:
             return sliced
     decoder = Decoder(spool)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from math import ceil
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +18,7 @@ from zagg_catalog.sources.bounded import putting_off
 from zagg_catalog.sources.http import Transport
 from zagg_catalog.sources.paging import read_pages
 from zagg_catalog.sources.progress import Progress
-from zagg_catalog.sources.search import BoxSearch, Interval, SearchResult
+from zagg_catalog.sources.search import BoxSearch, Interval, Page, SearchResult
 from zagg_catalog.sources.spool import Decoder, Spool
 
 # Attempts to read a search whose counts do not agree.
@@ -35,7 +35,7 @@ UNEVEN = 0.2
 # own mean density.
 MAX_DENSITY_RATIO = 2.0
 # Granules by which a slice may exceed its expected number without another page, in pages.
-MARGIN = 0.02
+MARGIN = 0.03
 # Relative spread of the density: the initial value, and the largest.
 SPREAD, MAX_SPREAD = 0.01, 0.05
 # A slice is cut again if it has more than this many times the planned pages, plus two.
@@ -53,9 +53,8 @@ SHORTEST = timedelta(hours=1)
 class SlicedFetch:
     """Reads one search in slices of time.
 
-    `declared` is the count of the search; None to ask for it while the first slices are read.
-    `expected` is the number of granules to expect without a count, and `page` that of a page, which
-    the first full page corrects. The spool may have slices of an earlier fetch.
+    `first` is the first page of the search, with a count; its rows are read again in the first
+    slice. The spool may have slices of an earlier fetch.
     """
 
     def __init__(
@@ -64,36 +63,32 @@ class SlicedFetch:
         spool: Spool,
         progress: Progress,
         search: BoxSearch,
+        first: Page,
         connections: int,
-        *,
-        page: int,
-        declared: int | None = None,
-        expected: float = 0.0,
     ) -> None:
-        expected = expected if declared is None else declared
+        assert first.declared is not None
         self._transport = transport
         self._spool = spool
         self._progress = progress
         self._search = search
-        self._declared = declared
+        self._declared = first.declared
         self._known = spool.finished(search)
         self._slices: list[Future[SearchResult]] = []
-        self._resumed = known = unique_granules(self._known) if self._known else 0
+        known = unique_granules(self._known) if self._known else 0
         gaps = gaps_between(search.interval, [found.search.interval for found in self._known])
-        self._connections = min(connections, ceil(expected / page))
+        self._connections = min(connections, ceil(self._declared / len(first.features)))
         self._scheduler = SliceScheduler(
-            evenly_spread(gaps, max(expected - known, 1)),
-            page,
+            evenly_spread(gaps, max(self._declared - known, 1)),
+            len(first.features),
             self._connections,
             KEPT_PAGES if spool.keeps else None,
-            counted=declared is not None,
         )
-        progress.start(declared)
+        progress.start(self._declared)
         if known:
             progress.update("checkpoint", known)
 
     def read(self) -> SearchResult | None:
-        """Read all slices; return None if granules are too long for slices, or without a count.
+        """Read all slices; return None if the granules are too long for slices.
 
         The first error of a slice is raised; the other connections then stop.
         """
@@ -105,7 +100,7 @@ class SlicedFetch:
             finally:
                 self._scheduler.abort()
         slices = self._known + [future.result() for future in self._slices]
-        if self._scheduler.overlapping or self._declared is None:
+        if self._scheduler.overlapping:
             self._spool.forget(self._search)
             return None
         whole = combine(self._search, slices, self._declared)
@@ -120,9 +115,6 @@ class SlicedFetch:
         """Read slices until none is left, in one thread."""
         with putting_off():
             while (piece := self._scheduler.take()) is not None:
-                if piece is ASK_TOTAL:
-                    self._set_total(self._search.read_count(self._transport))
-                    continue
                 if piece is ASK_COUNT:
                     self._scheduler.counted(self._search.read_count(self._transport))
                     continue
@@ -131,28 +123,16 @@ class SlicedFetch:
                 finally:
                     self._scheduler.done()
 
-    def _set_total(self, declared: int | None) -> None:
-        """Take over the count of the search; without one the slices end."""
-        self._declared = declared
-        if declared is None:
-            self._scheduler.abort()
-        else:
-            self._progress.declare(declared)
-            self._scheduler.set_total(max(declared - self._resumed, 0))
-
     def _read_slice(self, piece: TimeSlice) -> None:
         """Read a slice, twice if its counts do not agree, or return it to be cut."""
         search = self._search.between((piece.start, piece.end))
         for attempt in range(ATTEMPTS):
-            found, decoder = SearchResult(search), Decoder(self._spool)
+            found, decoder = SearchResult(search, self._declared), Decoder(self._spool)
             for page in read_pages(self._transport, found):
                 if self._scheduler.aborted:
                     return
-                found.whole = self._declared
                 declared = page.declared if attempt == 0 and found.pages == 1 else None
-                if declared is not None and self._scheduler.learn(
-                    piece, declared, len(page.features)
-                ):
+                if declared is not None and self._scheduler.learn(piece, declared):
                     return
                 decoder.add(f"{search.label}page {found.pages}", page.features)
                 self._progress.update(search.label, found.harvested)
@@ -221,43 +201,32 @@ class TimeSlice(NamedTuple):
     """Number of the range that this is a part of, if the server declared its count; or 0."""
 
 
-class _Ask(Enum):
-    TOTAL = "ask for the count of the whole before"
-    COUNT = "ask for the count of the whole after"
+class _AskCount(Enum):
+    ASK_COUNT = "ask count"
 
 
-ASK_TOTAL: Final = _Ask.TOTAL
-ASK_COUNT: Final = _Ask.COUNT
+ASK_COUNT = _AskCount.ASK_COUNT
 
 
 class SliceScheduler:
     """Hands out slices of time until everything is read; threads may share it.
 
     `spans` are the time ranges to read, in order; `page` is the number of granules on a page, and
-    `most` the largest number of pages in a slice. `counted` is whether the number of granules in
-    the ranges is known; if not, `take` asks for it first.
+    `most` the largest number of pages in a slice.
     """
 
     def __init__(
-        self,
-        spans: Sequence[TimeSlice],
-        page: int,
-        connections: int,
-        most: int | None = None,
-        *,
-        counted: bool = True,
+        self, spans: Sequence[TimeSlice], page: int, connections: int, most: int | None = None
     ) -> None:
         self._pending = list(spans)
-        self._page, self._longest = page, 0
+        self._page = page
         self._most = most
         self._connections = connections
         self._active = 0
         self._taken = 0
         self._densities: list[float] = []
-        self._granules = sum(span.expected for span in spans) if counted else None
-        self._to_count = not counted
-        # Granules in slices that were taken: declared, and expected in those without an answer.
-        self._accepted, self._awaited = 0, 0.0
+        self._granules = sum(span.expected for span in spans)
+        self._accepted = 0
         self._ranges = 0
         self._asked = False
         self._count: int | None = None
@@ -267,19 +236,14 @@ class SliceScheduler:
         self.overlapping = False
         """Whether it ends because granules are too long for slices."""
 
-    def take(self) -> TimeSlice | _Ask | None:
+    def take(self) -> TimeSlice | Literal[_AskCount.ASK_COUNT] | None:
         """Return the next slice, or None at the end; wait while a slice in progress may be cut.
 
-        `ASK_TOTAL` is returned once, at first, if the number of granules is not known: the caller
-        requests it and passes it to `set_total`, while others read slices. `ASK_COUNT` is returned
-        once, when no slice is left to start but others are still being read: the caller then
-        requests the count of the whole and passes it to `counted`.
+        `ASK_COUNT` is returned once, when no slice is left to start but others are still being
+        read: the caller then requests the count of the whole and passes it to `counted`.
         """
         with self._changed:
             while not self.aborted:
-                if self._to_count:
-                    self._to_count = False
-                    return ASK_TOTAL
                 if self._pending:
                     self._active += 1
                     self.forget_count()
@@ -304,19 +268,6 @@ class SliceScheduler:
             self.aborted = True
             self._changed.notify_all()
 
-    def set_total(self, granules: int) -> None:
-        """Record the number of granules in the ranges, and correct what is expected of the rest."""
-        with self._changed:
-            self._granules = granules
-            rest = sum(span.expected for span in self._pending)
-            if rest > 0:
-                held = self._accepted + self._awaited
-                factor = max(granules - held, 1.0) / rest
-                self._pending = [
-                    span._replace(expected=span.expected * factor) for span in self._pending
-                ]
-            self._changed.notify_all()
-
     def counted(self, count: int | None) -> None:
         """Record the requested count of the whole."""
         with self._changed:
@@ -332,26 +283,16 @@ class SliceScheduler:
         """Count of the whole, requested after the last slice was started; None if unknown."""
         return self._count
 
-    def learn(self, span: TimeSlice, declared: int, size: int = 0) -> bool:
+    def learn(self, span: TimeSlice, declared: int) -> bool:
         """Compare the declared count of a slice with the expected one, and correct estimates.
 
-        `size` is the number of granules on the slice's first page. Returns whether the slice has so
-        many granules that it was returned to be cut.
+        Returns whether the slice has so many granules that it was returned to be cut.
         """
         with self._changed:
-            self._awaited -= span.expected
-            if 0 < size < declared:
-                # A full page; a server may send shorter ones.
-                self._longest = self._page = max(self._longest, size)
-            else:
-                self._page = max(self._page, size)
-            if self._granules is not None:
-                self._correct(span.known, declared - span.expected)
+            self._correct(span.known, declared - span.expected)
             if declared:
                 self._densities.append(declared / _seconds(span))
             meant, found = span.expected / self._page, declared / self._page
-            if self._most is not None:
-                meant = min(meant, self._most)
             cut = found > TOO_MUCH * meant + 2 and span.end - span.start > SHORTEST
             if cut:
                 self._ranges += 1
@@ -359,7 +300,7 @@ class SliceScheduler:
             else:
                 self._accepted += declared
             held = self._accepted + sum(some.expected for some in self._pending if some.known)
-            if self._granules is not None and held > OVERLAP * self._granules + 4 * self._page:
+            if held > OVERLAP * self._granules + 4 * self._page:
                 self.overlapping = self.aborted = True
             self._changed.notify_all()
             return cut
@@ -393,11 +334,9 @@ class SliceScheduler:
         seconds = max(SHORTEST.total_seconds(), int(wanted / density))
         length = _seconds(span)
         if seconds * 1.05 >= length:
-            self._awaited += span.expected
             return self._pending.pop(place)
         middle = span.start + timedelta(seconds=seconds)
         share = min(density * seconds, span.expected)
-        self._awaited += share
         self._pending[place] = span._replace(start=middle, expected=span.expected - share)
         return TimeSlice(span.start, middle, share, span.known)
 

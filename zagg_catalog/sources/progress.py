@@ -31,11 +31,6 @@ class Progress:
         with self._lock:
             self._declared, self._parts = declared, {}
 
-    def declare(self, declared: int) -> None:
-        """Set the declared count of a search that is being read."""
-        with self._lock:
-            self._declared = declared
-
     def update(self, part: str, harvested: int) -> None:
         """Report the granules received so far in a part of the search."""
         if self._on_page is None:

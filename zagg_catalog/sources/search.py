@@ -59,8 +59,6 @@ class BoxSearch(ABC):
     """A search of more pages is read in slices of time."""
     exact_count: ClassVar[bool] = False
     """Whether the declared count is never a limit of the server, 10,000 say."""
-    usual_page: ClassVar[int]
-    """Granules on a page of most servers, whatever page size is requested."""
 
     @abstractmethod
     def request(self, limit: int) -> ApiRequest:
@@ -71,16 +69,6 @@ class BoxSearch(ABC):
         self, document: dict[str, Any], headers: Mapping[str, str], request: ApiRequest
     ) -> Page:
         """Return the page in the response to a request."""
-
-    @property
-    def likely(self) -> float:
-        """Number of granules that its product, box and time suggest; 0 if they suggest none."""
-        return 0.0
-
-    @property
-    def is_likely_large(self) -> bool:
-        """Whether its product, box and time suggest more than a few pages."""
-        return self.likely > self.few_pages * self.usual_page
 
     @property
     def first(self) -> ApiRequest:

@@ -8,19 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
-import numpy as np
-
-from zagg_catalog.catalog.filters import REGION_PRODUCTS
-from zagg_catalog.cycles import CYCLE_LENGTH, LATENCY, MISSION_START, TRACKS
 from zagg_catalog.errors import PagingError
-from zagg_catalog.geometry.swaths import REGION_STARTS
-from zagg_catalog.messages import clean_text, utc_now, without_userinfo
-from zagg_catalog.regions import Bbox, split_bbox
+from zagg_catalog.messages import clean_text, without_userinfo
+from zagg_catalog.regions import split_bbox
 from zagg_catalog.sources.http import ApiRequest, Transport, origin_of, parse_body
 from zagg_catalog.sources.item_columns import parse_regular_page
 from zagg_catalog.sources.items import name_by_file
 from zagg_catalog.sources.query import Query
-from zagg_catalog.sources.search import BoxSearch, Interval, Page, numbered, timestamp
+from zagg_catalog.sources.search import BoxSearch, Page, numbered, timestamp
 
 # CMR-STAC refuses larger limits, and reduces smaller ones.
 LIMIT_MAX = 5000
@@ -43,7 +38,6 @@ class StacSearch(BoxSearch):
     needs = "features"
     count_limit = 1
     few_pages = 12
-    usual_page = 100
 
     def request(self, limit: int) -> ApiRequest:
         """Return the request for the first page, with at most `limit` granules."""
@@ -68,11 +62,6 @@ class StacSearch(BoxSearch):
             parameters["ids"] = ",".join(self.ids)
         return ApiRequest(f"{self.url}?{urlencode(parameters, safe=',:/')}")
 
-    @property
-    def likely(self) -> float:
-        """Number of granules that its product, box and time suggest; 0 if they suggest none."""
-        return 0.0 if self.ids else likely_granules(self.collection, self.bbox, self.interval)
-
     def read(self, transport: Transport, request: ApiRequest) -> Page:
         """Send a request of this search and return the page."""
         document, headers = transport.get_answer(request, needs=self.needs, parse=_parse_page)
@@ -88,39 +77,6 @@ class StacSearch(BoxSearch):
             declared=declared_count(document),
             following=following,
         )
-
-
-def likely_granules(collection: str, bbox: Bbox, interval: Interval) -> float:
-    """Return about how many granules the tracks of ICESat-2 give in a box and time.
-
-    Parameters
-    ----------
-    collection : str
-        Id of the collection, ``ATL06_007``.
-    bbox : tuple of float
-        ``(west, south, east, north)``, degrees, west < east.
-    interval : tuple of datetime
-        First and last moment, UTC and naive; granules of the last 45 days may not be there yet.
-
-    Returns
-    -------
-    float
-        0 for products whose granules are not cut at the 14 along-track regions, and for boxes
-        without all longitudes, which need the tracks themselves.
-    """
-    product = collection.partition("_")[0]
-    west, south, east, north = bbox
-    cut = product.removeprefix("ATL") in REGION_PRODUCTS and product != "ATL11"
-    if not cut or east - west < 360.0:
-        return 0.0
-    lats = [lat for lat, _ in REGION_STARTS]
-    # The regions around the poles begin and end at one latitude.
-    ends = [90.0 * np.sign(a) if a == b else b for a, b in itertools.pairwise([*lats, lats[0]])]
-    met = sum(min(a, b) < north and max(a, b) > south for a, b in zip(lats, ends, strict=True))
-    first = max(interval[0], MISSION_START)
-    last = min(interval[1], utc_now().replace(tzinfo=None) - LATENCY)
-    cycles = max((last - first) / CYCLE_LENGTH, 0.0)
-    return float(TRACKS * met * cycles)
 
 
 def _parse_page(body: bytes, needs: str | None) -> dict[str, Any]:
