@@ -218,8 +218,9 @@ class LocalServer:
         """Start the server, or start it again, without waiting."""
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = dict(self._settings)
-        own_database = "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in settings
-        if own_database and copy_database(self.folder):
+        # Prefect reads that of the server, and of the API, its older name.
+        named = any(name.endswith("_DATABASE_CONNECTION_URL") for name in settings)
+        if not named and copy_database(self.folder):
             settings["PREFECT_SERVER_DATABASE_MIGRATE_ON_START"] = "false"
         command = [program("prefect"), "server", "start", "--host", "127.0.0.1"]
         command += ["--port", str(self.port)]

@@ -159,15 +159,22 @@ def two_begun(prefect):
     return runs if len(begun) == 2 else None
 
 
-def kill_worker_of(run):
-    """End the worker that runs a flow, the run, and all else of it, as a machine would go down."""
+def kill_worker_of(run, runs):
+    """End the worker that runs a flow, and all else of it, as a machine would go down.
+
+    Returns those of some runs that end with it: it may have taken several.
+    """
     processes = wait_for(lambda: flow_processes(run.id), LONG)
     worker = next(
         one for one in psutil.Process(processes[0]).parents() if "worker" in one.cmdline()
     )
-    for one in (worker, *worker.children(recursive=True)):
+    whole = [worker, *worker.children(recursive=True)]
+    pids = {one.pid for one in whole}
+    lost = [one for one in runs if not pids.isdisjoint(flow_processes(one.id))]
+    for one in whole:
         with suppress(psutil.NoSuchProcess):
             one.kill()
+    return lost
 
 
 def add_tracks(source, first):
@@ -219,10 +226,11 @@ def test_a_new_cycle_is_picked_up_although_a_worker_dies(prefect, chain, source,
     source.add(simulate("ATL06", cycle=22, tracks=TRACKS))
     prefect.schedule(WATCH, in_seconds=8)
     runs = wait_for(lambda: two_begun(prefect), LONG)
-    kill_worker_of(runs[-1])
+    lost = kill_worker_of(runs[-1], runs)
     with prefect.client() as client:
         # As an automation does, minutes later; tests/flows/test_alerts.py waits for those.
-        client.set_flow_run_state(runs[-1].id, Crashed(), force=True)
+        for run in lost:
+            client.set_flow_run_state(run.id, Crashed(), force=True)
     # It is due once an hour.
     prefect.start_run(CATCH_UP)
     found = start.follow(seconds=LONG, idle=60)
